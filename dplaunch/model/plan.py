@@ -131,6 +131,23 @@ class Member:
     url: str
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A start-up stage: the log line that shows it was reached. A group ``percent`` tells progress inside."""
+
+    name: str
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A log line that says why an engine failed, what it means and what to do."""
+
+    pattern: str
+    meaning: str
+    hint: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The whole cluster. ``generation`` is a short hash of all of it."""
@@ -149,6 +166,9 @@ class Plan:
     api_key: SecretRef | None = None
     ready_timeout: float = 2400.0
     hooks: Mapping[str, str] = field(default_factory=dict)
+    stages: tuple[Stage, ...] = ()
+    """Start-up stages of the engine, in order."""
+    signatures: tuple[Signature, ...] = ()
     warnings: tuple[str, ...] = ()
     rehearsal: bool = False
     local: bool = False

@@ -1,0 +1,31 @@
+"""The line of a log tail that says why, and what to do about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from dplaunch.model.plan import Signature
+
+ERROR_LINE = re.compile(r"\bERROR\b|\b\w*(Error|Exception)\b: |\bFATAL\b|error:")
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """``line`` as logged; ``hint`` only where a signature knew it."""
+
+    line: str = ""
+    hint: str = ""
+
+
+def find_cause(tail: Sequence[str], signatures: Iterable[Signature]) -> Cause:
+    """The earliest line a signature knows; else the last error line; else the last line."""
+    known = [(re.compile(s.pattern), s) for s in signatures]
+    for line in tail:
+        for pattern, signature in known:
+            if pattern.search(line):
+                return Cause(line.strip(), f"{signature.meaning}; {signature.hint}".strip("; "))
+    errors = [line for line in tail if ERROR_LINE.search(line)]
+    spoken = [line for line in tail if line.strip()]
+    return Cause((errors or spoken or [""])[-1].strip())

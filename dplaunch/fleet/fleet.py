@@ -1,0 +1,179 @@
+"""The fleet: one guard session per node, one mailbox, one loop.
+
+Reader threads post mail; only the loop here decides and calls back. Signals are mail too.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from dplaunch.errors import HostError, Interrupted
+from dplaunch.fleet.session import (
+    Address,
+    Arrived,
+    Connect,
+    Interrupt,
+    Lost,
+    Mail,
+    Message,
+    NodeSession,
+    open_session,
+)
+from dplaunch.model.plan import NodePlan
+from dplaunch.transport import fan_out
+
+BEAT = 5.0
+"""Seconds between our beats; a node gives up after 30 s of silence."""
+CONNECT_SLACK = 20.0
+"""Seconds beyond the connect timeout for login, upload and the first line."""
+
+Request = tuple[str, Mapping[str, Any]]
+"""A verb and its fields."""
+Reply = Mapping[str, Any]
+OnEvent = Callable[[str, Message], None]
+"""Called with the node and each message that is not a reply awaited."""
+
+
+class Fleet:
+    """Open sessions to some nodes; those not reached are in ``unreached``, never in the way.
+
+    ``on_interrupt`` is asked at each Ctrl-C: True means "go on", False raises Interrupted.
+    """
+
+    def __init__(
+        self,
+        nodes: Iterable[NodePlan],
+        connect: Connect,
+        address: Address,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.clock = clock
+        self.mailbox: queue.SimpleQueue[Mail] = queue.SimpleQueue()
+        self.sessions: dict[str, NodeSession] = {}
+        self.unreached: dict[str, HostError] = {}
+        self.on_interrupt: Callable[[], bool] = lambda: False
+        self._nodes = {node.name: node for node in nodes}
+        self._connect = connect
+        self._address = address
+        self._beaten = clock()
+
+    def open(self, names: Iterable[str] | None = None) -> Fleet:
+        """Reach every node (or ``names``) at once. Never raises for a node: see ``unreached``."""
+        nodes = [self._nodes[name] for name in names or self._nodes]
+        patience = max((node.ssh.connect_timeout for node in nodes), default=0.0) + CONNECT_SLACK
+        by_name = {node.name: node for node in nodes}
+        outcomes = fan_out(
+            by_name, lambda name: open_session(by_name[name], self._connect, self._address), deadline=patience
+        )
+        for name, outcome in outcomes.items():
+            if outcome.error is not None:
+                self.unreached[name] = as_host_error(name, outcome.error)
+            elif outcome.value is not None:
+                self.unreached.pop(name, None)
+                self.sessions[name] = outcome.value
+                outcome.value.listen(self.mailbox)
+        return self
+
+    def close(self) -> None:
+        """End all sessions; guarded processes go on, locks of this fleet are released."""
+        fan_out(self.sessions, lambda name: self.sessions[name].close(), deadline=5.0)
+        self.sessions.clear()
+
+    def __enter__(self) -> Fleet:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def interrupt(self, *_: object) -> None:
+        """Post a Ctrl-C; fit to be a signal handler."""
+        self.mailbox.put(Interrupt())
+
+    def send(self, node: str, request: Request) -> int | None:
+        """Send one request; None when the node is gone (then it is in ``unreached``)."""
+        session = self.sessions.get(node)
+        if session is None:
+            return None
+        try:
+            return session.request(*request)
+        except HostError as error:
+            self._lose(node, error)
+            return None
+
+    def gather(
+        self, requests: Mapping[str, Request], deadline: float, on_event: OnEvent | None = None
+    ) -> dict[str, Reply]:
+        """Ask several nodes at once and wait up to ``deadline`` seconds for all replies.
+
+        Nodes that broke or stayed silent are missing in the result and in ``unreached``.
+        """
+        waiting = {node: number for node, r in requests.items() if (number := self.send(node, r)) is not None}
+        replies: dict[str, Reply] = {}
+
+        def take(node: str, message: Message) -> None:
+            if "ok" in message and waiting.get(node) == message.get("id"):
+                replies[node] = message
+                del waiting[node]
+            elif on_event is not None:
+                on_event(node, message)
+
+        def done() -> bool:
+            return not any(node in self.sessions for node in waiting)
+
+        self.listen(take, until=done, deadline=self.clock() + deadline)
+        for node in [n for n in waiting if n in self.sessions]:
+            self._lose(node, silent(node, deadline))
+        return replies
+
+    def listen(self, on_event: OnEvent, until: Callable[[], bool], deadline: float) -> bool:
+        """Deliver mail until ``until()`` holds or the clock passes ``deadline``; whether it held."""
+        while not until():
+            left = deadline - self.clock()
+            if left <= 0:
+                return False
+            self._beat_when_due()
+            try:
+                mail = self.mailbox.get(timeout=min(left, 0.25))
+            except queue.Empty:
+                continue
+            self._deliver(mail, on_event)
+        return True
+
+    def _deliver(self, mail: Mail, on_event: OnEvent) -> None:
+        if isinstance(mail, Arrived):
+            on_event(mail.node, mail.message)
+        elif isinstance(mail, Lost):
+            self._lose(mail.node, mail.error)
+        elif not self.on_interrupt():
+            raise Interrupted("interrupted")
+
+    def _lose(self, node: str, error: HostError) -> None:
+        session = self.sessions.pop(node, None)
+        if session is not None:
+            self.unreached[node] = error
+            session.close()
+
+    def _beat_when_due(self) -> None:
+        if self.clock() - self._beaten < BEAT:
+            return
+        self._beaten = self.clock()
+        for node, session in list(self.sessions.items()):
+            try:
+                session.beat()
+            except HostError as error:
+                self._lose(node, error)
+
+
+def silent(node: str, seconds: float) -> HostError:
+    """A node that did not answer in time."""
+    return HostError(node, f"{node} did not answer within {seconds:.0f} s", hint=f"dplaunch exec node:{node} -- uptime")
+
+
+def as_host_error(node: str, error: BaseException) -> HostError:
+    """Whatever broke while reaching a node, as the error of that node."""
+    if isinstance(error, HostError):
+        return error
+    return HostError(node, f"{node} was not reached: {error or type(error).__name__}")

@@ -1,0 +1,71 @@
+"""The cluster's lock: a flock held by the guard session on the first node that was reached."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from dplaunch.errors import HostError, LockedError
+from dplaunch.fleet.job import Job, refused
+
+LOCK_DEADLINE = 10.0
+
+
+@contextmanager
+def locked(job: Job, verb: str) -> Iterator[None]:
+    """Hold the cluster's lock while the walk runs. It also ends with our stream, whatever happens to us.
+
+    Raises LockedError naming who holds it, for which verb and since when.
+    """
+    node = lock_node(job)
+    reply = _ask(job, node, "lock", {"holder": job.operator, "what": verb})
+    if not reply["ok"]:
+        if reply["error"]["kind"] == "locked":
+            raise held_by(node, reply["error"].get("lock", {}))
+        raise refused(node, reply)
+    try:
+        yield
+    finally:
+        if node in job.fleet.sessions:
+            job.fleet.send(node, ("unlock", {}))
+
+
+def lock_node(job: Job) -> str:
+    """The first node of the cluster file that was reached."""
+    reached = [node.name for node in job.plan.nodes if node.name in job.fleet.sessions]
+    if not reached:
+        raise next(iter(job.fleet.unreached.values()))
+    return reached[0]
+
+
+def held_by(node: str, lock: Mapping[str, Any]) -> LockedError:
+    """The error that names holder, verb and age."""
+    age = max(0.0, time.time() - float(lock.get("since", time.time())))
+    return LockedError(
+        f"{lock.get('holder', 'somebody')} is running `dplaunch {lock.get('what', '?')}` on this cluster "
+        f"(for {age:.0f} s, lock on {node})",
+        hint="wait for it, or look with `dplaunch lock`; a lock ends by itself when its launcher is gone",
+    )
+
+
+def audit(job: Job, verb: str, outcome: str) -> None:
+    """Leave one line on the lock node saying who did what; a node that is gone is no reason to fail."""
+    if not job.fleet.sessions:
+        return
+    entry = {
+        "at": time.time(),
+        "who": job.operator,
+        "verb": verb,
+        "generation": job.plan.generation,
+        "outcome": outcome,
+    }
+    job.fleet.gather({lock_node(job): ("audit", {"append": entry})}, LOCK_DEADLINE)
+
+
+def _ask(job: Job, node: str, verb: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    replies = job.fleet.gather({node: (verb, fields)}, LOCK_DEADLINE)
+    if node not in replies:
+        raise job.fleet.unreached.get(node) or HostError(node, f"{node} went away")
+    return replies[node]

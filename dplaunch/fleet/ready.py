@@ -1,0 +1,153 @@
+"""Readiness: follow every engine from exec to a served model, asked on its own node.
+
+Ready is /health 200 and /v1/models naming the model. A process that exits, with code 0 too, is a
+failure at once. A node whose link breaks is reached again; its engines go on meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dplaunch import wire
+from dplaunch.errors import DplaunchError, NotReadyError
+from dplaunch.fleet.cause import Cause, find_cause
+from dplaunch.fleet.job import Job
+from dplaunch.model.event import Failed, Milestone, NodeFailed, Note, Ready
+from dplaunch.model.plan import Process
+
+AFTERMATH = 1.0
+"""Seconds to go on listening after the first failure: the cause may stand in another log."""
+RECONNECT_EVERY = 3.0
+RECONNECT_FOR = 60.0
+"""Seconds until a node whose link broke counts as lost."""
+
+
+class Readiness:
+    """Waits until all of ``processes`` serve. One use."""
+
+    def __init__(self, job: Job, processes: tuple[Process, ...], patience: float) -> None:
+        self._job = job
+        self._began = job.now
+        self._deadline = self._began + patience
+        self._patience = patience
+        self._processes = {p.name: p for p in processes if p.probe is not None}
+        self._pending = set(self._processes)
+        self._failed: list[Failed] = []
+        self._quiet_until: float | None = None
+        self._lost_since: dict[str, float] = {}
+        self._tried_at = 0.0
+
+    def wait(self) -> tuple[Failed, ...]:
+        """The failures, the one with the clearest cause first; empty when all are ready.
+
+        Raises NotReadyError when time is up (what hangs is named), HostError when a node stays away.
+        """
+        self._watch(self._nodes())
+        while not self._settled():
+            tick = min(self._deadline, self._job.now + RECONNECT_EVERY)
+            self._job.fleet.listen(self._take, until=self._settled_or_lost, deadline=tick)
+            self._reach_again()
+            if not self._settled() and self._job.now >= self._deadline:
+                raise self._out_of_time()
+        return tuple(sorted(self._failed, key=lambda failed: not failed.hint))
+
+    def _nodes(self) -> set[str]:
+        return {self._processes[name].node for name in self._pending}
+
+    def _watch(self, nodes: set[str]) -> None:
+        for node in nodes:
+            mine = [self._processes[n] for n in sorted(self._pending) if self._processes[n].node == node]
+            self._job.fleet.send(node, ("watch", wire.watch_request(mine, self._job.plan)))
+
+    def _settled(self) -> bool:
+        if self._failed:
+            return self._quiet_until is None or self._job.now >= self._quiet_until
+        return not self._pending
+
+    def _settled_or_lost(self) -> bool:
+        return self._settled() or bool(self._nodes() - set(self._job.fleet.sessions))
+
+    def _take(self, node: str, message: Mapping[str, Any]) -> None:
+        name = message.get("name", "")
+        if name not in self._pending:
+            return
+        kind = message.get("event")
+        if kind == "line":
+            self._on_line(name, message)
+        elif kind == "health" and message["ok"] and message.get("models"):
+            self._pending.discard(name)
+            self._job.emit(Ready(at=self._job.now, process=name, seconds=self._job.now - self._began))
+        elif kind == "exit":
+            self._on_exit(name, node, message)
+
+    def _on_line(self, name: str, message: Mapping[str, Any]) -> None:
+        stages = self._job.plan.stages
+        index = wire.stage_index(message["pattern"])
+        if index is None:
+            return
+        self._job.emit(
+            Milestone(
+                at=self._job.now,
+                process=name,
+                stage=stages[index].name,
+                index=index,
+                count=len(stages),
+                fraction=float(message.get("groups", {}).get("percent") or 0.0) / 100,
+            )
+        )
+
+    def _on_exit(self, name: str, node: str, message: Mapping[str, Any]) -> None:
+        if self._processes[name].restarts and message.get("again"):
+            return
+        tail = tuple(message.get("tail", ()))
+        cause: Cause = find_cause(tail, self._job.plan.signatures)
+        failed = Failed(
+            at=self._job.now,
+            process=name,
+            node=node,
+            text=f"{name} on {node} {how_it_ended(message)} before it was ready",
+            cause=cause.line,
+            hint=cause.hint,
+            log=message.get("log", ""),
+            tail=tail[-12:],
+        )
+        self._pending.discard(name)
+        self._failed.append(failed)
+        self._quiet_until = self._quiet_until or self._job.now + AFTERMATH
+        self._job.emit(failed)
+
+    def _reach_again(self) -> None:
+        """Open sessions again where the link broke; engines there did not notice."""
+        lost = self._nodes() - set(self._job.fleet.sessions)
+        for node in lost:
+            if node not in self._lost_since:
+                self._lost_since[node] = self._job.now
+                error = self._job.fleet.unreached[node]
+                self._job.emit(NodeFailed(at=self._job.now, node=node, text=error.text, hint=error.hint))
+            elif self._job.now - self._lost_since[node] > RECONNECT_FOR:
+                raise self._job.fleet.unreached[node]
+        if not lost or self._job.now - self._tried_at < RECONNECT_EVERY:
+            return
+        self._tried_at = self._job.now
+        self._job.fleet.open(lost)
+        back = lost & set(self._job.fleet.sessions)
+        for node in back:
+            del self._lost_since[node]
+            self._job.emit(Note(at=self._job.now, text=f"{node} is back; nothing it logged was lost"))
+        self._watch(back)
+
+    def _out_of_time(self) -> DplaunchError:
+        waiting = sorted(self._pending)
+        shown = ", ".join(waiting[:8]) + (f" and {len(waiting) - 8} more" if len(waiting) > 8 else "")
+        return NotReadyError(
+            f"not ready after {self._patience:.0f} s: {shown}",
+            hint=f"dplaunch logs {waiting[0]} -n 50",
+        )
+
+
+def how_it_ended(message: Mapping[str, Any]) -> str:
+    """``exited with code 0``, ``was killed by SIGKILL``."""
+    if message.get("signal"):
+        return f"was killed by {message['signal']}"
+    return f"exited with code {message.get('code')}"

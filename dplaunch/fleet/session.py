@@ -1,0 +1,119 @@
+"""One guard session on one node: requests out, messages into the fleet's single mailbox."""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dplaunch import wire
+from dplaunch.errors import DplaunchError, HostError
+from dplaunch.model.plan import NodePlan
+from dplaunch.transport import Host, Stream
+
+Message = Mapping[str, Any]
+"""One decoded line of the guard protocol."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A message from ``node``."""
+
+    node: str
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The stream of ``node`` ended or broke; nothing more comes from it."""
+
+    node: str
+    error: HostError
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """Ctrl-C."""
+
+
+Mail = Arrived | Lost | Interrupt
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What a session's first line says: whose state it works on, and where."""
+
+    cluster: str
+    state: str | None = None
+    """State home on the node; None is the node's own default."""
+
+
+class NodeSession:
+    """A running guard session. Only the fleet's loop calls it; its reader thread only posts mail."""
+
+    def __init__(self, node: NodePlan, host: Host, stream: Stream, hello: Message) -> None:
+        self.node = node.name
+        self.hello = hello
+        self._host = host
+        self._stream = stream
+        self._next = 0
+
+    def listen(self, mailbox: queue.SimpleQueue[Mail]) -> None:
+        """Start the reader thread."""
+        reader = threading.Thread(target=self._read, args=(mailbox,), name=f"read-{self.node}", daemon=True)
+        reader.start()
+
+    def request(self, verb: str, fields: Mapping[str, Any] | None = None) -> int:
+        """Send a request; its id. Raises HostError when the link is gone."""
+        self._next += 1
+        self._send({"id": self._next, "verb": verb, **(fields or {})})
+        return self._next
+
+    def beat(self) -> None:
+        """Tell the node that we are alive (it gives up after 30 s of silence)."""
+        self._send({"verb": "beat"})
+
+    def close(self) -> None:
+        """End the session: end of file on the node's stdin, then the connection."""
+        self._stream.close()
+        self._host.close()
+
+    def _send(self, message: Message) -> None:
+        self._stream.send(json.dumps(message).encode() + b"\n")
+
+    def _read(self, mailbox: queue.SimpleQueue[Mail]) -> None:
+        try:
+            for line in self._stream.lines():
+                message = wire.decode(line)
+                if message.get("event") != "beat":
+                    mailbox.put(Arrived(self.node, message))
+            error = HostError(
+                self.node,
+                f"the guard session on {self.node} ended",
+                hint="what runs there goes on; look again with `dplaunch status`",
+                detail=tuple(self._stream.stderr_tail().splitlines()[-5:]),
+            )
+        except HostError as broken:
+            error = broken
+        except DplaunchError as strange:
+            error = HostError(self.node, strange.text, hint=strange.hint)
+        mailbox.put(Lost(self.node, error))
+
+
+Connect = Callable[[NodePlan], Host]
+"""How a node is reached: the seam between the walks and the transports."""
+
+
+def open_session(node: NodePlan, connect: Connect, address: Address) -> NodeSession:
+    """Connect, start a guard session, read its hello. Raises HostError with one clear sentence."""
+    host = connect(node)
+    try:
+        stream = host.stream(wire.bootstrap(node.runtime.python if node.runtime.container else "python3"))
+        hello = wire.greet(stream, node.name, address.cluster, address.state)
+    except BaseException:
+        host.close()
+        raise
+    return NodeSession(node, host, stream, hello)

@@ -1,0 +1,82 @@
+"""Stop processes with a verdict: what was freed, what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from dplaunch.fleet.job import Job, refused
+from dplaunch.model.event import NodeFailed, Stopped
+from dplaunch.model.observed import Observed, ObservedProcess
+
+STOP_SLACK = 60.0
+"""Seconds a node may take beyond the graces of its stop steps."""
+GRACE = 45.0
+"""Seconds the longest default stop sequence waits in all."""
+
+
+def stop_in_order(
+    job: Job, observed: Observed, names: Collection[str], grace: float | None = None
+) -> tuple[Stopped, ...]:
+    """Router first, so that nobody is sent to an engine that goes; then engines; then other services."""
+    chosen = [p for p in observed.processes if p.name in names]
+    verdicts: list[Stopped] = []
+    for wave in waves(chosen):
+        verdicts += stop(job, wave, grace)
+    return tuple(verdicts)
+
+
+def waves(processes: Iterable[ObservedProcess]) -> list[list[ObservedProcess]]:
+    """Processes in the order of stopping, empty waves left out."""
+    ordered: dict[int, list[ObservedProcess]] = {0: [], 1: [], 2: []}
+    for process in processes:
+        place = 0 if process.role == "router" else 1 if process.kind == "engine" else 2
+        ordered[place].append(process)
+    return [wave for wave in ordered.values() if wave]
+
+
+def stop(job: Job, processes: Iterable[ObservedProcess], grace: float | None) -> list[Stopped]:
+    """Stop these at once on all their nodes and wait for every verdict.
+
+    The first Ctrl-C meanwhile is answered by the cli's policy; a further one sends ``grace`` 0.
+    """
+    by_node: dict[str, list[str]] = {}
+    for process in processes:
+        by_node.setdefault(process.node, []).append(process.name)
+    verdicts: list[Stopped] = []
+
+    def take(node: str, message: Mapping[str, Any]) -> None:
+        if message.get("event") == "stopped":
+            verdicts.append(verdict(job, node, message))
+            job.emit(verdicts[-1])
+
+    requests = {
+        node: ("stop", {"names": names, "grace": grace, "ports": True}) for node, names in by_node.items()
+    }
+    replies = job.fleet.gather(requests, (GRACE if grace is None else grace) + STOP_SLACK, take)
+    for node in requests:
+        if node not in replies:
+            error = job.fleet.unreached[node]
+            job.emit(NodeFailed(at=job.now, node=node, text=error.text, hint=error.hint))
+        elif not replies[node]["ok"]:
+            raise refused(node, replies[node])
+    return verdicts
+
+
+def verdict(job: Job, node: str, message: Mapping[str, Any]) -> Stopped:
+    """One ``stopped`` event of a guard as a value; ``left`` names pids and ports with their commands."""
+    left = [f"pid {entry['pid']} ({entry['command']})" for entry in message.get("left", ())]
+    left += [f"port {entry['port']} held by {holder(entry)}" for entry in message.get("ports", ())]
+    return Stopped(
+        at=job.now,
+        process=message["name"],
+        node=node,
+        seconds=message.get("seconds", 0.0),
+        how=message.get("how", ""),
+        left=tuple(left),
+    )
+
+
+def holder(entry: Mapping[str, Any]) -> str:
+    """Who holds a port, as far as the node could tell."""
+    return f"pid {entry['pid']} ({entry.get('command', '?')})" if entry.get("pid") else "an unknown process"
