@@ -1,0 +1,52 @@
+"""``Summary``: what the fleet concludes from a plan and an observation. The verdict is made there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Health(Enum):
+    """The cluster in one word."""
+
+    SERVING = "serving"
+    """Every engine and the router answer."""
+    STARTING = "starting"
+    """Everything needed runs, some of it is not ready yet."""
+    DEGRADED = "degraded"
+    """Some of it serves, some of it failed, is missing or was not reached."""
+    DOWN = "down"
+    """Nothing of it runs."""
+    UNKNOWN = "unknown"
+    """No node that would know was reached."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleSummary:
+    """One role in figures; a group is ready when all its engines are."""
+
+    role: str
+    groups: int
+    groups_ready: int
+    engines: int
+    engines_ready: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """The verdict on a cluster. Names are process names; nodes are named as the file does."""
+
+    state: Health
+    roles: tuple[RoleSummary, ...] = ()
+    failing: tuple[str, ...] = ()
+    """Planned, and exited, unhealthy, foreign or stopped by somebody."""
+    missing: tuple[str, ...] = ()
+    """Planned, and its node knows nothing of it."""
+    leftover: tuple[str, ...] = ()
+    """Not planned, and still there."""
+    unreached: tuple[str, ...] = ()
+    """Nodes that did not answer."""
+    stale: tuple[str, ...] = ()
+    """Nodes that run another generation than the plan's."""
+    router_ok: bool | None = None
+    """None: the plan has no router, or it was not asked."""
