@@ -1,0 +1,70 @@
+"""What every test gets: ``until``, a state home of its own, and two rules.
+
+With CI set a skip is a failure. A process that outlives the tests is a failure, and is ended.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from leftovers import end, left_by
+from waiting import until as wait_until
+
+
+@pytest.fixture
+def until():
+    """``until(condition, deadline=10.0, interval=0.02)``: its first true value, or AssertionError."""
+    return wait_until
+
+
+@pytest.fixture
+def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty state home, in the environment too."""
+    home = tmp_path / "state"
+    home.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_STATE_HOME", str(home))
+    return home
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_of_the_user_is_touched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No flag of the user's shell reaches a test, and no test writes below the user's home.
+
+    The state home is also what the processes of a test are known by: children inherit it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("DPLAUNCH_")]:
+            patch.delenv(name)
+        patch.setenv("XDG_STATE_HOME", str(base / "state"))
+        yield
+    left = left_by(base)
+    end(left)
+    if left:
+        pytest.fail(
+            "processes outlived the tests (they were ended now):\n" + "\n".join(map(str, left)), pytrace=False
+        )
+
+
+def _in_ci() -> bool:
+    return bool(os.environ.get("CI"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    report = yield
+    return _skip_is_failure(report)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report():
+    report = yield
+    return _skip_is_failure(report)
+
+
+def _skip_is_failure(report):
+    if _in_ci() and report.outcome == "skipped" and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and CI is set: {report.longrepr}"
+    return report
