@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from typing_extensions import Self
+
 from dplaunch.errors import HostError, Interrupted
 from dplaunch.fleet.session import (
     Address,
@@ -60,7 +62,7 @@ class Fleet:
         self._address = address
         self._beaten = clock()
 
-    def open(self, names: Iterable[str] | None = None) -> Fleet:
+    def open(self, names: Iterable[str] | None = None) -> Self:
         """Reach every node (or ``names``) at once. Never raises for a node: see ``unreached``."""
         nodes = [self._nodes[name] for name in names or self._nodes]
         patience = max((node.ssh.connect_timeout for node in nodes), default=0.0) + CONNECT_SLACK
@@ -82,7 +84,7 @@ class Fleet:
         fan_out(self.sessions, lambda name: self.sessions[name].close(), deadline=5.0)
         self.sessions.clear()
 
-    def __enter__(self) -> Fleet:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -160,16 +162,21 @@ class Fleet:
         if self.clock() - self._beaten < BEAT:
             return
         self._beaten = self.clock()
-        for node, session in list(self.sessions.items()):
-            try:
-                session.beat()
-            except HostError as error:
-                self._lose(node, error)
+        for node in list(self.sessions):
+            self._beat(node)
+
+    def _beat(self, node: str) -> None:
+        try:
+            self.sessions[node].beat()
+        except HostError as error:
+            self._lose(node, error)
 
 
 def silent(node: str, seconds: float) -> HostError:
     """A node that did not answer in time."""
-    return HostError(node, f"{node} did not answer within {seconds:.0f} s", hint=f"dplaunch exec node:{node} -- uptime")
+    return HostError(
+        node, f"{node} did not answer within {seconds:.0f} s", hint=f"dplaunch exec node:{node} -- uptime"
+    )
 
 
 def as_host_error(node: str, error: BaseException) -> HostError:

@@ -69,4 +69,6 @@ def refused(node: str, reply: Mapping[str, object]) -> DplaunchError:
     """A guard's error reply as an error that names the node."""
     error = reply.get("error")
     fields = error if isinstance(error, Mapping) else {}
-    return DplaunchError(f"{node}: {fields.get('text', 'the guard refused')}", hint=str(fields.get("hint", "")))
+    return DplaunchError(
+        f"{node}: {fields.get('text', 'the guard refused')}", hint=str(fields.get("hint", ""))
+    )

@@ -32,7 +32,9 @@ def prove_router(job: Job, router: Process) -> tuple[Failed, ...]:
     first = _ask(job, {router.node: [router]}, quiet=True)
     if not first:
         return ()
-    job.emit(Note(at=job.now, text=f"the first request through the router failed, asking again: {first[0].text}"))
+    job.emit(
+        Note(at=job.now, text=f"the first request through the router failed, asking again: {first[0].text}")
+    )
     return _ask(job, {router.node: [router]})
 
 
@@ -51,7 +53,9 @@ def _ask(job: Job, by_node: Mapping[str, list[Process]], *, quiet: bool = False)
                 failures.append(_failed(job, process, wrong))
             else:
                 answer = answers[process.name]
-                job.emit(Proved(at=job.now, process=process.name, seconds=answer["seconds"], text=said(answer)))
+                job.emit(
+                    Proved(at=job.now, process=process.name, seconds=answer["seconds"], text=said(answer))
+                )
     if not quiet:
         for failure in failures:
             job.emit(failure)

@@ -18,6 +18,8 @@ from dplaunch.model.plan import Process
 
 AFTERMATH = 1.0
 """Seconds to go on listening after the first failure: the cause may stand in another log."""
+NAMED = 8
+"""Names in a message before it says "and n more"."""
 RECONNECT_EVERY = 3.0
 RECONNECT_FOR = 60.0
 """Seconds until a node whose link broke counts as lost."""
@@ -139,7 +141,8 @@ class Readiness:
 
     def _out_of_time(self) -> DplaunchError:
         waiting = sorted(self._pending)
-        shown = ", ".join(waiting[:8]) + (f" and {len(waiting) - 8} more" if len(waiting) > 8 else "")
+        more = len(waiting) - NAMED
+        shown = ", ".join(waiting[:NAMED]) + (f" and {more} more" if more > 0 else "")
         return NotReadyError(
             f"not ready after {self._patience:.0f} s: {shown}",
             hint=f"dplaunch logs {waiting[0]} -n 50",

@@ -1,0 +1,39 @@
+"""Small questions to every node: a command (``exec``), the audit trail, who holds the lock."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from dplaunch.fleet.job import Job
+from dplaunch.fleet.lock import LOCK_DEADLINE
+from dplaunch.model.remote import ExecResult
+
+EXEC_SLACK = 10.0
+
+
+def execute(job: Job, nodes: Collection[str], argv: Sequence[str], timeout: float) -> tuple[ExecResult, ...]:
+    """Run ``argv`` on these nodes at once, in the environment that engines start from."""
+    request = ("exec", {"argv": list(argv), "timeout": timeout})
+    wanted = {node: request for node in nodes if node in job.fleet.sessions}
+    replies = job.fleet.gather(wanted, timeout + EXEC_SLACK)
+    return tuple(_result(job, node.name, replies) for node in job.plan.nodes if node.name in nodes)
+
+
+def _result(job: Job, node: str, replies: Mapping[str, Mapping[str, Any]]) -> ExecResult:
+    reply = replies.get(node)
+    if reply is None:
+        error = job.fleet.unreached.get(node)
+        return ExecResult(node=node, problem=error.text if error else f"{node} did not answer")
+    if not reply["ok"]:
+        return ExecResult(node=node, problem=reply["error"]["text"])
+    return ExecResult(node=node, code=reply["code"], out=reply["out"], err=reply["err"])
+
+
+def audit_trail(job: Job, count: int) -> tuple[dict[str, Any], ...]:
+    """The last ``count`` entries over all nodes, oldest first; the lock node may have changed over time."""
+    replies = job.fleet.gather(
+        {node: ("audit", {"tail": count}) for node in job.fleet.sessions}, LOCK_DEADLINE
+    )
+    entries = [dict(line) for reply in replies.values() if reply["ok"] for line in reply["lines"]]
+    return tuple(sorted(entries, key=lambda entry: entry.get("at", 0.0))[-count:])

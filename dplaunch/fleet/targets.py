@@ -1,0 +1,60 @@
+"""Targets: ``decode-3``, ``decode``, ``decode-[0-15]``, ``node:n5``, ``router``, ``all`` → processes."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+
+from dplaunch.errors import UsageError
+from dplaunch.model.plan import Plan, Process
+
+Expand = Callable[[str], tuple[str, ...]]
+"""``decode-[0-2]`` → three names."""
+
+
+def find(words: Sequence[str], plan: Plan, expand: Expand) -> tuple[Process, ...]:
+    """The processes meant, in plan order, each once. Raises UsageError for a word that means none."""
+    chosen = {p.name for word in words for p in _one(word, plan, expand)}
+    return tuple(p for p in plan.processes if p.name in chosen)
+
+
+def widen(chosen: Iterable[Process], plan: Plan) -> tuple[Process, ...]:
+    """A data-parallel group lives and dies together: with any of its engines come all of them."""
+    groups = {p.group for p in chosen}
+    return tuple(p for p in plan.processes if p.group in groups)
+
+
+def _one(word: str, plan: Plan, expand: Expand) -> list[Process]:
+    processes = plan.processes
+    if word == "all":
+        return list(processes)
+    if word.startswith("node:"):
+        nodes = set(expand(word.removeprefix("node:")))
+        return _or_unknown(word, [p for p in processes if p.node in nodes], plan)
+    names = set(expand(word))
+    known = {p.name for p in processes}
+    found = [p for p in processes if p.name in names or word in (p.role, p.group)]
+    missing = sorted(names - known) if found and not any(word in (p.role, p.group) for p in found) else []
+    if missing:
+        raise unknown_target(missing[0], plan)
+    return _or_unknown(word, found, plan)
+
+
+def _or_unknown(word: str, found: list[Process], plan: Plan) -> list[Process]:
+    if not found:
+        raise unknown_target(word, plan)
+    return found
+
+
+def unknown_target(word: str, plan: Plan) -> UsageError:
+    """The error for a word that means nothing here, with the nearest that does."""
+    known = [p.name for p in plan.processes] + [p.role for p in plan.processes]
+    known += [f"node:{n.name}" for n in plan.nodes] + ["all"]
+    near = difflib.get_close_matches(word, sorted(set(known)), n=1)
+    roles = sorted({p.role for p in plan.processes})
+    hint = (
+        f"did you mean {near[0]}?"
+        if near
+        else f"targets: {', '.join(roles)}, ROLE-N, ROLE-[0-3], node:NAME, all"
+    )
+    return UsageError(f"{plan.cluster} has no {word}", hint=hint)

@@ -1,0 +1,171 @@
+"""The walk of ``up``: observe, diff, apply, wait until ready, prove."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dplaunch.errors import DplaunchError, Interrupted, UsageError
+from dplaunch.fleet.job import Job, connect, need_every_node, phase
+from dplaunch.fleet.lock import audit, locked
+from dplaunch.fleet.observe import observe
+from dplaunch.fleet.prove import prove_engines, prove_router
+from dplaunch.fleet.ready import Readiness
+from dplaunch.fleet.start import put_files, start
+from dplaunch.fleet.stop import stop_in_order
+from dplaunch.model.event import Failed, Note
+from dplaunch.model.observed import Observed
+from dplaunch.model.plan import Action, Change, Process
+from dplaunch.plan import diff
+
+Confirm = Callable[[tuple[Action, ...]], bool]
+"""Shown what would stop; True goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """The flags of ``up`` that the walk needs."""
+
+    only: str | None = None
+    force: bool = False
+    keep: bool = False
+    detach: bool = False
+    timeout: float | None = None
+    """Seconds; None is the cluster file's ready_timeout."""
+    verb: str = "up"
+
+
+@dataclass(frozen=True, slots=True)
+class UpResult:
+    """What ``up`` did. ``ready`` is False only after ``--detach``."""
+
+    actions: tuple[Action, ...]
+    ready: bool
+    changed: bool
+
+
+def preview(job: Job, options: UpOptions) -> tuple[tuple[Action, ...], Observed]:
+    """What ``up`` would do, from a fresh look at every node. Touches nothing."""
+    connect(job)
+    need_every_node(job)
+    observed = observe(job)
+    return diff(job.plan, observed, only=options.only, force=options.force), observed
+
+
+def up(job: Job, options: UpOptions, confirm: Confirm) -> UpResult:
+    """Bring the cluster to its plan. Raises the failure after taking down what it started."""
+    if options.detach and any(p.start_last for p in job.plan.processes):
+        raise UsageError(
+            "--detach cannot start a router that must start after the engines serve",
+            hint="leave --detach out, or use `router: {kind: dplaunch}`, which starts together with them",
+        )
+    connect(job)
+    need_every_node(job)
+    with locked(job, options.verb):
+        observed = observe(job)
+        actions = diff(job.plan, observed, only=options.only, force=options.force)
+        if not confirm(actions):
+            raise UsageError("nothing was changed")
+        return apply(job, options, actions, observed)
+
+
+def apply(job: Job, options: UpOptions, actions: tuple[Action, ...], observed: Observed) -> UpResult:
+    """Carry out ``actions``; the caller holds the lock."""
+    changed = any(a.change is not Change.KEEP for a in actions)
+    starting = {a.process for a in actions if a.change in (Change.START, Change.RESTART)}
+    stopping = {a.process for a in actions if a.change in (Change.STOP, Change.RESTART)}
+    if changed:
+        audit(job, options.verb, "began")
+    try:
+        _replace(job, observed, stopping, starting)
+        if options.detach:
+            return UpResult(actions, ready=False, changed=changed)
+        _serve(job, options, starting, {a.process for a in actions if a.change is not Change.STOP})
+    except Interrupted:
+        raise
+    except DplaunchError as error:
+        _tear_down(job, options, starting, error)
+        raise
+    if changed:
+        audit(job, options.verb, "ready")
+    return UpResult(actions, ready=True, changed=changed)
+
+
+def _replace(job: Job, observed: Observed, stopping: set[str], starting: set[str]) -> None:
+    alive = {p.name for p in observed.processes if p.alive}
+    if stopping & alive:
+        with phase(job, "stop", f"{len(stopping & alive)} processes"):
+            left = [v for v in stop_in_order(job, observed, stopping & alive) if v.left]
+        if left:
+            raise DplaunchError(f"{left[0].process} could not be stopped: {left[0].left[0]}")
+    if not starting:
+        return
+    at_once = {p.name for p in job.plan.processes if p.name in starting and not p.start_last}
+    with phase(job, "start", f"{len(at_once)} processes"):
+        put_files(job, {node.name for node in job.plan.nodes})
+        refusals = start(job, at_once)
+    if refusals:
+        raise _failure(refusals)
+
+
+def _serve(job: Job, options: UpOptions, starting: set[str], names: set[str]) -> None:
+    wanted = tuple(p for p in job.plan.processes if p.name in names)
+    await_ready(job, tuple(p for p in wanted if not p.start_last), options.timeout)
+    last = tuple(p for p in wanted if p.start_last)
+    if last:
+        with phase(job, "start", ", ".join(p.name for p in last)):
+            refusals = start(job, {p.name for p in last} & starting)
+        if refusals:
+            raise _failure(refusals)
+        await_ready(job, last, options.timeout)
+    prove(job, wanted)
+
+
+def await_ready(job: Job, processes: tuple[Process, ...], timeout: float | None) -> None:
+    """Wait until all serve. Raises the first failure with its cause, NotReadyError when time is up."""
+    with phase(job, "load", f"{len(processes)} processes"):
+        failures = Readiness(job, processes, timeout or job.plan.ready_timeout).wait()
+    if failures:
+        raise _failure(failures)
+
+
+def prove(job: Job, processes: tuple[Process, ...]) -> None:
+    """One completion on every engine, then one through the router. Raises the first failure."""
+    engines = [p for p in processes if p.kind == "engine"]
+    with phase(job, "prove", f"one completion on each of {len(engines)} engines"):
+        failures = prove_engines(job, engines)
+    if failures:
+        raise _failure(failures)
+    for router in (p for p in processes if p.role == "router"):
+        with phase(job, "prove router"):
+            failures = prove_router(job, router)
+        if failures:
+            raise _failure(failures)
+
+
+def _tear_down(job: Job, options: UpOptions, started: set[str], error: DplaunchError) -> None:
+    """Leave nothing half-dead: stop what this run started, say what could not be stopped."""
+    if options.keep:
+        job.emit(Note(at=job.now, text="--keep: what runs goes on; `dplaunch status -v` shows it"))
+    if options.keep or not started:
+        return
+    with phase(job, "take down", f"{len(started)} processes"):
+        if job.fleet.unreached:
+            job.fleet.open(set(job.fleet.unreached))
+        observed = observe(job)
+        stop_in_order(job, observed, {p.name for p in observed.processes if p.name in started})
+    audit(job, options.verb, f"failed: {error.text}")
+    for node in sorted(job.fleet.unreached):
+        text = (
+            f"{node} cannot be reached: what was started there may still run; `dplaunch down` when it is back"
+        )
+        job.emit(Note(at=job.now, text=text))
+
+
+def _failure(failures: tuple[Failed, ...]) -> DplaunchError:
+    """The first failure as the error of the verb; the events have shown them all."""
+    first = failures[0]
+    others = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+    detail = tuple(filter(None, (first.cause, f"log: {first.node}:{first.log}" if first.log else "")))
+    hint = first.hint or f"dplaunch logs {first.process} -n 50"
+    return DplaunchError(first.text + others, hint=hint, detail=detail)

@@ -1,0 +1,79 @@
+"""The verdict on a cluster: plan against observation. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from dplaunch.model.observed import Observed, ObservedProcess, State
+from dplaunch.model.plan import Plan, Process
+from dplaunch.model.summary import Health, RoleSummary, Summary
+
+RUNS = (State.RUNNING, State.UNGUARDED)
+
+
+def summarise(plan: Plan, observed: Observed) -> Summary:
+    """What the nodes said (health asked) held against what should run."""
+    seen = {p.name: p for p in observed.processes}
+    reached = {node.name for node in observed.nodes}
+    planned = {p.name for p in plan.processes}
+    missing = tuple(p.name for p in plan.processes if p.name not in seen and p.node in reached)
+    failing = tuple(n for n, p in seen.items() if n in planned and not runs(p))
+    router = next((p for p in plan.processes if p.role == "router"), None)
+    leftover = tuple(n for n, p in seen.items() if n not in planned and p.alive)
+    leftover += tuple(n for n in failing if seen[n].left)
+    return Summary(
+        state=health(plan, observed, seen),
+        roles=tuple(_role(role, plan, seen) for role in _roles(plan)),
+        failing=failing,
+        missing=missing,
+        leftover=leftover,
+        unreached=tuple(sorted(observed.unreached)),
+        stale=tuple(n.name for n in observed.nodes if n.generation and n.generation != plan.generation),
+        router_ok=None if router is None else serves(seen.get(router.name)),
+    )
+
+
+def health(plan: Plan, observed: Observed, seen: Mapping[str, ObservedProcess]) -> Health:
+    """The cluster in one word."""
+    if not observed.nodes:
+        return Health.UNKNOWN
+    if not any(p.alive for p in seen.values()):
+        return Health.DOWN if not observed.unreached else Health.UNKNOWN
+    if all(serves(seen.get(p.name)) for p in plan.processes):
+        return Health.SERVING
+    if observed.unreached or not all(runs(seen.get(p.name)) for p in plan.processes):
+        return Health.DEGRADED
+    # Everything runs: what does not answer yet has not been ready, or stopped being so. A router
+    # that answers 503 while engines load is the former.
+    return Health.STARTING
+
+
+def runs(process: ObservedProcess | None) -> bool:
+    """Its main process is alive."""
+    return process is not None and process.state in RUNS
+
+
+def serves(process: ObservedProcess | None) -> bool:
+    """It runs and answered /health with 200."""
+    return runs(process) and process is not None and process.healthy is True
+
+
+def _roles(plan: Plan) -> list[str]:
+    return list(dict.fromkeys(p.role for p in plan.processes if p.kind == "engine"))
+
+
+def _role(role: str, plan: Plan, seen: Mapping[str, ObservedProcess]) -> RoleSummary:
+    engines = [p for p in plan.processes if p.role == role]
+    groups = list(dict.fromkeys(p.group for p in engines))
+    ready = {p.name for p in engines if serves(seen.get(p.name))}
+    return RoleSummary(
+        role=role,
+        groups=len(groups),
+        groups_ready=sum(_whole(group, engines, ready) for group in groups),
+        engines=len(engines),
+        engines_ready=len(ready),
+    )
+
+
+def _whole(group: str, engines: Iterable[Process], ready: set[str]) -> bool:
+    return all(p.name in ready for p in engines if p.group == group)

@@ -1,0 +1,11 @@
+"""The operator's side: which file, which cluster is current, what its secrets are, its hooks.
+
+Everything else of a cluster's state lives on its nodes.
+"""
+
+from dplaunch.workspace.cluster import Cluster, load_cluster
+from dplaunch.workspace.hooks import run_hook
+from dplaunch.workspace.memory import Desk, Pick
+from dplaunch.workspace.secret_values import read_secrets
+
+__all__ = ["Cluster", "Desk", "Pick", "load_cluster", "read_secrets", "run_hook"]

@@ -1,0 +1,98 @@
+"""Which cluster file is meant: given, from the environment, here, or the current cluster's."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dplaunch.errors import UsageError
+
+HERE = "cluster.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """The file to work on. ``rehearse`` is remembered from the ``up`` that made it current."""
+
+    path: Path
+    rehearse: bool = False
+    text_from: Path | None = None
+    """The remembered copy, when the file itself is gone."""
+
+
+class Desk:
+    """What this machine remembers about clusters: ``<state home>/dplaunch/.operator/``."""
+
+    def __init__(self, environ: Mapping[str, str], cwd: Path) -> None:
+        self._environ = environ
+        self._cwd = cwd
+
+    @property
+    def state_home(self) -> Path:
+        """``$XDG_STATE_HOME`` or ``~/.local/state``."""
+        given = self._environ.get("XDG_STATE_HOME")
+        return (
+            Path(given) if given else Path(self._environ.get("HOME", "~")).expanduser() / ".local" / "state"
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Where the memory lies; the leading dot keeps it apart from cluster names."""
+        return self.state_home / "dplaunch" / ".operator"
+
+    def pick(self, given: str | None) -> Pick:
+        """The file to work on. Raises UsageError naming the places that were looked at."""
+        named = given or self._environ.get("DPLAUNCH_CLUSTER")
+        if named:
+            return self._rehearsed(self._cwd / named)
+        if (self._cwd / HERE).exists():
+            return self._rehearsed(self._cwd / HERE)
+        current = self._current()
+        if current is None:
+            raise UsageError(
+                f"no cluster file: none was given, there is no {HERE} here, and no cluster is current",
+                hint="give one (`dplaunch up cluster.yaml`), or start one with `dplaunch init`",
+            )
+        return current
+
+    def remember(self, path: Path, text: str, name: str, *, rehearse: bool) -> None:
+        """Make this cluster the current one and keep a copy of its file."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        copy = self.folder / f"{name}{'.rehearsal' if rehearse else ''}.yaml"
+        write_by_rename(copy, text)
+        entry = {"cluster": name, "file": str(path.resolve()), "copy": str(copy), "rehearse": rehearse}
+        write_by_rename(self.folder / "current.json", json.dumps(entry))
+
+    def forget(self, name: str) -> None:
+        """The cluster is down: it is no longer the current one."""
+        entry = self._entry()
+        if entry and entry.get("cluster") == name:
+            (self.folder / "current.json").unlink(missing_ok=True)
+
+    def _current(self) -> Pick | None:
+        entry = self._entry()
+        if not entry:
+            return None
+        return Pick(Path(entry["file"]), rehearse=bool(entry["rehearse"]), text_from=Path(entry["copy"]))
+
+    def _rehearsed(self, path: Path) -> Pick:
+        entry = self._entry()
+        same = bool(entry) and Path(str(entry.get("file"))) == path.resolve()
+        return Pick(path, rehearse=same and bool(entry.get("rehearse")))
+
+    def _entry(self) -> dict[str, str]:
+        try:
+            entry = json.loads((self.folder / "current.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return entry if isinstance(entry, dict) else {}
+
+
+def write_by_rename(path: Path, text: str) -> None:
+    """Write whole or not at all."""
+    new = path.with_name(f"{path.name}.{os.getpid()}.new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)
