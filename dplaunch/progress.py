@@ -74,8 +74,7 @@ def _milestone(progress: Progress, event: ev.Milestone) -> _Changes:
         index=event.index,
         count=event.count,
         fraction=event.fraction,
-        # count + 1: the last stage begun is not yet ready
-        done=min(1.0, (event.index + event.fraction) / (event.count + 1)),
+        done=min(1.0, (event.index + event.fraction) / max(1, event.count)),
     )
 
 

@@ -43,6 +43,7 @@ class ProcessProgress:
     """When this step or stage began."""
     stage: str = ""
     index: int = 0
+    """Of the stage, counted from 0."""
     count: int = 0
     fraction: float = 0.0
     """0…1 inside the stage."""

@@ -1,0 +1,140 @@
+"""What one sees while a walk runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from dplaunch.model.event import Event
+from dplaunch.model.progress import Progress, RoleProgress
+from dplaunch.view import style
+from dplaunch.view.narrate import Narrator, failures, slowest, standing
+from dplaunch.view.screen import Screen
+from dplaunch.view.words import seconds
+
+_FRAME = 0.1
+"""Seconds between two pictures."""
+_SILENCE = 30.0
+"""Without a terminal: say where things stand after so long without a line."""
+_WIDE = 110
+
+Fold = Callable[[Progress, Event], Progress]
+
+
+class Display:
+    """Events in, one writer out: a live picture on a terminal, else a line per event worth one.
+
+    ``fold`` is ``progress.apply``. Call ``tick`` with the same clock as the events' ``at`` when nothing
+    happens, so that times go on, and ``close`` (contextlib.closing) whatever happened.
+    """
+
+    def __init__(self, screen: Screen, progress: Progress, fold: Fold) -> None:
+        self.progress = progress
+        self._screen = screen
+        self._fold = fold
+        self._drawn = self._told = float("-inf")
+        self._narrator = Narrator(terse=screen.live, verbose=screen.verbose)
+        self._live = _live(screen) if screen.live else None  # opened with the first picture
+
+    def handle(self, event: Event) -> None:
+        """Take one event: fold it, say it, draw."""
+        self.progress = self._fold(self.progress, event)
+        for line in self._narrator.tell(event, self.progress):
+            self._say(line, event.at)
+        self._draw(event.at)
+
+    def tick(self, at: float) -> None:
+        """Nothing happened, time did."""
+        self._draw(at)
+        if not self._live and self.progress.phase and at - self._told >= _SILENCE:
+            self._say(standing(self.progress, at), at)
+
+    def pause(self) -> None:
+        """Take the picture away, to ask something; the next event brings it back."""
+        if self._live:
+            self._live.stop()
+
+    def close(self) -> None:
+        """Remove the picture; what was told stays."""
+        if self._live:
+            self._live.stop()
+            self._live = None
+        for line in self._narrator.rest():
+            self._say(line, max(self._told, self.progress.at))
+
+    def _say(self, line: Text, at: float) -> None:
+        self._told = at
+        if not self._screen.live:
+            since = at - (at if self.progress.began is None else self.progress.began)
+            line = Text.assemble((f"{since:7.1f} s  ", style.DIM), line)
+        self._screen.say(line)
+
+    def _draw(self, at: float) -> None:
+        if self._live and at - self._drawn >= _FRAME:
+            self._drawn = at
+            self._live.start()
+            self._live.update(picture(self.progress, at), refresh=True)
+
+
+def picture(progress: Progress, at: float) -> RenderableType:
+    """The phase under way with its time, and a bar per role."""
+    phase = progress.phase
+    total = at - (at if progress.began is None else progress.began)
+    title = Text.assemble(
+        (phase.name if phase else "…", style.HEAD),
+        f" {seconds(at - phase.began)}" if phase else "",
+        (f"  {phase.detail}" if phase and phase.detail else "", style.DIM),
+        (f"  ({seconds(total)} in all)" if phase and total - (at - phase.began) >= 1 else "", style.DIM),
+        no_wrap=True,
+        overflow="ellipsis",
+    )
+    parts: list[RenderableType] = [title, *(_Bar(role, at, _margin(progress)) for role in progress.roles)]
+    return Group(*parts, failures(progress)) if progress.failures else Group(*parts)
+
+
+class _Bar:
+    """One role: bar, counts, and whom it waits for; on a second line where the first is short."""
+
+    def __init__(self, role: RoleProgress, at: float, margin: int) -> None:
+        self._role = role
+        self._at = at
+        self._margin = margin
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        wide = options.max_width >= _WIDE
+        full, empty = ("#", ".") if options.ascii_only else ("━", "╌")
+        length = 30 if wide else 20
+        filled = round(length * self._role.fraction)
+        line = Text(f"  {self._role.role:<{self._margin}}  ", no_wrap=True, overflow="ellipsis")
+        line.append(full * filled, style.BAD if self._role.failed else style.GOOD)
+        line.append(empty * (length - filled), style.DIM)
+        line.append(f"  {_counts(self._role)}")
+        awaited = Text(slowest(self._role, self._at), style.DIM, no_wrap=True, overflow="ellipsis")
+        if not awaited:
+            yield line
+        elif wide:
+            yield line.append("   ").append_text(awaited)
+        else:
+            yield line
+            yield Text(" " * (self._margin + 4), no_wrap=True, overflow="ellipsis").append_text(awaited)
+
+
+def _counts(role: RoleProgress) -> str:
+    if role.stopped:
+        return f"{role.stopped} of {role.total} stopped"
+    failed = f", {role.failed} failed" if role.failed else ""
+    word, count = ("proved", role.proved) if role.proved else ("ready", role.ready)
+    return f"{count} of {role.total} {word}{failed}"
+
+
+def _margin(progress: Progress) -> int:
+    return max((len(process.role) for process in progress.processes.values()), default=0)
+
+
+def _live(screen: Screen) -> Live:
+    return Live(
+        console=screen.talk, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+    )

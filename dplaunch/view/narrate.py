@@ -1,0 +1,188 @@
+"""Events worth a line, as lines: for files and pipes all of it, above a live display what stays true.
+
+One tale has one teller: it remembers what it said, so that sixty-four ranks that fail for one reason
+are one block and one line, and a role is reported when all of it got somewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from rich.text import Text
+
+from dplaunch.fold import fold
+from dplaunch.model import event as ev
+from dplaunch.model.progress import Progress, RoleProgress
+from dplaunch.view import style
+from dplaunch.view.words import plural, seconds
+
+TAIL = 10
+"""Lines of a failed process's log shown with the first failure of a kind."""
+
+
+class Narrator:
+    """``tell(event, progress after it)`` → the lines to print. ``terse``: a live display shows the rest."""
+
+    def __init__(self, *, terse: bool, verbose: int = 0) -> None:
+        self._terse = terse
+        self._verbose = verbose
+        self._said: set[tuple[str, str]] = set()
+        self._alike: dict[tuple[str, str], list[str]] = {}
+        self._rules: dict[type[ev.Event], Callable[[Any, Progress], Iterator[Text]]] = {
+            ev.PhaseBegan: self._phase_began,
+            ev.PhaseEnded: self._phase_ended,
+            ev.NodeFailed: self._node_failed,
+            ev.Failed: self._failed,
+            ev.Started: self._started,
+            ev.Milestone: self._milestone,
+            ev.Ready: self._ready,
+            ev.Proved: self._proved,
+            ev.Stopped: self._stopped,
+            ev.Note: self._note,
+        }
+
+    def tell(self, event: ev.Event, progress: Progress) -> tuple[Text, ...]:
+        """Lines for one event; most events of many ranks are worth none."""
+        rule = self._rules.get(type(event))
+        return tuple(rule(event, progress)) if rule else ()
+
+    def rest(self) -> tuple[Text, ...]:
+        """What was held back because it was said before: failures of the same kind, folded."""
+        told = [
+            Text.assemble(
+                (f"{len(names) - 1} more", style.BAD), f" failed like {names[0]}: {fold(names[1:])}"
+            )
+            for names in self._alike.values()
+            if len(names) > 1
+        ]
+        self._alike.clear()
+        return tuple(told)
+
+    def _phase_began(self, event: ev.PhaseBegan, _: Progress) -> Iterator[Text]:
+        if not self._terse:
+            yield Text(f"{event.phase}: {event.detail}" if event.detail else f"{event.phase} …")
+
+    def _phase_ended(self, event: ev.PhaseEnded, progress: Progress) -> Iterator[Text]:
+        detail = next((p.detail for p in reversed(progress.phases) if p.name == event.phase), event.detail)
+        said = f" ({detail})" if detail and self._terse else ""
+        yield Text.assemble(
+            (event.phase, style.GOOD), f": done in {seconds(event.seconds)}", (said, style.DIM)
+        )
+
+    def _node_failed(self, event: ev.NodeFailed, _: Progress) -> Iterator[Text]:
+        named = "" if event.node in event.text else f"{event.node}: "
+        yield Text.assemble(("node ", style.BAD), named, style.plain(event.text))
+        if event.hint:
+            yield _aside("hint", event.hint)
+
+    def _failed(self, event: ev.Failed, _: Progress) -> Iterator[Text]:
+        kind = (_unnamed(event.text, event), _unnamed(event.cause, event))
+        alike = self._alike.setdefault(kind, [])
+        alike.append(event.process)
+        if len(alike) == 1 or self._verbose:
+            yield from failure(event, TAIL * (1 + 3 * self._verbose))
+
+    def _started(self, event: ev.Started, progress: Progress) -> Iterator[Text]:
+        if self._verbose:
+            yield Text(f"{event.process} on {event.node}: started, pid {event.pid}")
+        yield from self._whole("started", event.process, progress, lambda role: role.started)
+
+    def _milestone(self, event: ev.Milestone, progress: Progress) -> Iterator[Text]:
+        if self._terse or event.process not in progress.processes:
+            return
+        role = progress.processes[event.process].role
+        slowest = progress.role(role).slowest
+        if slowest and slowest.stage and self._once(role, slowest.stage):
+            yield Text(f"{role}: all at `{slowest.stage}` ({slowest.index + 1}/{slowest.count}) or beyond")
+
+    def _ready(self, event: ev.Ready, progress: Progress) -> Iterator[Text]:
+        if self._verbose:
+            yield Text(f"{event.process}: ready after {seconds(event.seconds)}")
+        yield from self._whole("ready", event.process, progress, lambda role: role.ready)
+
+    def _proved(self, event: ev.Proved, progress: Progress) -> Iterator[Text]:
+        if self._verbose:
+            yield Text(
+                f"{event.process}: answered right in {seconds(event.seconds)}: {style.plain(event.text)}"
+            )
+        yield from self._whole("answered right", event.process, progress, lambda role: role.proved)
+
+    def _stopped(self, event: ev.Stopped, progress: Progress) -> Iterator[Text]:
+        if self._verbose:
+            yield Text(f"{event.process} on {event.node}: stopped ({event.how}) in {seconds(event.seconds)}")
+        for left in event.left:
+            yield Text.assemble(
+                ("left ", style.BAD), f"on {event.node} by {event.process}: {style.plain(left)}"
+            )
+        yield from self._whole("stopped", event.process, progress, lambda role: role.stopped)
+
+    def _note(self, event: ev.Note, _: Progress) -> Iterator[Text]:
+        yield Text(style.plain(event.text))
+
+    def _whole(
+        self, word: str, process: str, progress: Progress, count: Callable[[RoleProgress], int]
+    ) -> Iterator[Text]:
+        """One line when a role is complete in something."""
+        if self._terse or process not in progress.processes:
+            return
+        role = progress.role(progress.processes[process].role)
+        if count(role) == role.total and self._once(role.role, word):
+            of = "" if role.total == 1 else f"{role.total} of {role.total} "
+            yield Text(f"{role.role}: {of}{word}", style.GOOD)
+
+    def _once(self, role: str, word: str) -> bool:
+        new = (role, word) not in self._said
+        self._said.add((role, word))
+        return new
+
+
+def standing(progress: Progress, at: float) -> Text:
+    """Where everything is, in one line: for a log that has been silent for a while."""
+    said = [
+        f"{role.role} {role.ready} of {role.total} ready" + (f", {slowest(role, at)}" if role.slowest else "")
+        for role in progress.roles
+    ]
+    return Text("; ".join(said))
+
+
+def slowest(role: RoleProgress, at: float) -> str:
+    """``slowest decode-17 on n6: load weights 3/7 45 %, for 21 s``."""
+    process = role.slowest
+    if process is None:
+        return ""
+    inside = f" {process.fraction:.0%}".replace("%", " %") if process.fraction else ""
+    stage = (
+        f"{process.stage} {process.index + 1}/{process.count}{inside}"
+        if process.stage
+        else process.step.value
+    )
+    return f"slowest {process.name} on {process.node}: {stage}, for {seconds(at - process.since)}"
+
+
+def failure(event: ev.Failed, tail: int = TAIL) -> Iterator[Text]:
+    """A failure: what, why, the log's end where it says more, where the log is, what to do."""
+    named = "" if event.process in event.text else f"{event.process} on {event.node}: "
+    yield Text.assemble(("FAILED ", style.BAD), named, style.plain(event.text))
+    if event.cause:
+        yield _aside("cause", event.cause)
+    for line in event.tail[-tail:] if not event.cause or tail > TAIL else ():
+        yield Text.assemble(("  | ", style.DIM), style.plain(line))
+    if event.log:
+        yield _aside("log", f"{event.node}:{event.log}")
+    if event.hint:
+        yield _aside("hint", event.hint)
+
+
+def failures(progress: Progress) -> Text:
+    """``3 processes failed: decode-[4-6]``."""
+    names = list(dict.fromkeys(event.process for event in progress.failures))
+    return Text(f"{plural(len(names), 'process')} failed: {fold(names)}", style.BAD)
+
+
+def _aside(word: str, text: str) -> Text:
+    return Text.assemble((f"  {word + ':':<7}", style.DIM), style.plain(text))
+
+
+def _unnamed(text: str, event: ev.Failed) -> str:
+    return text.replace(event.process, "").replace(event.node, "")

@@ -1,0 +1,147 @@
+"""The plan as tables: who sits where, with which ranks, devices and ports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from dplaunch.fold import fold, ranges
+from dplaunch.model.plan import Plan, Seat
+from dplaunch.view import style
+from dplaunch.view.sheet import Sheet, sheet
+from dplaunch.view.words import plural
+
+_HEADS = ("ROLE", "NODES", "GROUPS", "ENGINES", "RANKS", "DEVICES", "HTTP", "RPC", "KV")
+
+
+def drawn(plan: Plan, *, verbose: int = 0) -> RenderableType:
+    """Headline, table (``-v``: a row per engine), how to read it, warnings."""
+    rows = _engine_table(plan) if verbose else _node_table(plan)
+    return Group(_headline(plan), Text(""), rows, Text(""), _legend(plan), *_warnings(plan))
+
+
+@dataclass(slots=True)
+class _Row:
+    """Seats of one role on nodes where all but names and groups is equal."""
+
+    nodes: list[str]
+    seats: list[Seat]
+
+
+def _headline(plan: Plan) -> Text:
+    model = plan.served_model_name
+    model += f" ({plan.model})" if plan.model != model else ""
+    where = f", router on {plan.router.node}" if plan.router and plan.router.kind != "none" else ""
+    return style.lines(
+        Text.assemble((plan.cluster, style.HEAD), f": {plan.engine}, generation {plan.generation}"),
+        f"model     {model}",
+        Text.assemble("endpoint  ", (plan.endpoint, style.NAME), where),
+    )
+
+
+def _node_table(plan: Plan) -> Sheet:
+    rows = [
+        (
+            row.seats[0].role,
+            fold(row.nodes),
+            ranges(seat.group for seat in row.seats),
+            fold(seat.engine for seat in row.seats),
+            ranges(seat.rank for seat in row.seats),
+            *ports_and_devices,
+        )
+        for (_, _, *ports_and_devices), row in _folded(plan).items()
+    ]
+    return sheet(_HEADS, [*rows, *_services(plan)], flex=("NODES", "ENGINES", "HTTP", "KV"))
+
+
+def _engine_table(plan: Plan) -> Sheet:
+    rows = [
+        (seat.role, seat.node, str(seat.group), seat.engine, str(seat.rank), *_columns([seat]))
+        for seat in _seats(plan)
+    ]
+    return sheet(_HEADS, [*rows, *_services(plan)], flex=("NODES", "ENGINES"))
+
+
+def _folded(plan: Plan) -> dict[tuple[str, ...], _Row]:
+    """Rows by role and all that must be equal for nodes to share one."""
+    rows: dict[tuple[str, ...], _Row] = {}
+    for (role, node), seats in _by_node(plan).items():
+        ranks = str([(seat.rank, seat.group - seats[0].group) for seat in seats])
+        row = rows.setdefault((role, ranks, *_columns(seats)), _Row([], []))
+        row.nodes.append(node)
+        row.seats += seats
+    return rows
+
+
+def _columns(seats: Sequence[Seat]) -> tuple[str, str, str, str]:
+    """DEVICES, HTTP, RPC, KV."""
+    return (
+        ranges(device for seat in seats for device in seat.devices) or "-",
+        ranges(seat.ports.http for seat in seats),
+        ranges(seat.ports.rpc for seat in seats if seat.ports.rpc) or "-",
+        ranges(port for seat in seats for port in range(*seat.ports.kv)) or "-",
+    )
+
+
+def _by_node(plan: Plan) -> dict[tuple[str, str], list[Seat]]:
+    found: dict[tuple[str, str], list[Seat]] = {}
+    for seat in _seats(plan):
+        found.setdefault((seat.role, seat.node), []).append(seat)
+    return found
+
+
+def _seats(plan: Plan) -> list[Seat]:
+    """Roles in plan order; in a role by group and rank."""
+    seats = [process.seat for process in plan.processes if process.seat]
+    roles = list(dict.fromkeys(seat.role for seat in seats))
+    return sorted(seats, key=lambda seat: (roles.index(seat.role), seat.group, seat.rank))
+
+
+def _services(plan: Plan) -> list[tuple[str, ...]]:
+    services = [process for process in plan.processes if process.seat is None]
+    return [(s.role, s.node, "-", s.name, "-", "-", ranges(s.ports) or "-", "-", "-") for s in services]
+
+
+def _legend(plan: Plan) -> Text:
+    """How the numbers come about, for somebody who reads such a table for the first time."""
+    by_role: dict[str, list[Seat]] = {}
+    for seat in _seats(plan):
+        by_role.setdefault(seat.role, []).append(seat)
+    names = {node.address: node.name for node in plan.nodes}
+    sums = [_sum(role, seats) + _masters(seats, names) for role, seats in by_role.items()]
+    seats = [seat for members in by_role.values() for seat in members]
+    total = plural(len(seats), "engine"), plural(sum(len(seat.devices) for seat in seats), "device")
+    return style.lines(
+        Text(
+            "1 engine = 1 process = 1 data-parallel rank; a group starts and stops as one",
+            style.DIM,
+        ),
+        *sums,
+        f"total: {total[0]} on {total[1]} of {plural(len(plan.nodes), 'node')}",
+    )
+
+
+def _sum(role: str, seats: Sequence[Seat]) -> str:
+    groups = len({seat.group for seat in seats})
+    devices = len(seats[0].devices)
+    product = f"{plural(groups, 'group')} × {plural(len(seats) // groups, 'engine')}"
+    if not devices:
+        return f"{role}: {product} = {plural(len(seats), 'engine')}"
+    return f"{role}: {product} × {plural(devices, 'device')} = {plural(devices * len(seats), 'device')}"
+
+
+def _masters(seats: Sequence[Seat], names: Mapping[str, str]) -> str:
+    """Where each group's rank 0 waits for the others."""
+    masters = {
+        seat.group: f"{names.get(seat.master, seat.master)}:{seat.ports.rpc}"
+        for seat in seats
+        if seat.ports.rpc
+    }
+    return f"; {'master' if len(masters) == 1 else 'masters'} {fold(masters.values())}" if masters else ""
+
+
+def _warnings(plan: Plan) -> list[Text]:
+    return [Text.assemble(("warning: ", style.ODD), warning) for warning in plan.warnings]

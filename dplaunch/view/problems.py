@@ -1,0 +1,83 @@
+"""Problems of a cluster file, drawn as compilers draw them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from dplaunch.errors import Problem
+from dplaunch.view import style
+from dplaunch.view.words import plural
+
+_WORD = re.compile(r"""("[^"]*"|'[^']*'|[^\s:,\[\]{}#]+)""")
+
+
+def drawn(problems: Sequence[Problem], width: int = 10_000) -> Text:
+    """Each problem as ``file:line:column: error: text``, its line, a caret, its help; then the count."""
+    parts = [part for problem in problems for part in (*_problem(problem, width), Text(""))]
+    return style.lines(*parts, count(problems)) if problems else Text("")
+
+
+def count(problems: Iterable[Problem]) -> Text:
+    """``2 errors, 1 warning in cluster.yaml``."""
+    problems = tuple(problems)
+    wrong = sum(not problem.warning for problem in problems)
+    odd = len(problems) - wrong
+    said = [plural(n, noun) for n, noun in ((wrong, "error"), (odd, "warning")) if n]
+    files = ", ".join(dict.fromkeys(problem.file for problem in problems if problem.file))
+    return Text(", ".join(said) + (f" in {files}" if files else ""), style.BAD if wrong else style.ODD)
+
+
+def to_json(problem: Problem) -> dict[str, Any]:
+    """The stable JSON form of one problem."""
+    return {
+        "severity": "warning" if problem.warning else "error",
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+        "key": problem.key,
+        "text": problem.text,
+        "hint": problem.hint,
+    }
+
+
+def _problem(problem: Problem, width: int) -> list[Text]:
+    word, colour = ("warning", style.ODD) if problem.warning else ("error", style.BAD)
+    said = Text.assemble((f"{_place(problem)}", style.HEAD), (f"{word}: ", colour), problem.text)
+    margin = len(str(problem.line)) + 3
+    parts = [said, *(_snippet(problem, width - margin - 3, colour) if problem.source_line.strip() else [])]
+    if problem.hint:
+        parts.append(Text.assemble((f"{'':{margin}} = help: ", style.NAME), problem.hint))
+    return parts
+
+
+def _place(problem: Problem) -> str:
+    place = [problem.file, *(str(n) for n in (problem.line, problem.column) if n)]
+    return ":".join(filter(None, place)) + ": " if any(place) else ""
+
+
+def _snippet(problem: Problem, width: int, colour: str) -> list[Text]:
+    line, column = _window(problem.source_line.rstrip("\n"), problem.column, max(20, width))
+    number = f"  {problem.line} "
+    shown = [Text.assemble((f"{number}| ", style.DIM), line)]
+    if problem.column:
+        before = line[: column - 1]
+        pad = "".join("\t" if char == "\t" else " " * cell_len(char) for char in before)
+        word = _WORD.match(line, column - 1)
+        caret = "^" * max(1, cell_len(word[0]) if word else 1)
+        shown.append(Text.assemble((f"{'':{len(number)}}| ", style.DIM), pad, (caret, colour)))
+    return shown
+
+
+def _window(line: str, column: int, width: int) -> tuple[str, int]:
+    """The part of a long line around the column, and the column in it."""
+    if len(line) <= width:
+        return line, min(column, len(line) + 1)
+    start = max(0, min(column - width // 2, len(line) - width + 1))
+    head = "…" if start else ""
+    tail = "…" if start + width < len(line) else ""
+    return f"{head}{line[start : start + width - 2]}{tail}", column - start + len(head)

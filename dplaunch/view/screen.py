@@ -1,0 +1,101 @@
+"""The two streams: stdout is data, stderr is talk. Everything that is printed is printed through here."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from dplaunch.errors import DplaunchError
+from dplaunch.view import errors, style
+
+_PIPE_WIDTH = 10_000
+"""A file has no width: tables take what they need, nothing is folded."""
+
+
+class Screen:
+    """Where a verb shows its result and talks. ``json``: results and errors as one JSON document each.
+
+    ``quiet`` drops talk, never results, warnings or errors. NO_COLOR, FORCE_COLOR, TERM and COLUMNS are
+    taken from ``environ`` as rich takes them.
+    """
+
+    def __init__(
+        self,
+        out: TextIO,
+        err: TextIO,
+        *,
+        json: bool = False,
+        quiet: bool = False,
+        verbose: int = 0,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.json = json
+        self.quiet = quiet
+        self.verbose = verbose
+        self.out = out
+        self.data = _console(out, os.environ if environ is None else environ)
+        self.talk = _console(err, os.environ if environ is None else environ)
+
+    @property
+    def live(self) -> bool:
+        """A display that redraws itself is welcome: both streams are terminals that can."""
+        able = self.data.is_terminal and self.talk.is_terminal and not self.talk.is_dumb_terminal
+        return able and not self.quiet and not self.json
+
+    @property
+    def color(self) -> bool:
+        """Data may be coloured."""
+        return self.data.color_system is not None and not self.data.no_color
+
+    def present(self, human: RenderableType, machine: Mapping[str, Any]) -> None:
+        """A verb's result on stdout, in the form that was asked for."""
+        if self.json:
+            self.write(json.dumps(machine, indent=2, ensure_ascii=False) + "\n")
+        else:
+            self.data.print(human, crop=False)
+
+    def write(self, text: str) -> None:
+        """Text to stdout as it is: scripts, log lines, JSON lines."""
+        self.out.write(text)
+        self.out.flush()
+
+    def say(self, text: RenderableType) -> None:
+        """Talk on stderr; nothing when quiet."""
+        if not self.quiet:
+            self.talk.print(text, crop=False)
+
+    def warn(self, text: str) -> None:
+        """One warning on stderr."""
+        line = Text.assemble(("warning: ", style.ODD), style.plain(text))
+        self.talk.print(line, soft_wrap=True)
+
+    def fail(self, error: DplaunchError) -> None:
+        """An error on stderr; with JSON, on stdout as ``{"error": …}``."""
+        if self.json:
+            self.write(json.dumps(errors.to_json(error), indent=2, ensure_ascii=False) + "\n")
+        else:
+            self.talk.print(errors.drawn(error, self.talk.width), soft_wrap=True)
+
+    def ask(self, question: str, answers: TextIO) -> bool:
+        """Put a yes/no question on stderr, read one line; anything but yes is no."""
+        self.talk.print(f"{question} [y/N] ", end="", soft_wrap=True)
+        return answers.readline().strip().lower() in ("y", "yes")
+
+
+def json_line(value: Mapping[str, Any]) -> str:
+    """One value as one line of JSON."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def _console(stream: TextIO, environ: Mapping[str, str]) -> Console:
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="replace")  # an ASCII terminal shows ? for ×, and does not crash
+    console = Console(file=stream, markup=False, highlight=False, emoji=False, _environ=environ)
+    if not console.is_terminal:
+        console.width = _PIPE_WIDTH
+    return console

@@ -1,0 +1,28 @@
+"""The few styles of the screen. Meaning never hangs on colour alone."""
+
+from __future__ import annotations
+
+import re
+
+from rich.text import Text
+
+GOOD = "green"
+BAD = "bold red"
+ODD = "yellow"
+NAME = "cyan"
+HEAD = "bold"
+DIM = "dim"
+
+_CONTROL = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b.|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
+
+
+def plain(text: str) -> str:
+    """Text from a node, fit for a terminal: no escape sequences, of a progress bar its last state."""
+    return _CONTROL.sub("", text.rstrip("\r\n").rsplit("\r", 1)[-1])
+
+
+def lines(*parts: str | Text) -> Text:
+    """One Text, a line per part."""
+    return Text("\n").join(part if isinstance(part, Text) else Text(part) for part in parts)

@@ -1,0 +1,99 @@
+"""The lines to go on with when ``up`` is done."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from dplaunch.model.plan import Plan
+from dplaunch.model.progress import Progress
+from dplaunch.view import style
+from dplaunch.view.words import plural, seconds
+
+
+def done(plan: Plan, took: float, *, changed: bool = True) -> RenderableType:
+    """``up`` has ended well: the endpoint, a request to paste, how to look and how to stop."""
+    engines = sum(process.kind == "engine" for process in plan.processes)
+    said = f"{plural(engines, 'engine')} ready and proved in {seconds(took)}"
+    said = said if changed else f"nothing to do, {plural(engines, 'engine')} ready and proved"
+    return Group(
+        Text.assemble((f"{plan.cluster} is up", style.GOOD), f": {said}"),
+        Text.assemble("endpoint  ", (plan.endpoint, style.NAME), f"  model {plan.served_model_name}"),
+        Text(""),
+        *_unwrapped(curl(plan)),
+        Text(""),
+        *_commands(plan, "dplaunch status"),
+    )
+
+
+def detached(plan: Plan, took: float) -> RenderableType:
+    """``up --detach`` has started everything and waits for nothing."""
+    count = plural(len(plan.processes), "process")
+    return Group(
+        Text(f"{plan.cluster}: {count} started in {seconds(took)}; they load and serve without waiting here"),
+        Text.assemble("endpoint  ", (plan.endpoint, style.NAME), "  (503 until every role serves)"),
+        Text(""),
+        *_commands(plan, "dplaunch status --wait ready"),
+    )
+
+
+def curl(plan: Plan) -> str:
+    """A streaming chat request, ready to paste; an API key is named, never shown."""
+    body = {
+        "model": plan.served_model_name,
+        "messages": [{"role": "user", "content": "Hello"}],
+        "stream": True,
+    }
+    return " \\\n".join(
+        (
+            f"curl -N {shlex.quote(plan.endpoint + '/v1/chat/completions')}",
+            *_authorization(plan),
+            "  -H 'Content-Type: application/json'",
+            f"  -d {shlex.quote(json.dumps(body, ensure_ascii=False))}",
+        )
+    )
+
+
+def to_json(plan: Plan, progress: Progress, *, ready: bool, changed: bool) -> dict[str, Any]:
+    """``{cluster, generation, endpoint, model, ready, changed, seconds, phases, processes}``."""
+    return {
+        "cluster": plan.cluster,
+        "generation": plan.generation,
+        "endpoint": plan.endpoint,
+        "model": plan.served_model_name,
+        "ready": ready,
+        "changed": changed,
+        "seconds": round(progress.elapsed, 3),
+        "phases": [{"phase": phase.name, "seconds": phase.seconds} for phase in progress.phases],
+        "processes": {name: process.step.value for name, process in progress.processes.items()},
+    }
+
+
+def _authorization(plan: Plan) -> list[str]:
+    if plan.api_key is None:
+        return []
+    name = plan.api_key.name
+    value = f"${{{name}}}" if plan.api_key.source == "env" else f"$(cat {shlex.quote(name)})"
+    return [f'  -H "Authorization: Bearer {value}"']
+
+
+def _commands(plan: Plan, first: str) -> list[Text]:
+    engine = next((process.name for process in reversed(plan.processes) if process.kind == "engine"), "all")
+    commands = {
+        first: "how it is",
+        f"dplaunch logs -f {engine}": "what it says",
+        "dplaunch down": "stop it all",
+    }
+    width = max(map(len, commands))
+    return [
+        Text.assemble((f"{command:<{width}}", style.NAME), f"  {why}") for command, why in commands.items()
+    ]
+
+
+def _unwrapped(text: str) -> list[Text]:
+    """Lines to paste: a terminal may wrap them, we never."""
+    return [Text(line, no_wrap=True, overflow="ignore") for line in text.splitlines()]

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import pytest
+from rich.console import Console, RenderableType
+
+from dplaunch.model.cluster import RouterSpec, RuntimeSpec, SshSpec
+from dplaunch.model.observed import Observed, ObservedNode, ObservedProcess, State
+from dplaunch.model.plan import HttpProbe, NodePlan, Plan, Ports, Process, Seat
+
+STATE_HOME = "/root/.local/state/dplaunch/deepseek-r1"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def terminal() -> type[Terminal]:
+    return Terminal
+
+
+@pytest.fixture
+def draw() -> Callable[[RenderableType, int], str]:
+    def drawn(renderable: RenderableType, width: int = 80) -> str:
+        out = io.StringIO()
+        console = Console(file=out, width=width, markup=False, highlight=False, emoji=False, _environ={})
+        console.print(renderable, crop=False)
+        return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+    return drawn
+
+
+def engine(role: str, number: int, rank: int, node: int, names: Callable[[int], str], **seat: object) -> Process:
+    local = int(seat.pop("local"))  # type: ignore[call-overload]
+    width = int(seat.pop("width"))  # type: ignore[call-overload]
+    size = int(seat.pop("local_size"))  # type: ignore[call-overload]
+    group = int(seat["group"])  # type: ignore[call-overload]
+    address = f"192.0.0.{node}"
+    made = Seat(
+        engine=f"{role}-{number}", role=role, group=group, node=names(node), address=address, rank=rank,
+        local_rank=local, local_size=size, devices=tuple(range(local * width, (local + 1) * width)),
+        master=str(seat["master"]),
+        ports=Ports(http=9000 + local, rpc=13395, kv_base=61000, kv=(61000 + local * width, 61000 + (local + 1) * width)),
+    )  # fmt: skip
+    probe = HttpProbe(url=f"http://{address}:{9000 + local}", served_model="deepseek_r1")
+    return Process(
+        name=made.engine, kind="engine", role=role, group=made.group_name, node=made.node, argv=("bash",),
+        ports=(9000 + local,), seat=made, probe=probe,
+    )  # fmt: skip
+
+
+def sample(names: Callable[[int], str] = "n{}".format, decode_nodes: int = 4, warnings: tuple[str, ...] = ()) -> Plan:
+    """The documented 4P4D deployment: 4 prefill groups of 2 × tp 8, one decode group of 16 per node."""
+    processes: dict[int, list[Process]] = {node: [] for node in range(1, 5 + decode_nodes)}
+    for node in range(1, 5):
+        for rank in range(2):
+            processes[node].append(
+                engine("prefill", 2 * (node - 1) + rank, rank, node, names, group=node - 1, local=rank, width=8,
+                       local_size=2, master=f"192.0.0.{node}")
+            )  # fmt: skip
+    for rank in range(16 * decode_nodes):
+        node = 5 + rank // 16
+        processes[node].append(
+            engine("decode", rank, rank, node, names, group=0, local=rank % 16, width=1, local_size=16,
+                   master="192.0.0.5")
+        )  # fmt: skip
+    router = Process(name="router", kind="service", role="router", group="router", node=names(1), argv=("python3",),
+                     ports=(8000,), probe=HttpProbe(url="http://192.0.0.1:8000"))  # fmt: skip
+    processes[1].append(router)
+    nodes = tuple(
+        NodePlan(name=names(n), host=f"192.0.0.{n}", address=f"192.0.0.{n}", ssh=SshSpec(), runtime=RuntimeSpec(),
+                 files=(), processes=tuple(ps))
+        for n, ps in processes.items()
+    )  # fmt: skip
+    return Plan(
+        cluster="deepseek-r1", generation="3f9a2c81", engine="vllm-ascend 0.23.0", model="vllm-ascend/DeepSeek-R1-W8A8",
+        served_model_name="deepseek_r1", nodes=nodes, members=(), router=RouterSpec(node=names(1)),
+        endpoint="http://192.0.0.1:8000", warnings=warnings,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def make_plan() -> Callable[..., Plan]:
+    return sample
+
+
+@pytest.fixture
+def big_plan() -> Plan:
+    return sample()
+
+
+def seen(process: Process, **changes: object) -> ObservedProcess:
+    url = process.probe.url if process.probe else ""
+    fields: dict[str, object] = {
+        "state": State.RUNNING, "pid": 4000 + hash(process.name) % 7, "started_at": 1_000_000.0, "healthy": True,
+        "log": f"{STATE_HOME}/{process.node}/proc/{process.name}/log", "url": url, "ports": process.ports,
+    }  # fmt: skip
+    fields.update(changes)
+    return ObservedProcess(
+        name=process.name, kind=process.kind, role=process.role, group=process.group, node=process.node, **fields
+    )  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def observe() -> Callable[..., Observed]:
+    """The plan as running; ``changes``: process → changed fields; ``unreached``: node → reason; ``gone``: names."""
+
+    def observed(
+        plan: Plan,
+        changes: dict[str, dict[str, object]] | None = None,
+        unreached: dict[str, str] | None = None,
+        gone: tuple[str, ...] = (),
+        extra: tuple[ObservedProcess, ...] = (),
+    ) -> Observed:
+        nodes = tuple(
+            ObservedNode(
+                name=node.name, generation=plan.generation, hostname=f"host-{node.name}", clock=1_011_520.0,
+                processes=(
+                    *(seen(p, **(changes or {}).get(p.name, {})) for p in node.processes if p.name not in gone),
+                    *(p for p in extra if p.node == node.name),
+                ),
+            )
+            for node in plan.nodes
+            if node.name not in (unreached or {})
+        )  # fmt: skip
+        return Observed(nodes=nodes, unreached=unreached or {})
+
+    return observed
