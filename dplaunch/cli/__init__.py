@@ -1,1 +1,11 @@
-"""."""
+"""The command line: one small file per verb, each arguments → one walk → one view → exit code."""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """Entry point of ``dplaunch``."""
+    # Here, so that importing a part of the cli costs no more than that part.
+    from dplaunch.cli.app import app  # noqa: PLC0415
+
+    app()

@@ -29,6 +29,8 @@ from dplaunch.transport import fan_out
 
 BEAT = 5.0
 """Seconds between our beats; a node gives up after 30 s of silence."""
+TICK = 0.1
+"""Seconds the loop waits for mail before it tells the time."""
 CONNECT_SLACK = 20.0
 """Seconds beyond the connect timeout for login, upload and the first line."""
 
@@ -43,6 +45,7 @@ class Fleet:
     """Open sessions to some nodes; those not reached are in ``unreached``, never in the way.
 
     ``on_interrupt`` is asked at each Ctrl-C: True means "go on", False raises Interrupted.
+    ``on_tick`` is told the time about ten times a second while the loop waits.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Fleet:
         self.sessions: dict[str, NodeSession] = {}
         self.unreached: dict[str, HostError] = {}
         self.on_interrupt: Callable[[], bool] = lambda: False
+        self.on_tick: Callable[[float], None] = lambda _: None
         self._nodes = {node.name: node for node in nodes}
         self._connect = connect
         self._address = address
@@ -138,8 +142,9 @@ class Fleet:
                 return False
             self._beat_when_due()
             try:
-                mail = self.mailbox.get(timeout=min(left, 0.25))
+                mail = self.mailbox.get(timeout=min(left, TICK))
             except queue.Empty:
+                self.on_tick(self.clock())
                 continue
             self._deliver(mail, on_event)
         return True

@@ -24,6 +24,19 @@ def widen(chosen: Iterable[Process], plan: Plan) -> tuple[Process, ...]:
     return tuple(p for p in plan.processes if p.group in groups)
 
 
+def nodes_of(word: str, plan: Plan, expand: Expand) -> tuple[str, ...]:
+    """The nodes a target stands on; ``node:n3`` also where nothing runs, ``all`` is every node."""
+    if word == "all":
+        return tuple(node.name for node in plan.nodes)
+    if word.startswith("node:"):
+        wanted = set(expand(word.removeprefix("node:")))
+        unknown = wanted - {node.name for node in plan.nodes}
+        if unknown:
+            raise unknown_target(f"node:{min(unknown)}", plan)
+        return tuple(node.name for node in plan.nodes if node.name in wanted)
+    return tuple(dict.fromkeys(p.node for p in _one(word, plan, expand)))
+
+
 def _one(word: str, plan: Plan, expand: Expand) -> list[Process]:
     processes = plan.processes
     if word == "all":

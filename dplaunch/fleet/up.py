@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from dplaunch.errors import DplaunchError, Interrupted, UsageError
+from dplaunch.fleet.drain import drain
 from dplaunch.fleet.job import Job, connect, need_every_node, phase
 from dplaunch.fleet.lock import audit, locked
 from dplaunch.fleet.observe import observe
@@ -69,6 +70,17 @@ def up(job: Job, options: UpOptions, confirm: Confirm) -> UpResult:
         return apply(job, options, actions, observed)
 
 
+def restart(job: Job, names: Collection[str]) -> UpResult:
+    """Stop and start these processes (whole groups), whatever their state; prove them."""
+    connect(job)
+    need_every_node(job)
+    with locked(job, "restart"):
+        observed = observe(job)
+        chosen = [p for p in job.plan.processes if p.name in names]
+        actions = tuple(Action(Change.RESTART, p.name, p.node, "asked for") for p in chosen)
+        return apply(job, UpOptions(verb="restart"), actions, observed)
+
+
 def apply(job: Job, options: UpOptions, actions: tuple[Action, ...], observed: Observed) -> UpResult:
     """Carry out ``actions``; the caller holds the lock."""
     changed = any(a.change is not Change.KEEP for a in actions)
@@ -94,6 +106,7 @@ def apply(job: Job, options: UpOptions, actions: tuple[Action, ...], observed: O
 def _replace(job: Job, observed: Observed, stopping: set[str], starting: set[str]) -> None:
     alive = {p.name for p in observed.processes if p.alive}
     if stopping & alive:
+        drain(job, observed, stopping & alive)
         with phase(job, "stop", f"{len(stopping & alive)} processes"):
             left = [v for v in stop_in_order(job, observed, stopping & alive) if v.left]
         if left:

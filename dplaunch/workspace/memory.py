@@ -23,7 +23,7 @@ class Pick:
     """The remembered copy, when the file itself is gone."""
 
 
-class Desk:
+class Memory:
     """What this machine remembers about clusters: ``<state home>/dplaunch/.operator/``."""
 
     def __init__(self, environ: Mapping[str, str], cwd: Path) -> None:

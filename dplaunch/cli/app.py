@@ -1,0 +1,65 @@
+"""The app: every verb by its name, nothing else. Rooms below are imported by the verb that runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dplaunch import __version__
+from dplaunch.cli.audit import audit
+from dplaunch.cli.completion import completion
+from dplaunch.cli.down import down
+from dplaunch.cli.exec_ import exec_
+from dplaunch.cli.explain import explain
+from dplaunch.cli.init import init
+from dplaunch.cli.lock import lock
+from dplaunch.cli.logs import logs
+from dplaunch.cli.plan import plan
+from dplaunch.cli.render import render
+from dplaunch.cli.restart import restart
+from dplaunch.cli.schema import schema
+from dplaunch.cli.status import status
+from dplaunch.cli.up import up
+from dplaunch.cli.validate import validate
+from dplaunch.cli.verb import verb
+
+app = typer.Typer(
+    name="dplaunch",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "DPLAUNCH"},
+    help="Brings up one LLM cluster from one file: data-parallel engines over SSH, router, proof, stop.",
+)
+
+app.command()(verb(init, targets=True))
+app.command()(verb(validate))
+app.command()(verb(plan))
+app.command()(verb(render))
+app.command()(verb(up))
+app.command()(verb(status))
+app.command()(verb(logs, targets=True, short_file=False))
+app.command()(verb(down))
+app.command()(verb(restart, targets=True))
+app.command("exec", context_settings={"allow_interspersed_args": False})(verb(exec_, targets=True))
+app.command()(verb(lock))
+app.command()(verb(audit))
+app.command()(schema)
+app.command()(verb(explain, targets=True))
+app.command()(completion)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"dplaunch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and stop.")
+    ] = False,
+) -> None:
+    """Brings up one LLM cluster from one file: data-parallel engines over SSH, router, proof, stop."""

@@ -1,0 +1,27 @@
+"""``dplaunch audit``: who did what to this cluster."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dplaunch.cli.verb import Call
+from dplaunch.errors import ExitCode
+
+Count = Annotated[int, typer.Option("-n", help="How many entries.")]
+
+
+def audit(call: Call, count: Count = 20) -> ExitCode:
+    """Show who changed this cluster, when and how it ended; kept on the nodes."""
+    from dplaunch.cli.work import at_work, open_cluster
+    from dplaunch.fleet.ask import audit_trail
+    from dplaunch.fleet.job import connect
+    from dplaunch.view import trail as drawing
+
+    cluster = open_cluster(call)
+    with at_work(cluster.plan) as job:
+        connect(job)
+        entries = audit_trail(job, count)
+    call.screen.present(drawing.audit(entries), {"entries": list(entries)})
+    return ExitCode.DONE

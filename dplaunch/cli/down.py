@@ -1,0 +1,49 @@
+"""``dplaunch down``: stop everything of the cluster, and say what was freed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dplaunch.cli.verb import Call
+from dplaunch.errors import ExitCode, UsageError, worst
+
+if TYPE_CHECKING:
+    from dplaunch.model.observed import Observed
+
+Grace = Annotated[
+    str | None, typer.Option("--grace", help="Wait so long before killing (10s); else the engine's own 30 s.")
+]
+
+
+def down(call: Call, grace: Grace = None) -> ExitCode:
+    """Stop router, engines and services; leave no process, no port."""
+    from dplaunch.cli.up import hook
+    from dplaunch.cli.work import at_work, interruptible, memory, open_cluster, watching
+    from dplaunch.fleet.down import down as walk
+    from dplaunch.spec import seconds
+    from dplaunch.view import down as drawing
+
+    cluster = open_cluster(call)
+    plan = cluster.plan
+    with watching(call, plan) as display, at_work(plan, display) as job:
+        interruptible(job)
+        result = walk(job, lambda seen: _agree(call, seen), seconds(grace) if grace else None)
+    if result is None:
+        raise UsageError("nothing was stopped")
+    if result.clean and not result.unreached:
+        memory().forget(plan.cluster)
+        hook(call, plan, "after_down")
+    call.screen.present(
+        drawing.drawn(result.verdicts, result.unreached), drawing.to_json(result.verdicts, result.unreached)
+    )
+    return worst(
+        ExitCode.DONE if result.clean else ExitCode.FAILED,
+        ExitCode.UNREACHED if result.unreached else ExitCode.DONE,
+    )
+
+
+def _agree(call: Call, seen: Observed) -> bool:
+    alive = sum(p.alive for p in seen.processes)
+    return call.agree(f"Stop {alive} processes on {len(seen.nodes)} nodes?")

@@ -1,0 +1,38 @@
+"""``dplaunch exec TARGET -- COMMAND``: a command on nodes, in the environment engines start from."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dplaunch.cli.verb import Call
+from dplaunch.errors import ExitCode, worst
+
+Target = Annotated[
+    str, typer.Argument(help="node:n1, node:n[1-4], decode-3 (its node), all", show_default=False)
+]
+Words = Annotated[
+    list[str], typer.Argument(metavar="-- COMMAND…", help="The command, as words.", show_default=False)
+]
+Timeout = Annotated[float, typer.Option("--timeout", help="Seconds until the command is ended.")]
+
+
+def exec_(call: Call, target: Target, command: Words, timeout: Timeout = 60.0) -> ExitCode:
+    """Run a command on the nodes of a target, all at once; equal answers are folded."""
+    from dplaunch.cli.work import at_work, open_cluster
+    from dplaunch.fleet.ask import execute
+    from dplaunch.fleet.targets import nodes_of
+    from dplaunch.spec import expand
+    from dplaunch.view import remote as drawing
+
+    cluster = open_cluster(call)
+    nodes = nodes_of(target, cluster.plan, expand)
+    with at_work(cluster.plan) as job:
+        job.fleet.open(nodes)
+        results = execute(job, nodes, command, timeout)
+    call.screen.present(drawing.drawn(results), drawing.to_json(results))
+    return worst(
+        ExitCode.UNREACHED if any(r.code is None for r in results) else ExitCode.DONE,
+        ExitCode.FAILED if any(r.code for r in results) else ExitCode.DONE,
+    )

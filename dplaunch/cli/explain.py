@@ -1,0 +1,24 @@
+"""``dplaunch explain KEY``: the documented reference file, or a part of it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dplaunch.cli.verb import Call
+from dplaunch.errors import ExitCode
+
+Key = Annotated[str | None, typer.Argument(help="roles.decode.dp, ports …; nothing: the whole reference.")]
+
+
+def explain(call: Call, key: Key = None) -> ExitCode:
+    """Explain a key of the cluster file: what it means, its type, its default."""
+    from rich.text import Text
+
+    from dplaunch.spec import explain as part
+    from dplaunch.spec import reference
+
+    text = reference() if key is None else part(key)
+    call.screen.present(Text(text.rstrip()), {"key": key, "text": text})
+    return ExitCode.DONE

@@ -1,0 +1,35 @@
+"""``dplaunch plan``: what would run, as tables or JSON; saved, or compared with a saved one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dplaunch.cli.verb import Call
+from dplaunch.errors import ExitCode
+
+Save = Annotated[Path | None, typer.Option("--save", help="Write the plan as JSON to this file.")]
+Diff = Annotated[Path | None, typer.Option("--diff", help="Compare with a plan saved before.")]
+
+
+def plan(call: Call, save: Save = None, diff: Diff = None) -> ExitCode:
+    """Show what would run where: ranks, devices, ports. Touch nothing."""
+    from rich.text import Text
+
+    from dplaunch import plan as plans
+    from dplaunch.cli.work import open_cluster
+    from dplaunch.view import plan as drawing
+    from dplaunch.workspace.memory import write_by_rename
+
+    cluster = open_cluster(call)
+    if save is not None:
+        write_by_rename(save, plans.dump(cluster.plan))
+        call.screen.say(f"saved as {save}")
+    if diff is not None:
+        changes = plans.compare(plans.load(diff.read_text(encoding="utf-8"), str(diff)), cluster.plan)
+        call.screen.present(Text("\n".join(changes) or "no difference"), {"changes": list(changes)})
+        return ExitCode.DONE
+    call.screen.present(drawing.drawn(cluster.plan, verbose=call.screen.verbose), plans.to_json(cluster.plan))
+    return ExitCode.DONE

@@ -1,0 +1,38 @@
+"""``dplaunch render -O DIR``: the scripts as the documents have them, runnable by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dplaunch.cli.verb import Call
+from dplaunch.errors import ExitCode
+
+Folder = Annotated[
+    Path, typer.Option("--out", "-O", help="Folder to write to: NODE/ROLE/run_dp_template.sh …")
+]
+
+
+def render(call: Call, out: Folder) -> ExitCode:
+    """Write every file that `up` would send, one folder per node."""
+    from rich.text import Text
+
+    from dplaunch.cli.work import open_cluster
+
+    cluster = open_cluster(call)
+    written = [
+        str(_write(out / node.name / f.path, f.text, f.mode))
+        for node in cluster.plan.nodes
+        for f in node.files
+    ]
+    call.screen.present(Text("\n".join(written)), {"files": written})
+    return ExitCode.DONE
+
+
+def _write(path: Path, text: str, mode: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    path.chmod(mode)
+    return path

@@ -1,0 +1,54 @@
+"""``dplaunch restart TARGET…``: out of service, stop, start, prove, back in service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dplaunch.cli.targets import complete_target
+from dplaunch.cli.verb import Call
+from dplaunch.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from dplaunch.model.plan import Process
+
+Targets = Annotated[
+    list[str],
+    typer.Argument(
+        help="decode-3 (with its group), decode, node:n5, router, all",
+        show_default=False,
+        autocompletion=complete_target,
+    ),
+]
+
+
+def restart(call: Call, targets: Targets) -> ExitCode:
+    """Restart whole data-parallel groups: drained at the router first, proven before they count."""
+    from dplaunch.cli.work import at_work, interruptible, open_cluster, watching
+    from dplaunch.fleet.targets import find, widen
+    from dplaunch.fleet.up import restart as walk
+    from dplaunch.spec import expand
+    from dplaunch.view import up as drawing
+
+    cluster = open_cluster(call)
+    named = find(targets, cluster.plan, expand)
+    chosen = widen(named, cluster.plan)
+    _say_widened(call, named, chosen)
+    if not call.agree(f"Restart {len(chosen)} processes?"):
+        raise UsageError("nothing was restarted")
+    names = {p.name for p in chosen}
+    plan = cluster.plan
+    with watching(call, plan, names) as display, at_work(plan, display, base=cluster.path.parent) as job:
+        interruptible(job)
+        walk(job, names)
+    took = display.progress.elapsed
+    call.screen.present(drawing.restarted(sorted(names), took), {"restarted": sorted(names), "seconds": took})
+    return ExitCode.DONE
+
+
+def _say_widened(call: Call, named: tuple[Process, ...], chosen: tuple[Process, ...]) -> None:
+    more = [p for p in chosen if p not in named]
+    if more:
+        groups = ", ".join(sorted({p.group for p in more}))
+        call.screen.say(f"a data-parallel group restarts as one: {len(more)} more engines of {groups}")

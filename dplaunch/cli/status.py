@@ -1,0 +1,111 @@
+"""``dplaunch status``: what runs, and whether it serves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dplaunch.cli.verb import Call
+from dplaunch.errors import ExitCode, UsageError, worst
+
+if TYPE_CHECKING:
+    from dplaunch.fleet.job import Job
+    from dplaunch.model.observed import Observed
+    from dplaunch.model.plan import Plan
+    from dplaunch.model.summary import Summary
+    from dplaunch.workspace import Cluster
+
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="Look again every two seconds, until Ctrl-C.")]
+Wait = Annotated[
+    str | None, typer.Option("--wait", metavar="ready", help="Wait until it serves, and prove it.")
+]
+Timeout = Annotated[str | None, typer.Option("--timeout", help="How long to wait (30m); else ready_timeout.")]
+
+LOOK_AGAIN = 2.0
+"""Seconds between two looks of ``-w``."""
+
+
+def status(call: Call, watch: Watch = False, wait: Wait = None, timeout: Timeout = None) -> ExitCode:
+    """Show what runs where and whether it serves; the exit code says it too."""
+    from dplaunch.cli.work import open_cluster
+
+    if wait not in (None, "ready"):
+        raise UsageError(f"--wait {wait}: the only thing to wait for is `ready`")
+    cluster = open_cluster(call)
+    if wait:
+        _wait(call, cluster, timeout)
+    return _watch(call, cluster) if watch else _look_once(call, cluster)
+
+
+def exit_code(summary: Summary) -> ExitCode:
+    """Serving 0, unreached 3, down 1, starting 4, degraded 5; the first that applies of house rule 15."""
+    from dplaunch.model.summary import Health
+
+    codes = {
+        Health.SERVING: ExitCode.DONE,
+        Health.STARTING: ExitCode.NOT_READY,
+        Health.DEGRADED: ExitCode.DEGRADED,
+        Health.DOWN: ExitCode.FAILED,
+        Health.UNKNOWN: ExitCode.UNREACHED,
+    }
+    return worst(codes[summary.state], ExitCode.UNREACHED if summary.unreached else ExitCode.DONE)
+
+
+def _look(job: Job) -> tuple[Observed, Summary]:
+    from dplaunch.fleet.observe import observe
+    from dplaunch.fleet.verdict import summarise
+
+    lost = set(job.fleet.unreached) or {n.name for n in job.plan.nodes if n.name not in job.fleet.sessions}
+    if lost:
+        job.fleet.open(lost)
+    observed = observe(job, health=True)
+    return observed, summarise(job.plan, observed)
+
+
+def _look_once(call: Call, cluster: Cluster) -> ExitCode:
+    from dplaunch.cli.work import at_work
+
+    with at_work(cluster.plan) as job:
+        observed, summary = _look(job)
+    _show(call, cluster.plan, observed, summary)
+    return exit_code(summary)
+
+
+def _watch(call: Call, cluster: Cluster) -> ExitCode:
+    from dplaunch.cli.work import at_work, interruptible
+    from dplaunch.errors import Interrupted
+
+    with at_work(cluster.plan) as job:
+        interruptible(job)
+        try:
+            while True:
+                observed, summary = _look(job)
+                if call.screen.live:
+                    call.screen.data.clear()
+                _show(call, cluster.plan, observed, summary)
+                job.fleet.listen(lambda *_: None, until=lambda: False, deadline=job.now + LOOK_AGAIN)
+        except Interrupted:
+            return exit_code(summary)
+
+
+def _show(call: Call, plan: Plan, observed: Observed, summary: Summary) -> None:
+    from dplaunch.view import status as drawing
+
+    human = drawing.drawn(plan, observed, summary, verbose=call.screen.verbose)
+    call.screen.present(human, drawing.to_json(plan, observed, summary))
+
+
+def _wait(call: Call, cluster: Cluster, timeout: str | None) -> None:
+    from dplaunch.cli.work import at_work, interruptible, watching
+    from dplaunch.fleet.job import connect, need_every_node
+    from dplaunch.fleet.up import await_ready, prove
+    from dplaunch.spec import seconds
+
+    plan = cluster.plan
+    with watching(call, plan) as display, at_work(plan, display, base=cluster.path.parent) as job:
+        interruptible(job)
+        connect(job)
+        need_every_node(job)
+        await_ready(job, plan.processes, seconds(timeout) if timeout else None)
+        prove(job, plan.processes)

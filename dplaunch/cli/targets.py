@@ -1,0 +1,18 @@
+"""Completion of targets in the user's shell."""
+
+from __future__ import annotations
+
+
+def complete_target(incomplete: str) -> list[str]:
+    """Names of the current cluster's processes, roles and nodes that begin so. Never fails: it is a convenience."""
+    from dplaunch.cli.work import memory
+    from dplaunch.errors import DplaunchError
+    from dplaunch.workspace import load_cluster
+
+    try:
+        plan = load_cluster(memory().pick(None)).plan
+    except DplaunchError:
+        return []
+    names = ["all", *dict.fromkeys(p.role for p in plan.processes), *(p.name for p in plan.processes)]
+    names += [f"node:{node.name}" for node in plan.nodes]
+    return [name for name in names if name.startswith(incomplete)]

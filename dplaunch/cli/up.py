@@ -1,0 +1,112 @@
+"""``dplaunch up``: bring the cluster to its file, wait until it serves, prove it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dplaunch.cli.verb import Call
+from dplaunch.errors import ExitCode, Interrupted
+
+if TYPE_CHECKING:
+    from dplaunch.fleet.up import UpOptions
+    from dplaunch.model.plan import Action, Plan
+    from dplaunch.workspace import Cluster
+
+Only = Annotated[str | None, typer.Option("--only", metavar="ROLE", help="Act on this role only.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change; touch nothing.")]
+Detach = Annotated[
+    bool, typer.Option("--detach", help="Return when everything is started; it becomes ready alone.")
+]
+Timeout = Annotated[
+    str | None, typer.Option("--timeout", help="Wait so long for readiness (30m); else ready_timeout.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Restart what runs, changed or not.")]
+Keep = Annotated[bool, typer.Option("--keep", help="After a failure leave what runs running.")]
+
+
+def up(
+    call: Call,
+    only: Only = None,
+    dry_run: DryRun = False,
+    detach: Detach = False,
+    timeout: Timeout = None,
+    force: Force = False,
+    keep: Keep = False,
+) -> ExitCode:
+    """Start what the file says, wait until it serves, prove it with real completions."""
+    from dplaunch.cli.work import open_cluster
+    from dplaunch.fleet.up import UpOptions
+    from dplaunch.spec import seconds
+
+    cluster = open_cluster(call)
+    wait = None if timeout is None else seconds(timeout)
+    options = UpOptions(only=only, force=force, keep=keep, detach=detach, timeout=wait)
+    return _preview(call, cluster, options) if dry_run else _bring_up(call, cluster, options)
+
+
+def _preview(call: Call, cluster: Cluster, options: UpOptions) -> ExitCode:
+    from dplaunch.cli.work import at_work
+    from dplaunch.fleet.up import preview
+    from dplaunch.view import actions as drawing
+
+    with at_work(cluster.plan, lambda event: None) as job:
+        actions, _ = preview(job, options)
+    call.screen.present(drawing.drawn(actions), drawing.to_json(actions))
+    return ExitCode.DONE
+
+
+def _bring_up(call: Call, cluster: Cluster, options: UpOptions) -> ExitCode:
+    from dplaunch.cli.work import at_work, interruptible, memory, watching
+    from dplaunch.fleet.up import up as walk
+    from dplaunch.view import up as drawing
+
+    plan = cluster.plan
+    with watching(call, plan) as display, at_work(plan, display, base=cluster.path.parent) as job:
+        hook(call, plan, "before_up")
+        memory().remember(cluster.path, cluster.text, plan.cluster, rehearse=cluster.rehearse)
+        interruptible(job)
+        try:
+            result = walk(job, options, lambda actions: agree(call, actions))
+        except Interrupted as error:
+            raise detached(cluster) from error
+        if result.ready:
+            hook(call, plan, "after_up")
+    took = display.progress.elapsed
+    human = drawing.done(plan, took, changed=result.changed) if result.ready else drawing.detached(plan, took)
+    call.screen.present(
+        human, drawing.to_json(plan, display.progress, ready=result.ready, changed=result.changed)
+    )
+    return ExitCode.DONE
+
+
+def agree(call: Call, actions: tuple[Action, ...]) -> bool:
+    """Ask only where something that runs would stop."""
+    from dplaunch.model.plan import Change
+    from dplaunch.view import actions as drawing
+
+    stopping = [a for a in actions if a.change in (Change.STOP, Change.RESTART)]
+    if not stopping:
+        return True
+    call.screen.say(drawing.drawn(actions))
+    return call.agree(f"{len(stopping)} running processes will be stopped. Go on?")
+
+
+def detached(cluster: Cluster) -> Interrupted:
+    """What Ctrl-C during ``up`` means: everything that was started goes on."""
+    return Interrupted(
+        f"detached from {cluster.plan.cluster}: what was started goes on",
+        hint="`dplaunch status` looks, `dplaunch up` waits and proves, `dplaunch down` stops it",
+    )
+
+
+def hook(call: Call, plan: Plan, name: str) -> None:
+    """Run a hook of the cluster file and show what it said."""
+    import os
+
+    from dplaunch.workspace import run_hook
+
+    said = run_hook(plan, name, os.environ)
+    if said:
+        call.screen.say(said.rstrip())

@@ -1,0 +1,19 @@
+"""``dplaunch validate``: every problem of a cluster file."""
+
+from __future__ import annotations
+
+from dplaunch.cli.verb import Call
+from dplaunch.errors import ExitCode
+
+
+def validate(call: Call) -> ExitCode:
+    """Show every problem of the cluster file with its line; touch nothing."""
+    from dplaunch.cli.work import memory
+    from dplaunch.view import problems
+    from dplaunch.workspace import load_cluster
+
+    cluster = load_cluster(memory().pick(call.file), rehearse=call.rehearse)
+    call.screen.present(
+        problems.verdict(cluster.plan, cluster.warnings), problems.verdict_json(cluster.warnings)
+    )
+    return ExitCode.DONE

@@ -1,0 +1,132 @@
+"""What all verbs share: their common options, and how their outcome becomes an exit code.
+
+A verb is a function of a ``Call`` and its own options that returns an ``ExitCode``. ``verb`` gives it
+the common options, so that each stands in one place and means the same everywhere.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dplaunch.errors import DplaunchError, ExitCode, Interrupted
+
+if TYPE_CHECKING:  # rich and all below it are loaded by the verb that runs, not by `--help`
+    from dplaunch.view.screen import Screen
+
+CLUSTER_HELP = "The cluster file; else DPLAUNCH_CLUSTER, cluster.yaml here, the current cluster."
+
+
+class Form(str, Enum):
+    """How results are written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One invocation of a verb."""
+
+    screen: Screen
+    file: str | None = None
+    yes: bool = False
+    rehearse: bool = False
+
+    def agree(self, question: str) -> bool:
+        """Ask before something that runs would stop. Raises UsageError where nobody can answer."""
+        if self.yes:
+            return True
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            from dplaunch.errors import UsageError  # noqa: PLC0415 - keeps the name out of --help's way
+
+            raise UsageError(f"{question} Nobody can answer here", hint="say -y to go ahead without asking")
+        return self.screen.ask(question, sys.stdin)
+
+
+Argument = Annotated[
+    str | None, typer.Argument(metavar="[CLUSTER.yaml]", help=CLUSTER_HELP, show_default=False)
+]
+Option = Annotated[str | None, typer.Option("--file", "-f", help=CLUSTER_HELP, show_default=False)]
+LongOption = Annotated[str | None, typer.Option("--file", help=CLUSTER_HELP, show_default=False)]
+Output = Annotated[Form, typer.Option("--output", "-o", help="text, or json with a stable schema.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before something stops.")]
+Rehearse = Annotated[
+    bool, typer.Option("--rehearse", help="On this machine, with rehearsal engines instead of real ones.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Results and errors only.")]
+Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="More: a row per engine; details.")]
+
+COMMON: dict[str, tuple[Any, Any]] = {
+    "cluster_file": (Option, None),
+    "output": (Output, Form.TEXT),
+    "yes": (Yes, False),
+    "rehearse": (Rehearse, False),
+    "quiet": (Quiet, False),
+    "verbose": (Verbose, 0),
+}
+"""Parameter name → (annotation, default)."""
+
+
+def verb(
+    function: Callable[..., ExitCode], *, targets: bool = False, short_file: bool = True
+) -> Callable[..., None]:
+    """``function(call, **own options)`` as a typer command.
+
+    Without ``targets`` the file may also be the first argument. ``short_file=False`` leaves -f to the verb.
+    """
+    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    shared = dict(COMMON)
+    if not short_file:
+        shared["cluster_file"] = (LongOption, None)
+    first = [] if targets else [_parameter("cluster", Argument, None)]
+
+    def run(**given: Any) -> None:
+        common = {name: given.pop(name) for name in shared}
+        common["cluster_file"] = given.pop("cluster", None) or common["cluster_file"]
+        raise typer.Exit(carry_out(common, lambda call: function(call, **given)))
+
+    parameters = [*first, *own, *(_parameter(name, *kind) for name, kind in shared.items())]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # read by typer
+    run.__annotations__ = {}
+    run.__doc__ = function.__doc__
+    run.__name__ = function.__name__
+    return run
+
+
+def carry_out(common: dict[str, Any], work: Callable[[Call], ExitCode]) -> int:
+    """Run a verb; show what it raised; the exit code."""
+    from dplaunch.view.screen import Screen  # noqa: PLC0415 - see above
+
+    screen = Screen(
+        sys.stdout,
+        sys.stderr,
+        json=common["output"] is Form.JSON,
+        quiet=common["quiet"],
+        verbose=common["verbose"],
+        environ=os.environ,
+    )
+    call = Call(screen, common["cluster_file"], common["yes"], common["rehearse"])
+    try:
+        return int(work(call))
+    except DplaunchError as error:
+        screen.fail(error)
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        screen.fail(Interrupted("interrupted; nothing was changed"))
+        return int(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has enough of it (`| head`): no error, and none at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(ExitCode.DONE)
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)

@@ -1,0 +1,90 @@
+"""Opening a cluster for a verb: file → plan → fleet, with the screen listening."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import signal
+import socket
+from collections.abc import Container, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from dplaunch import progress
+from dplaunch.cli.verb import Call
+from dplaunch.errors import HostError
+from dplaunch.fleet.fleet import Fleet
+from dplaunch.fleet.job import Job
+from dplaunch.fleet.session import Address
+from dplaunch.model.event import Event
+from dplaunch.model.plan import Plan
+from dplaunch.transport import Options, connect
+from dplaunch.view.display import Display
+from dplaunch.workspace import Cluster, Memory, load_cluster, read_secrets
+
+
+def memory() -> Memory:
+    """What this machine remembers."""
+    return Memory(os.environ, Path.cwd())
+
+
+def open_cluster(call: Call) -> Cluster:
+    """The cluster file that is meant, loaded and planned; its warnings are shown."""
+    cluster = load_cluster(memory().pick(call.file), rehearse=call.rehearse)
+    for warning in cluster.warnings:
+        call.screen.warn(warning.text)
+    return cluster
+
+
+@contextmanager
+def watching(call: Call, plan: Plan, only: Container[str] | None = None) -> Iterator[Display]:
+    """The display of a walk, removed at its end."""
+    display = Display(call.screen, progress.begin(plan, only), progress.apply)
+    with closing(display):
+        yield display
+
+
+@contextmanager
+def at_work(plan: Plan, display: Display | None = None, *, base: Path | None = None) -> Iterator[Job]:
+    """A job on an unopened fleet. ``base``: secrets are needed; files are named from there."""
+    options = Options(local=plan.local)
+    fleet = Fleet(plan.nodes, lambda node: connect(node, options=options), address(plan))
+    if display is not None:
+        fleet.on_tick = display.tick
+    emit = display.handle if display is not None else ignore
+    secrets = {} if base is None else read_secrets(plan, os.environ, base)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with fleet:
+            yield Job(plan, fleet, emit, operator(), secrets)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        options.shared.close()
+
+
+def ignore(_: Event) -> None:
+    """Nobody listens."""
+
+
+def interruptible(job: Job) -> None:
+    """From here on Ctrl-C is mail to the fleet's loop, decided there."""
+    signal.signal(signal.SIGINT, job.fleet.interrupt)
+
+
+def address(plan: Plan) -> Address:
+    """A rehearsal has state of its own: it never meets the production cluster of the same name."""
+    return Address(f"{plan.cluster}.rehearsal" if plan.local else plan.cluster)
+
+
+def operator() -> str:
+    """user@host, for lock and audit."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+def first_lost(job: Job) -> HostError | None:
+    """The error of the first node that was not reached."""
+    return next((job.fleet.unreached[n] for n in sorted(job.fleet.unreached)), None)
