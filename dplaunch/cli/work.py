@@ -15,7 +15,7 @@ from dplaunch.cli.verb import Call
 from dplaunch.errors import HostError
 from dplaunch.fleet.fleet import Fleet
 from dplaunch.fleet.job import Job
-from dplaunch.fleet.session import Address
+from dplaunch.fleet.session import Address, open_session
 from dplaunch.model.event import Event
 from dplaunch.model.plan import Plan
 from dplaunch.transport import Options, connect
@@ -48,7 +48,9 @@ def watching(call: Call, plan: Plan, only: Container[str] | None = None) -> Iter
 def at_work(plan: Plan, display: Display | None = None, *, base: Path | None = None) -> Iterator[Job]:
     """A job on an unopened fleet. ``base``: secrets are needed; files are named from there."""
     options = Options(local=plan.local)
-    fleet = Fleet(plan.nodes, lambda node: connect(node, options=options), address(plan))
+    fleet = Fleet(
+        plan.nodes, lambda node: open_session(node, lambda n: connect(n, options=options), address(plan))
+    )
     if display is not None:
         fleet.on_tick = display.tick
     emit = display.handle if display is not None else ignore

@@ -13,17 +13,7 @@ from typing import Any
 from typing_extensions import Self
 
 from dplaunch.errors import HostError, Interrupted
-from dplaunch.fleet.session import (
-    Address,
-    Arrived,
-    Connect,
-    Interrupt,
-    Lost,
-    Mail,
-    Message,
-    NodeSession,
-    open_session,
-)
+from dplaunch.fleet.session import Arrived, Interrupt, Lost, Mail, Message, Opener, Session
 from dplaunch.model.plan import NodePlan
 from dplaunch.transport import fan_out
 
@@ -51,19 +41,17 @@ class Fleet:
     def __init__(
         self,
         nodes: Iterable[NodePlan],
-        connect: Connect,
-        address: Address,
+        opener: Opener,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.clock = clock
         self.mailbox: queue.SimpleQueue[Mail] = queue.SimpleQueue()
-        self.sessions: dict[str, NodeSession] = {}
+        self.sessions: dict[str, Session] = {}
         self.unreached: dict[str, HostError] = {}
         self.on_interrupt: Callable[[], bool] = lambda: False
         self.on_tick: Callable[[float], None] = lambda _: None
         self._nodes = {node.name: node for node in nodes}
-        self._connect = connect
-        self._address = address
+        self._opener = opener
         self._beaten = clock()
 
     def open(self, names: Iterable[str] | None = None) -> Self:
@@ -71,9 +59,7 @@ class Fleet:
         nodes = [self._nodes[name] for name in names or self._nodes]
         patience = max((node.ssh.connect_timeout for node in nodes), default=0.0) + CONNECT_SLACK
         by_name = {node.name: node for node in nodes}
-        outcomes = fan_out(
-            by_name, lambda name: open_session(by_name[name], self._connect, self._address), deadline=patience
-        )
+        outcomes = fan_out(by_name, lambda name: self._opener(by_name[name]), deadline=patience)
         for name, outcome in outcomes.items():
             if outcome.error is not None:
                 self.unreached[name] = as_host_error(name, outcome.error)

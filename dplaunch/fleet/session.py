@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from dplaunch import wire
 from dplaunch.errors import DplaunchError, HostError
@@ -49,6 +49,29 @@ class Address:
     cluster: str
     state: str | None = None
     """State home on the node; None is the node's own default."""
+
+
+class Session(Protocol):
+    """What the fleet needs of a guard session."""
+
+    hello: Message
+    """The node's first line: host name, clock, whether its state can be written."""
+
+    def listen(self, mailbox: queue.SimpleQueue[Mail]) -> None:
+        """From now on post every message; at the end one ``Lost``."""
+
+    def request(self, verb: str, fields: Mapping[str, Any] | None = None) -> int:
+        """Send a request; its id. Raises HostError when the link is gone."""
+
+    def beat(self) -> None:
+        """Tell the node that we are alive. Raises HostError when the link is gone."""
+
+    def close(self) -> None:
+        """End the session."""
+
+
+Opener = Callable[[NodePlan], Session]
+"""How a session on a node is opened: the seam between the walks and everything that can go wrong below."""
 
 
 class NodeSession:
