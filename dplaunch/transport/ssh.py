@@ -1,0 +1,360 @@
+"""SSH hosts: one connection per host, one per jump host. The only file that imports paramiko."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import logging
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import paramiko
+from paramiko.agent import Agent, AgentKey
+
+from dplaunch.errors import HostError
+from dplaunch.model.cluster import SshSpec
+from dplaunch.model.plan import NodePlan
+from dplaunch.transport import knownhosts, unreached
+from dplaunch.transport.failures import lost_link
+from dplaunch.transport.host import Options, PipeHost, command_line
+from dplaunch.transport.knownhosts import Verdict
+from dplaunch.transport.sshconfig import Config, Target, ask_ssh, resolve
+from dplaunch.transport.stream import CHUNK, SLICE, Pipe, Tail
+
+# Its ERROR records with tracebacks repeat what our errors say in a sentence.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
+
+PATIENCE = 30.0
+"""Seconds for a host that has begun to talk: key exchange, login, opening a session each."""
+WINDOW = 512 * 1024
+"""Bytes a host may send before we read them: bounds memory at 64 hosts to 32 MiB."""
+CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
+"""GCM first: no separate MAC to compute in Python."""
+USER_TIMEOUT_MS = 30_000
+
+Keys = Generator[tuple[str, paramiko.PKey], None, None]
+"""Names (a path, ``agent key COMMENT``) and keys."""
+
+
+def connect(node: NodePlan, *, prefix: tuple[str, ...], options: Options) -> SshHost:
+    """Logs in; raises HostError with the sentence and the command that helps."""
+    target = _resolve(node.name, node.host, node.ssh, options)
+    return SshHost(target, _log_in(target, node.ssh, options), prefix=prefix, silence=options.silence)
+
+
+class SshHost(PipeHost):
+    """A host behind one SSH connection; each command is a channel of it."""
+
+    def __init__(
+        self, target: Target, transport: paramiko.Transport, *, prefix: tuple[str, ...], silence: float
+    ) -> None:
+        super().__init__(target.node, label=target.label, prefix=prefix, silence=silence)
+        self._transport = transport
+
+    def _open(self, argv: Sequence[str]) -> Pipe:
+        try:
+            with _limit(self._transport):
+                channel = self._transport.open_session(window_size=WINDOW, timeout=PATIENCE)
+                channel.settimeout(SLICE)
+                channel.exec_command(command_line(argv))
+        except paramiko.ChannelException as error:
+            raise HostError(
+                self.node,
+                f"sshd on {self.label} opens no further session on this connection: {error.text}",
+                hint="raise MaxSessions in its sshd_config",
+            ) from error
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise lost_link(self.node, self.label) from error
+        return ChannelPipe(channel, self._transport)
+
+    def close(self) -> None:
+        """Closes the connection: sshd ends the sessions' streams."""
+        self._transport.close()
+
+
+class ChannelPipe:
+    """``Pipe`` over a channel. Its timeout stays SLICE: reader and writer share it."""
+
+    def __init__(self, channel: paramiko.Channel, transport: paramiko.Transport) -> None:
+        self._channel, self._transport = channel, transport
+        self._tail = Tail()
+
+    def read(self, timeout: float) -> bytes | None:
+        """As ``Pipe.read``, in steps of SLICE; stderr is drained on the way, or its window would fill."""
+        channel = self._channel
+        if timeout == 0.0 and not (channel.recv_ready() or channel.eof_received or channel.closed):
+            return None
+        try:
+            return channel.recv(CHUNK)
+        except TimeoutError:
+            return None
+        finally:
+            while channel.recv_stderr_ready():
+                self._tail.add(channel.recv_stderr(CHUNK))
+
+    def write(self, data: memoryview) -> int:
+        """As ``Pipe.write``."""
+        try:
+            sent = self._channel.send(bytes(data))
+        except TimeoutError:
+            return 0
+        except (paramiko.SSHException, EOFError) as error:
+            raise BrokenPipeError from error
+        if sent == 0:
+            raise BrokenPipeError
+        return sent
+
+    def close_write(self) -> None:
+        """End of file for the command."""
+        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+            self._channel.shutdown_write()
+
+    def stderr(self) -> str:
+        """The last 8 KiB of stderr."""
+        return self._tail.text()
+
+    def wait(self, timeout: float) -> int | None:
+        """As ``Pipe.wait``; sshd sends the status just after the end of stdout."""
+        self._channel.status_event.wait(timeout)
+        if self._channel.exit_status == -1 and (self.lost() or not self._channel.closed):
+            return None
+        return self._channel.exit_status
+
+    def lost(self) -> bool:
+        """The connection ended and no exit status had come."""
+        if self._channel.exit_status != -1 or not self._channel.closed:
+            return False
+        self._transport.join(0.2)  # its channels learn of the end a moment before it does
+        return not self._transport.is_active()
+
+    def close(self) -> None:
+        """Closes the channel: the command reads end of file."""
+        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+            self._channel.close()
+
+
+@contextlib.contextmanager
+def _limit(transport: paramiko.Transport) -> Iterator[None]:
+    """Closes the connection after PATIENCE: paramiko itself waits for ever for the answer to an exec."""
+    timer = threading.Timer(PATIENCE, transport.close)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _resolve(node: str, host: str, spec: SshSpec, options: Options) -> Target:
+    def ask() -> Config:
+        return ask_ssh(node, host, spec, options.ssh_config, _without_ssh(host))
+
+    return resolve(node, host, spec, options.shared.get(("config", host, spec.user, spec.port), ask))
+
+
+def _without_ssh(host: str) -> Callable[[Path], Config]:
+    def read(path: Path) -> Config:
+        found = paramiko.SSHConfig.from_path(str(path)).lookup(host)
+        return {key: tuple(value) if isinstance(value, list) else (value,) for key, value in found.items()}
+
+    return read
+
+
+def _log_in(target: Target, spec: SshSpec, options: Options) -> paramiko.Transport:
+    """A connection whose host key is checked and whose user is logged in."""
+    known = knownhosts.read((*target.known_hosts, *target.global_known_hosts))
+    transport = _handshake(target, _socket(target, spec, options), known)
+    try:
+        _check_key(target, transport.get_remote_server_key(), known)
+        _authenticate(target, transport, options)
+    except BaseException:
+        transport.close()
+        raise
+    return transport
+
+
+def _socket(target: Target, spec: SshSpec, options: Options) -> socket.socket | paramiko.Channel:
+    if target.jump:
+        return _through_jump(target, spec, options)
+    if target.proxy_command:
+        return _through_command(target.proxy_command)
+    try:
+        sock = socket.create_connection((target.hostname, target.port), target.timeout)
+    except OSError as error:
+        raise unreached.no_connection(target, error) from error
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if sys.platform == "linux":  # the kernel ends a connection whose packets nobody acknowledges
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+    return sock
+
+
+def _through_command(command: str) -> socket.socket:
+    """ProxyCommand: its stdin and stdout are one end of a socket pair; it ends with the other."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        end = theirs.fileno()
+        subprocess.Popen(["sh", "-c", f"exec {command}"], stdin=end, stdout=end, start_new_session=True)
+    return ours
+
+
+def _through_jump(target: Target, spec: SshSpec, options: Options) -> paramiko.Channel:
+    via, name = _jump(target.node, target.jump, spec, options), target.jump[-1]
+    try:
+        return via.open_channel(
+            "direct-tcpip", (target.hostname, target.port), ("127.0.0.1", 0), timeout=target.timeout
+        )
+    except (paramiko.SSHException, EOFError, OSError) as error:
+        raise HostError(
+            target.node,
+            f"jump host {name} could not connect to {target.label}, port {target.port}: {error}",
+            hint=f"try `ssh -J {','.join(target.jump)} {target.login}`",
+        ) from error
+
+
+def _jump(node: str, hops: tuple[str, ...], spec: SshSpec, options: Options) -> paramiko.Transport:
+    """The connection to the last hop, shared by all hosts behind it."""
+    url = urlsplit(hops[-1] if "://" in hops[-1] else f"ssh://{hops[-1]}")
+    before = ",".join(hops[:-1]) or None
+    hop = replace(spec, user=url.username, port=url.port, jump=before)
+
+    def make() -> paramiko.Transport:
+        target = _resolve(node, url.hostname or hops[-1], hop, options)
+        itself = any(url.hostname == urlsplit(f"ssh://{j}").hostname for j in target.jump)
+        return _log_in(replace(target, jump=() if itself else target.jump), hop, options)
+
+    return options.shared.get(("jump", hops), make, valid=paramiko.Transport.is_active)
+
+
+def _handshake(
+    target: Target, sock: socket.socket | paramiko.Channel, known: Sequence[knownhosts.Line]
+) -> paramiko.Transport:
+    transport = paramiko.Transport(sock)
+    transport.banner_timeout, transport.auth_timeout = target.timeout, PATIENCE
+    offered = transport.get_security_options()
+    offered.ciphers = _preferred(CIPHERS, offered.ciphers)
+    names = knownhosts.names(target.hostname, target.port, target.key_alias)
+    offered.key_types = _preferred(_algorithms(knownhosts.kinds(known, names)), offered.key_types)
+    began = time.monotonic()
+    try:
+        transport.start_client(timeout=target.timeout + PATIENCE)
+        transport.get_remote_server_key()
+    except (paramiko.SSHException, EOFError, OSError) as error:
+        transport.close()
+        quiet = not transport.remote_version and time.monotonic() - began >= target.timeout
+        raise unreached.no_handshake(target, str(error), silent=quiet) from error
+    return transport
+
+
+def _algorithms(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    """Key types of known_hosts → host key algorithms: an RSA key signs with SHA-2 under other names."""
+    rsa = ("rsa-sha2-512", "rsa-sha2-256")
+    return tuple(name for kind in kinds for name in (rsa if kind == "ssh-rsa" else (kind,)))
+
+
+def _preferred(first: Sequence[str], offered: Sequence[str]) -> tuple[str, ...]:
+    """``offered`` with those of ``first`` in front."""
+    front = [name for name in first if name in offered]
+    return (*front, *(name for name in offered if name not in front))
+
+
+def _check_key(target: Target, key: paramiko.PKey, known: Sequence[knownhosts.Line]) -> None:
+    names = knownhosts.names(target.hostname, target.port, target.key_alias)
+    verdict, place = knownhosts.check(known, names, key.get_base64())
+    if verdict is Verdict.UNKNOWN and target.accept_new and target.known_hosts:
+        knownhosts.append(
+            target.known_hosts[0], names[0], key.get_name(), key.get_base64(), hashed=target.hash_known
+        )
+    elif verdict is not Verdict.KNOWN:
+        raise unreached.bad_key(target, verdict, place, f"{key.get_name()} {key.fingerprint}")
+
+
+def _authenticate(target: Target, transport: paramiko.Transport, options: Options) -> None:
+    """Offers one key after the other, the likeliest first."""
+    tried: list[str] = []
+    problems: list[str] = []
+    methods: Sequence[str] = ()
+    with contextlib.closing(_keys(target, options, problems)) as keys:
+        for name, key in keys:
+            tried.append(name)
+            try:
+                transport.auth_publickey(target.user, key)
+            except paramiko.BadAuthenticationType as error:
+                methods = error.allowed_types
+                break
+            except paramiko.AuthenticationException:
+                continue
+            except (paramiko.SSHException, EOFError, OSError):
+                break  # sshd hangs up after MaxAuthTries
+            if transport.is_authenticated():
+                return
+            problems.append("the key alone is not enough there")
+    raise unreached.no_login(target, tried, problems, methods)
+
+
+def _keys(target: Target, options: Options, problems: list[str]) -> Keys:
+    """Keys to try with their names: the cluster file's, the agent's, then files. Notes the unusable ones."""
+    if target.key_given:
+        if not Path(target.keys[0]).exists():
+            raise HostError(target.node, f"there is no key {target.keys[0]}", hint="correct `ssh.key`")
+        yield from _from_file(target.keys[0], options, problems)
+    yield from _from_agent(target)
+    for path in target.keys[1:] if target.key_given else target.keys:
+        if Path(path).exists():
+            yield from _from_file(path, options, problems)
+
+
+def _from_file(path: str, options: Options, problems: list[str]) -> Keys:
+    def load() -> paramiko.PKey:
+        return paramiko.PKey.from_path(path)
+
+    try:
+        yield path, options.shared.get(("key", path), load)
+    except (TypeError, paramiko.PasswordRequiredException):  # TypeError: how cryptography says it
+        problems.append(f"{path} is encrypted")
+    except (paramiko.SSHException, paramiko.pkey.UnknownKeyType, ValueError, OSError) as error:
+        problems.append(f"{path} cannot be used ({error})")
+
+
+def _from_agent(target: Target) -> Keys:
+    """An agent connection of our own: paramiko's is not made for several threads."""
+    with contextlib.ExitStack() as stack:
+        try:
+            sock = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            sock.settimeout(PATIENCE)
+            sock.connect(target.agent)
+            agent = NamedAgent(sock)
+        except (paramiko.SSHException, OSError):
+            return
+        only = _public_keys(target.keys) if target.identities_only else None
+        for key in agent.get_keys():
+            if only is None or key.asbytes() in only:
+                yield f"agent key {_name(key)}", key
+
+
+class NamedAgent(Agent):
+    """The agent behind ``sock`` (IdentityAgent) instead of the one that SSH_AUTH_SOCK names."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._conn = None
+        self._keys = ()
+        self._connect(sock)  # type: ignore[attr-defined]  # the stubs leave out what is private
+
+
+def _name(key: AgentKey) -> str:
+    return str(key.comment or key.fingerprint)
+
+
+def _public_keys(paths: Sequence[str]) -> set[bytes]:
+    """What ``IdentitiesOnly`` allows the agent to offer."""
+    found = set()
+    for path in paths:
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            found.add(base64.b64decode(Path(f"{path}.pub").read_text().split()[1]))
+    return found
