@@ -1,0 +1,123 @@
+"""Request bodies: read once, sized, and rewritten for each phase (facts §3.3)."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+UNKNOWN_OUTPUT = 256
+MOST_OUTPUT = 1024
+"""Few requests use the whole of a large max_tokens: counting all of it would drown the prompts."""
+
+HANDLE = "kv_transfer_params"
+ASK_FOR_HANDLE = {
+    "do_remote_decode": True,
+    "do_remote_prefill": False,
+    "remote_engine_id": None,
+    "remote_block_ids": None,
+    "remote_host": None,
+    "remote_port": None,
+}
+
+_RECOMPUTED = re.compile(rb'"stop_reason":\s*"recomputed"')
+
+
+class BadBody(Exception):  # noqa: N818 - what the client sent
+    """The body is no JSON object; the text says so to the client."""
+
+
+def _codec() -> tuple[Callable[[Any], Any], Callable[[Any], bytes]]:
+    """Loads and dumps of orjson, many times faster on long prompts; of json where it is missing."""
+    if importlib.util.find_spec("orjson") is None:
+        return json.loads, lambda value: json.dumps(value).encode()
+    orjson = importlib.import_module("orjson")
+    return orjson.loads, orjson.dumps
+
+
+loads, dumps = _codec()
+
+
+@dataclass(frozen=True)
+class Body:
+    """A body without the client's own KV handle: nobody but an engine may name blocks to pull."""
+
+    raw: bytes
+    fields: dict[str, Any]
+    """Empty when the body is no JSON object, which only plain passing on allows."""
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Estimate: token ids where given, else four bytes a token."""
+        prompt = self.fields.get("prompt")
+        if isinstance(prompt, list) and prompt and isinstance(prompt[0], int):
+            return len(prompt)
+        return len(self.raw) // 4 + 1
+
+    @property
+    def output_tokens(self) -> int:
+        """Estimate of what a decode engine will write."""
+        limit = self.fields.get("max_completion_tokens") or self.fields.get("max_tokens")
+        return min(max(limit, 1), MOST_OUTPUT) if isinstance(limit, int) else UNKNOWN_OUTPUT
+
+    def for_prefill(self) -> bytes:
+        """One token, no stream, and the wish for a KV handle."""
+        fields = {**self.fields, HANDLE: ASK_FOR_HANDLE, "stream": False, "max_tokens": 1, "min_tokens": 1}
+        if "max_completion_tokens" in fields:
+            fields["max_completion_tokens"] = 1
+        fields.pop("stream_options", None)
+        return dumps(fields)
+
+    def for_decode(self, handle: Any) -> bytes:
+        """The client's body with the prefill engine's handle, passed on whole; without one, unchanged."""
+        return dumps({**self.fields, HANDLE: handle}) if handle else self.raw
+
+
+def read(raw: bytes) -> Body:
+    """The body of a completion; raises ``BadBody`` unless it is a JSON object that can be rewritten."""
+    try:
+        fields = loads(raw)
+        if not isinstance(fields, dict):
+            raise BadBody("the body must be a JSON object")
+        if HANDLE not in fields:
+            return Body(raw, fields)
+        fields = {key: value for key, value in fields.items() if key != HANDLE}
+        return Body(dumps(fields), fields)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise BadBody(f"the body is not JSON that can be read ({error})") from None
+
+
+def read_any(raw: bytes) -> Body:
+    """The body of any other request: passed on as it is when it is no JSON object."""
+    try:
+        return read(raw)
+    except BadBody:
+        return Body(raw, {})
+
+
+def handle_of(answer: bytes) -> Any:
+    """The KV handle in a prefill engine's answer, None without one; raises ``BadBody``."""
+    return read_answer(answer).get(HANDLE)
+
+
+def read_answer(answer: bytes) -> dict[str, Any]:
+    """An engine's JSON answer; raises ``BadBody`` when it is none."""
+    try:
+        fields = loads(answer)
+    except (ValueError, RecursionError) as error:
+        raise BadBody(f"the answer is not JSON ({error})") from None
+    if not isinstance(fields, dict):
+        raise BadBody("the answer is no JSON object")
+    return fields
+
+
+def recomputed(answer: bytes) -> bool:
+    """The engine gave the request up under memory pressure and wants both phases run again.
+
+    Text cannot look like it: inside a JSON string the quotes are escaped.
+    """
+    return b'"recomputed"' in answer and _RECOMPUTED.search(answer) is not None

@@ -1,0 +1,77 @@
+"""The listening side of a worker: accepts connections, and turns away those that say nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from aiohttp import web
+
+from .settings import Settings
+
+log = logging.getLogger("dprouter")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Patience:
+    """Closes connections whose first request's headers do not come in time."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._timers: dict[asyncio.Protocol, asyncio.TimerHandle] = {}
+
+    def came(self, protocol: web.RequestHandler) -> None:
+        """A connection was accepted."""
+        loop = asyncio.get_running_loop()
+        self._timers[protocol] = loop.call_later(self._seconds, self._turn_away, protocol)
+
+    def spoke(self, protocol: asyncio.Protocol) -> None:
+        """A request's headers are complete."""
+        timer = self._timers.pop(protocol, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _turn_away(self, protocol: web.RequestHandler) -> None:
+        del self._timers[protocol]
+        protocol.force_close()
+
+
+@contextlib.asynccontextmanager
+async def listening(settings: Settings, handler: Handler, listener: socket.socket) -> AsyncIterator[None]:
+    """Serve ``listener`` as long as the block runs; at its end running streams get their grace."""
+    patience = Patience(settings.header_timeout)
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        patience.spoke(request.protocol)
+        return await handler(request)
+
+    app = web.Application(client_max_size=settings.max_body + 1)
+    app.router.add_route("*", "/{path:.*}", handle)
+    # With cancellation, a client that goes away ends its request at the engine too.
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=settings.grace)
+    await runner.setup()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(_factory(runner, patience), sock=listener, backlog=1024)
+    host, port = listener.getsockname()[:2]
+    log.info("listening on %s:%d, process %d", host, port, os.getpid())
+    try:
+        yield
+    finally:
+        server.close()
+        await runner.cleanup()
+
+
+def _factory(runner: web.AppRunner, patience: Patience) -> Callable[[], asyncio.Protocol]:
+    def connection() -> asyncio.Protocol:
+        if runner.server is None:
+            raise ConnectionAbortedError("the router is stopping")
+        protocol = runner.server()
+        patience.came(protocol)
+        return protocol
+
+    return connection

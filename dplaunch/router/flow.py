@@ -1,0 +1,210 @@
+"""One request through the engines: two phases, tried again elsewhere until its first byte.
+
+A KV handle is good for one pull, so every try is a new prefill under a new request id. Once a byte
+has reached the client nothing is tried again: a failure then closes the client's connection in
+the middle of the body, which no client takes for a whole answer.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
+
+import aiohttp
+from aiohttp import web
+
+from . import body as bodies
+from . import engines
+from .engines import EngineError, EngineFaultError, EngineLostError, Message, Reply
+from .health import Health
+from .metrics import Metrics
+from .state import Member, State
+
+log = logging.getLogger("dprouter")
+
+TRIES = 3
+
+
+class Unserved(Exception):  # noqa: N818 - a state of the cluster
+    """No group of a needed role serves."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A client's request. ``kind`` is completions, chat or other; the first two have two phases."""
+
+    request: web.BaseRequest
+    id: str
+    kind: str
+    message: Message
+    """What every try starts from: its body is the client's, without a KV handle."""
+    body: bodies.Body
+    started: float
+
+    def ask(self, content: bytes, tag: str) -> Message:
+        """The message of one phase of the try ``tag``."""
+        return replace(self.message, body=content, headers={**self.message.headers, "X-Request-Id": tag})
+
+    def recomputed(self, chunk: bytes) -> bool:
+        """The engine gave up. A client's own stop string may be that very word: then it is no sign."""
+        return bodies.recomputed(chunk) and b"recomputed" not in self.body.raw
+
+
+class Flow:
+    """Brings calls to engines."""
+
+    def __init__(
+        self,
+        state: State,
+        health: Health,
+        metrics: Metrics,
+        session: aiohttp.ClientSession,
+        connect_timeout: float,
+    ) -> None:
+        self._state = state
+        self._health = health
+        self._metrics = metrics
+        self._session = session
+        self._connect_timeout = connect_timeout
+
+    async def answer(self, call: Call) -> web.StreamResponse:
+        """The engines' answer; raises ``Unserved``, or ``EngineError`` when every try failed."""
+        avoid: set[str] = set()
+        for _ in range(TRIES - 1):
+            response = await self._try(call, avoid)
+            if response is not None:
+                return response
+        return await self._attempt(call, avoid)
+
+    async def _try(self, call: Call, avoid: set[str]) -> web.StreamResponse | None:
+        """One try; None when it failed in a way that another one may not."""
+        try:
+            return await self._attempt(call, avoid)
+        except (EngineLostError, EngineFaultError) as error:
+            avoid.add(error.member.entry.group)
+            self._metrics.count("dprouter_retries_total", role=error.member.entry.role)
+            return None
+
+    async def _attempt(self, call: Call, avoid: set[str]) -> web.StreamResponse:
+        try:
+            return await self._phases(call, avoid)
+        except EngineError as error:
+            await self._blame(call, error)
+            raise
+
+    async def _phases(self, call: Call, avoid: set[str]) -> web.StreamResponse:
+        if not self._state.ready():
+            raise Unserved
+        tag = f"{call.id}-{os.urandom(4).hex()}"
+        if not self._state.split:
+            return await self._last_phase(call, "serve", call.ask(call.body.raw, tag), avoid)
+        if call.kind == "other":
+            return await self._last_phase(call, "decode", call.ask(call.body.raw, tag), avoid)
+        reply, handle = await self._prefill(call, call.ask(call.body.for_prefill(), tag), avoid)
+        if reply.status != 200:  # noqa: PLR2004 - the client's own mistake, found by the first engine
+            return self._give(call, reply)
+        return await self._last_phase(call, "decode", call.ask(call.body.for_decode(handle), tag), avoid)
+
+    async def _prefill(self, call: Call, message: Message, avoid: set[str]) -> tuple[Reply, Any]:
+        member = self._pick("prefill", avoid)
+        with self._state.lease(member, call.body.prompt_tokens):
+            answer = await engines.send(self._session, member, message, self._connect_timeout)
+            reply = await engines.read_whole(member, answer)
+        if reply.status != 200:  # noqa: PLR2004 - HTTP
+            return reply, None
+        try:
+            handle = bodies.handle_of(reply.body)
+        except bodies.BadBody as error:
+            raise EngineFaultError(member, str(error), Reply(502, b"")) from error
+        if not handle:
+            self._metrics.count("dprouter_prefill_without_kv_total")
+        return reply, handle
+
+    async def _last_phase(
+        self, call: Call, role: str, message: Message, avoid: set[str]
+    ) -> web.StreamResponse:
+        member = self._pick(role, avoid)
+        with self._state.lease(member, call.body.prompt_tokens + call.body.output_tokens):
+            answer = await engines.send(self._session, member, message, self._connect_timeout)
+            try:
+                if answer.content_type == "application/json":
+                    return await self._whole(call, member, answer)
+                return await self._stream(call, member, answer)
+            finally:
+                # Closing an answer that is not at its end is how the engine learns to stop.
+                answer.close()
+
+    def _pick(self, role: str, avoid: set[str]) -> Member:
+        member = self._state.choose(role, avoid)
+        if member is None:
+            raise Unserved
+        return member
+
+    async def _whole(self, call: Call, member: Member, answer: aiohttp.ClientResponse) -> web.Response:
+        """A JSON answer is held until it is complete: until then it can still be tried elsewhere."""
+        reply = await engines.read_whole(member, answer)
+        if call.recomputed(reply.body):
+            self._give_up(member)
+        return self._give(call, reply)
+
+    async def _stream(self, call: Call, member: Member, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+        first = await engines.read_some(member, answer)
+        if call.recomputed(first):
+            self._give_up(member)
+        self._metrics.first_byte(time.monotonic() - call.started)
+        response = web.StreamResponse(
+            status=answer.status, headers=_headers(call, engines.passed_back(answer))
+        )
+        response.content_length = answer.content_length
+        await response.prepare(call.request)
+        try:
+            await self._pump(call, member, answer, response, first)
+        except EngineError as error:
+            await self._blame(call, error, cut=True)
+            # Not the response's end: what was sent is flushed, the closing chunk never comes.
+            call.request.protocol.force_close()
+        return response
+
+    async def _pump(
+        self,
+        call: Call,
+        member: Member,
+        answer: aiohttp.ClientResponse,
+        response: web.StreamResponse,
+        chunk: bytes,
+    ) -> None:
+        while chunk:
+            if b'"recomputed"' in chunk and call.recomputed(chunk):
+                self._give_up(member)
+            await response.write(chunk)
+            chunk = await engines.read_some(member, answer)
+
+    def _give_up(self, member: Member) -> NoReturn:
+        self._metrics.count("dprouter_recomputed_total")
+        raise EngineFaultError(member, "it ran out of KV memory and gave the request up", Reply(503, b""))
+
+    def _give(self, call: Call, reply: Reply) -> web.Response:
+        self._metrics.first_byte(time.monotonic() - call.started)
+        return web.Response(status=reply.status, body=reply.body, headers=_headers(call, reply.headers))
+
+    async def _blame(self, call: Call, error: EngineError, *, cut: bool = False) -> None:
+        """Note what failed; a lost engine is asked at once, so that the next try knows."""
+        member = error.member
+        what = "its answer is cut" if cut else "nothing of its answer was sent"
+        log.warning("request %s: %s failed (%s); %s", call.id, member.entry.name, error, what)
+        if cut:
+            self._metrics.count("dprouter_cut_streams_total")
+        if isinstance(error, EngineFaultError):
+            self._state.erred(member)
+        if isinstance(error, EngineLostError):
+            self._health.lost(member, str(error))
+            if not cut:
+                await self._health.check(member)
+
+
+def _headers(call: Call, theirs: Mapping[str, str]) -> dict[str, str]:
+    return {**theirs, "X-Request-Id": call.id}

@@ -1,0 +1,128 @@
+"""Asks every engine each second whether it serves, and how long its queue is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import aiohttp
+
+from .state import Member, State
+
+log = logging.getLogger("dprouter")
+
+GAUGES = (b"vllm:num_requests_running", b"vllm:num_requests_waiting")
+
+
+def gauge(text: bytes, name: bytes) -> int:
+    """Sum of gauge ``name`` over its label sets in a Prometheus text; 0 when it is not there.
+
+    Found by search: an engine's page is 100 KB, and 64 of them are read each second.
+    """
+    total = 0.0
+    at = text.find(name)
+    while at >= 0:
+        starts_line = at == 0 or text[at - 1 : at] == b"\n"
+        at += len(name)
+        # A longer name (num_requests_waiting_by_reason) is another gauge.
+        if starts_line and text[at : at + 1] in (b"{", b" "):
+            line = text[at : text.find(b"\n", at) if b"\n" in text[at:] else None]
+            total += _value(line)
+        at = text.find(name, at)
+    return int(total)
+
+
+def _value(line: bytes) -> float:
+    try:
+        return float(line.rpartition(b"}")[2].split()[0])
+    except (ValueError, IndexError):
+        return 0.0
+
+
+class Health:
+    """One task per engine, so that a silent one delays no other."""
+
+    def __init__(
+        self, state: State, session: aiohttp.ClientSession, *, interval: float, timeout: float
+    ) -> None:
+        self._state = state
+        self._session = session
+        self._interval = interval
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._tasks: dict[Member, asyncio.Task[None]] = {}
+        self._hurry: dict[Member, asyncio.Event] = {}
+
+    def follow(self) -> None:
+        """Start asking new members, stop asking those that are gone."""
+        wanted = set(self._state.members.values())
+        for member in set(self._tasks) - wanted:
+            self._tasks.pop(member).cancel()
+            del self._hurry[member]
+        for member in wanted - set(self._tasks):
+            self._hurry[member] = asyncio.Event()
+            self._tasks[member] = asyncio.create_task(self._ask_for_ever(member, self._hurry[member]))
+
+    async def close(self) -> None:
+        """Stop asking."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def lost(self, member: Member, reason: str) -> None:
+        """A request's connection to ``member`` failed: out at once, and asked at once."""
+        if self._state.lost(member, reason):
+            log.warning(
+                "%s is out, and its group %s with it: %s", member.entry.name, member.entry.group, reason
+            )
+        if member in self._hurry:
+            self._hurry[member].set()
+
+    async def check(self, member: Member) -> None:
+        """Ask once whether it serves, and note the answer."""
+        asked_at = self._state.clock()
+        name = member.entry.name
+        try:
+            status = await self._status(member)
+        except asyncio.TimeoutError:
+            if self._state.slow(member, "/health does not answer"):
+                log.warning("%s is out: /health does not answer", name)
+        except aiohttp.ClientError as error:
+            self._fail(member, f"/health cannot be asked ({error})")
+        else:
+            if status != 200:  # noqa: PLR2004 - HTTP
+                self._fail(member, f"/health says {status}")
+            elif self._state.well(member, asked_at):
+                log.info("%s serves", name)
+
+    def _fail(self, member: Member, reason: str) -> None:
+        if self._state.lost(member, reason):
+            log.warning("%s is out: %s", member.entry.name, reason)
+
+    async def _status(self, member: Member) -> int:
+        async with self._session.get(member.entry.url + "/health", timeout=self._timeout) as answer:
+            await answer.read()
+            return answer.status
+
+    async def _ask_for_ever(self, member: Member, hurry: asyncio.Event) -> None:
+        while True:
+            hurry.clear()
+            await self.check(member)
+            if member.alive:
+                await self._measure(member)
+            try:
+                await asyncio.wait_for(hurry.wait(), self._interval)
+            except asyncio.TimeoutError:
+                continue
+
+    async def _measure(self, member: Member) -> None:
+        own = member.requests
+        try:
+            async with self._session.get(member.entry.url + "/metrics", timeout=self._timeout) as answer:
+                text = await answer.read()
+        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+            # Health decides who is out; without figures our own counts are enough to balance.
+            log.debug("%s: no queue figures (%s)", member.entry.name, error)
+            return
+        running, waiting = (gauge(text, name) for name in GAUGES)
+        self._state.figures(member, running, waiting, own)

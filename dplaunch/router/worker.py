@@ -1,0 +1,109 @@
+"""One worker: an event loop that serves a socket until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import importlib.util
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from . import engines, metrics
+from .door import listening
+from .flow import Flow
+from .front import Front
+from .health import Health
+from .members import MembersFile, Membership
+from .settings import Settings
+from .state import State
+
+log = logging.getLogger("dprouter")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a worker stands: its socket, its number, the folder it shares, its parent's pipe."""
+
+    socket: socket.socket
+    index: int = 0
+    folder: str = ""
+    """For metrics of several workers; empty with one."""
+    parent: int | None = None
+    """File descriptor that reads end of file when the parent is gone."""
+
+
+def run(settings: Settings, place: Place) -> None:
+    """Serve until SIGTERM or SIGINT, or until the parent is gone; then finish streams, up to the grace."""
+    loop = _new_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_until_complete(_until_told(settings, place))
+    finally:
+        loop.close()
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    if importlib.util.find_spec("uvloop") is None:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = importlib.import_module("uvloop").new_event_loop()
+    return loop
+
+
+async def _until_told(settings: Settings, place: Place) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if place.parent is not None:
+        loop.add_reader(place.parent, _parent_gone, place.parent, stop)
+    async with serving(settings, place):
+        await stop.wait()
+        log.info("stopping: no new requests, %g s for those that run", settings.grace)
+
+
+def _parent_gone(pipe: int, stop: asyncio.Event) -> None:
+    asyncio.get_running_loop().remove_reader(pipe)
+    os.close(pipe)
+    stop.set()
+
+
+@contextlib.asynccontextmanager
+async def serving(settings: Settings, place: Place) -> AsyncIterator[State]:
+    """The whole worker, as long as the block runs; at its end streams get their grace."""
+    state = State(settings.policy)
+    counters = metrics.Metrics()
+    exchange = metrics.Exchange(place.folder, place.index)
+    async with engines.session() as session:
+        health = Health(state, session, interval=settings.health_interval, timeout=settings.health_timeout)
+        flow = Flow(state, health, counters, session, settings.connect_timeout)
+        front = Front(settings, state, flow, counters, exchange)
+        tasks = [
+            asyncio.create_task(_watch(settings, state, health)),
+            asyncio.create_task(_exchange(exchange, counters, state)),
+        ]
+        try:
+            async with listening(settings, front.handle, place.socket):
+                yield state
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, health.close(), return_exceptions=True)
+
+
+async def _watch(settings: Settings, state: State, health: Health) -> None:
+    def good(membership: Membership) -> None:
+        state.apply(membership)
+        health.follow()
+
+    await MembersFile(settings.members, good, state.complain).watch()
+
+
+async def _exchange(exchange: metrics.Exchange, counters: metrics.Metrics, state: State) -> None:
+    while True:
+        exchange.put(metrics.shared(counters, state))
+        await asyncio.sleep(1)

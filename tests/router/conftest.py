@@ -1,0 +1,226 @@
+"""A router on a loop of the test's own, with stub engines that check the KV protocol."""
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+from collections import deque
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from dplaunch.router.server import bind
+from dplaunch.router.settings import Settings
+from dplaunch.router.worker import Place, serving
+
+ONE_EACH = {"prefill/0": 1, "prefill/1": 1, "decode/0": 1, "decode/1": 1}
+CHUNKS = [f'data: {{"choices":[{{"index":0,"text":"é{n} "}}]}}\n\n'.encode() for n in range(5)] + [
+    b"data: [DONE]\n\n"
+]
+
+
+class StubEngine:
+    """An engine that serves until told otherwise. ``acts`` holds what the next requests meet, one each:
+
+    "500", "400", "reset" (connection aborted, no byte), "cut" (aborted after two chunks), "no-kv",
+    "recomputed" (instead of text), "recomputed-late" (after two chunks); "gate" waits for ``gate`` after one chunk.
+    """
+
+    def __init__(self, name, group, vault):
+        self.name, self.group, self.role = name, group, group.split("/")[0]
+        self.vault = vault
+        self.seen = []
+        self.acts = deque()
+        self.gate = asyncio.Event()
+        self.health, self.draining = 200, False
+        self.running = self.waiting = 0
+        self.streaming = 0
+        self.cancelled = 0
+
+    async def start(self):
+        app = web.Application(client_max_size=1 << 30)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        self.runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
+        await self.runner.setup()
+        self.socket = bind("127.0.0.1", getattr(self, "port", 0), shared=False)
+        self.port = self.socket.getsockname()[1]
+        await web.SockSite(self.runner, self.socket).start()
+        return self
+
+    async def crash(self):
+        """What kill -9 looks like from outside: no listener, every connection reset."""
+        for site in list(self.runner.sites):
+            await site.stop()
+        for connection in self.runner.server.connections:
+            if connection.transport:
+                connection.transport.abort()
+
+    async def stop(self):
+        self.gate.set()
+        await self.runner.cleanup()
+
+    @property
+    def entry(self):
+        state = "draining" if self.draining else "serving"
+        url = f"http://127.0.0.1:{self.port}"
+        return {"name": self.name, "role": self.role, "group": self.group, "url": url, "state": state}
+
+    async def _handle(self, request):
+        if request.path == "/health":
+            return web.Response(status=self.health)
+        if request.path == "/metrics":
+            return web.Response(
+                text=f'vllm:num_requests_running{{engine="0"}} {self.running}.0\n'
+                f'vllm:num_requests_waiting{{engine="0"}} {self.waiting}.0\n'
+            )
+        raw = await request.read()
+        body = json.loads(raw) if raw else {}
+        self.seen.append((request.path_qs, request.headers, body))
+        act = self.acts.popleft() if self.acts else ""
+        if act in ("500", "400"):
+            return web.json_response({"error": {"message": f"{self.name} says {act}"}}, status=int(act))
+        if act == "reset":
+            request.transport.abort()
+            return web.Response()
+        if request.path not in ("/v1/completions", "/v1/chat/completions"):
+            return web.json_response({"by": self.name})
+        params = body.get("kv_transfer_params") or {}
+        if params.get("do_remote_decode"):
+            return self._prefilled(request, act)
+        if "handle" in params and not self._pulled(request, params["handle"]):
+            return web.json_response({"error": {"message": "handle pulled twice"}}, status=500)
+        return await self._answer(request, body, act)
+
+    def _prefilled(self, request, act):
+        answer = {"choices": [{"text": "x"}]}
+        if act != "no-kv":
+            handle = f"{self.name}:{len(self.seen)}"
+            self.vault[handle] = request.headers["X-Request-Id"]
+            answer["kv_transfer_params"] = {"do_remote_prefill": True, "handle": handle, "blocks": [[1, 2]]}
+        return web.json_response(answer)
+
+    def _pulled(self, request, handle):
+        return self.vault.pop(handle, None) == request.headers["X-Request-Id"]
+
+    async def _answer(self, request, body, act):
+        if not body.get("stream"):
+            reason = '"recomputed"' if act == "recomputed" else "null"
+            text = f'{{"choices":[{{"text":"hello by {self.name}","stop_reason":{reason}}}]}}'
+            return web.Response(text=text, content_type="application/json")
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
+        await response.prepare(request)
+        self.streaming += 1
+        try:
+            await self._chunks(request, response, act)
+        except (asyncio.CancelledError, ConnectionError):
+            self.cancelled += 1
+            raise
+        finally:
+            self.streaming -= 1
+        return response
+
+    async def _chunks(self, request, response, act):
+        gave_up = b'data: {"choices":[{"index":0,"text":"","stop_reason":"recomputed"}]}\n\n'
+        for place, chunk in enumerate(CHUNKS):
+            if (act, place) in (("recomputed", 0), ("recomputed-late", 2)):
+                await response.write(gave_up)
+                return
+            if (act, place) == ("cut", 2):
+                request.transport.abort()
+            if (act, place) == ("gate", 1):
+                await self.gate.wait()
+            await response.write(chunk)
+
+
+class Cluster:
+    """Engines, the members file, a router in front, and a client."""
+
+    def __init__(self, folder, layout, settings):
+        self.vault = {}
+        self.path = folder / "members.json"
+        self.layout, self.settings = layout, settings
+        self.engines = []
+
+    async def open(self, stack):
+        counted = {}
+        for group, size in self.layout.items():
+            for _ in range(size):
+                role = group.split("/")[0]
+                number = counted[role] = counted.get(role, -1) + 1
+                engine = await StubEngine(f"{role}-{number}", group, self.vault).start()
+                stack.push_async_callback(engine.stop)
+                self.engines.append(engine)
+        self.write_members()
+        listener = bind("127.0.0.1", 0, shared=False)
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        chosen = {"members": str(self.path), "health_interval": 0.05, "grace": 1.0, **self.settings}
+        self.state = await stack.enter_async_context(serving(Settings(**chosen), Place(listener)))
+        self.http = await stack.enter_async_context(aiohttp.ClientSession())
+        return self
+
+    def __getitem__(self, name):
+        return next(engine for engine in self.engines if engine.name == name)
+
+    def role(self, role):
+        return [engine for engine in self.engines if engine.role == role]
+
+    def write_members(self, text=None):
+        members = [engine.entry for engine in self.engines]
+        fresh = self.path.with_suffix(".new")
+        fresh.write_text(text or json.dumps({"generation": "g1", "model": "m", "members": members}))
+        os.replace(fresh, self.path)
+
+    async def until(self, condition, deadline=5.0):
+        end = time.monotonic() + deadline
+        while not (found := condition()):
+            assert time.monotonic() < end, "it did not become true in time"
+            await asyncio.sleep(0.01)
+        return found
+
+    async def all_in(self):
+        await self.until(
+            lambda: self.state.members and all(member.alive for member in self.state.members.values())
+        )
+
+    def idle(self):
+        return all(m.requests == 0 and m.tokens == 0 for m in self.state.members.values())
+
+    async def post(self, path="/v1/completions", headers=None, **body):
+        """Status, headers and whole body."""
+        content = {"model": "m", "prompt": "hi", **body}
+        async with self.http.post(self.url + path, json=content, headers=headers) as answer:
+            return answer.status, answer.headers, await answer.read()
+
+    async def get(self, path, headers=None):
+        async with self.http.get(self.url + path, headers=headers) as answer:
+            return answer.status, answer.headers, await answer.read()
+
+    async def counter(self, name):
+        """Sum of the counter's series in /metrics."""
+        text = (await self.get("/metrics"))[2].decode()
+        lines = [line for line in text.splitlines() if line.partition(" ")[0].partition("{")[0] == name]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """``run(scenario, layout, **settings)``: the scenario with a cluster of that layout, engines all in."""
+
+    def runner(scenario, layout=ONE_EACH, **settings):
+        async def whole():
+            async with contextlib.AsyncExitStack() as stack:
+                cluster = await Cluster(tmp_path, layout, settings).open(stack)
+                await cluster.all_in()
+                await scenario(cluster)
+
+        asyncio.run(asyncio.wait_for(whole(), 20))
+
+    return runner
+
+
+@pytest.fixture
+def chunks():
+    """What a stub streams."""
+    return CHUNKS
