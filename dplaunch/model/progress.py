@@ -93,8 +93,8 @@ class Progress:
 
     @property
     def phase(self) -> PhaseProgress | None:
-        """The phase under way."""
-        return next((phase for phase in reversed(self.phases) if phase.seconds is None), None)
+        """The phase under way: the last begun. A phase that fails never ends; the next one follows it."""
+        return self.phases[-1] if self.phases and self.phases[-1].seconds is None else None
 
     @property
     def elapsed(self) -> float:

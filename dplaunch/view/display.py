@@ -20,6 +20,8 @@ _FRAME = 0.1
 _SILENCE = 30.0
 """Without a terminal: say where things stand after so long without a line."""
 _WIDE = 110
+_STOPPING = ("stop", "take down")
+"""Phases in which a bar counts what is gone."""
 
 Fold = Callable[[Progress, Event], Progress]
 
@@ -91,28 +93,37 @@ def picture(progress: Progress, at: float) -> RenderableType:
         no_wrap=True,
         overflow="ellipsis",
     )
-    parts: list[RenderableType] = [title, *(_Bar(role, at, _margin(progress)) for role in progress.roles)]
+    parts: list[RenderableType] = [title, *_bars(progress, at)]
     return Group(*parts, failures(progress)) if progress.failures else Group(*parts)
+
+
+def _bars(progress: Progress, at: float) -> list[_Bar]:
+    margin = max((len(process.role) for process in progress.processes.values()), default=0)
+    stopping = progress.phase is not None and progress.phase.name in _STOPPING
+    return [_Bar(role, at, margin, stopping=stopping) for role in progress.roles]
 
 
 class _Bar:
     """One role: bar, counts, and whom it waits for; on a second line where the first is short."""
 
-    def __init__(self, role: RoleProgress, at: float, margin: int) -> None:
+    def __init__(self, role: RoleProgress, at: float, margin: int, *, stopping: bool) -> None:
         self._role = role
-        self._at = at
         self._margin = margin
+        self._done = role.stopped / max(1, role.total) if stopping else role.fraction
+        self._counts = f"{role.stopped} of {role.total} stopped" if stopping else _counts(role)
+        self._awaited = "" if stopping else slowest(role, at)
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> Iterator[Text]:
+        """One line, or two."""
         wide = options.max_width >= _WIDE
         full, empty = ("#", ".") if options.ascii_only else ("━", "╌")
         length = 30 if wide else 20
-        filled = round(length * self._role.fraction)
+        filled = int(length * self._done)
         line = Text(f"  {self._role.role:<{self._margin}}  ", no_wrap=True, overflow="ellipsis")
         line.append(full * filled, style.BAD if self._role.failed else style.GOOD)
         line.append(empty * (length - filled), style.DIM)
-        line.append(f"  {_counts(self._role)}")
-        awaited = Text(slowest(self._role, self._at), style.DIM, no_wrap=True, overflow="ellipsis")
+        line.append(f"  {self._counts}")
+        awaited = Text(self._awaited, style.DIM, no_wrap=True, overflow="ellipsis")
         if not awaited:
             yield line
         elif wide:
@@ -123,15 +134,9 @@ class _Bar:
 
 
 def _counts(role: RoleProgress) -> str:
-    if role.stopped:
-        return f"{role.stopped} of {role.total} stopped"
     failed = f", {role.failed} failed" if role.failed else ""
     word, count = ("proved", role.proved) if role.proved else ("ready", role.ready)
     return f"{count} of {role.total} {word}{failed}"
-
-
-def _margin(progress: Progress) -> int:
-    return max((len(process.role) for process in progress.processes.values()), default=0)
 
 
 def _live(screen: Screen) -> Live:

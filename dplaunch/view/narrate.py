@@ -13,7 +13,7 @@ from rich.text import Text
 
 from dplaunch.fold import fold
 from dplaunch.model import event as ev
-from dplaunch.model.progress import Progress, RoleProgress
+from dplaunch.model.progress import Progress, RoleProgress, Step
 from dplaunch.view import style
 from dplaunch.view.words import plural, seconds
 
@@ -140,7 +140,7 @@ class Narrator:
 def standing(progress: Progress, at: float) -> Text:
     """Where everything is, in one line: for a log that has been silent for a while."""
     said = [
-        f"{role.role} {role.ready} of {role.total} ready" + (f", {slowest(role, at)}" if role.slowest else "")
+        ", ".join(filter(None, (f"{role.role} {role.ready} of {role.total} ready", slowest(role, at))))
         for role in progress.roles
     ]
     return Text("; ".join(said))
@@ -149,7 +149,7 @@ def standing(progress: Progress, at: float) -> Text:
 def slowest(role: RoleProgress, at: float) -> str:
     """``slowest decode-17 on n6: load weights 3/7 45 %, for 21 s``."""
     process = role.slowest
-    if process is None:
+    if process is None or process.step is Step.WAITING:
         return ""
     inside = f" {process.fraction:.0%}".replace("%", " %") if process.fraction else ""
     stage = (

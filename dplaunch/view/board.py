@@ -1,0 +1,36 @@
+"""A picture that is replaced by the next one: ``status -w``."""
+
+from __future__ import annotations
+
+from rich.console import RenderableType
+from rich.live import Live
+
+from dplaunch.view.screen import Screen
+
+
+class Board:
+    """On a terminal one picture in place; elsewhere the same text is not printed twice in a row."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._last = ""
+        self._live = (
+            Live(console=screen.data, auto_refresh=False, redirect_stderr=False) if screen.live else None
+        )
+
+    def show(self, picture: RenderableType) -> None:
+        """Replace what is shown."""
+        if self._live:
+            self._live.start()
+            self._live.update(picture, refresh=True)
+            return
+        with self._screen.data.capture() as captured:
+            self._screen.data.print(picture, crop=False)
+        if captured.get() != self._last:
+            self._last = captured.get()
+            self._screen.write(self._last)
+
+    def close(self) -> None:
+        """Leave the last picture standing."""
+        if self._live:
+            self._live.stop()

@@ -1,0 +1,82 @@
+"""What ``down`` freed and what it could not: the few in full, the many folded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.text import Text
+
+from dplaunch.fold import fold
+from dplaunch.model.event import Stopped
+from dplaunch.view import style
+from dplaunch.view.words import plural, seconds
+
+
+def drawn(
+    cluster: str, verdicts: Sequence[Stopped], unreached: Sequence[str], roles: Mapping[str, str], took: float
+) -> Text:
+    """One line per role, what is left by pid and command, nodes not asked. ``roles``: process → role."""
+    by_role: dict[str, list[Stopped]] = {}
+    for verdict in verdicts:
+        by_role.setdefault(roles.get(verdict.process, verdict.process), []).append(verdict)
+    parts = [_role(role, stopped) for role, stopped in by_role.items()]
+    parts += [_left(verdict) for verdict in verdicts if verdict.left]
+    if unreached:
+        text = ": whatever runs there still runs; `dplaunch down` again when it can be reached"
+        parts.append(Text.assemble(("not reached ", style.BAD), fold(unreached), text))
+    return style.lines(*parts, _end(cluster, verdicts, unreached, took))
+
+
+def to_json(cluster: str, verdicts: Sequence[Stopped], unreached: Sequence[str]) -> dict[str, Any]:
+    """``{cluster, clean, stopped: [{name, node, how, seconds, left}], unreached}``."""
+    stopped = [
+        {
+            "name": v.process,
+            "node": v.node,
+            "how": v.how,
+            "seconds": round(v.seconds, 3),
+            "left": list(v.left),
+        }
+        for v in verdicts
+    ]
+    clean = not unreached and not any(verdict.left for verdict in verdicts)
+    return {"cluster": cluster, "clean": clean, "stopped": stopped, "unreached": list(unreached)}
+
+
+def _role(role: str, verdicts: Sequence[Stopped]) -> Text:
+    """``decode: 64 stopped (TERM 62, KILL 2: decode-[3-4]) in 3.1 s``."""
+    freed = [verdict for verdict in verdicts if not verdict.left]
+    hows = Counter(verdict.how for verdict in freed if verdict.how)
+    usual = hows.most_common(1)[0][0] if hows else ""
+    said = [_how(how, count, freed, usual) for how, count in hows.most_common()]
+    count = (
+        f"{len(freed)} of {len(verdicts)} stopped" if len(freed) < len(verdicts) else f"{len(freed)} stopped"
+    )
+    took = seconds(max(verdict.seconds for verdict in verdicts))
+    return Text(f"{role}: {count}" + (f" ({', '.join(said)})" if said else "") + f" in {took}")
+
+
+def _how(how: str, count: int, verdicts: Sequence[Stopped], usual: str) -> str:
+    if how == usual:
+        return f"{how} {count}"
+    return f"{how} {count}: {fold(verdict.process for verdict in verdicts if verdict.how == how)}"
+
+
+def _left(verdict: Stopped) -> Text:
+    what = "; ".join(style.plain(left) for left in verdict.left)
+    return Text.assemble(("left ", style.BAD), f"on {verdict.node} by {verdict.process}: {what}")
+
+
+def _end(cluster: str, verdicts: Sequence[Stopped], unreached: Sequence[str], took: float) -> Text:
+    left = [verdict for verdict in verdicts if verdict.left]
+    if left:
+        where = fold(verdict.node for verdict in left)
+        return Text(f"{cluster}: {plural(len(left), 'process')} not freed on {where}", style.BAD)
+    if not verdicts:
+        return Text(f"{cluster}: nothing of it runs" + (" on the nodes reached" if unreached else ""))
+    freed = f"{plural(len(verdicts), 'process')} stopped, their ports are free"
+    return Text.assemble(
+        (f"{cluster} is down", style.GOOD if not unreached else style.ODD), f": {freed}, {seconds(took)}"
+    )

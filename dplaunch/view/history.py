@@ -1,0 +1,52 @@
+"""Who did what to the cluster, and who holds it now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, tzinfo
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from dplaunch.view import style
+from dplaunch.view.sheet import sheet
+from dplaunch.view.words import seconds
+
+_FIRST = ("at", "who", "verb", "outcome", "generation")
+
+
+def audit(entries: Iterable[Mapping[str, object]], *, zone: tzinfo | None = None) -> RenderableType:
+    """Entries {at, who, verb, outcome, generation, …}, oldest first; times in ``zone`` (default: local)."""
+    ordered = sorted(entries, key=lambda entry: _moment(entry.get("at")))
+    if not ordered:
+        return Text("nothing was recorded on this cluster yet")
+    rows = [(_date(_moment(entry.get("at")), zone), *_words(entry)) for entry in ordered]
+    return sheet(("WHEN", "WHO", "VERB", "OUTCOME", "PLAN"), rows, flex=("WHO", "OUTCOME"))
+
+
+def lock(cluster: str, held: Mapping[str, object], node: str, clock: float) -> Text:
+    """Who holds the lock: {holder, what, since}; empty when free. ``clock``: the node's, epoch seconds."""
+    if not held:
+        return Text.assemble((cluster, style.HEAD), ": nobody holds the lock")
+    age = seconds(max(0.0, clock - _moment(held.get("since"))))
+    doing = f"`dplaunch {held.get('what', '?')}`"
+    return Text.assemble(
+        (cluster, style.HEAD),
+        ": held by ",
+        (str(held.get("holder", "?")), style.ODD),
+        f", {doing} for {age}, on {node}",
+    )
+
+
+def _words(entry: Mapping[str, object]) -> tuple[str, ...]:
+    more = " ".join(f"{key}={value}" for key, value in entry.items() if key not in _FIRST)
+    who, verb, outcome, generation = (style.plain(str(entry.get(key, "-"))) for key in _FIRST[1:])
+    return who, verb, f"{outcome} {style.plain(more)}".rstrip(), generation
+
+
+def _date(at: float, zone: tzinfo | None) -> str:
+    return f"{datetime.fromtimestamp(at, zone).astimezone(zone):%Y-%m-%d %H:%M:%S}" if at else "-"
+
+
+def _moment(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0

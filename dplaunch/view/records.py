@@ -1,0 +1,127 @@
+"""One flat record per process: what should run joined with what was seen. Table and JSON read the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dplaunch.model.observed import Observed, ObservedProcess, State
+from dplaunch.model.plan import Plan, Process, Seat
+
+MISSING = "missing"
+"""Planned, and its node knows nothing of it."""
+UNKNOWN = "unknown"
+"""Its node was not reached."""
+
+_SERVING = (State.RUNNING, State.UNGUARDED)
+_UP = (*_SERVING, State.STOPPING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A process as shown."""
+
+    name: str
+    kind: str
+    role: str
+    group: str
+    node: str
+    expected: bool
+    """In the plan; or there is no plan to say otherwise."""
+    clock: float | None
+    """Its node's clock when it answered; None when it was not reached."""
+    seen: ObservedProcess | None = None
+    seat: Seat | None = None
+    url: str = ""
+
+    @property
+    def state(self) -> str:
+        """The JSON word: a State's value, ``missing`` or ``unknown``."""
+        if self.seen is not None:
+            return self.seen.state.value
+        return UNKNOWN if self.clock is None else MISSING
+
+    @property
+    def serves(self) -> bool:
+        """It answers; where nobody asked, it runs."""
+        seen = self.seen
+        return seen is not None and seen.state in _SERVING and seen.healthy is not False
+
+    @property
+    def odd(self) -> bool:
+        """Worth a look: it does not serve, nobody guards it, or nobody planned it."""
+        return not (self.serves and self.expected and self.state == State.RUNNING.value)
+
+    @property
+    def word(self) -> str:
+        """Its state as a person says it."""
+        if self.seen is None:
+            return "not reached" if self.clock is None else "missing"
+        left = f", {len(self.seen.left)} left behind" if self.seen.left else ""
+        return _said(self.seen) + left + ("" if self.expected else ", not in the plan")
+
+    @property
+    def age(self) -> float:
+        """Seconds it has been up by its node's clock; 0 when it is not."""
+        return self._since(self.seen.started_at) if self.seen and self.seen.state in _UP else 0.0
+
+    @property
+    def ended(self) -> float:
+        """Seconds since it ended by its node's clock; 0 when it runs or nobody knows."""
+        return self._since(self.seen.ended_at) if self.seen and self.seen.state not in _UP else 0.0
+
+    def _since(self, moment: float) -> float:
+        return max(0.0, self.clock - moment) if self.clock and moment else 0.0
+
+
+def records(plan: Plan | None, observed: Observed) -> tuple[Record, ...]:
+    """Planned processes in plan order (engines before services), then whatever else was seen."""
+    clocks = {node.name: node.clock for node in observed.nodes}
+    seen = {process.name: process for process in observed.processes}
+    planned = sorted(plan.processes if plan else (), key=lambda process: process.kind == "service")
+    names = {process.name for process in planned}
+    others = [process for process in observed.processes if process.name not in names]
+    return (
+        *(_planned(process, seen.get(process.name), clocks) for process in planned),
+        *(_other(process, clocks.get(process.node), expected=plan is None) for process in others),
+    )
+
+
+def _planned(process: Process, seen: ObservedProcess | None, clocks: dict[str, float]) -> Record:
+    return Record(
+        name=process.name,
+        kind=process.kind,
+        role=process.role,
+        group=process.group,
+        node=process.node,
+        expected=True,
+        clock=clocks.get(process.node),
+        seen=seen,
+        seat=process.seat,
+        url=process.probe.url if process.probe else "",
+    )
+
+
+def _other(process: ObservedProcess, clock: float | None, *, expected: bool) -> Record:
+    return Record(
+        name=process.name,
+        kind=process.kind,
+        role=process.role,
+        group=process.group,
+        node=process.node,
+        expected=expected,
+        clock=clock,
+        seen=process,
+        url=process.url,
+    )
+
+
+def _said(seen: ObservedProcess) -> str:
+    if seen.state is State.EXITED:
+        how = f"killed by {seen.signal}" if seen.signal else f"exited with code {seen.exit_code}"
+        return how if seen.signal or seen.exit_code is not None else "exited"
+    if seen.state is State.FOREIGN:
+        return "foreign (of another host or boot)"
+    if seen.state in (State.STOPPING, State.STOPPED):
+        return str(seen.state.value)
+    health = "running" if seen.healthy is None else "serving" if seen.healthy else "not ready"
+    return health if seen.state is State.RUNNING else f"{health}, unguarded"

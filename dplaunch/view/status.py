@@ -1,0 +1,225 @@
+"""How the cluster is: one sentence, the odd ones out, a table per role and node; ``-v``: per process."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from dplaunch.fold import families, fold, ranges
+from dplaunch.model.observed import Observed
+from dplaunch.model.plan import Plan
+from dplaunch.model.summary import Health, Summary
+from dplaunch.view import style
+from dplaunch.view.records import MISSING, UNKNOWN, Record, records
+from dplaunch.view.sheet import Sheet, sheet
+from dplaunch.view.words import plural, seconds
+
+_COLOUR = {
+    Health.SERVING: style.GOOD,
+    Health.STARTING: style.ODD,
+    Health.DEGRADED: style.BAD,
+    Health.DOWN: style.BAD,
+    Health.UNKNOWN: style.ODD,
+}
+
+
+def drawn(
+    cluster: str, plan: Plan | None, observed: Observed, summary: Summary, *, verbose: int = 0
+) -> RenderableType:
+    """Everything about a cluster on one screen. ``plan`` None: only what the nodes say is known."""
+    found = records(plan, observed)
+    parts: list[RenderableType] = [headline(cluster, plan, summary)]
+    parts += _remarks(observed, summary)
+    parts += _odd(found, down=summary.state is Health.DOWN)
+    if found and summary.state is not Health.DOWN:
+        parts += [Text(""), _per_process(found) if verbose else _per_node(found)]
+        parts += _logs(found) if verbose else ()
+    return Group(*parts)
+
+
+def headline(cluster: str, plan: Plan | None, summary: Summary) -> Text:
+    """``deepseek-r1: serving — 72 of 72 engines ready, router ok, http://…``."""
+    said = Text.assemble((cluster, style.HEAD), ": ", (summary.state.value, _COLOUR[summary.state]))
+    if summary.state is Health.DOWN:
+        return said.append(" — nothing of it runs")
+    ready = sum(role.engines_ready for role in summary.roles)
+    engines = sum(role.engines for role in summary.roles)
+    facts = [f"{ready} of {plural(engines, 'engine')} ready"] if engines else []
+    if summary.router_ok is not None:
+        facts.append("router ok" if summary.router_ok else "router not ready")
+    if plan:
+        facts.append(plan.endpoint)
+    return said.append(" — " if facts else "").append(", ".join(facts))
+
+
+def to_json(cluster: str, plan: Plan | None, observed: Observed, summary: Summary) -> dict[str, Any]:
+    """The stable form: ``{cluster, generation, state, endpoint, model, nodes, processes, router}``."""
+    found = records(plan, observed)
+    processes = [_process(record) for record in found]
+    generations = sorted({node.generation for node in observed.nodes if node.generation})
+    return {
+        "cluster": cluster,
+        "generation": plan.generation if plan else ",".join(generations),
+        "state": summary.state.value,
+        "endpoint": plan.endpoint if plan else None,
+        "model": plan.served_model_name if plan else None,
+        "nodes": _nodes(plan, observed),
+        "processes": processes,
+        "router": next((p for p in processes if p["role"] == "router"), None),
+    }
+
+
+def _nodes(plan: Plan | None, observed: Observed) -> list[dict[str, Any]]:
+    answers = {node.name: node for node in observed.nodes}
+    names = [node.name for node in plan.nodes] if plan else []
+    names += [name for name in (*answers, *observed.unreached) if name not in names]
+    return [
+        {
+            "name": name,
+            "reached": name in answers,
+            "reason": observed.unreached.get(name),
+            "hostname": answers[name].hostname if name in answers else None,
+        }
+        for name in names
+    ]
+
+
+def _process(record: Record) -> dict[str, Any]:
+    seen = record.seen
+    return {
+        "name": record.name,
+        "kind": record.kind,
+        "role": record.role,
+        "group": record.group,
+        "node": record.node,
+        "state": record.state,
+        "planned": record.expected,
+        "pid": seen.pid if seen and seen.pid else None,
+        "healthy": seen.healthy if seen else None,
+        "started_at": seen.started_at if seen and seen.started_at else None,
+        "exit_code": seen.exit_code if seen else None,
+        "signal": (seen.signal if seen else "") or None,
+        "restarts": seen.restarts if seen else 0,
+        "log": (seen.log if seen else "") or None,
+        "url": record.url or None,
+    }
+
+
+def _remarks(observed: Observed, summary: Summary) -> list[Text]:
+    """Nodes that did not answer, by reason; nodes with another plan."""
+    reasons: dict[str, list[str]] = {}
+    for node, reason in observed.unreached.items():
+        reasons.setdefault(reason, []).append(node)
+    said = [
+        Text.assemble(("not reached ", style.BAD), (fold(nodes), style.HEAD), f": {style.plain(reason)}")
+        for reason, nodes in reasons.items()
+    ]
+    if summary.stale:
+        nodes = fold(summary.stale)
+        text = ": run another plan than this file's; `dplaunch up --dry-run` shows what differs"
+        said.append(Text.assemble(("changed ", style.ODD), (nodes, style.HEAD), text))
+    return said
+
+
+def _odd(found: Sequence[Record], *, down: bool) -> list[Text]:
+    """Processes that are not as they should be, equal ones folded, the rarest first; loading is not odd."""
+    expected = {UNKNOWN, MISSING} if down else {UNKNOWN}
+    kinds: dict[tuple[str, str], list[Record]] = {}
+    for record in found:
+        if record.odd and record.state not in expected and record.word != "not ready":
+            kinds.setdefault((record.word, record.role), []).append(record)
+    return [_oddity(word, alike) for (word, _), alike in sorted(kinds.items(), key=lambda kind: len(kind[1]))]
+
+
+def _oddity(word: str, alike: Sequence[Record]) -> Text:
+    first = alike[0]
+    pids = {pid for record in alike if record.seen for pid in record.seen.left}
+    facts = [f"pids {ranges(pids)}"] if pids else []
+    facts += [f"{seconds(first.ended)} ago"] if first.ended else []
+    more = f" ({'; '.join(facts)})" if facts else ""
+    log = f", log {first.node}:{first.seen.log}" if len(alike) == 1 and first.ended and first.seen else ""
+    names, nodes = fold(record.name for record in alike), fold(record.node for record in alike)
+    said = (word, style.ODD if first.serves else style.BAD)
+    return Text.assemble((names, style.HEAD), f" on {nodes}: ", said, more, log)
+
+
+def _per_node(found: Sequence[Record]) -> Sheet:
+    """A row per role and node; nodes with equal counts and states share one; the odd ones come first."""
+    rows: dict[tuple[str, ...], list[Record]] = {}
+    for members in _by_node(found):
+        key = (members[0].role, _state(members), str(len(members)))
+        rows.setdefault(key, []).extend(members)
+    ordered = sorted(rows.items(), key=lambda row: not any(record.odd for record in row[1]))
+    cells = [_node_row(state, alike) for (_, state, _), alike in ordered]
+    return sheet(("ROLE", "NODES", "GROUPS", "READY", "STATE", "UP"), cells, flex=("NODES", "STATE"))
+
+
+def _node_row(state: str, alike: Sequence[Record]) -> tuple[str | Text, ...]:
+    groups = ranges(int(n) for n in {record.group.rpartition("/")[2] for record in alike} if n.isdigit())
+    # the youngest: nothing was restarted since then
+    up = min((record.age for record in alike if record.age), default=None)
+    return (
+        alike[0].role,
+        fold(record.node for record in alike),
+        groups or "-",
+        f"{sum(record.serves for record in alike)}/{len(alike)}",
+        Text(state, _colour(alike)),
+        "-" if up is None else seconds(up),
+    )
+
+
+def _by_node(found: Iterable[Record]) -> list[list[Record]]:
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for record in found:
+        groups.setdefault((record.role, record.node), []).append(record)
+    return list(groups.values())
+
+
+def _state(members: Sequence[Record]) -> str:
+    """One word when all are alike, else counts, the odd ones first."""
+    words = Counter((not record.odd, record.word) for record in members)
+    if len(words) == 1:
+        return members[0].word
+    return "; ".join(f"{words[key]} {key[1]}" for key in sorted(words))
+
+
+def _colour(alike: Sequence[Record]) -> str:
+    if not any(record.odd for record in alike):
+        return style.GOOD
+    return style.ODD if all(record.serves or record.word == "not ready" for record in alike) else style.BAD
+
+
+_HEADS = ("NAME", "NODE", "RANK", "PID", "PORT", "STATE", "UP", "RESTARTS")
+
+
+def _per_process(found: Sequence[Record]) -> Sheet:
+    ordered = sorted(found, key=lambda record: not record.odd)
+    return sheet(_HEADS, [_row(record) for record in ordered], flex=("NAME", "NODE", "STATE"))
+
+
+def _row(record: Record) -> tuple[str | Text, ...]:
+    seen = record.seen
+    return (
+        record.name,
+        record.node,
+        str(record.seat.rank) if record.seat else "-",
+        str(seen.pid) if seen and seen.pid else "-",
+        record.url.rpartition(":")[2] or "-",
+        Text(record.word, _colour([record])),
+        seconds(record.age) if record.age else "-",
+        str(seen.restarts) if seen else "-",
+    )
+
+
+def _logs(found: Sequence[Record]) -> list[Text]:
+    """Where the logs are: one line per pattern, NAME and NODE standing for themselves."""
+    paths = dict.fromkeys(
+        record.seen.log.replace(f"/{record.name}/", "/NAME/").replace(f"/{record.node}/", "/NODE/")
+        for record in found
+        if record.seen and record.seen.log
+    )
+    return [Text(""), *(Text.assemble(("log on each node  ", style.DIM), path) for path in families(paths))]
