@@ -1,0 +1,39 @@
+# Two commands do everything, on a machine that has only git, make and python3 with venv:
+#   make demo   the laptop cluster up, asked, looked at, and down again
+#   make test   everything that is checked; as root on every rung, else what needs no root
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+# The set-up is done when a stamp of this very lock and project file lies in the environment.
+STAMP := .venv/.set-up-$(shell cat requirements.lock pyproject.toml | sha256sum | cut -c 1-16)
+
+.PHONY: demo test setup lint bench clean
+
+demo: setup
+	@$(BIN)/python scripts/demo.py
+
+test: setup lint
+	@sh scripts/test.sh
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@echo "Installing what requirements.lock names …"
+	@$(PIP) install --quiet --requirement requirements.lock
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@rm -f .venv/.set-up-*
+	@touch $@
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: setup
+	@for file in benchmarks/bench_*.py; do $(BIN)/python "$$file" || exit 1; done
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis mutants dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
