@@ -148,31 +148,6 @@ class Signature:
     hint: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One step of an engine's start-up, known by the log line that ends the step before.
-
-    ``pattern`` is a regular expression for ``search``; a group named ``percent`` (0…100) says how far
-    inside the stage the engine is.
-    """
-
-    name: str
-    pattern: str
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """A log line that means failure: what it means and what to do about it.
-
-    ``follow_up`` lines are consequences: an earlier line of another rank is the cause.
-    """
-
-    pattern: str
-    meaning: str
-    hint: str
-    follow_up: bool = False
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The whole cluster. ``generation`` is a short hash of all of it."""
@@ -198,10 +173,6 @@ class Plan:
     rehearsal: bool = False
     local: bool = False
     """Every node is this machine: no SSH (``--rehearse``)."""
-    stages: tuple[Stage, ...] = ()
-    """Start-up of this engine, in order."""
-    signatures: tuple[Signature, ...] = ()
-    """Most telling first: the first that matches a line explains it."""
 
     @property
     def processes(self) -> tuple[Process, ...]:

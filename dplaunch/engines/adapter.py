@@ -1,0 +1,93 @@
+"""What every engine adapter offers ``plan``: pure functions from (spec, seat) to what will run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from dplaunch.errors import Problem
+from dplaunch.model.cluster import ClusterSpec, NodeSpec, RoleSpec, SecretRef
+from dplaunch.model.plan import File, Seat, Signature, Stage, StopStep
+
+API_KEY_ENV = "VLLM_API_KEY"
+"""Where vLLM looks for the key clients must present."""
+
+STOP = (StopStep("TERM", 30.0), StopStep("KILL", 10.0))
+"""The harness of vllm-ascend waits as long (facts §6.1); what is left is killed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """One role on one node: what one script is written for."""
+
+    spec: ClusterSpec
+    role: RoleSpec
+    node: NodeSpec
+    seats: tuple[Seat, ...]
+    """This role's engines on this node, in order."""
+
+    @property
+    def script_path(self) -> str:
+        """``prefill/run_dp_template.sh``, relative to the node's folder."""
+        return f"{self.role.name}/run_dp_template.sh"
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A file still to be rendered: template and finished values."""
+
+    path: str
+    template: str
+    context: Mapping[str, object] = field(default_factory=dict)
+    mode: int = 0o755
+
+
+@dataclass(frozen=True, slots=True)
+class ReservedPorts:
+    """Ports of each host that the engine's own libraries take, half-open."""
+
+    first: int
+    end: int
+    owner: str
+
+
+class EngineAdapter(Protocol):
+    """One engine. Adapters hold no state and never touch a host."""
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Log lines of start-up, in order."""
+
+    @property
+    def signatures(self) -> tuple[Signature, ...]:
+        """Log lines that explain a failure, most telling first."""
+
+    @property
+    def stop(self) -> tuple[StopStep, ...]:
+        """How to end it."""
+
+    @property
+    def reserved(self) -> tuple[ReservedPorts, ...]:
+        """Ports nobody else may have."""
+
+    def release(self, spec: ClusterSpec) -> str:
+        """``vllm-ascend 0.23.0``."""
+
+    def check(self, spec: ClusterSpec) -> tuple[Problem, ...]:
+        """What this engine in this version refuses or would do wrong; warnings among it."""
+
+    def kv_width(self, spec: ClusterSpec, role: RoleSpec) -> int:
+        """KV-transfer ports that one rank takes, counted from the group's base; 0 for none."""
+
+    def binds_kv(self, spec: ClusterSpec, role: RoleSpec) -> bool:
+        """Whether this role listens on its KV ports (the other side connects)."""
+
+    def files(self, site: Site) -> tuple[Sheet | File, ...]:
+        """What the role needs on the node."""
+
+    def argv(self, site: Site, seat: Seat) -> tuple[str, ...]:
+        """The command of one engine; paths relative to the node's folder."""
+
+    def secrets(self, site: Site, seat: Seat) -> Mapping[str, SecretRef]:
+        """Environment that cannot stand in a script."""

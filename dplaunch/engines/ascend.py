@@ -1,0 +1,156 @@
+"""vLLM-Ascend: contract A (0.9.1, environment) and contract B (from 0.10.1rc1, flags), facts §1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from dplaunch.engines import ascend_env, kv, kv_rules, parallel, rules, signatures, startup
+from dplaunch.engines.adapter import STOP, ReservedPorts, Sheet, Site
+from dplaunch.engines.flags import words
+from dplaunch.engines.settings import Env, Flags, secrets, user_flags
+from dplaunch.engines.shell import CONTRACT_A, CONTRACT_B, Contract, Recipe, arguments, context
+from dplaunch.engines.versions import (
+    ASCEND_RELEASES,
+    NEWEST_ASCEND,
+    ascend_release,
+    at_least,
+    is_contract_a,
+    neighbours,
+)
+from dplaunch.errors import Problem
+from dplaunch.model.cluster import ClusterSpec, RoleSpec, SecretRef
+from dplaunch.model.plan import Seat
+
+HCCL_HOST_PORTS = ReservedPorts(60000, 60032, "HCCL")
+"""HCCL_IF_BASE_PORT and the 31 above it (facts §8.6)."""
+
+
+class Ascend:
+    """The adapter."""
+
+    stages = startup.VLLM
+    signatures = signatures.VLLM
+    stop = STOP
+    reserved = (HCCL_HOST_PORTS,)
+
+    def release(self, spec: ClusterSpec) -> str:
+        """``vllm-ascend 0.23.0``."""
+        return f"vllm-ascend {_version(spec)}"
+
+    def check(self, spec: ClusterSpec) -> tuple[Problem, ...]:
+        """Problems of the file with this vllm-ascend."""
+        unknown = tuple(_unknown_version(spec))
+        if any(not problem.warning for problem in unknown):
+            return unknown
+        version = _version(spec)
+        own = (*_environment(spec, version), *_context_parallel(spec, version), *_devices(spec))
+        return (*unknown, *own, *kv_rules.check(spec, version), *rules.alike(spec))
+
+    def kv_width(self, spec: ClusterSpec, role: RoleSpec) -> int:
+        """One port per device of a rank."""
+        return kv.width(spec, role, _version(spec))
+
+    def binds_kv(self, spec: ClusterSpec, role: RoleSpec) -> bool:
+        """Which side listens follows from the connector."""
+        return kv.listens(spec, role)
+
+    def files(self, site: Site) -> tuple[Sheet, ...]:
+        """The script of this role on this node."""
+        version = _version(site.spec)
+        recipe = Recipe(
+            release=self.release(site.spec),
+            contract=_contract(version),
+            computed=_computed_env,
+            flags=_flags,
+        )
+        template = "contract_a" if is_contract_a(version) else "contract_b"
+        return (Sheet(site.script_path, f"vllm-ascend/{template}.sh.j2", context(site, recipe)),)
+
+    def argv(self, site: Site, seat: Seat) -> tuple[str, ...]:
+        """The script with its documented positional arguments."""
+        return "bash", site.script_path, *arguments(_contract(_version(site.spec)), site, seat)
+
+    def secrets(self, site: Site, seat: Seat) -> Mapping[str, SecretRef]:
+        """Secrets of the file and the API key."""
+        return secrets(site, seat)
+
+
+def _version(spec: ClusterSpec) -> str:
+    return spec.engine.version or NEWEST_ASCEND
+
+
+def _contract(version: str) -> Contract:
+    return CONTRACT_A if is_contract_a(version) else CONTRACT_B
+
+
+def _computed_env(site: Site, seat: Seat) -> Env:
+    return ascend_env.computed(site, seat, _version(site.spec))
+
+
+def _flags(site: Site, seat: Seat) -> Flags:
+    block = kv.block(site, seat, _version(site.spec))
+    transfer = {"kv-transfer-config": words("kv-transfer-config", block)} if block else {}
+    return parallel.computed(site) | user_flags(site, seat) | transfer
+
+
+def _unknown_version(spec: ClusterSpec) -> Iterator[Problem]:
+    version = spec.engine.version
+    if not version or ascend_release(version):
+        return
+    if at_least(version, NEWEST_ASCEND):
+        yield Problem(
+            f"vllm-ascend {version} is newer than any known here: scripts are written as for {NEWEST_ASCEND}",
+            key="engine.version",
+            warning=True,
+        )
+        return
+    near = neighbours(version, (r.version for r in ASCEND_RELEASES))
+    yield Problem(
+        f"there is no vllm-ascend {version} with a known launch contract",
+        key="engine.version",
+        hint=f"nearest known: {rules.listed(near)}",
+    )
+
+
+def _environment(spec: ClusterSpec, version: str) -> Iterator[Problem]:
+    if is_contract_a(version):
+        why = "'{name}' is computed by dplaunch for every rank"
+        names = ascend_env.CONTRACT_A_ONLY
+    else:
+        why = (
+            "'{name}' must not be set from vllm-ascend 0.10 on: only 0.9.1 reads it as data parallelism, "
+            "later engines take their offline mode and die after loading the model"
+        )
+        names = ascend_env.CONTRACT_A_ONLY
+    yield from rules.forbidden(spec, names, why, "remove it")
+    yield from rules.forbidden(
+        spec,
+        ("ASCEND_RT_VISIBLE_DEVICES",),
+        "'{name}' is computed by dplaunch for every rank",
+        "remove it; say how many devices a node has with hardware or devices",
+    )
+
+
+def _context_parallel(spec: ClusterSpec, version: str) -> Iterator[Problem]:
+    if at_least(version, "0.12.0rc1"):
+        return
+    for role in spec.roles:
+        for key in ("pcp", "dcp"):
+            if getattr(role, key) > 1:
+                yield Problem(
+                    f"vllm-ascend {version} has no context parallelism",
+                    key=f"roles.{role.name}.{key}",
+                    hint=f"{key}: 1, or a version from 0.12.0rc1 on",
+                )
+
+
+def _devices(spec: ClusterSpec) -> Iterator[Problem]:
+    """An engine without a device list would take every device of its node."""
+    used = {name for role in spec.roles for name in role.nodes}
+    bare = [node.name for node in spec.nodes if node.name in used and not node.devices]
+    if bare and spec.engine.kind == "vllm-ascend":
+        yield Problem(
+            f"{', '.join(bare)}: how many devices a node has is not said",
+            key="hardware",
+            hint="hardware: atlas-800t-a3, or {devices: 16, family: a3}",
+        )

@@ -1,0 +1,91 @@
+"""KV-transfer connectors of vllm-ascend as data: what exists in which version, and how it behaves.
+
+Source: registrations per tag, facts §2.1; behaviour §2.3 to §2.6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from dplaunch.engines.versions import at_least
+from dplaunch.model.cluster import ArgValue, KvTransferSpec
+
+
+class Kind(Enum):
+    """How a connector moves KV."""
+
+    PULL = "pull"
+    """Prefill first, decode fetches: the prefill side listens."""
+    PUSH = "push"
+    """Decode first, prefill sends layer by layer: the decode side listens."""
+    RANK_TABLE = "rank table"
+    """LLMDataDist: addresses come from a rank table."""
+    STORE = "store"
+    """A pool beside the engines; every engine reads and writes."""
+    MULTI = "multi"
+    """Several connectors in one, listed in the extra configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connector:
+    """``first``: version that registered it; ``gone``: first version without it."""
+
+    name: str
+    kind: Kind
+    first: str
+    gone: str = ""
+    mooncake: bool = False
+
+    def in_version(self, version: str) -> bool:
+        """Registered in that vllm-ascend."""
+        return at_least(version, self.first) and not (self.gone and at_least(version, self.gone))
+
+
+CONNECTORS = (
+    Connector("LLMDataDistCMgrConnector", Kind.RANK_TABLE, "0.9.1", "0.12.0rc1"),
+    Connector("MooncakeConnectorV1", Kind.PULL, "0.10.1rc1", mooncake=True),
+    Connector("MooncakeConnectorStoreV1", Kind.STORE, "0.11.0rc0", mooncake=True),
+    Connector("MooncakeLayerwiseConnector", Kind.PUSH, "0.11.0", mooncake=True),
+    Connector("MultiConnector", Kind.MULTI, "0.11.0rc0"),
+    Connector("AscendStoreConnector", Kind.STORE, "0.12.0rc1", mooncake=True),
+    Connector("UCMConnector", Kind.STORE, "0.13.0"),
+    Connector("LMCacheAscendConnector", Kind.STORE, "0.18.0"),
+    Connector("MooncakeHybridConnector", Kind.PULL, "0.20.2rc1", mooncake=True),
+    Connector("SimpleCPUOffloadConnector", Kind.STORE, "0.23.0"),
+    Connector("RecomputeCPUOffloadConnector", Kind.STORE, "0.23.0"),
+)
+
+_BY_NAME = {connector.name: connector for connector in CONNECTORS}
+
+
+def find(name: str) -> Connector | None:
+    """The connector of that name, in whatever version."""
+    return _BY_NAME.get(name)
+
+
+def registered(version: str) -> tuple[str, ...]:
+    """Names that a vllm-ascend of this version knows."""
+    return tuple(c.name for c in CONNECTORS if c.in_version(version))
+
+
+def nested(transfer: KvTransferSpec) -> tuple[Mapping[str, ArgValue], ...]:
+    """MultiConnector's entries, wherever ``extra`` holds them."""
+    inner = transfer.extra.get("kv_connector_extra_config")
+    found = transfer.extra.get("connectors")
+    if found is None and isinstance(inner, Mapping):
+        found = inner.get("connectors")
+    return tuple(e for e in found if isinstance(e, Mapping)) if isinstance(found, tuple) else ()
+
+
+def names(transfer: KvTransferSpec | None) -> tuple[str, ...]:
+    """Every connector named: the outer one, then MultiConnector's entries."""
+    if transfer is None:
+        return ()
+    return transfer.connector, *(str(e.get("kv_connector", "")) for e in nested(transfer))
+
+
+def transfer_connectors(transfer: KvTransferSpec | None) -> tuple[Connector, ...]:
+    """The known connectors in use, nested ones included."""
+    return tuple(c for name in names(transfer) if (c := find(name)) is not None)

@@ -1,0 +1,129 @@
+"""The ``--kv-transfer-config`` of vllm-ascend, computed from the topology (facts §2.2 to §2.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dplaunch.engines.adapter import Site
+from dplaunch.engines.connectors import Connector, Kind, find, transfer_connectors
+from dplaunch.engines.flags import plain
+from dplaunch.engines.versions import at_least
+from dplaunch.model.cluster import DECODE, PREFILL, ClusterSpec, KvTransferSpec, RoleSpec
+from dplaunch.model.plan import Seat
+
+FIELDS = frozenset(
+    (
+        "engine_id",
+        "kv_buffer_device",
+        "kv_buffer_size",
+        "kv_connector_extra_config",
+        "kv_connector_module_path",
+        "kv_ip",
+        "kv_load_failure_policy",
+        "kv_parallel_size",
+        "kv_port",
+        "kv_rank",
+        "kv_role",
+        "enable_permute_local_kv",
+    )
+)
+"""Fields of KVTransferConfig: these of ``extra`` stand at the top, all others are the connector's own."""
+
+POINT_TO_POINT = (Kind.PULL, Kind.PUSH, Kind.RANK_TABLE)
+_LISTENERS = {
+    Kind.PULL: (PREFILL,),
+    Kind.PUSH: (DECODE,),
+    Kind.RANK_TABLE: (PREFILL, DECODE),
+}
+_ROLES = {PREFILL: "kv_producer", DECODE: "kv_consumer"}
+
+Block = dict[str, Any]
+
+
+def block(site: Site, seat: Seat, version: str) -> Block | None:
+    """The block of one engine; None without KV transfer."""
+    transfer = site.spec.kv_transfer
+    if transfer is None:
+        return None
+    return _entry(transfer.connector, extra_of(transfer), site, seat, version)
+
+
+def extra_of(transfer: KvTransferSpec) -> Block:
+    """``extra`` as KVTransferConfig wants it: unknown keys belong to the connector's own configuration."""
+    given = plain(transfer.extra)
+    top = {key: value for key, value in given.items() if key in FIELDS}
+    own = {key: value for key, value in given.items() if key not in FIELDS}
+    return _merged(top, {"kv_connector_extra_config": own}) if own else top
+
+
+def _entry(name: str, extra: Block, site: Site, seat: Seat, version: str) -> Block:
+    connector = find(name)
+    computed: Block = {"kv_connector": name, "kv_role": _role(connector, site)}
+    if connector is not None and connector.kind in POINT_TO_POINT:
+        computed["kv_port"] = str(seat.ports.kv_base)
+    if not at_least(version, "0.18.0rc1"):
+        computed["kv_buffer_device"] = "npu"
+    own = _own_config(connector, extra, site, seat, version)
+    return _merged(_merged(computed, extra), {"kv_connector_extra_config": own} if own else {})
+
+
+def _role(connector: Connector | None, site: Site) -> str:
+    is_store = connector is not None and connector.kind is Kind.STORE
+    return "kv_both" if is_store else _ROLES.get(site.role.name, "kv_both")
+
+
+def _own_config(connector: Connector | None, extra: Block, site: Site, seat: Seat, version: str) -> Block:
+    if connector is None:
+        return {}
+    if connector.kind is Kind.MULTI:
+        entries = extra.get("kv_connector_extra_config", {}).get("connectors", [])
+        return {"connectors": [_nested_entry(e, site, seat, version) for e in entries]}
+    if connector.kind not in (Kind.PULL, Kind.PUSH):
+        return {}
+    direct = not at_least(version, "0.12.0rc1")
+    return {**({"use_ascend_direct": True} if direct else {}), **sizes(site.spec)}
+
+
+def _nested_entry(entry: Mapping[str, Any], site: Site, seat: Seat, version: str) -> Block:
+    rest = {key: value for key, value in entry.items() if key != "kv_connector"}
+    return _entry(str(entry.get("kv_connector", "")), rest, site, seat, version)
+
+
+def sizes(spec: ClusterSpec) -> Block:
+    """Data and tensor parallel size of ONE group of each side: both sides need both (facts §2.3)."""
+    return {role.name: _size(role) for role in spec.roles if role.name in (PREFILL, DECODE)}
+
+
+def _size(role: RoleSpec) -> Block:
+    more = {"pp_size": role.pp} if role.pp > 1 else {}
+    return {"dp_size": role.dp, "tp_size": role.tp, **more}
+
+
+def _merged(below: Block, above: Block) -> Block:
+    """``above`` laid over ``below``, maps into maps."""
+    result = dict(below)
+    for key, value in above.items():
+        old = result.get(key)
+        result[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result
+
+
+def mover(transfer: KvTransferSpec | None) -> Connector | None:
+    """The connector that hands KV from engine to engine: the outer one, or MultiConnector's."""
+    return next((c for c in transfer_connectors(transfer) if c.kind in POINT_TO_POINT), None)
+
+
+def width(spec: ClusterSpec, role: RoleSpec, version: str) -> int:
+    """Ports one rank takes from the group's kv_port on: one per device; 0 without point-to-point KV."""
+    connector = mover(spec.kv_transfer)
+    if connector is None:
+        return 0
+    only_tp = connector.kind is Kind.RANK_TABLE or not at_least(version, "0.12.0rc1")
+    return role.tp if only_tp else role.devices_per_rank
+
+
+def listens(spec: ClusterSpec, role: RoleSpec) -> bool:
+    """Whether this role binds its KV ports."""
+    connector = mover(spec.kv_transfer)
+    return connector is not None and role.name in _LISTENERS[connector.kind]

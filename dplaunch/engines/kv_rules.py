@@ -1,0 +1,205 @@
+"""What vllm-ascend refuses, or silently gets wrong, about KV transfer: problems by version (facts §2.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dplaunch.engines.connectors import Connector, Kind, find, names, nested, registered, transfer_connectors
+from dplaunch.engines.flags import plain
+from dplaunch.engines.kv import extra_of, mover
+from dplaunch.errors import Problem
+from dplaunch.model.cluster import DECODE, PREFILL, ClusterSpec, KvTransferSpec, RoleSpec
+
+MLA = ("deepseek", "kimi")
+"""Model families whose KV needs no head count that divides (multi-head latent attention)."""
+
+COMPUTED = {
+    "kv_role": "it follows from the role",
+    "kv_port": "say where to start with ports.kv",
+    "kv_rank": "no connector of this engine reads it",
+    "prefill": "sizes follow from the roles",
+    "decode": "sizes follow from the roles",
+}
+FORBIDDEN = {
+    "engine_id": "the same id on both sides makes decode refuse prefill (Conflict engine id); "
+    "left out, every engine makes its own",
+    "kv_connector_module_path": "module paths changed in 0.15, and registered connectors need none",
+}
+
+
+def check(spec: ClusterSpec, version: str) -> Iterator[Problem]:
+    """Every problem of the file's KV transfer for this vllm-ascend."""
+    transfer = spec.kv_transfer
+    if transfer is None:
+        if spec.disaggregated:
+            yield Problem(
+                "prefill and decode are separate roles, but kv_transfer is missing: decode would compute "
+                "every prompt again",
+                key="roles",
+                hint=f"kv_transfer: {{connector: {_usual(version)}}}",
+            )
+        return
+    yield from _connectors(transfer, version)
+    yield from _typed_by_hand(transfer)
+    yield from _rank_table(transfer)
+    connector = mover(transfer)
+    if connector is not None:
+        yield from _roles(spec, connector)
+        yield from _order(spec, connector)
+    yield from _recompute(spec)
+
+
+def _usual(version: str) -> str:
+    pull = (c for c in registered(version) if c in ("MooncakeConnectorV1", "LLMDataDistCMgrConnector"))
+    return next(iter(sorted(pull, reverse=True)), "MooncakeConnectorV1")
+
+
+def _connectors(transfer: KvTransferSpec, version: str) -> Iterator[Problem]:
+    known = registered(version)
+    for name in names(transfer):
+        if name not in known:
+            yield Problem(
+                f"vllm-ascend {version} has no connector '{name}'",
+                key="kv_transfer.connector",
+                hint=f"it has: {', '.join(known)}",
+            )
+    connector = find(transfer.connector)
+    if connector is not None and connector.kind is Kind.MULTI and not nested(transfer):
+        yield Problem(
+            "MultiConnector combines connectors, but none is listed",
+            key="kv_transfer.connector",
+            hint="extra: {connectors: [{kv_connector: MooncakeConnectorV1}, …]}",
+        )
+
+
+def _typed_by_hand(transfer: KvTransferSpec) -> Iterator[Problem]:
+    blocks = [extra_of(transfer), *(plain(entry) for entry in nested(transfer))]
+    seen: set[str] = set()
+    for block in blocks:
+        for key in (*block, *_own(block)):
+            why = FORBIDDEN.get(key) or COMPUTED.get(key)
+            if why and key not in seen:
+                seen.add(key)
+                what = "must not be given" if key in FORBIDDEN else "is computed by dplaunch"
+                yield Problem(f"'{key}' {what}: {why}", key=f"kv_transfer.extra.{key}", hint=f"remove {key}")
+
+
+def _own(block: Mapping[str, Any]) -> Mapping[str, Any]:
+    own = block.get("kv_connector_extra_config")
+    return own if isinstance(own, Mapping) else {}
+
+
+def _rank_table(transfer: KvTransferSpec) -> Iterator[Problem]:
+    wants = any(c.kind is Kind.RANK_TABLE for c in transfer_connectors(transfer))
+    if wants and not transfer.rank_table:
+        yield Problem(
+            f"{transfer.connector} finds its peers in a rank table, and none is given",
+            key="kv_transfer.connector",
+            hint="rank_table: /path/of/ranktable.json (from gen_ranktable.sh, the same on every node)",
+        )
+    if transfer.rank_table and not wants:
+        yield Problem(
+            f"rank_table is only for LLMDataDistCMgrConnector; {transfer.connector} does not read it",
+            key="kv_transfer.rank_table",
+            hint="remove rank_table",
+        )
+
+
+def _roles(spec: ClusterSpec, connector: Connector) -> Iterator[Problem]:
+    by_name = {role.name: role for role in spec.roles}
+    prefill, decode = by_name.get(PREFILL), by_name.get(DECODE)
+    if prefill is None or decode is None:
+        yield Problem(
+            f"{connector.name} hands KV from prefill to decode, but there is only the role "
+            f"{', '.join(by_name)}",
+            key="kv_transfer.connector",
+            hint="remove kv_transfer, or make two roles: prefill and decode",
+        )
+        return
+    if connector.kind is not Kind.RANK_TABLE:
+        yield from _sizes(spec, prefill, decode)
+    if connector.kind is Kind.PULL:
+        yield from _pull(prefill, decode)
+    if connector.kind is Kind.PUSH and decode.pcp > 1:
+        yield Problem(
+            f"{connector.name} knows no pcp on the decode side", key="roles.decode.pcp", hint="pcp: 1"
+        )
+
+
+def _sizes(spec: ClusterSpec, prefill: RoleSpec, decode: RoleSpec) -> Iterator[Problem]:
+    if prefill.tp < decode.tp:
+        yield Problem(
+            f"prefill has tp {prefill.tp}, decode {decode.tp}: tp of prefill must not be the smaller one",
+            key="roles.prefill.tp",
+            hint=f"tp: {decode.tp} for prefill, or a smaller tp for decode",
+        )
+    elif prefill.tp % decode.tp and not any(family in spec.model.lower() for family in MLA):
+        yield Problem(
+            f"prefill has tp {prefill.tp}, decode {decode.tp}: tp of prefill must be a multiple, except for "
+            "models with latent attention (DeepSeek, Kimi)",
+            key="roles.prefill.tp",
+            hint=f"tp: {prefill.tp // decode.tp * decode.tp} for prefill",
+        )
+
+
+def _pull(prefill: RoleSpec, decode: RoleSpec) -> Iterator[Problem]:
+    if decode.pp > 1:
+        yield Problem(
+            f"decode has pp {decode.pp}: the connector knows no pipeline on the decode side",
+            key="roles.decode.pp",
+            hint="pp: 1",
+        )
+    if prefill.pp > 1 and prefill.pcp > 1:
+        yield Problem(
+            f"prefill has pp {prefill.pp} and pcp {prefill.pcp}: the connector takes one of the two",
+            key="roles.prefill.pcp",
+            hint="pcp: 1, or pp: 1",
+        )
+
+
+def _order(spec: ClusterSpec, connector: Connector) -> Iterator[Problem]:
+    """Prefill first or decode first: the router must speak the connector's order."""
+    if spec.router is None or connector.kind is Kind.RANK_TABLE:
+        return
+    layerwise_router = spec.router.kind == "vllm-ascend" and "layerwise" in (spec.router.path or "")
+    if connector.kind is Kind.PUSH and not layerwise_router:
+        yield Problem(
+            f"{connector.name} starts with decode; the router '{spec.router.kind}' as given starts with "
+            "prefill, and requests would hang",
+            key="router.kind",
+            hint="router: {kind: vllm-ascend, path: …/load_balance_proxy_layerwise_server_example.py}",
+        )
+    if connector.kind is Kind.PULL and layerwise_router:
+        yield Problem(
+            f"{connector.name} starts with prefill; the layerwise proxy starts with decode",
+            key="router.path",
+            hint="router: {kind: dplaunch}, or the proxy script without 'layerwise' in its name",
+        )
+
+
+def _recompute(spec: ClusterSpec) -> Iterator[Problem]:
+    for role in spec.roles:
+        if not _recomputes(role):
+            continue
+        if role.name == PREFILL:
+            yield Problem(
+                "recompute_scheduler_enable is for decode only: prefill does not start with it",
+                key="roles.prefill.args.additional-config",
+                hint="move it to roles.decode.args",
+            )
+        elif spec.router is not None and spec.router.kind == "vllm-router":
+            yield Problem(
+                "recompute_scheduler_enable lets decode answer 'recomputed', which vllm-router cannot read",
+                key="router.kind",
+                hint="router: {kind: dplaunch}",
+            )
+
+
+def _recomputes(role: RoleSpec) -> bool:
+    config = role.args.get("additional-config")
+    if not isinstance(config, Mapping):
+        return False
+    scheduler = config.get("scheduler_config")
+    inner = scheduler.get("recompute_scheduler_enable") if isinstance(scheduler, Mapping) else False
+    return bool(config.get("recompute_scheduler_enable") or inner)

@@ -1,0 +1,58 @@
+"""Rules that several engines share."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+from dplaunch.errors import Problem
+from dplaunch.model.cluster import ClusterSpec, EnvValue
+
+ALIKE = ("quantization", "dtype", "kv-cache-dtype", "block-size", "revision")
+"""Flags that prefill and decode must agree on; no engine checks it (facts §2.3)."""
+
+
+def environments(spec: ClusterSpec) -> Iterator[tuple[str, Mapping[str, EnvValue]]]:
+    """Every place of the file with an environment: (key path, variables)."""
+    for role in spec.roles:
+        yield f"roles.{role.name}.env", role.env
+    for node in spec.nodes:
+        yield f"nodes.{node.name}.env", node.env
+    for name, override in spec.overrides.items():
+        yield f"overrides.{name}.env", override.env
+
+
+def forbidden(spec: ClusterSpec, variables: Collection[str], why: str, hint: str) -> Iterator[Problem]:
+    """A problem per variable that the file must not set; ``{name}`` in ``why`` is the variable."""
+    seen: set[str] = set()
+    for place, env in environments(spec):
+        for name in env:
+            if name in variables and name not in seen:
+                seen.add(name)
+                yield Problem(why.format(name=name), key=f"{place}.{name}", hint=hint)
+
+
+def alike(spec: ClusterSpec) -> Iterator[Problem]:
+    """Warnings: settings that differ between prefill and decode although their KV must fit."""
+    if not spec.disaggregated:
+        return
+    first, *others = spec.roles
+    for other in others:
+        for flag in ALIKE:
+            ours, theirs = first.args.get(flag), other.args.get(flag)
+            if ours != theirs:
+                yield Problem(
+                    f"{flag} is {_shown(ours)} for {first.name} and {_shown(theirs)} for {other.name}: "
+                    "their KV would not fit together, and nothing checks it",
+                    key=f"roles.{other.name}.args.{flag}",
+                    hint="give it once, in defaults.args",
+                    warning=True,
+                )
+
+
+def _shown(value: object) -> str:
+    return "not set" if value is None else f"'{value}'"
+
+
+def listed(names: Iterable[str]) -> str:
+    """``0.9.1 or 0.10.1rc1``."""
+    return " or ".join(names)

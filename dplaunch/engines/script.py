@@ -1,0 +1,148 @@
+"""The user's own run_dp_template.sh, byte for byte; its contract is recognised from what it reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from dplaunch.engines import rules, signatures, startup
+from dplaunch.engines.adapter import STOP, ReservedPorts, Sheet, Site
+from dplaunch.engines.settings import Env, Flags, secrets
+from dplaunch.engines.shell import CONTRACT_A, CONTRACT_B, Contract, Recipe, arguments, context, group_devices
+from dplaunch.engines.versions import is_contract_a, parse
+from dplaunch.errors import Problem
+from dplaunch.model.cluster import ClusterSpec, RoleSpec, SecretRef
+from dplaunch.model.plan import File, Seat
+
+_A = re.compile(r"\bVLLM_DP_(?:SIZE|RANK|MASTER)\w*\s*=\s*[\"']?\$\{?\d")
+_B = re.compile(r"--data-parallel-(?:size|rank|address|rpc-port)\b")
+_COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
+
+ENGINE_OFFLINE = (
+    "the script exports VLLM_DP_* from its arguments, which only vllm-ascend 0.9.1 reads as data "
+    "parallelism: {version} would take its offline mode and die after loading the model"
+)
+
+
+def contracts(text: str) -> tuple[Contract, ...]:
+    """The contracts a script seems written for: one is clear, none or both are not."""
+    code = _COMMENT.sub("", text)
+    found = ((CONTRACT_A, _A), (CONTRACT_B, _B))
+    return tuple(contract for contract, pattern in found if pattern.search(code))
+
+
+class Script:
+    """The adapter."""
+
+    stages = startup.VLLM
+    signatures = signatures.VLLM
+    stop = STOP
+    reserved: tuple[ReservedPorts, ...] = ()
+
+    def release(self, spec: ClusterSpec) -> str:
+        """``script for 0.23.0``."""
+        return f"script for {spec.engine.version}" if spec.engine.version else "script"
+
+    def check(self, spec: ClusterSpec) -> tuple[Problem, ...]:
+        """Problems of the script, and of what the file says that only the script can do."""
+        computed = "'{name}' is computed by dplaunch for every rank"
+        return (
+            *_era(spec),
+            *_unused(spec),
+            *rules.forbidden(spec, ("LOCAL_IP", "NIC_NAME"), computed, "remove it"),
+        )
+
+    def kv_width(self, spec: ClusterSpec, role: RoleSpec) -> int:  # noqa: ARG002 - the protocol's shape
+        """The script chooses its own KV ports."""
+        return 0
+
+    def binds_kv(self, spec: ClusterSpec, role: RoleSpec) -> bool:  # noqa: ARG002 - the protocol's shape
+        """None that we know of."""
+        return False
+
+    def files(self, site: Site) -> tuple[Sheet | File, ...]:
+        """A script that prepares the shell, and the user's own."""
+        recipe = Recipe(
+            release=self.release(site.spec),
+            contract=_contract(site.spec),
+            computed=_computed_env,
+            flags=_no_flags,
+        )
+        own = File(site.script_path, site.spec.engine.script_text or "", 0o755)
+        return Sheet(_start_path(site), "script/start.sh.j2", context(site, recipe)), own
+
+    def argv(self, site: Site, seat: Seat) -> tuple[str, ...]:
+        """The positional arguments that the script's contract documents."""
+        return "bash", _start_path(site), *arguments(_contract(site.spec), site, seat)
+
+    def secrets(self, site: Site, seat: Seat) -> Mapping[str, SecretRef]:
+        """Secrets of the file and the API key."""
+        return secrets(site, seat)
+
+
+def _start_path(site: Site) -> str:
+    return f"{site.role.name}/start.sh"
+
+
+def _contract(spec: ClusterSpec) -> Contract:
+    return next(iter(contracts(spec.engine.script_text or "")), CONTRACT_B)
+
+
+def _computed_env(site: Site, seat: Seat) -> Env:
+    """What a script that is the same on every node cannot know."""
+    env: Env = {"LOCAL_IP": "${local_ip}", "NIC_NAME": "${nic_name}", "VLLM_HOST_IP": "${local_ip}"}
+    if seat.devices and _contract(site.spec) is CONTRACT_A:
+        env["ASCEND_RT_VISIBLE_DEVICES"] = group_devices(site, seat)
+    return env
+
+
+def _no_flags(site: Site, seat: Seat) -> Flags:  # noqa: ARG001 - the recipe's shape
+    return {}
+
+
+def _era(spec: ClusterSpec) -> Iterator[Problem]:
+    found = contracts(spec.engine.script_text or "")
+    version = spec.engine.version
+    if len(found) != 1:
+        what = "reads both VLLM_DP_* and --data-parallel-*" if found else "passes its arguments to neither"
+        yield Problem(
+            f"{spec.engine.path or 'the script'} {what}: its positional arguments cannot be told",
+            key="engine.path",
+            hint="0.9.1: export VLLM_DP_SIZE=$1 …; from 0.10 on: --data-parallel-size $3 … "
+            "(DEVICES HTTP_PORT DP_SIZE DP_RANK DP_ADDRESS DP_RPC_PORT TP_SIZE)",
+        )
+        return
+    if not version or parse(version) is None:
+        return
+    if found == (CONTRACT_A,) and not is_contract_a(version):
+        yield Problem(
+            ENGINE_OFFLINE.format(version=version),
+            key="engine.path",
+            hint="pass the layout as --data-parallel-size/-rank/-address/-rpc-port instead",
+        )
+    if found == (CONTRACT_B,) and is_contract_a(version):
+        yield Problem(
+            f"the script uses --data-parallel-* flags, and {version} has no --data-parallel-rank",
+            key="engine.path",
+            hint="export VLLM_DP_SIZE=$1 VLLM_DP_MASTER_IP=$2 …, or use a newer engine",
+        )
+
+
+def _unused(spec: ClusterSpec) -> Iterator[Problem]:
+    """What the file says and no script would ever hear of."""
+    if spec.kv_transfer is not None:
+        yield Problem(
+            "kv_transfer has no effect with a script: the script itself gives --kv-transfer-config",
+            key="kv_transfer",
+            hint="remove kv_transfer",
+        )
+    places = [(f"roles.{role.name}.args", role.args) for role in spec.roles]
+    places += [(f"nodes.{node.name}.args", node.args) for node in spec.nodes]
+    places += [(f"overrides.{name}.args", override.args) for name, override in spec.overrides.items()]
+    for place, args in places:
+        if args:
+            yield Problem(
+                f"args have no effect with a script ({', '.join(args)})",
+                key=place,
+                hint="put the flags into the script",
+            )

@@ -1,0 +1,115 @@
+"""The values every engine's script template is rendered with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from dplaunch.engines.adapter import Site
+from dplaunch.engines.settings import Env, Flags, Split, secrets, split, user_env
+from dplaunch.model.plan import Seat
+
+CONTRACT_A = (
+    ("dp_size", "DP_SIZE"),
+    ("dp_address", "DP_ADDRESS"),
+    ("dp_rpc_port", "DP_RPC_PORT"),
+    ("dp_rank_local", "DP_RANK_LOCAL"),
+    ("dp_rank", "DP_RANK"),
+    ("http_port", "HTTP_PORT"),
+    ("dp_size_local", "DP_SIZE_LOCAL"),
+)
+"""Positional arguments of run_dp_template.sh, vllm-ascend 0.9.1 (facts §1.2)."""
+
+CONTRACT_B = (
+    ("devices", "DEVICES"),
+    ("http_port", "HTTP_PORT"),
+    ("dp_size", "DP_SIZE"),
+    ("dp_rank", "DP_RANK"),
+    ("dp_address", "DP_ADDRESS"),
+    ("dp_rpc_port", "DP_RPC_PORT"),
+    ("tp_size", "TP_SIZE"),
+)
+"""The same from 0.10.1rc1 on (facts §1.3)."""
+
+Contract = tuple[tuple[str, str], ...]
+
+COMPUTED = "What addresses, hardware, connector and version need"
+WRITTEN = "From the cluster file"
+
+
+def arguments(contract: Contract, site: Site, seat: Seat) -> tuple[str, ...]:
+    """One engine's positional arguments, in the contract's order."""
+    values = {
+        "devices": ",".join(str(device) for device in seat.devices),
+        "http_port": str(seat.ports.http),
+        "dp_size": str(site.role.dp),
+        "dp_rank": str(seat.rank),
+        "dp_rank_local": str(seat.local_rank),
+        "dp_size_local": str(seat.local_size),
+        "dp_address": seat.master,
+        "dp_rpc_port": str(seat.ports.rpc),
+        "tp_size": str(site.role.tp),
+    }
+    return tuple(values[name] for name, _ in contract)
+
+
+def group_devices(site: Site, seat: Seat) -> str:
+    """All devices of the seat's group on this node, comma separated."""
+    mine = (s for s in site.seats if s.group == seat.group)
+    return ",".join(str(device) for s in mine for device in s.devices)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What an adapter knows of its script. The callables give one engine's own values."""
+
+    release: str
+    contract: Contract
+    computed: Callable[[Site, Seat], Env]
+    flags: Callable[[Site, Seat], Flags]
+
+
+def context(site: Site, recipe: Recipe) -> dict[str, object]:
+    """Everything ``templates/<engine>/*.sh.j2`` and the parts in ``templates/shell`` refer to."""
+    written = [user_env(site, seat) for seat in site.seats]
+    envs = [recipe.computed(site, seat) | own for seat, own in zip(site.seats, written, strict=True)]
+    shared = split(site.seats, _labels(site), envs, [recipe.flags(site, seat) for seat in site.seats])
+    return {
+        "title": f"{site.spec.name}: {site.role.name} on {site.node.name} ({site.node.address})",
+        "release": recipe.release,
+        "source": site.spec.source,
+        "contract": recipe.contract,
+        "engines": [(s.engine, arguments(recipe.contract, site, s)) for s in site.seats],
+        "setup": site.spec.runtime.setup,
+        "python": site.spec.runtime.python,
+        "node": site.node,
+        "role": site.role,
+        "model": site.spec.model,
+        "served_model_name": site.spec.served_model_name,
+        "exports": _exports(shared, written[0]),
+        "secrets": _secret_lines(site),
+        "selector": _selector(site),
+        "arms": shared.arms,
+        "flags": shared.flags,
+    }
+
+
+def _exports(shared: Split, written: Env) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Computed values first: the user's may refer to them, and win where both have one."""
+    computed = [(name, value) for name, value in shared.env if name not in written]
+    own = [(name, value) for name, value in shared.env if name in written]
+    return [(COMPUTED, computed), (WRITTEN, own)]
+
+
+def _selector(site: Site) -> str:
+    return "dp_rank" if len({s.group for s in site.seats}) == 1 else "http_port"
+
+
+def _labels(site: Site) -> Sequence[str]:
+    by_rank = _selector(site) == "dp_rank"
+    return [str(s.rank if by_rank else s.ports.http) for s in site.seats]
+
+
+def _secret_lines(site: Site) -> tuple[tuple[str, str], ...]:
+    found = {name: str(ref) for seat in site.seats for name, ref in secrets(site, seat).items()}
+    return tuple(sorted(found.items()))

@@ -1,0 +1,144 @@
+"""vLLM itself: GPUs by CUDA_VISIBLE_DEVICES, or a CPU; KV transfer by NIXL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dplaunch.engines import parallel, rules, signatures, startup
+from dplaunch.engines.adapter import STOP, Sheet, Site
+from dplaunch.engines.flags import plain, words
+from dplaunch.engines.settings import Env, Flags, secrets, user_flags
+from dplaunch.engines.shell import CONTRACT_B, Recipe, arguments, context
+from dplaunch.engines.versions import at_least, parse
+from dplaunch.errors import Problem
+from dplaunch.model.cluster import DECODE, PREFILL, ClusterSpec, RoleSpec, SecretRef
+from dplaunch.model.plan import Seat
+
+NIXL = "NixlConnector"
+FIRST_WITH_RANKS = "0.10.0"
+"""First vLLM whose ``--data-parallel-rank`` this was written for."""
+ONE_NIXL_PORT_PER_RANK = "0.14.0"
+"""Before it NIXL counted ports by device, as Mooncake does."""
+
+COMPUTED_ENV = ("CUDA_VISIBLE_DEVICES", "VLLM_NIXL_SIDE_CHANNEL_HOST", "VLLM_NIXL_SIDE_CHANNEL_PORT")
+COMPUTED_EXTRA = ("kv_role", "kv_port", "kv_rank", "engine_id", "kv_connector_module_path")
+_ROLES = {PREFILL: "kv_producer", DECODE: "kv_consumer"}
+
+
+class Vllm:
+    """The adapter."""
+
+    stages = startup.VLLM
+    signatures = signatures.VLLM
+    stop = STOP
+    reserved = ()
+
+    def release(self, spec: ClusterSpec) -> str:
+        """``vllm 0.32.0``."""
+        return f"vllm {spec.engine.version}".rstrip()
+
+    def check(self, spec: ClusterSpec) -> tuple[Problem, ...]:
+        """Problems of the file with this vLLM."""
+        computed = "'{name}' is computed by dplaunch for every rank"
+        return (
+            *_version(spec),
+            *rules.forbidden(spec, COMPUTED_ENV, computed, "remove it"),
+            *_transfer(spec),
+            *rules.alike(spec),
+        )
+
+    def kv_width(self, spec: ClusterSpec, role: RoleSpec) -> int:
+        """The engine adds its rank to the group's base."""
+        if spec.kv_transfer is None:
+            return 0
+        return 1 if at_least(spec.engine.version, ONE_NIXL_PORT_PER_RANK) else role.tp
+
+    def binds_kv(self, spec: ClusterSpec, role: RoleSpec) -> bool:  # noqa: ARG002 - the protocol's shape
+        """Both sides listen."""
+        return spec.kv_transfer is not None
+
+    def files(self, site: Site) -> tuple[Sheet, ...]:
+        """The script of this role on this node."""
+        recipe = Recipe(
+            release=self.release(site.spec), contract=CONTRACT_B, computed=_computed_env, flags=_flags
+        )
+        return (Sheet(site.script_path, "vllm/run_dp_template.sh.j2", context(site, recipe)),)
+
+    def argv(self, site: Site, seat: Seat) -> tuple[str, ...]:
+        """The script with its positional arguments."""
+        return "bash", site.script_path, *arguments(CONTRACT_B, site, seat)
+
+    def secrets(self, site: Site, seat: Seat) -> Mapping[str, SecretRef]:
+        """Secrets of the file and the API key."""
+        return secrets(site, seat)
+
+
+def _computed_env(site: Site, seat: Seat) -> Env:
+    env: Env = {"VLLM_HOST_IP": "${local_ip}", "GLOO_SOCKET_IFNAME": "${nic_name}"}
+    if seat.devices:
+        env |= {"NCCL_SOCKET_IFNAME": "${nic_name}", "CUDA_VISIBLE_DEVICES": "${devices}"}
+    if at_least(site.spec.engine.version, "0.14.0"):
+        env["VLLM_ENGINE_READY_TIMEOUT_S"] = str(int(site.spec.ready_timeout))
+    if site.spec.kv_transfer is not None:
+        # the same base for the whole group: the engine adds its rank itself
+        env["VLLM_NIXL_SIDE_CHANNEL_HOST"] = "${local_ip}"
+        env["VLLM_NIXL_SIDE_CHANNEL_PORT"] = str(seat.ports.kv_base)
+    return env
+
+
+def _flags(site: Site, seat: Seat) -> Flags:
+    block = _block(site, seat)
+    transfer = {"kv-transfer-config": words("kv-transfer-config", block)} if block else {}
+    return parallel.computed(site) | user_flags(site, seat) | transfer
+
+
+def _block(site: Site, seat: Seat) -> dict[str, Any] | None:
+    transfer = site.spec.kv_transfer
+    if transfer is None:
+        return None
+    on_cpu = {} if seat.devices else {"kv_buffer_device": "cpu"}
+    role = _ROLES.get(site.role.name, "kv_both")
+    return {"kv_connector": transfer.connector, "kv_role": role, **on_cpu, **plain(transfer.extra)}
+
+
+def _version(spec: ClusterSpec) -> Iterator[Problem]:
+    version = spec.engine.version
+    if not version or parse(version) is None or not at_least(version, FIRST_WITH_RANKS):
+        yield Problem(
+            f"vllm '{version}' is not known here: data parallelism by rank needs {FIRST_WITH_RANKS} or later",
+            key="engine.version",
+            hint='version: "0.23.0", as `vllm --version` prints it on the nodes',
+        )
+
+
+def _transfer(spec: ClusterSpec) -> Iterator[Problem]:
+    transfer = spec.kv_transfer
+    if transfer is None:
+        if spec.disaggregated:
+            yield Problem(
+                "prefill and decode are separate roles, but kv_transfer is missing: decode would compute "
+                "every prompt again",
+                key="roles",
+                hint=f"kv_transfer: {{connector: {NIXL}}}",
+            )
+        return
+    if transfer.connector != NIXL:
+        yield Problem(
+            f"dplaunch knows how to set up {NIXL} for vllm, not '{transfer.connector}'",
+            key="kv_transfer.connector",
+            hint=f"connector: {NIXL}",
+        )
+    if not spec.disaggregated:
+        yield Problem(
+            f"{transfer.connector} hands KV from prefill to decode, but there is only one role",
+            key="kv_transfer.connector",
+            hint="remove kv_transfer, or make two roles: prefill and decode",
+        )
+    if transfer.rank_table:
+        yield Problem("vllm reads no rank table", key="kv_transfer.rank_table", hint="remove rank_table")
+    for key in COMPUTED_EXTRA:
+        if key in transfer.extra:
+            yield Problem(
+                f"'{key}' is computed by dplaunch", key=f"kv_transfer.extra.{key}", hint=f"remove {key}"
+            )
