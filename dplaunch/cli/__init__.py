@@ -6,6 +6,6 @@ from __future__ import annotations
 def main() -> None:
     """Entry point of ``dplaunch``."""
     # Here, so that importing a part of the cli costs no more than that part.
-    from dplaunch.cli.app import app  # noqa: PLC0415
+    from dplaunch.cli.app import app
 
     app()

@@ -35,9 +35,8 @@ def down(call: Call, grace: Grace = None) -> ExitCode:
     if result.clean and not result.unreached:
         memory().forget(plan.cluster)
         hook(call, plan, "after_down")
-    call.screen.present(
-        drawing.drawn(result.verdicts, result.unreached), drawing.to_json(result.verdicts, result.unreached)
-    )
+    human = drawing.drawn(result.verdicts, result.unreached)
+    call.screen.present(human, drawing.to_json(result.verdicts, result.unreached))
     return worst(
         ExitCode.DONE if result.clean else ExitCode.FAILED,
         ExitCode.UNREACHED if result.unreached else ExitCode.DONE,

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from dplaunch.cli.targets import complete_target
 from dplaunch.cli.verb import Call
-from dplaunch.errors import ExitCode
+from dplaunch.errors import ExitCode, Interrupted, worst
 
 if TYPE_CHECKING:
-    pass
+    from dplaunch.fleet.follow import LogQuery, Sink
+    from dplaunch.fleet.job import Job
+    from dplaunch.model.log import FoldedLine, LogChunk
+    from dplaunch.model.plan import Process
+
+FOLD_WINDOW = 0.25
+"""Seconds a line waits for the same line of other engines."""
 
 Targets = Annotated[
     list[str],
@@ -57,5 +65,78 @@ def logs(
     with at_work(cluster.plan) as job:
         job.fleet.open({p.node for p in chosen})
         interruptible(job)
-        work = _Reading(call, job, chosen, query)
-        return work.collect(collect) if collect is not None else work.show(timestamps)
+        reading = Reading(call, job, chosen, query)
+        code = reading.collect(collect) if collect is not None else reading.show(timestamps)
+    return worst(code, ExitCode.UNREACHED if job.fleet.unreached else ExitCode.DONE)
+
+
+class Reading:
+    """One reading of the logs of ``chosen``: onto the screen, or into files."""
+
+    def __init__(self, call: Call, job: Job, chosen: tuple[Process, ...], query: LogQuery) -> None:
+        self._call = call
+        self._job = job
+        self._chosen = chosen
+        self._query = query
+
+    def show(self, timestamps: bool) -> ExitCode:
+        """Merged onto stdout; followed lines at once, past lines by their own clock."""
+        from dplaunch.logs import Merge
+        from dplaunch.view.logs import LogPrinter
+
+        names = tuple(p.name for p in self._chosen)
+        one = len(names) == 1
+        self._printer = LogPrinter(names, color=self._call.screen.color, prefix=not one, times=timestamps)
+        # With JSON nothing is folded: every line is somebody's.
+        self._merge = Merge(window=0.0 if one or self._call.screen.json else FOLD_WINDOW)
+        self._job.fleet.on_tick = lambda _: self._write(self._merge.flush(time.time()))
+        try:
+            self._read(lambda chunk: self._write(self._merge.feed(chunk, time.time())))
+        except Interrupted:
+            # Ctrl-C is how following ends: the engines never noticed.
+            self._write(self._merge.flush())
+            return ExitCode.INTERRUPTED
+        self._write(self._merge.flush())
+        return ExitCode.DONE
+
+    def collect(self, folder: Path) -> ExitCode:
+        """Whole logs into ``folder``, one file per process."""
+        from rich.text import Text
+
+        from dplaunch.logs import collect_name
+
+        written: dict[str, Path] = {}
+        for process in self._chosen:
+            path = folder / collect_name(process.node, process.name, previous=self._query.previous)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("", encoding="utf-8")
+            written[process.name] = path
+        self._read(lambda chunk: _append(written[chunk.process], chunk))
+        files = [str(path) for path in written.values()]
+        self._call.screen.present(Text("\n".join(files)), {"files": files})
+        return ExitCode.DONE
+
+    def _read(self, sink: Sink) -> None:
+        from dplaunch.fleet.follow import Following
+
+        for error in self._job.fleet.unreached.values():
+            self._call.screen.warn(error.text)
+        following = Following(self._job, [(p.name, p.node) for p in self._chosen], self._query, sink)
+        following.run()
+        for refusal in following.refusals:
+            self._call.screen.warn(refusal)
+
+    def _write(self, lines: Iterable[FoldedLine]) -> None:
+        from dplaunch.view.logs import to_json
+        from dplaunch.view.screen import json_line
+
+        for folded in lines:
+            if self._call.screen.json:
+                self._call.screen.write("".join(json_line(to_json(line)) for line in folded.lines))
+            else:
+                self._call.screen.write(self._printer.line(folded))
+
+
+def _append(path: Path, chunk: LogChunk) -> None:
+    with path.open("a", encoding="utf-8", errors="replace") as file:
+        file.writelines(f"{line}\n" for line in chunk.lines)

@@ -73,17 +73,23 @@ def _look_once(call: Call, cluster: Cluster) -> ExitCode:
 
 
 def _watch(call: Call, cluster: Cluster) -> ExitCode:
+    from contextlib import closing
+
     from dplaunch.cli.work import at_work, interruptible
     from dplaunch.errors import Interrupted
+    from dplaunch.view import status as drawing
+    from dplaunch.view.board import Board
+    from dplaunch.view.screen import json_line
 
-    with at_work(cluster.plan) as job:
+    with at_work(cluster.plan) as job, closing(Board(call.screen)) as board:
         interruptible(job)
         try:
             while True:
                 observed, summary = _look(job)
-                if call.screen.live:
-                    call.screen.data.clear()
-                _show(call, cluster.plan, observed, summary)
+                if call.screen.json:
+                    call.screen.write(json_line(drawing.to_json(cluster.plan, observed, summary)))
+                else:
+                    board.show(drawing.drawn(cluster.plan, observed, summary, verbose=call.screen.verbose))
                 job.fleet.listen(lambda *_: None, until=lambda: False, deadline=job.now + LOOK_AGAIN)
         except Interrupted:
             return exit_code(summary)

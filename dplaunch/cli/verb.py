@@ -45,7 +45,7 @@ class Call:
         if self.yes:
             return True
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            from dplaunch.errors import UsageError  # noqa: PLC0415 - keeps the name out of --help's way
+            from dplaunch.errors import UsageError
 
             raise UsageError(f"{question} Nobody can answer here", hint="say -y to go ahead without asking")
         return self.screen.ask(question, sys.stdin)
@@ -103,7 +103,7 @@ def verb(
 
 def carry_out(common: dict[str, Any], work: Callable[[Call], ExitCode]) -> int:
     """Run a verb; show what it raised; the exit code."""
-    from dplaunch.view.screen import Screen  # noqa: PLC0415 - see above
+    from dplaunch.view.screen import Screen
 
     screen = Screen(
         sys.stdout,

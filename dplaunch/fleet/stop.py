@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from dplaunch.fleet.job import Job, refused
-from dplaunch.model.event import NodeFailed, Stopped
+from dplaunch.model.event import NodeFailed, Note, Stopped
 from dplaunch.model.observed import Observed, ObservedProcess
 
 STOP_SLACK = 60.0
@@ -36,24 +36,24 @@ def waves(processes: Iterable[ObservedProcess]) -> list[list[ObservedProcess]]:
 
 
 def stop(job: Job, processes: Iterable[ObservedProcess], grace: float | None) -> list[Stopped]:
-    """Stop these at once on all their nodes and wait for every verdict.
-
-    The first Ctrl-C meanwhile is answered by the cli's policy; a further one sends ``grace`` 0.
-    """
+    """Stop these at once on all their nodes and wait for every verdict."""
     by_node: dict[str, list[str]] = {}
     for process in processes:
         by_node.setdefault(process.node, []).append(process.name)
     verdicts: list[Stopped] = []
 
     def take(node: str, message: Mapping[str, Any]) -> None:
-        if message.get("event") == "stopped":
+        known = {(v.node, v.process) for v in verdicts}
+        if message.get("event") == "stopped" and (node, message["name"]) not in known:
             verdicts.append(verdict(job, node, message))
             job.emit(verdicts[-1])
 
     requests = {
         node: ("stop", {"names": names, "grace": grace, "ports": True}) for node, names in by_node.items()
     }
+    before, job.fleet.on_interrupt = job.fleet.on_interrupt, Hurry(job, by_node).press
     replies = job.fleet.gather(requests, (GRACE if grace is None else grace) + STOP_SLACK, take)
+    job.fleet.on_interrupt = before
     for node in requests:
         if node not in replies:
             error = job.fleet.unreached[node]
@@ -61,6 +61,26 @@ def stop(job: Job, processes: Iterable[ObservedProcess], grace: float | None) ->
         elif not replies[node]["ok"]:
             raise refused(node, replies[node])
     return verdicts
+
+
+class Hurry:
+    """Ctrl-C while stopping: the first says what the second will do, the second skips the grace."""
+
+    def __init__(self, job: Job, by_node: Mapping[str, list[str]]) -> None:
+        self._job = job
+        self._by_node = by_node
+        self._warned = False
+
+    def press(self) -> bool:
+        """Always goes on: what is being stopped must be stopped."""
+        if self._warned:
+            for node, names in self._by_node.items():
+                self._job.fleet.send(node, ("stop", {"names": names, "grace": 0, "ports": True}))
+        else:
+            text = "still stopping; Ctrl-C once more skips the grace and kills what is left"
+            self._job.emit(Note(at=self._job.now, text=text))
+        self._warned = True
+        return True
 
 
 def verdict(job: Job, node: str, message: Mapping[str, Any]) -> Stopped:

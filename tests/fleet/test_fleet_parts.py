@@ -1,0 +1,199 @@
+import pytest
+from fakefleet import FakeNode, Scene, a_plan, a_process
+
+from dplaunch.errors import Interrupted, UsageError
+from dplaunch.fleet.ask import audit_trail, execute
+from dplaunch.fleet.cause import find_cause
+from dplaunch.fleet.follow import Following, LogQuery
+from dplaunch.fleet.observe import observe
+from dplaunch.fleet.targets import find, nodes_of, widen
+from dplaunch.fleet.verdict import summarise
+from dplaunch.model.observed import Observed, ObservedNode, ObservedProcess, State
+from dplaunch.model.plan import Signature
+from dplaunch.model.summary import Health
+from dplaunch.spec import expand
+
+PLAN = a_plan(
+    a_process("prefill-0", "n1"),
+    *(a_process(f"decode-{n}", "n2", group=f"decode/{n // 2}") for n in range(4)),
+    a_process("router", "n1"),
+)
+
+
+def names(processes):
+    return [p.name for p in processes]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["decode-3"], ["decode-3"]),
+        (["decode"], ["decode-0", "decode-1", "decode-2", "decode-3"]),
+        (["decode-[1-2]"], ["decode-1", "decode-2"]),
+        (["decode/1"], ["decode-2", "decode-3"]),
+        (["node:n1"], ["prefill-0", "router"]),
+        (["node:n[1-2]", "decode-3"], names(PLAN.processes)[:1] + ["router"] + names(PLAN.processes)[2:]),
+        (["router"], ["router"]),
+        (["all"], names(PLAN.processes)),
+    ],
+)
+def test_targets(words, found):
+    assert sorted(names(find(words, PLAN, expand))) == sorted(found)
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [("decod-3", "decode-3"), ("decode-[0-9]", "decode-4"), ("node:n9", "node:n1"), ("zzz", "targets: ")],
+)
+def test_a_target_that_means_nothing_says_what_would(word, hint):
+    with pytest.raises(UsageError) as caught:
+        find([word], PLAN, expand)
+    assert hint in caught.value.text + caught.value.hint
+
+
+def test_a_target_inside_a_group_widens_to_it():
+    assert names(widen(find(["decode-3"], PLAN, expand), PLAN)) == ["decode-2", "decode-3"]
+
+
+def test_nodes_of_targets():
+    assert nodes_of("all", PLAN, expand) == ("n1", "n2")
+    assert nodes_of("node:n2", PLAN, expand) == ("n2",)
+    assert nodes_of("router", PLAN, expand) == ("n1",)
+    with pytest.raises(UsageError, match="node:n7"):
+        nodes_of("node:n[1-7]", PLAN, expand)
+
+
+def test_the_earliest_line_a_signature_knows_is_the_cause():
+    tail = ["INFO fine", "ERROR something", "EI0006 socket", "EI0006 again"]
+    cause = find_cause(tail, [Signature("EI0006", "time-out", "check the link")])
+    assert (cause.line, cause.hint) == ("EI0006 socket", "time-out; check the link")
+
+
+def test_without_a_signature_the_last_error_line_is_the_cause():
+    assert find_cause(["ERROR a", "ValueError: b", "goodbye"], []).line == "ValueError: b"
+    assert find_cause(["one", "two", " "], []).line == "two"
+    assert find_cause([], []).line == ""
+
+
+def test_a_harmless_word_is_no_error_line():
+    assert find_cause(["Found ulimit of 20000 with errors possible", "done"], []).line == "done"
+
+
+def look(states, unreached=None, *, router=True):
+    processes = tuple(
+        ObservedProcess(
+            name=name, kind="engine", role="x", group="g", node="n1", state=state, healthy=healthy
+        )
+        for name, (state, healthy) in states.items()
+    )
+    return Observed(nodes=(ObservedNode(name="n1", processes=processes), ObservedNode(name="n2")), unreached=unreached or {})
+
+
+ALL = {p.name: (State.RUNNING, True) for p in PLAN.processes}
+
+
+@pytest.mark.parametrize(
+    ("states", "health"),
+    [
+        (ALL, Health.SERVING),
+        ({}, Health.DOWN),
+        ({**ALL, "decode-3": (State.RUNNING, False)}, Health.STARTING),
+        ({**ALL, "decode-3": (State.EXITED, None)}, Health.DEGRADED),
+        ({k: v for k, v in ALL.items() if k != "router"}, Health.DEGRADED),
+        ({**ALL, "decode-3": (State.UNGUARDED, True)}, Health.SERVING),
+        ({"decode-3": (State.EXITED, None)}, Health.DOWN),
+    ],
+)
+def test_health_in_one_word(states, health):
+    assert summarise(PLAN, look(states)).state is health
+
+
+def test_a_node_that_did_not_answer_is_never_down_but_unknown():
+    assert summarise(PLAN, look({}, {"n2": "silent"})).state is Health.UNKNOWN
+    assert summarise(PLAN, look(ALL, {"n2": "silent"})).state is Health.SERVING
+    assert summarise(PLAN, Observed(unreached={"n1": "a", "n2": "b"})).state is Health.UNKNOWN
+
+
+def test_the_summary_counts_groups_and_names_the_odd_ones():
+    states = {**ALL, "decode-3": (State.EXITED, None), "decode-9": (State.RUNNING, True)}
+    del states["decode-0"]
+    summary = summarise(PLAN, look(states))
+    assert [(r.role, r.groups, r.groups_ready, r.engines, r.engines_ready) for r in summary.roles] == [
+        ("prefill", 1, 1, 1, 1),
+        ("decode", 2, 0, 4, 2),
+    ]
+    assert summary.failing == ("decode-3",)
+    assert summary.missing == ("decode-0",)
+    assert summary.leftover == ("decode-9",)
+    assert summary.router_ok is True
+
+
+def test_observe_keeps_why_a_node_did_not_answer():
+    stage = Scene(PLAN, FakeNode("n1", silent={"observe"}), FakeNode("n2").observed("decode-0"))
+    stage.fleet.open()
+    observed = observe(stage.job, health=True)
+    assert names(observed.processes) == ["decode-0"]
+    assert observed.unreached == {"n1": "n1 did not answer within 15 s"}
+
+
+def log(offset, *lines):
+    end = offset + sum(len(line) + 1 for line in lines)
+    return {"event": "log", "name": "decode-0", "offset": offset, "end": end, "lines": list(lines)}
+
+
+def test_logs_resume_from_their_offsets_and_show_nothing_twice():
+    node = FakeNode("n2", logs={"decode-0": [log(0, "one"), log(4, "two")]}, silent={"follow"})
+    stage = Scene(PLAN, node)
+    stage.fleet.open(["n2"])
+    seen = []
+    following = Following(stage.job, [("decode-0", "n2")], LogQuery(follow=True), seen.append)
+    ticks = iter(range(5))
+
+    def tick(_):
+        turn = next(ticks)
+        stage.clock.now += 5
+        if turn == 0:
+            node.breaks_at = "beat"
+            node.logs = {"decode-0": [log(4, "two"), log(8, "three")]}
+            stage.fleet._lose("n2", OSErrorAsHost())
+        if turn > 1:
+            stage.fleet.interrupt()
+
+    stage.fleet.on_tick = tick
+    with pytest.raises(Interrupted):
+        following.run()
+    assert [line for chunk in seen for line in chunk.lines] == ["one", "two", "three"]
+    assert node.opened == 2
+    assert node.asked[-1][1]["offsets"] == {"decode-0": 8} or any(
+        a.get("offsets") == {"decode-0": 8} for v, a in node.asked if v == "follow"
+    )
+
+
+def OSErrorAsHost():  # noqa: N802 - reads like the error it makes
+    from dplaunch.errors import HostError
+
+    return HostError("n2", "unplugged")
+
+
+def test_logs_without_follow_end_by_themselves():
+    stage = Scene(PLAN, FakeNode("n2", logs={"decode-0": [log(0, "one")]}))
+    stage.fleet.open(["n2"])
+    seen = []
+    Following(stage.job, [("decode-0", "n2")], LogQuery(), seen.append).run()
+    assert [chunk.lines for chunk in seen] == [("one",)]
+
+
+def test_exec_gathers_answers_and_why_there_is_none():
+    stage = Scene(PLAN, FakeNode("n2", unreachable="n2 is off"))
+    stage.fleet.open()
+    results = execute(stage.job, ("n1", "n2"), ["true"], 1.0)
+    assert [(r.node, r.code, r.out, r.problem) for r in results] == [
+        ("n1", 0, "n1 says hello\n", ""),
+        ("n2", None, "", "n2 is off"),
+    ]
+
+
+def test_the_audit_trail_of_all_nodes_is_one():
+    stage = Scene(PLAN)
+    stage.fleet.open()
+    assert audit_trail(stage.job, 5) == ()

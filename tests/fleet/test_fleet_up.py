@@ -1,0 +1,207 @@
+import pytest
+from fakefleet import FakeNode, Scene, a_plan, a_process
+
+from dplaunch.errors import DplaunchError, HostError, LockedError, NotReadyError, UsageError
+from dplaunch.fleet.up import UpOptions, restart, up
+from dplaunch.model.event import Failed, Note, PhaseEnded, Proved, Ready, Started, Stopped
+
+ENGINES = (a_process("prefill-0", "n1"), a_process("decode-0", "n2"), a_process("decode-1", "n2"))
+ROUTER = a_process("router", "n1")
+
+
+def yes(_):
+    return True
+
+
+def scene(*nodes, **fields):
+    return Scene(a_plan(*ENGINES, ROUTER, **fields), *nodes)
+
+
+def test_up_starts_waits_and_proves_everything():
+    stage = scene()
+    result = up(stage.job, UpOptions(), yes)
+    assert result.ready
+    assert result.changed
+    assert [e.process for e in stage.of(Started)] == ["prefill-0", "router", "decode-0", "decode-1"]
+    assert {e.process for e in stage.of(Ready)} == {"prefill-0", "decode-0", "decode-1", "router"}
+    assert [e.process for e in stage.of(Proved)] == ["prefill-0", "decode-0", "decode-1", "router"]
+    assert [e.phase for e in stage.of(PhaseEnded)] == ["connect", "start", "load", "prove", "prove router"]
+
+
+def test_one_session_per_node_does_all_of_it():
+    stage = scene()
+    up(stage.job, UpOptions(), yes)
+    assert [node.opened for node in stage.nodes.values()] == [1, 1]
+    wanted = ["lock", "observe", "audit", "put", "start", "watch", "probe", "probe", "audit", "unlock"]
+    assert [v for v in stage.nodes["n1"].verbs() if v != "beat"] == wanted
+
+
+def test_up_again_starts_nothing_and_still_proves():
+    nodes = [FakeNode("n1").observed("prefill-0").observed("router"), FakeNode("n2")]
+    nodes[1].observed("decode-0").observed("decode-1")
+    stage = scene(*nodes)
+    result = up(stage.job, UpOptions(), yes)
+    assert not result.changed
+    assert stage.of(Started) == []
+    assert len(stage.of(Proved)) == 4
+    assert "audit" not in stage.nodes["n1"].verbs()
+
+
+def test_an_engine_that_exits_is_a_failure_with_its_cause_and_all_is_taken_down():
+    tail = ["Loading weights", "ERROR EI0006: Getting socket times out", "Traceback", "bye"]
+    gone = {"event": "exit", "code": 0, "signal": "", "tail": tail, "log": "/s/decode-1/log"}
+    stage = scene(FakeNode("n2", watch={"decode-1": [gone]}))
+    with pytest.raises(DplaunchError) as caught:
+        up(stage.job, UpOptions(), yes)
+    assert caught.value.text == "decode-1 on n2 exited with code 0 before it was ready"
+    assert caught.value.hint == "sockets time out; look at the link"
+    assert caught.value.detail == ("ERROR EI0006: Getting socket times out", "log: n2:/s/decode-1/log")
+    assert {e.process for e in stage.of(Stopped)} == {"prefill-0", "decode-0", "decode-1", "router"}
+    assert stage.nodes["n1"].verbs()[-2:] == ["audit", "unlock"]
+
+
+def test_the_failure_with_a_known_cause_comes_first():
+    plain = {"event": "exit", "code": 1, "signal": "", "tail": ["connection reset"], "log": ""}
+    known = {"event": "exit", "code": 1, "signal": "", "tail": ["EI0006 x"], "log": ""}
+    stage = scene(FakeNode("n2", watch={"decode-0": [plain], "decode-1": [known]}))
+    with pytest.raises(DplaunchError, match="decode-1 on n2 exited with code 1 before it was ready \\(and 1 more\\)"):
+        up(stage.job, UpOptions(), yes)
+
+
+def test_keep_leaves_what_runs():
+    gone = {"event": "exit", "code": None, "signal": "SIGKILL", "tail": [], "log": ""}
+    stage = scene(FakeNode("n2", watch={"decode-1": [gone]}))
+    with pytest.raises(DplaunchError, match="was killed by SIGKILL"):
+        up(stage.job, UpOptions(keep=True), yes)
+    assert stage.of(Stopped) == []
+    assert any("--keep" in note.text for note in stage.of(Note))
+
+
+def test_a_refused_start_names_who_holds_the_port_and_takes_the_rest_down():
+    refusal = {"kind": "port-taken", "text": "port 9000 on n2 is held by pid 4 (nginx)", "hint": "stop it"}
+    stage = scene(FakeNode("n2", refuse={"decode-0": refusal}))
+    with pytest.raises(DplaunchError, match="port 9000 on n2 is held by pid 4"):
+        up(stage.job, UpOptions(), yes)
+    assert {e.process for e in stage.of(Stopped)} == {"prefill-0", "decode-1", "router"}
+
+
+def test_a_host_that_is_off_stops_everything_before_it_begins():
+    stage = scene(FakeNode("n2", unreachable="n2 does not answer"))
+    with pytest.raises(HostError, match="n2 does not answer"):
+        up(stage.job, UpOptions(), yes)
+    assert stage.nodes["n1"].asked == []
+
+
+def test_two_hosts_that_are_off_are_both_named():
+    stage = scene(FakeNode("n1", unreachable="a"), FakeNode("n2", unreachable="b"))
+    with pytest.raises(HostError, match="2 of 2 nodes were not reached: n1, n2"):
+        up(stage.job, UpOptions(), yes)
+
+
+def test_a_second_operator_is_told_who_holds_the_lock():
+    held = {"kind": "locked", "text": "locked", "lock": {"holder": "bob@b", "what": "up", "since": 0}}
+    stage = scene(FakeNode("n1", errors={"lock": held}))
+    with pytest.raises(LockedError, match="bob@b is running `dplaunch up`"):
+        up(stage.job, UpOptions(), yes)
+    assert stage.of(Started) == []
+
+
+def test_time_up_names_what_hangs_and_takes_it_down():
+    stage = scene(FakeNode("n2", watch={"decode-1": []}))
+    with pytest.raises(NotReadyError, match=r"not ready after 60 s: decode-1$"):
+        up(stage.job, UpOptions(timeout=60.0), yes)
+    assert len(stage.of(Stopped)) == 4
+
+
+def test_a_link_that_breaks_while_loading_is_reached_again():
+    stage = scene(FakeNode("n2", breaks_at="watch"))
+    assert up(stage.job, UpOptions(), yes).ready
+    assert stage.nodes["n2"].opened == 2
+    assert any("n2 is back" in note.text for note in stage.of(Note))
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"status": 500, "body": "EngineDeadError"}, "answered 500: EngineDeadError"),
+        ({"body": '{"choices": [{"text": "  "}]}'}, "answered 200 with empty text"),
+        ({"body": "not json"}, "answered 200 with empty text"),
+        ({"body": '{"choices": [{"text": "!!!!!!"}]}'}, "answered 200 with garbage: '!!!!!!'"),
+        ({"body": '{"choices": [{"text": "a\\ufffdb"}]}'}, "answered 200 with unprintable text"),
+        ({"error": "timed out"}, "did not answer: timed out"),
+    ],
+)
+def test_a_wrong_answer_is_not_ready(answer, said):
+    stage = scene(FakeNode("n2", answers={"decode-1": answer}))
+    with pytest.raises(DplaunchError) as caught:
+        up(stage.job, UpOptions(), yes)
+    assert said in caught.value.text
+    assert len(stage.of(Stopped)) == 4
+
+
+def test_a_router_that_fails_once_is_asked_again_and_fails_the_second_time():
+    stage = scene(FakeNode("n1", answers={"router": {"status": 502, "body": "cold"}}))
+    with pytest.raises(DplaunchError, match="router on n1 answered 502: cold"):
+        up(stage.job, UpOptions(), yes)
+    assert any("asking again" in note.text for note in stage.of(Note))
+
+
+def test_detach_returns_before_anything_is_ready():
+    stage = scene()
+    result = up(stage.job, UpOptions(detach=True), yes)
+    assert not result.ready
+    assert "watch" not in stage.nodes["n1"].verbs()
+
+
+def test_detach_refuses_a_router_that_must_start_last():
+    stage = Scene(a_plan(*ENGINES, a_process("router", "n1", start_last=True)))
+    with pytest.raises(UsageError, match="--detach cannot"):
+        up(stage.job, UpOptions(detach=True), yes)
+
+
+def test_a_router_that_must_start_last_starts_after_the_engines_are_ready():
+    stage = Scene(a_plan(*ENGINES, a_process("router", "n1", start_last=True)))
+    assert up(stage.job, UpOptions(), yes).ready
+    order = [e.process for e in stage.events if isinstance(e, (Started, Ready))]
+    assert order.index("router") > order.index("decode-1", order.index("decode-1") + 1)
+
+
+def test_no_is_respected():
+    nodes = [FakeNode("n1").observed("prefill-0", fingerprint="old").observed("router")]
+    stage = scene(*nodes)
+    with pytest.raises(UsageError, match="nothing was changed"):
+        up(stage.job, UpOptions(), lambda actions: False)
+    assert stage.of(Started) == []
+
+
+def test_a_changed_group_is_drained_stopped_and_started():
+    nodes = [FakeNode("n1").observed("prefill-0").observed("router"), FakeNode("n2")]
+    nodes[1].observed("decode-0", fingerprint="old").observed("decode-1")
+    nodes[0].answers["members"] = {"body": '{"members": []}'}
+    stage = scene(*nodes)
+    result = up(stage.job, UpOptions(), yes)
+    assert result.changed
+    assert [e.process for e in stage.of(Stopped)] == ["decode-0", "decode-1"]
+    assert [e.process for e in stage.of(Started)] == ["decode-0", "decode-1"]
+    first_put = next(asked for verb, asked in stage.nodes["n1"].asked if verb == "put")
+    assert '"draining"' in first_put["files"][0]["text"]
+
+
+def test_restart_takes_the_named_ones_whatever_their_state():
+    nodes = [FakeNode("n1").observed("prefill-0").observed("router"), FakeNode("n2")]
+    nodes[1].observed("decode-0").observed("decode-1", state="exited", exit_code=0)
+    nodes[0].answers["members"] = {"body": '{"members": []}'}
+    stage = scene(*nodes)
+    restart(stage.job, {"decode-0", "decode-1"})
+    assert [e.process for e in stage.of(Stopped)] == ["decode-0"]
+    assert [e.process for e in stage.of(Started)] == ["decode-0", "decode-1"]
+
+
+def test_failed_event_carries_the_tail_for_the_screen():
+    gone = {"event": "exit", "code": 3, "signal": "", "tail": [f"line {n}" for n in range(40)], "log": "/l"}
+    stage = scene(FakeNode("n2", watch={"decode-1": [gone]}))
+    with pytest.raises(DplaunchError):
+        up(stage.job, UpOptions(), yes)
+    failed = stage.of(Failed)[0]
+    assert failed.tail[-1] == "line 39"
+    assert len(failed.tail) == 12

@@ -1,0 +1,216 @@
+"""Nodes in memory: sessions that answer by script, a clock that runs only while nothing happens.
+
+A walk's test says what each node holds and how it answers; nothing is started, nothing waits.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dplaunch.errors import HostError
+from dplaunch.fleet.fleet import Fleet
+from dplaunch.fleet.job import Job
+from dplaunch.fleet.session import Arrived, Lost
+from dplaunch.model.cluster import RuntimeSpec, SshSpec
+from dplaunch.model.event import Event
+from dplaunch.model.plan import File, HttpProbe, Member, NodePlan, Plan, Process, Signature, Stage
+
+GOOD = json.dumps({"choices": [{"text": " Rome, of course"}]})
+
+
+class Clock:
+    """Seconds that pass only when told to, or when somebody waits."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        self.now += 0.01
+        return self.now
+
+
+@dataclass
+class FakeNode:
+    """One node: what it says to each verb. ``asked`` keeps every request, in order."""
+
+    name: str
+    processes: list[dict[str, Any]] = field(default_factory=list)
+    refuse: dict[str, dict[str, str]] = field(default_factory=dict)
+    """process → the error of its start."""
+    watch: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """process → events of ``watch``; without an entry it becomes ready at once."""
+    answers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """probe key → result fields over a good completion."""
+    stopped: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """process → fields of its verdict."""
+    errors: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """verb → error of the reply."""
+    silent: set[str] = field(default_factory=set)
+    """Verbs that get no reply."""
+    breaks_at: str = ""
+    """Verb at which the link breaks (once)."""
+    unreachable: str = ""
+    logs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    opened: int = 0
+
+    def verbs(self) -> list[str]:
+        return [verb for verb, _ in self.asked]
+
+    def observed(self, name: str, **fields: Any) -> FakeNode:
+        """This process is known to the node; running unless told otherwise."""
+        role = name.rsplit("-", 1)[0]
+        meta = {"kind": "service" if role == "router" else "engine", "role": role, "group": f"{role}/0"}
+        entry = {"name": name, "state": "running", "pid": 7, "healthy": True, "meta": meta}
+        self.processes.append({**entry, **fields})
+        return self
+
+    def events(self, verb: str, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+        if verb == "watch":
+            names = [p["name"] for p in asked["processes"]]
+            ready = {"event": "health", "ok": True, "models": True}
+            return [{**e, "name": n} for n in names for e in self.watch.get(n, [ready])]
+        if verb == "stop":
+            return [self._verdict(n) for n in asked["names"]]
+        if verb == "follow":
+            return [e for n in asked["names"] for e in self.logs.get(n, [])]
+        return []
+
+    def reply(self, verb: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+        if verb in self.errors:
+            return {"ok": False, "error": self.errors[verb]}
+        fields: dict[str, Any] = {}
+        if verb == "observe":
+            fields = {"processes": self.processes, "generation": "g", "clock": 5000.0, "lock": {}}
+        elif verb == "start":
+            fields = {"results": [self._started(p["name"]) for p in asked["processes"]]}
+        elif verb == "probe":
+            fields = {"results": [self._answer(r["key"]) for r in asked["requests"]]}
+        elif verb == "exec":
+            fields = {"code": 0, "out": f"{self.name} says hello\n", "err": ""}
+        elif verb == "audit":
+            fields = {"lines": []}
+        return {"ok": True, **fields}
+
+    def _verdict(self, name: str) -> dict[str, Any]:
+        self.processes = [p for p in self.processes if p["name"] != name]
+        return {"event": "stopped", "name": name, "how": "TERM", "seconds": 0.2, **self.stopped.get(name, {})}
+
+    def _started(self, name: str) -> dict[str, Any]:
+        if name in self.refuse:
+            return {"name": name, "ok": False, "error": self.refuse[name]}
+        self.observed(name)
+        return {"name": name, "ok": True, "pid": 100}
+
+    def _answer(self, key: str) -> dict[str, Any]:
+        good = {"key": key, "status": 200, "body": GOOD, "seconds": 0.1, "error": ""}
+        return {**good, **self.answers.get(key, {})}
+
+
+class FakeSession:
+    """A guard session on a FakeNode: every request is answered before it returns."""
+
+    def __init__(self, node: FakeNode) -> None:
+        self.hello = {"event": "hello", "clock": 5000.0, "hostname": node.name, "writable": True}
+        self._node = node
+        self._mailbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._number = 0
+
+    def listen(self, mailbox: queue.SimpleQueue[Any]) -> None:
+        self._mailbox = mailbox
+
+    def request(self, verb: str, fields: Mapping[str, Any] | None = None) -> int:
+        self._number += 1
+        asked = json.loads(json.dumps(fields or {}))
+        self._node.asked.append((verb, asked))
+        if verb == self._node.breaks_at:
+            self._node.breaks_at = ""
+            self._mailbox.put(Lost(self._node.name, HostError(self._node.name, "the link broke")))
+            return self._number
+        for event in self._node.events(verb, asked):
+            self._mailbox.put(Arrived(self._node.name, {"id": self._number, **event}))
+        if verb not in {*self._node.silent, "watch"}:
+            self._mailbox.put(Arrived(self._node.name, {"id": self._number, **self._node.reply(verb, asked)}))
+        return self._number
+
+    def beat(self) -> None:
+        self._node.asked.append(("beat", {}))
+
+    def close(self) -> None:
+        pass
+
+
+def open_fake(node: FakeNode) -> FakeSession:
+    node.opened += 1
+    if node.unreachable:
+        raise HostError(node.name, node.unreachable, hint="plug it in")
+    return FakeSession(node)
+
+
+def a_process(name: str, node: str, **fields: Any) -> Process:
+    role = name.rsplit("-", 1)[0]
+    kind = "service" if role == "router" else "engine"
+    probe = HttpProbe(url=f"http://{node}:9000", served_model="m")
+    basic = {"kind": kind, "role": role, "group": f"{role}/0" if kind == "engine" else name, "probe": probe}
+    return Process(**{"name": name, "node": node, "argv": ("run", name), **basic, **fields})
+
+
+def a_plan(*processes: Process, **fields: Any) -> Plan:
+    """A plan of these processes, nodes in order of appearance; the router's node holds the members file."""
+    members = tuple(
+        Member(name=p.name, role=p.role, group=p.group, url=p.probe.url)
+        for p in processes
+        if p.kind == "engine" and p.probe
+    )
+    document = [{"name": m.name, "role": m.role, "group": m.group, "state": "serving"} for m in members]
+    text = json.dumps({"generation": "g", "members": document})
+    nodes = [
+        NodePlan(
+            name=name,
+            host=name,
+            address=name,
+            ssh=SshSpec(connect_timeout=1.0),
+            runtime=RuntimeSpec(),
+            files=(File("router/members.json", text),)
+            if any(p.role == "router" and p.node == name for p in processes)
+            else (),
+            processes=tuple(p for p in processes if p.node == name),
+        )
+        for name in dict.fromkeys(p.node for p in processes)
+    ]
+    basic: dict[str, Any] = {
+        "cluster": "c",
+        "generation": "g",
+        "engine": "vllm 1",
+        "model": "m",
+        "served_model_name": "m",
+        "router": None,
+        "endpoint": "http://n1:8000",
+        "stages": (Stage("load", "Loading"), Stage("serve", "Started")),
+        "signatures": (Signature("EI0006", "sockets time out", "look at the link"),),
+    }
+    return Plan(**{**basic, "nodes": tuple(nodes), "members": members, **fields})
+
+
+class Scene:
+    """A plan, its fake nodes, a job on them, and the events of its walks."""
+
+    def __init__(self, plan: Plan, *nodes: FakeNode) -> None:
+        self.nodes = {node.name: node for node in nodes}
+        for planned in plan.nodes:
+            self.nodes.setdefault(planned.name, FakeNode(planned.name))
+        self.clock = Clock()
+        self.events: list[Event] = []
+        self.fleet = Fleet(plan.nodes, lambda node: open_fake(self.nodes[node.name]), self.clock)
+        self.fleet.on_tick = self._wait
+        self.job = Job(plan, self.fleet, self.events.append, "ada@desk")
+
+    def of(self, kind: type) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def _wait(self, _: float) -> None:
+        self.clock.now += 20.0
