@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 
 import aiohttp
 
@@ -26,17 +27,18 @@ def gauge(text: bytes, name: bytes) -> int:
         at += len(name)
         # A longer name (num_requests_waiting_by_reason) is another gauge.
         if starts_line and text[at : at + 1] in (b"{", b" "):
-            line = text[at : text.find(b"\n", at) if b"\n" in text[at:] else None]
-            total += _value(line)
+            end = text.find(b"\n", at)
+            total += _value(text[at : end if end >= 0 else len(text)])
         at = text.find(name, at)
     return int(total)
 
 
 def _value(line: bytes) -> float:
     try:
-        return float(line.rpartition(b"}")[2].split()[0])
+        value = float(line.rpartition(b"}")[2].split()[0])
     except (ValueError, IndexError):
         return 0.0
+    return value if math.isfinite(value) else 0.0
 
 
 class Health:
@@ -87,7 +89,7 @@ class Health:
         except asyncio.TimeoutError:
             if self._state.slow(member, "/health does not answer"):
                 log.warning("%s is out: /health does not answer", name)
-        except aiohttp.ClientError as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             self._fail(member, f"/health cannot be asked ({error})")
         else:
             if status != 200:  # noqa: PLR2004 - HTTP

@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import json
-import os
 import time
 from collections import deque
 
 import aiohttp
 import pytest
+import yarl
 from aiohttp import web
 
 from dplaunch.router.server import bind
@@ -25,10 +25,10 @@ class StubEngine:
     """An engine that serves until told otherwise. ``acts`` holds what the next requests meet, one each:
 
     "500", "400", "reset" (connection aborted, no byte), "cut" (aborted after two chunks), "no-kv",
-    "recomputed" (instead of text), "recomputed-late" (after two chunks); "gate" waits for ``gate`` after one chunk.
+    "recomputed" (instead of text), "recomputed-late" (after one chunk and ``gate``); "gate" waits for ``gate`` after one chunk.
     """
 
-    def __init__(self, name, group, vault):
+    def __init__(self, name, group, vault) -> None:
         self.name, self.group, self.role = name, group, group.split("/")[0]
         self.vault = vault
         self.seen = []
@@ -41,6 +41,8 @@ class StubEngine:
 
     async def start(self):
         app = web.Application(client_max_size=1 << 30)
+        app.router.add_get("/health", self._health)
+        app.router.add_get("/metrics", self._metrics)
         app.router.add_route("*", "/{path:.*}", self._handle)
         self.runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
         await self.runner.setup()
@@ -67,25 +69,28 @@ class StubEngine:
         url = f"http://127.0.0.1:{self.port}"
         return {"name": self.name, "role": self.role, "group": self.group, "url": url, "state": state}
 
+    async def _health(self, _request):
+        return web.Response(status=self.health)
+
+    async def _metrics(self, _request):
+        queue = {"running": self.running, "waiting": self.waiting}
+        lines = [f'vllm:num_requests_{what}{{engine="0"}} {count}.0\n' for what, count in queue.items()]
+        return web.Response(text="".join(lines))
+
     async def _handle(self, request):
-        if request.path == "/health":
-            return web.Response(status=self.health)
-        if request.path == "/metrics":
-            return web.Response(
-                text=f'vllm:num_requests_running{{engine="0"}} {self.running}.0\n'
-                f'vllm:num_requests_waiting{{engine="0"}} {self.waiting}.0\n'
-            )
         raw = await request.read()
         body = json.loads(raw) if raw else {}
-        self.seen.append((request.path_qs, request.headers, body))
+        self.seen.append((request.raw_path, request.headers, body))
         act = self.acts.popleft() if self.acts else ""
         if act in ("500", "400"):
             return web.json_response({"error": {"message": f"{self.name} says {act}"}}, status=int(act))
         if act == "reset":
             request.transport.abort()
-            return web.Response()
         if request.path not in ("/v1/completions", "/v1/chat/completions"):
             return web.json_response({"by": self.name})
+        return await self._complete(request, body, act)
+
+    async def _complete(self, request, body, act):
         params = body.get("kv_transfer_params") or {}
         if params.get("do_remote_decode"):
             return self._prefilled(request, act)
@@ -124,20 +129,20 @@ class StubEngine:
     async def _chunks(self, request, response, act):
         gave_up = b'data: {"choices":[{"index":0,"text":"","stop_reason":"recomputed"}]}\n\n'
         for place, chunk in enumerate(CHUNKS):
-            if (act, place) in (("recomputed", 0), ("recomputed-late", 2)):
+            if place == 1 and act in ("gate", "recomputed-late"):
+                await self.gate.wait()
+            if (act, place) in (("recomputed", 0), ("recomputed-late", 1)):
                 await response.write(gave_up)
                 return
             if (act, place) == ("cut", 2):
                 request.transport.abort()
-            if (act, place) == ("gate", 1):
-                await self.gate.wait()
             await response.write(chunk)
 
 
 class Cluster:
     """Engines, the members file, a router in front, and a client."""
 
-    def __init__(self, folder, layout, settings):
+    def __init__(self, folder, layout, settings) -> None:
         self.vault = {}
         self.path = folder / "members.json"
         self.layout, self.settings = layout, settings
@@ -160,7 +165,7 @@ class Cluster:
         self.http = await stack.enter_async_context(aiohttp.ClientSession())
         return self
 
-    def __getitem__(self, name):
+    def __getitem__(self, name) -> StubEngine:
         return next(engine for engine in self.engines if engine.name == name)
 
     def role(self, role):
@@ -170,7 +175,7 @@ class Cluster:
         members = [engine.entry for engine in self.engines]
         fresh = self.path.with_suffix(".new")
         fresh.write_text(text or json.dumps({"generation": "g1", "model": "m", "members": members}))
-        os.replace(fresh, self.path)
+        fresh.replace(self.path)
 
     async def until(self, condition, deadline=5.0):
         end = time.monotonic() + deadline
@@ -194,7 +199,7 @@ class Cluster:
             return answer.status, answer.headers, await answer.read()
 
     async def get(self, path, headers=None):
-        async with self.http.get(self.url + path, headers=headers) as answer:
+        async with self.http.get(yarl.URL(self.url + path, encoded=True), headers=headers) as answer:
             return answer.status, answer.headers, await answer.read()
 
     async def counter(self, name):

@@ -10,9 +10,19 @@ TWO_OF_TWO = {"prefill/0": 1, "decode/0": 2, "decode/1": 2}
 SERVE = {"serve/0": 2, "serve/1": 1}
 
 
+async def collect(answer, got):
+    async for part in answer.content.iter_any():
+        got.append(part)
+
+
 def test_a_stream_runs_in_two_phases_and_comes_back_byte_for_byte(run, chunks):
     async def scenario(c):
-        asked = {"stream": True, "stream_options": {"include_usage": True}, "max_tokens": 9, "max_completion_tokens": 9}
+        asked = {
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "max_tokens": 9,
+            "max_completion_tokens": 9,
+        }
         status, headers, body = await c.post(**asked)
         assert (status, body) == (200, b"".join(chunks))
         assert headers["Content-Type"] == "text/event-stream; charset=utf-8"
@@ -25,7 +35,12 @@ def test_a_stream_runs_in_two_phases_and_comes_back_byte_for_byte(run, chunks):
             "remote_host": None,
             "remote_port": None,
         }
-        assert [first[k] for k in ("stream", "max_tokens", "min_tokens", "max_completion_tokens")] == [False, 1, 1, 1]
+        assert [first[k] for k in ("stream", "max_tokens", "min_tokens", "max_completion_tokens")] == [
+            False,
+            1,
+            1,
+            1,
+        ]
         assert "stream_options" not in first
         ((_, second_headers, second),) = [seen for e in c.role("decode") for seen in e.seen]
         handle = second.pop("kv_transfer_params")
@@ -131,12 +146,11 @@ def test_after_the_first_byte_nothing_is_tried_again_and_the_client_notices(run,
     async def scenario(c):
         for engine in c.role("decode"):
             engine.acts.append("cut")
-        got = b""
+        got = []
         async with c.http.post(c.url + "/v1/completions", json={"prompt": "hi", "stream": True}) as answer:
             with pytest.raises(aiohttp.ClientPayloadError):
-                async for part in answer.content.iter_any():
-                    got += part
-        assert got == b"".join(chunks[:2])
+                await collect(answer, got)
+        assert b"".join(got) == b"".join(chunks[:2])
         assert sum(len(engine.seen) for engine in c.role("decode")) == 1
         assert await c.counter("dprouter_cut_streams_total") == 1
         assert c.idle()
@@ -213,8 +227,12 @@ def test_a_stream_given_up_half_way_is_cut_rather_than_ended_as_if_whole(run):
     async def scenario(c):
         for engine in c.role("decode"):
             engine.acts.append("recomputed-late")
-        with pytest.raises(aiohttp.ClientPayloadError):
-            await c.post(stream=True)
+        async with c.http.post(c.url + "/v1/completions", json={"prompt": "hi", "stream": True}) as answer:
+            await answer.content.readany()
+            for engine in c.role("decode"):
+                engine.gate.set()
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await answer.content.read()
         assert await c.counter("dprouter_cut_streams_total") == 1
 
     run(scenario)

@@ -15,7 +15,10 @@ def test_health_is_503_with_reasons_until_each_role_serves(run):
         status, headers, body = await c.get("/health")
         health = json.loads(body)
         assert (status, headers["Retry-After"], health["status"]) == (503, "2", "unavailable")
-        assert health["roles"] == {"prefill": {"groups": 2, "serving": 2}, "decode": {"groups": 2, "serving": 0}}
+        assert health["roles"] == {
+            "prefill": {"groups": 2, "serving": 2},
+            "decode": {"groups": 2, "serving": 0},
+        }
         assert "decode-0 (decode/0) is out: /health says 503" in health["reasons"]
 
     run(scenario)
@@ -65,7 +68,9 @@ def test_members_shows_what_the_router_sees(run):
         c["decode-1"].draining = True
         c["decode-0"].running = 7
         c.write_members()
-        await c.until(lambda: c.state.members["decode-1"].entry.draining and c.state.members["decode-0"].running)
+        await c.until(
+            lambda: c.state.members["decode-1"].entry.draining and c.state.members["decode-0"].running
+        )
         seen = json.loads((await c.get("/members"))[2])
         assert (seen["generation"], seen["model"], seen["ready"], seen["workers"]) == ("g1", "m", True, 1)
         shown = {m["name"]: (m["state"], m["alive"], m["group_open"], m["running"]) for m in seen["members"]}
@@ -77,7 +82,12 @@ def test_members_shows_what_the_router_sees(run):
 
 def test_the_key_is_asked_and_given_to_engines_instead_of_the_clients_header(run):
     async def scenario(c):
-        for header in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "sesame"}, {"Authorization": "Bearer é"}):
+        for header in (
+            {},
+            {"Authorization": "Bearer wrong"},
+            {"Authorization": "sesame"},
+            {"Authorization": "Bearer é"},
+        ):
             assert (await c.post(headers=header))[0] == 401
         assert all(engine.seen == [] for engine in c.engines)
         assert (await c.get("/v1/models"))[0] == 401
@@ -98,7 +108,9 @@ def test_without_a_key_the_clients_own_is_not_passed_on(run):
     run(scenario)
 
 
-@pytest.mark.parametrize(("given", "kept"), [("abc-1", True), ("x" * 129, False), ("two words", False), ("", False)])
+@pytest.mark.parametrize(
+    ("given", "kept"), [("abc-1", True), ("x" * 129, False), ("two words", False), ("", False)]
+)
 def test_a_usable_request_id_is_kept(run, given, kept):
     async def scenario(c):
         answered = (await c.post(headers={"X-Request-Id": given}))[1]["X-Request-Id"]
@@ -111,7 +123,10 @@ def test_a_usable_request_id_is_kept(run, given, kept):
 def test_bodies_that_are_too_large_or_no_json_are_refused_with_a_sentence(run):
     async def scenario(c):
         status, _, body = await c.post(prompt="x" * 5000)
-        assert (status, json.loads(body)["error"]["message"]) == (413, "the body is larger than 4000 bytes (--max-body)")
+        assert (status, json.loads(body)["error"]["message"]) == (
+            413,
+            "the body is larger than 4000 bytes (--max-body)",
+        )
 
         async def pieces():
             for _ in range(50):
@@ -197,7 +212,9 @@ def test_a_silent_engine_is_out_after_three_checks_and_a_refusing_one_at_once(ru
         assert "cannot be asked" in c.state.members["decode-0"].reason
         server = await asyncio.start_server(silent, "127.0.0.1", 0)
         member = c.state.members["decode-1"]
-        member.entry = type(member.entry)("decode-1", "decode", "decode/1", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        member.entry = type(member.entry)(
+            "decode-1", "decode", "decode/1", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        )
         await c.until(lambda: not member.alive)
         assert (member.slow, member.reason) == (3, "/health does not answer")
         server.close()

@@ -1,0 +1,152 @@
+"""The router as the launcher starts it: uploaded under its own name, with workers, stopped by signals."""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from dplaunch import router
+
+
+class Running:
+    """``python -m dprouter`` in a folder that holds nothing else."""
+
+    def __init__(self, folder, *args: str) -> None:
+        package = folder / "dprouter"
+        if not package.exists():
+            package.mkdir()
+            for file in Path(router.__file__).parent.glob("*.py"):
+                shutil.copy(file, package)
+        self.log = folder / f"log-{len(list(folder.glob('log-*')))}"
+        argv = [
+            sys.executable,
+            "-m",
+            "dprouter",
+            "--members",
+            str(folder / "members.json"),
+            "--host",
+            "127.0.0.1",
+            *args,
+        ]
+        with self.log.open("wb") as out:
+            self.process = subprocess.Popen(
+                argv,
+                cwd=folder,
+                stderr=out,
+                env={"PATH": os.environ["PATH"], "XDG_STATE_HOME": os.environ["XDG_STATE_HOME"]},
+            )
+
+    def listening(self):
+        """(port, pid) of each worker that listens."""
+        found = re.findall(r"listening on 127\.0\.0\.1:(\d+), process (\d+)", self.log.read_text())
+        return [(int(port), int(pid)) for port, pid in found]
+
+    def end(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        return self.process.wait(10)
+
+
+@pytest.fixture
+def start(tmp_path):
+    running = []
+
+    def starter(*args: str):
+        running.append(Running(tmp_path, *args))
+        return running[-1]
+
+    yield starter
+    for one in running:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()
+
+
+def ask(port, path):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def test_alone_in_a_folder_it_serves_503_without_members_and_ends_with_0(start, until):
+    running = start("--port", "0")
+    ((port, pid),) = until(running.listening)
+    assert pid == running.process.pid
+    status, body = ask(port, "/health")
+    assert status == 503
+    assert "No such file" in json.loads(body)["reasons"][0]
+    assert running.end() == 0
+
+
+def test_a_taken_port_is_one_sentence_and_exit_1(start, until):
+    first = start("--port", "0", "--workers", "2")
+    until(lambda: len(first.listening()) == 2)
+    port = first.listening()[0][0]
+    second = start("--port", str(port), "--workers", "2")
+    assert second.process.wait(10) == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in second.log.read_text()
+    assert first.end(signal.SIGINT) == 0
+
+
+def test_workers_share_the_port_are_replaced_when_they_die_and_go_with_their_parent(start, until):
+    running = start("--port", "0", "--workers", "2")
+    until(lambda: len(running.listening()) == 2)
+    assert len({port for port, _ in running.listening()}) == 1
+    port, victim = running.listening()[0]
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: len(running.listening()) == 3)
+    assert ask(port, "/metrics")[0] == 200
+    running.process.kill()
+    running.process.wait()
+    until(lambda: all(not Path(f"/proc/{pid}").exists() for _, pid in running.listening()))
+
+
+def test_each_worker_answers_and_their_metrics_add_up(run, start, until, tmp_path):
+    running = start("--port", "0", "--workers", "2", "--health-interval", "0.1")
+    until(lambda: len(running.listening()) == 2)
+    url = f"http://127.0.0.1:{running.listening()[0][0]}"
+
+    async def scenario(c):
+        c.url = url
+        # A worker that has not asked its engines yet says 503: 200 must come, whoever answers.
+        statuses = []
+        while statuses[-12:] != [200] * 12:
+            statuses.append((await c.post(headers={"Connection": "close"}))[0])
+        assert set(statuses) <= {200, 503}
+        while await c.counter("dprouter_requests_total") != len(statuses):  # noqa: ASYNC110 - of another process
+            await asyncio.sleep(0.05)
+
+    run(scenario)
+    assert running.end() == 0
+
+
+def test_after_sigterm_a_stream_is_finished_within_the_grace(run, start, until, chunks):
+    running = start("--port", "0", "--health-interval", "0.1", "--grace", "5")
+    ((port, _),) = until(running.listening)
+
+    async def scenario(c):
+        c.url = f"http://127.0.0.1:{port}"
+        while (await c.get("/health"))[0] != 200:  # noqa: ASYNC110 - of another process
+            await asyncio.sleep(0.02)
+        for engine in c.role("decode"):
+            engine.acts.append("gate")
+        stream = asyncio.create_task(c.post(stream=True))
+        await c.until(lambda: sum(engine.streaming for engine in c.role("decode")))
+        running.process.terminate()
+        await c.until(lambda: "stopping" in running.log.read_text())
+        for engine in c.role("decode"):
+            engine.gate.set()
+        assert (await stream)[2] == b"".join(chunks)
+
+    run(scenario)
+    assert running.process.wait(10) == 0
