@@ -1,1 +1,1 @@
-"""."""
+"""What runs on nodes: two packages of the standard library only, sent as one bundle."""

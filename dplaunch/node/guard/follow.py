@@ -1,0 +1,106 @@
+"""``follow``: the logs of some processes as lines with offsets."""
+
+from __future__ import annotations
+
+import re
+
+from . import observe
+from .lines import Cursor
+from .log import Log
+from .store import Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from re import Pattern
+    from typing import Any
+
+    from .lines import Chunk
+    from .session import Call
+
+_LOOK = 0.1
+_IDLE_LOOK = 0.2
+_ALIVE_EVERY = 5
+"""Idle looks between two questions whether a process still runs."""
+
+
+def follow(call: Call) -> dict[str, Any]:
+    """Stream until all is read, or with ``follow`` until cancelled; the reply has the ``offsets`` reached."""
+    pattern = compiled(call.get("grep"))
+    streams = [_Stream(call, name, pattern) for name in call.get("names", [])]
+    forever = bool(call.get("follow"))
+    while not call.over():
+        busy = [stream for stream in streams if stream.pump(last=not forever)]
+        if busy:
+            continue
+        if not forever or call.pause(_IDLE_LOOK):
+            break
+        for stream in streams:
+            stream.look_at_process()
+    return {"offsets": {stream.name: stream.cursor.offset for stream in streams}}
+
+
+def compiled(text: str | None) -> Pattern[str] | None:
+    """Raises Refused for what is no regular expression."""
+    try:
+        return re.compile(text) if text else None
+    except re.error as error:
+        raise Refused("request", f"{text!r} is no regular expression: {error}") from error
+
+
+class _Stream:
+    """One process's log on its way out."""
+
+    def __init__(self, call: Call, name: str, pattern: Pattern[str] | None) -> None:
+        self.name = name
+        self._call = call
+        self._pattern = pattern
+        self._home = call.folder.proc(name)
+        self._ended = False
+        self._idle = 0
+        log = Log(self._home, "log.prev" if call.get("previous") else "log")
+        self.cursor = Cursor(log, self._begin(log))
+        self._runs = 0
+        self.look_at_process()
+
+    def _begin(self, log: Log) -> int:
+        """An offset to resume from wins; else the later of ``since`` and ``tail``; else the beginning."""
+        call = self._call
+        offset = call.get("offsets", {}).get(self.name)
+        if offset is not None:
+            return int(offset)
+        start = 0
+        if call.get("since") is not None:
+            start = log.since(float(call.get("since")))
+        if call.get("tail") is not None:
+            start = max(start, log.tail(int(call.get("tail"))))
+        return start
+
+    def look_at_process(self) -> None:
+        """Learn, now and then, whether it ended: then a last partial line is all that will come of it."""
+        if self._idle % _ALIVE_EVERY == 0:
+            found = observe.process(self._call.folder, self.name)
+            ended = found is None or (found["state"] not in observe.ALIVE and not found["left"])
+            if ended and not self._ended and found is not None and self._idle:
+                said = {"code": found["exit_code"], "signal": found["signal"], "state": found["state"]}
+                self._call.emit("ended", {"name": self.name, **said})
+            self._ended = ended
+        self._idle += 1
+
+    def pump(self, *, last: bool) -> bool:
+        """Send the next lines; False when there are none."""
+        chunk = self.cursor.next(ended=self._ended or last)
+        if self.cursor.runs != self._runs:
+            self._runs, self._ended = self.cursor.runs, False
+            self._call.emit("restarted", {"name": self.name})
+        if chunk is None:
+            return False
+        self._send(chunk)
+        return True
+
+    def _send(self, chunk: Chunk) -> None:
+        if chunk.lost:
+            self._call.emit("gap", {"name": self.name, "lost": chunk.lost})
+        lines = [line for line in chunk.lines if self._pattern is None or self._pattern.search(line)]
+        if lines:
+            span = {"offset": chunk.offset, "end": chunk.end}
+            self._call.emit("log", {"name": self.name, **span, "lines": lines})

@@ -1,0 +1,79 @@
+"""Lines of a log from an offset on: complete ones, each once."""
+
+from __future__ import annotations
+
+from .log import LINE, Log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+
+    class Chunk(NamedTuple):
+        """``lines`` are the bytes from ``offset`` to ``end``; ``lost`` bytes before them are gone."""
+
+        offset: int
+        end: int
+        lines: list[str]
+        lost: int
+else:
+    from collections import namedtuple
+
+    Chunk = namedtuple("Chunk", "offset end lines lost")
+
+
+class Cursor:
+    """A place in a process's log: it goes on through a new run, from 0 again, and counts ``runs``."""
+
+    def __init__(self, log: Log, offset: int) -> None:
+        self.log = log
+        self.run = log.run()
+        self.offset = offset if offset <= log.size() else 0
+        self.runs = 0
+
+    def next(self, *, ended: bool = False) -> Chunk | None:
+        """The next lines, None when there are none yet. With ``ended`` a last partial line counts."""
+        replaced = self.log.run() != self.run
+        chunk = None if replaced else self._next(ended=ended)
+        if self.log.run() == self.run and not replaced:
+            return chunk
+        before = Log(self.log.folder, "log.prev")
+        if self.log.stem == "log" and before.run() == self.run:
+            rest = Cursor(before, chunk.offset if chunk else self.offset)._next(ended=True)
+            if rest:
+                self.offset = rest.end
+                return rest
+        return self._begin_again()
+
+    def _begin_again(self) -> Chunk | None:
+        self.run, self.offset = self.log.run(), 0
+        self.runs += 1
+        return self._next(ended=False)
+
+    def _next(self, *, ended: bool) -> Chunk | None:
+        found, data = self.log.read(self.offset)
+        lost = found - self.offset
+        cut = data.rfind(b"\n") + 1
+        if cut == 0 and (len(data) == LINE or ended):
+            cut = len(data)
+        self.offset = found + cut
+        if cut == 0 and not lost:
+            return None
+        return Chunk(found, self.offset, _split(data[:cut]), lost)
+
+
+def _split(data: bytes) -> list[str]:
+    lines = data.decode("utf-8", "replace").split("\n")
+    if not lines[-1]:
+        lines.pop()
+    return [line.strip("\r") for line in lines]
+
+
+def last_lines(log: Log, count: int) -> list[str]:
+    """The last lines of a log, a partial one included."""
+    cursor = Cursor(log, log.tail(count))
+    found: list[str] = []
+    while True:
+        chunk = cursor.next(ended=True)
+        if chunk is None:
+            return found[-count:]
+        found += chunk.lines

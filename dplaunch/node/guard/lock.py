@@ -1,0 +1,71 @@
+"""The cluster's lock: a flock that ends with its session, however that ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+
+from . import linux, proc
+from .store import Folder, Refused, read_json, refusal, remove, write_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Lock:
+    """One session's hold on the node folder's lock."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+        self._fd = -1
+
+    def take(self, holder: str, what: str) -> None:
+        """Raises Refused ``locked`` (its error has ``lock``: holder, what, since, pid) while another has it."""
+        if self._fd < 0:
+            self._fd = self._flock()
+        me = proc.read(os.getpid())
+        note = {"holder": holder, "what": what, "since": time.time(), "pid": os.getpid()}
+        note.update(start=me.start if me else 0, host=linux.hostname(), boot=linux.boot_id())
+        try:
+            write_json(self.folder.path("lock.json"), note)
+        except OSError as error:
+            self.release()
+            raise refusal(error, self.folder.root) from error
+
+    def _flock(self) -> int:
+        try:
+            self.folder.make()
+            fd = os.open(self.folder.path("lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise refusal(error, self.folder.root) from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(fd)
+            held = read_json(self.folder.path("lock.json")) or {}
+            text = f"{held.get('holder', 'somebody')} is running {held.get('what', 'a verb')} on this cluster"
+            hint = "wait for it; the lock ends by itself when its launcher is gone"
+            raise Refused("locked", text, hint, lock=held) from error
+        return fd
+
+    def release(self) -> None:
+        """Let go; nothing to do when it is not held."""
+        if self._fd >= 0:
+            remove(self.folder.path("lock.json"))
+            os.close(self._fd)
+            self._fd = -1
+
+
+def holder(folder: Folder) -> dict[str, Any]:
+    """Who holds the lock: holder, what, since, pid; empty when nobody does."""
+    note = read_json(folder.path("lock.json"))
+    if note is None:
+        return {}
+    here = note.get("host") == linux.hostname()
+    if here and note.get("boot") != linux.boot_id():
+        return {}
+    if here and not proc.alive(int(note.get("pid", 0)), int(note.get("start", 0))):
+        return {}
+    return note

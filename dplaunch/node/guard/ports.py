@@ -1,0 +1,113 @@
+"""Ports: is one free, and if not, who has it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import sys
+
+from .proc import command
+
+_LISTEN = "0A"
+_WILDCARDS = ("0.0.0.0", "::")
+
+
+class Holder:
+    """Who listens on a port. ``pid`` is 0 where ``/proc`` does not tell us (another user's process)."""
+
+    __slots__ = ("command", "pid", "port", "user")
+
+    def __init__(self, port: int, pid: int = 0, user: str = "") -> None:
+        self.port = port
+        self.pid = pid
+        self.user = user
+        self.command = command(pid) if pid else ""
+
+    def text(self) -> str:
+        """``pid 4711 (python3 -m http.server) of user anna``, as far as it is known."""
+        who = f"pid {self.pid} ({self.command})" if self.pid else "a process we may not look at"
+        return f"{who} of user {self.user}" if self.user else who
+
+
+def taken(address: str, port: int) -> Holder | None:
+    """None when ``address``:``port`` can be bound now."""
+    if _can_bind(address or "0.0.0.0", port):  # an address of another machine cannot be judged here
+        return None
+    return holder(address, port)
+
+
+def _can_bind(address: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+            probe.listen(1)  # two may bind with SO_REUSEADDR, only one may listen
+        except OSError as error:
+            return error.errno != errno.EADDRINUSE
+    return True
+
+
+def listening(address: str, ports: list[int]) -> list[Holder]:
+    """Those of ``ports`` that somebody listens on."""
+    return [h for h in (taken(address, port) for port in ports) if h is not None]
+
+
+def holder(address: str, port: int) -> Holder:
+    """Who listens on a port that is taken, as far as ``/proc`` says."""
+    for found, at, uid, inode in _listeners():
+        if at == port and (found == address or found in _WILDCARDS or not address or address in _WILDCARDS):
+            return Holder(port, _owner(inode), _user(uid))
+    return Holder(port)
+
+
+def _listeners() -> list[tuple[str, int, int, str]]:
+    """Address, port, user id and socket inode of everything that listens on TCP."""
+    found = []
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            with open(table) as file:
+                rows = [line.split() for line in file][1:]
+        except OSError:
+            continue
+        for row in rows:
+            if row[3] == _LISTEN:
+                raw, port = row[1].split(":")
+                found.append((_address(raw), int(port, 16), int(row[7]), row[9]))
+    return found
+
+
+def _address(raw: str) -> str:
+    """The kernel prints words of 32 bits in the machine's own byte order."""
+    words = [int(raw[i : i + 8], 16).to_bytes(4, sys.byteorder) for i in range(0, len(raw), 8)]
+    packed = b"".join(words)
+    if len(packed) == 4:  # noqa: PLR2004 - IPv4
+        return socket.inet_ntop(socket.AF_INET, packed)
+    text = socket.inet_ntop(socket.AF_INET6, packed)
+    return text[7:] if text.startswith("::ffff:") else text
+
+
+def _owner(inode: str) -> int:
+    wanted = f"socket:[{inode}]"
+    for pid in (name for name in os.listdir("/proc") if name.isdigit()):
+        try:
+            fds = os.listdir(f"/proc/{pid}/fd")
+        except OSError:
+            continue
+        for fd in fds:
+            try:
+                if os.readlink(f"/proc/{pid}/fd/{fd}") == wanted:
+                    return int(pid)
+            except OSError:
+                continue
+    return 0
+
+
+def _user(uid: int) -> str:
+    try:
+        import pwd
+
+        return pwd.getpwuid(uid).pw_name
+    except (ImportError, KeyError):
+        return str(uid)

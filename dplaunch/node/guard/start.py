@@ -1,0 +1,115 @@
+"""Start processes: check, fork a guard for each, answer when every exec succeeded or failed."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import select
+import time
+
+from . import log, observe, ports, spawn, supervise
+from .store import Folder, Refused, refusal, write_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+DEADLINE = 30.0
+"""Seconds until a guard that says nothing counts as failed: an exec may wait for a slow network disk."""
+
+
+def start(folder: Folder, specs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One result per spec, in order: ``{name, ok, pid}`` or ``{name, ok: false, error}``."""
+    gc.freeze()  # what the guards share stays shared
+    results: dict[int, dict[str, Any]] = {}
+    waiting: dict[int, int] = {}
+    for place, spec in enumerate(specs):
+        try:
+            waiting[_launch(folder, spec)] = place
+        except Refused as refused:
+            results[place] = {"ok": False, "error": refused.error}
+        except OSError as error:
+            results[place] = {"ok": False, "error": refusal(error, folder.root).error}
+    results.update(_gather(waiting))
+    return [{"name": spec.get("name"), **results[place]} for place, spec in enumerate(specs)]
+
+
+def _launch(folder: Folder, spec: dict[str, Any]) -> int:
+    """Fork the guard; the pipe it will answer on."""
+    name = spec.get("name", "")
+    home = folder.proc(name)
+    _check(folder, spec)
+    folder.make("proc", name)
+    log.begin_run(home)
+
+    def work(pipe: int) -> None:
+        guard = supervise.Guard(spec, folder.root, home)
+        try:
+            said = {"ok": True, "pid": guard.begin()}
+        except Refused as refused:
+            said = {"ok": False, "error": refused.error}
+        try:
+            write_all(pipe, json.dumps(said).encode())
+        except OSError:
+            pass  # the session died meanwhile: what was started goes on, the next session sees it
+        os.close(pipe)
+        if said["ok"]:
+            guard.run()
+
+    return spawn.detach(work, os.path.join(home, "guard.log"))[1]
+
+
+def _check(folder: Folder, spec: dict[str, Any]) -> None:
+    """Raises Refused where this name runs already, or a port of it is taken."""
+    name, argv = spec["name"], spec.get("argv")
+    if not argv or not all(isinstance(word, str) for word in argv):
+        raise Refused("request", f"{name}: argv must be a list of words")
+    found = observe.process(folder, name)
+    if found and found["state"] == "foreign":
+        text = f"{name}: its state here was written by host {found['host']}"
+        hint = f"if that host is gone, remove {folder.proc(name)}"
+        raise Refused("foreign", text, hint)
+    if found and (found["state"] in observe.ALIVE or found["left"]):
+        which = found["pid"] or ", ".join(map(str, found["left"]))
+        raise Refused("running", f"{name} runs already (pid {which})", f"stop it first: dplaunch down {name}")
+    for port in spec.get("ports") or ():
+        holder = ports.taken(spec.get("address") or "", int(port))
+        if holder is not None:
+            text = f"{name}: port {port} is taken by {holder.text()}"
+            hint = "stop that process, or choose other ports in the cluster file"
+            raise Refused("port-taken", text, hint, port=port, pid=holder.pid)
+
+
+def _gather(waiting: dict[int, int]) -> dict[int, dict[str, Any]]:
+    """What each guard said, by place."""
+    results: dict[int, dict[str, Any]] = {}
+    said = dict.fromkeys(waiting, b"")
+    poll = select.poll()
+    for pipe in waiting:
+        poll.register(pipe, select.POLLIN | select.POLLHUP)
+    deadline = time.monotonic() + DEADLINE
+    while said and time.monotonic() < deadline:
+        for pipe, _ in poll.poll(1000):
+            data = os.read(pipe, 65536)
+            said[pipe] += data
+            if not data:
+                poll.unregister(pipe)
+                os.close(pipe)
+                results[waiting[pipe]] = _answer(said.pop(pipe))
+    for pipe in said:
+        os.close(pipe)
+        results[waiting[pipe]] = _failure(f"its guard did not answer within {DEADLINE:.0f} s")
+    return results
+
+
+def _answer(said: bytes) -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = json.loads(said)
+    except ValueError:
+        return _failure("its guard died before it could start anything")
+    return answer
+
+
+def _failure(text: str) -> dict[str, Any]:
+    return {"ok": False, "error": {"kind": "guard", "text": text, "hint": "see guard.log in its folder"}}

@@ -1,0 +1,140 @@
+"""The stop sequence, with a verdict: ask, wait, kill, sweep the tree, look again.
+
+Run by the guard, or by a session where the guard is gone; only what belongs to the process's own
+tree is ever signalled.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from . import proc
+from .proc import Proc
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+SETTLE = 3.0
+"""Seconds that the rest of a tree gets after its main process went."""
+KILL_GRACE = 10.0
+"""Seconds to wait for what was killed, unless the KILL step says otherwise."""
+_FIRST_LOOK = 0.02
+_LAST_LOOK = 0.25
+
+
+class Stopping:
+    """One stop. ``family`` scans for what lives of the tree; ``wait`` sleeps; ``hurry`` ends every grace."""
+
+    def __init__(
+        self,
+        main: tuple[int, int],
+        family: Callable[[], list[Proc]],
+        wait: Callable[[float], None] = time.sleep,
+        hurry: Callable[[], bool] = lambda: False,
+        notify: Callable[[str], None] = lambda _name: None,
+    ) -> None:
+        self.main = main
+        self._family = family
+        self._wait = wait
+        self._hurry = hurry
+        self._notify = notify
+
+    def run(self, steps: list[list[Any]], grace: float | None = None) -> dict[str, Any]:
+        """The verdict: how, seconds, left.
+
+        ``how`` is the signal that ended it, ``swept`` when the rest of its tree outlived its main
+        process, ``was not running``. ``grace`` replaces the first step's and bounds the others'.
+        """
+        began = time.monotonic()
+        how = self._ask(polite(steps, grace))
+        rest = self._family()
+        if rest and not self._alive():
+            rest = self._settle(rest, how or "TERM", SETTLE if grace is None else min(SETTLE, grace))
+            how = how or "swept"
+        if rest:
+            how = "KILL" if self._alive() else "swept"
+            self._kill(kill_grace(steps))
+            rest = self._family()
+        seconds = round(time.monotonic() - began, 3)
+        return {"how": how or "was not running", "seconds": seconds, "left": proc.describe(rest)}
+
+    def _alive(self) -> bool:
+        return proc.alive(*self.main)
+
+    def _ask(self, steps: list[tuple[str, float]]) -> str:
+        """Signal after signal to the engine (not only to a shell around it) until it is gone."""
+        if not self._alive():
+            return ""
+        asked = proc.heads(self.main[0], proc.scan())
+        for name, grace in steps:
+            self._notify(name)
+            for head in asked:
+                deliver(head, name)
+            if self._gone(asked, grace):
+                return name
+        return ""
+
+    def _settle(self, rest: list[Proc], name: str, grace: float) -> list[Proc]:
+        for one in rest:
+            deliver(one, name)
+        self._gone(rest, grace)
+        return self._family()
+
+    def _kill(self, grace: float) -> None:
+        """Again and again, for what is born meanwhile, until nothing is left or time is up."""
+        self._notify("KILL")
+        deadline = time.monotonic() + grace
+        rest = self._family()
+        while rest and time.monotonic() < deadline:
+            for one in rest:
+                deliver(one, "KILL")
+            self._gone(rest, min(1.0, deadline - time.monotonic()), hurried=False)
+            rest = self._family()
+
+    def _gone(self, procs: list[Proc], grace: float, *, hurried: bool = True) -> bool:
+        deadline = time.monotonic() + grace
+        look = _FIRST_LOOK
+        while True:
+            if not any(proc.alive(one.pid, one.start) for one in procs):
+                return True
+            left = deadline - time.monotonic()
+            if left <= 0 or (hurried and self._hurry()):
+                return False
+            self._wait(min(look, left))
+            look = min(look * 1.5, _LAST_LOOK)
+
+
+def deliver(target: Proc, name: str) -> None:
+    """Signal one process, if it still is that process."""
+    if proc.alive(target.pid, target.start):
+        try:
+            os.kill(target.pid, number(name))
+        except OSError:
+            return  # gone meanwhile, or no longer ours (a setuid program): the verdict will say so
+
+
+def number(name: str) -> int:
+    """``TERM``, ``SIGTERM`` → 15; an unknown name is TERM: a stop must go on."""
+    return int(getattr(signal, "SIG" + (name[3:] if name.startswith("SIG") else name), signal.SIGTERM))
+
+
+def polite(steps: list[list[Any]], grace: float | None) -> list[tuple[str, float]]:
+    """The steps before KILL, with their graces."""
+    asked = [(str(name), float(own)) for name, own in steps if name != "KILL"]
+    if grace is None:
+        return asked
+    return [(name, grace if i == 0 else min(own, grace)) for i, (name, own) in enumerate(asked)]
+
+
+def kill_grace(steps: list[list[Any]]) -> float:
+    """Seconds to wait after KILL."""
+    return next((float(grace) for name, grace in steps if name == "KILL"), KILL_GRACE)
+
+
+def patience(steps: list[list[Any]], grace: float | None) -> float:
+    """Seconds after which a guard that was told to stop must be done."""
+    return sum(own for _, own in polite(steps, grace)) + SETTLE + kill_grace(steps) + 10.0

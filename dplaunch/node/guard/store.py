@@ -1,0 +1,141 @@
+"""The node folder: paths, JSON by rename, and what a refusal is."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import json
+import os
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
+_unique = itertools.count()
+
+
+class Refused(Exception):  # noqa: N818 - an answer to the launcher, not a fault of ours
+    """A request that is not done: ``kind`` for programs, ``text`` and ``hint`` for people."""
+
+    def __init__(self, kind: str, text: str, hint: str = "", **more: Any) -> None:
+        super().__init__(text)
+        self.error = {"kind": kind, "text": text, "hint": hint, **more}
+
+
+def refusal(error: OSError, path: str) -> Refused:
+    """What the operating system said about ``path``, as a refusal: full, read-only or io."""
+    why = error.strerror or str(error)
+    if error.errno in _FULL:
+        return Refused("full", f"{path} cannot be written: {why}", f"free space there: df -h {path}")
+    if error.errno in _FORBIDDEN:
+        hint = f"make it writable for the ssh user: ls -ld {path}"
+        return Refused("read-only", f"{path} cannot be written: {why}", hint)
+    return Refused("io", f"{path}: {why}", f"look at it on the node: ls -ld {path}")
+
+
+class Folder:
+    """The state of one node of one cluster, below ``root``."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def path(self, *parts: str) -> str:
+        """A path below the node folder."""
+        return os.path.join(self.root, *parts)
+
+    def proc(self, name: str, *parts: str) -> str:
+        """A path below the folder of one process. Raises Refused for a name that is none."""
+        if not isinstance(name, str) or not _NAME.match(name):
+            raise Refused(
+                "request", f"{name!r} is no process name", "names are letters, digits, '.', '_', '-'"
+            )
+        return os.path.join(self.root, "proc", name, *parts)
+
+    def names(self) -> list[str]:
+        """Every process that has state here, sorted."""
+        try:
+            found = os.listdir(self.path("proc"))
+        except OSError:
+            return []
+        return sorted(n for n in found if _NAME.match(n) and os.path.exists(self.proc(n, "state.json")))
+
+    def make(self, *parts: str) -> str:
+        """Make a folder below the node folder, 0700. Raises OSError."""
+        path = self.path(*parts)
+        os.makedirs(self.root, mode=0o700, exist_ok=True)
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        return path
+
+    def problem(self) -> str:
+        """Why nothing can be written here; empty when it can. Makes nothing that stays."""
+        base = self.root
+        while not os.path.isdir(base) and base != "/":
+            base = os.path.dirname(base) or "/"
+        try:
+            _try_to_write(base)
+        except OSError as error:
+            return f"{base} cannot be written: {error.strerror}"
+        owner = os.stat(base).st_uid
+        if base == self.root and os.getuid() not in (0, owner):
+            return f"{base} belongs to user id {owner}, we are {os.getuid()}"
+        return ""
+
+
+def _try_to_write(folder: str) -> None:
+    path = f"{folder}/.dplaunch-{os.getpid()}"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(fd, b"x")
+    finally:
+        os.close(fd)
+        os.unlink(path)
+
+
+def write_atomic(path: str, data: bytes, mode: int = 0o600) -> None:
+    """Readers see the old file or the new one. Raises OSError and leaves nothing behind."""
+    temporary = f"{path}.{os.getpid()}.{next(_unique)}.tmp"
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        try:
+            os.fchmod(fd, mode)
+            write_all(fd, data)
+        finally:
+            os.close(fd)
+        os.rename(temporary, path)
+    except OSError:
+        remove(temporary)
+        raise
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """All of it, however many writes that takes. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def write_json(path: str, value: dict[str, Any]) -> None:
+    """By rename. Raises OSError."""
+    write_atomic(path, json.dumps(value).encode())
+
+
+def read_json(path: str) -> dict[str, Any] | None:
+    """None when it is missing, unreadable or no JSON object: state that cannot be read is never acted on."""
+    try:
+        with open(path, "rb") as file:
+            value = json.loads(file.read())
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def remove(path: str) -> None:
+    """Unlink; a file that is not there is no fault."""
+    try:
+        os.unlink(path)
+    except OSError:
+        pass

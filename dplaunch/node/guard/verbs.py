@@ -1,0 +1,138 @@
+"""What each verb does: a function from a call to the fields of its reply.
+
+What only some verbs need is imported by them: a session is up before it knows what it will do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from . import files, lock, observe
+from .store import Refused, read_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .session import Call
+
+    Verb = Callable[[Call], "dict[str, Any]"]
+
+AUDIT_LIMIT = 1 << 20
+
+
+def _observe(call: Call) -> dict[str, Any]:
+    plan = read_json(call.folder.path("plan.json")) or {}
+    return {
+        "generation": plan.get("generation", ""),
+        "clock": time.time(),
+        "lock": lock.holder(call.folder),
+        "processes": observe.node(call.folder, health=bool(call.get("health"))),
+    }
+
+
+def _lock(call: Call) -> dict[str, Any]:
+    call.session.lock.take(str(call.get("holder", "somebody")), str(call.get("what", "")))
+    return {}
+
+
+def _unlock(call: Call) -> dict[str, Any]:
+    call.session.lock.release()
+    return {}
+
+
+def _put(call: Call) -> dict[str, Any]:
+    files.put(call.folder, call.get("files", []), call.get("plan"))
+    return {}
+
+
+def _start(call: Call) -> dict[str, Any]:
+    from . import start
+
+    return {"results": start.start(call.folder, call.get("processes", []))}
+
+
+def _forget(call: Call) -> dict[str, Any]:
+    files.forget(
+        call.folder, call.get("names", []), everything=bool(call.get("all")), logs=bool(call.get("logs"))
+    )
+    return {}
+
+
+def _audit(call: Call) -> dict[str, Any]:
+    path = call.folder.path("audit.jsonl")
+    entry = call.get("append")
+    if entry is not None:
+        files.append(call.folder, path, json.dumps(entry), AUDIT_LIMIT)
+        return {"lines": []}
+    return {"lines": files.last_objects(path, int(call.get("tail", 20)))}
+
+
+def _cancel(call: Call) -> dict[str, Any]:
+    target = call.session.calls.get(call.get("target"))
+    if target is not None:
+        target.cancelled.set()
+    return {}
+
+
+def _watch(call: Call) -> dict[str, Any]:
+    from . import watch
+
+    return watch.watch(call)
+
+
+def _follow(call: Call) -> dict[str, Any]:
+    from . import follow
+
+    return follow.follow(call)
+
+
+def _probe(call: Call) -> dict[str, Any]:
+    from . import ask
+
+    requests = call.get("requests", [])
+    answers = ask.ask_all(requests)
+    return {"results": [{"key": r.get("key"), **answer} for r, answer in zip(requests, answers)]}
+
+
+def _stop(call: Call) -> dict[str, Any]:
+    from . import halt
+
+    return halt.halt(call)
+
+
+def _exec(call: Call) -> dict[str, Any]:
+    from . import run
+
+    home = call.folder.root
+    argv = call.get("argv")
+    if not argv:
+        raise Refused("request", "exec needs argv, a list of words")
+    cwd = home if os.path.isdir(home) else "/"
+    return run.run(argv, cwd, float(call.get("timeout", 60.0)), call.over)
+
+
+QUICK: dict[str, Verb] = {
+    "observe": _observe,
+    "lock": _lock,
+    "unlock": _unlock,
+    "put": _put,
+    "start": _start,
+    "forget": _forget,
+    "audit": _audit,
+    "cancel": _cancel,
+}
+"""Answered in the order asked: a launcher may send lock, put and start in one go."""
+SLOW: dict[str, Verb] = {
+    "watch": _watch,
+    "follow": _follow,
+    "probe": _probe,
+    "stop": _stop,
+    "exec": _exec,
+}
+"""Answered when done, each in a thread of its own."""
+FINISHING = ("stop", "exec")
+"""A session that ends waits for these to end in order."""

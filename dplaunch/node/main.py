@@ -1,0 +1,21 @@
+"""``__main__.py`` of the bundle: ``python3 -I -S BUNDLE guard`` and ``… BUNDLE rehearsal vllm ARGS…``."""
+
+import sys
+
+
+def main() -> int:
+    """Run the program that the first argument names; its exit code."""
+    if sys.argv[1:2] == ["rehearsal"]:
+        import rehearsal  # type: ignore[import-not-found, unused-ignore]  # top-level in the bundle only
+
+        return int(rehearsal.main(sys.argv[2:]))
+    if sys.argv[1:] == ["guard"]:
+        import guard.session  # type: ignore[import-not-found, unused-ignore]  # top-level in the bundle only
+
+        return int(guard.session.run_from(0, 1))
+    sys.stderr.write("usage: python3 -I -S BUNDLE guard | rehearsal PROGRAM ARGS\n")
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
