@@ -37,6 +37,7 @@ class Display:
         self.progress = progress
         self._screen = screen
         self._fold = fold
+        screen.make_room = self.pause
         self._drawn = self._told = float("-inf")
         self._narrator = Narrator(terse=screen.live, verbose=screen.verbose)
         self._live = _live(screen) if screen.live else None  # opened with the first picture
@@ -55,7 +56,7 @@ class Display:
             self._say(standing(self.progress, at), at)
 
     def pause(self) -> None:
-        """Take the picture away, to ask something; the next event brings it back."""
+        """Take the picture away; the next event brings it back."""
         if self._live:
             self._live.stop()
 

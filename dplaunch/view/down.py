@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rich.text import Text
@@ -14,23 +14,22 @@ from dplaunch.view import style
 from dplaunch.view.words import plural, seconds
 
 
-def drawn(
-    cluster: str, verdicts: Sequence[Stopped], unreached: Sequence[str], roles: Mapping[str, str], took: float
-) -> Text:
-    """One line per role, what is left by pid and command, nodes not asked. ``roles``: process → role."""
+def drawn(verdicts: Sequence[Stopped], unreached: Sequence[str]) -> Text:
+    """One line per role, what is left by pid and command, nodes that could not be asked, the verdict."""
     by_role: dict[str, list[Stopped]] = {}
     for verdict in verdicts:
-        by_role.setdefault(roles.get(verdict.process, verdict.process), []).append(verdict)
+        role, _, number = verdict.process.rpartition("-")
+        by_role.setdefault(role if number.isdigit() else verdict.process, []).append(verdict)
     parts = [_role(role, stopped) for role, stopped in by_role.items()]
     parts += [_left(verdict) for verdict in verdicts if verdict.left]
     if unreached:
         text = ": whatever runs there still runs; `dplaunch down` again when it can be reached"
         parts.append(Text.assemble(("not reached ", style.BAD), fold(unreached), text))
-    return style.lines(*parts, _end(cluster, verdicts, unreached, took))
+    return style.lines(*parts, _end(verdicts, unreached))
 
 
-def to_json(cluster: str, verdicts: Sequence[Stopped], unreached: Sequence[str]) -> dict[str, Any]:
-    """``{cluster, clean, stopped: [{name, node, how, seconds, left}], unreached}``."""
+def to_json(verdicts: Sequence[Stopped], unreached: Sequence[str]) -> dict[str, Any]:
+    """``{clean, stopped: [{name, node, how, seconds, left}], unreached}``."""
     stopped = [
         {
             "name": v.process,
@@ -42,7 +41,7 @@ def to_json(cluster: str, verdicts: Sequence[Stopped], unreached: Sequence[str])
         for v in verdicts
     ]
     clean = not unreached and not any(verdict.left for verdict in verdicts)
-    return {"cluster": cluster, "clean": clean, "stopped": stopped, "unreached": list(unreached)}
+    return {"clean": clean, "stopped": stopped, "unreached": list(unreached)}
 
 
 def _role(role: str, verdicts: Sequence[Stopped]) -> Text:
@@ -69,14 +68,13 @@ def _left(verdict: Stopped) -> Text:
     return Text.assemble(("left ", style.BAD), f"on {verdict.node} by {verdict.process}: {what}")
 
 
-def _end(cluster: str, verdicts: Sequence[Stopped], unreached: Sequence[str], took: float) -> Text:
+def _end(verdicts: Sequence[Stopped], unreached: Sequence[str]) -> Text:
     left = [verdict for verdict in verdicts if verdict.left]
     if left:
         where = fold(verdict.node for verdict in left)
-        return Text(f"{cluster}: {plural(len(left), 'process')} not freed on {where}", style.BAD)
+        hint = "; `dplaunch down` again tries again"
+        return Text.assemble((f"{plural(len(left), 'process')} not freed on {where}", style.BAD), hint)
     if not verdicts:
-        return Text(f"{cluster}: nothing of it runs" + (" on the nodes reached" if unreached else ""))
-    freed = f"{plural(len(verdicts), 'process')} stopped, their ports are free"
-    return Text.assemble(
-        (f"{cluster} is down", style.GOOD if not unreached else style.ODD), f": {freed}, {seconds(took)}"
-    )
+        return Text("nothing runs" + (" on the nodes that were reached" if unreached else ""))
+    colour = style.ODD if unreached else style.GOOD
+    return Text(f"{plural(len(verdicts), 'process')} stopped, nothing of them is left", colour)

@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from dplaunch.errors import Problem
+from dplaunch.model.plan import Plan
 from dplaunch.view import style
 from dplaunch.view.words import plural
 
@@ -30,6 +31,19 @@ def count(problems: Iterable[Problem]) -> Text:
     said = [plural(n, noun) for n, noun in ((wrong, "error"), (odd, "warning")) if n]
     files = ", ".join(dict.fromkeys(problem.file for problem in problems if problem.file))
     return Text(", ".join(said) + (f" in {files}" if files else ""), style.BAD if wrong else style.ODD)
+
+
+def verdict(plan: Plan, warnings: Sequence[Problem]) -> Text:
+    """``validate`` of a good file: its warnings, and what it would be."""
+    engines = sum(process.kind == "engine" for process in plan.processes)
+    size = f"{plural(engines, 'engine')} on {plural(len(plan.nodes), 'node')}"
+    good = Text.assemble((f"{plan.cluster} is valid", style.GOOD), f": {plan.engine}, {size}")
+    return style.lines(drawn(warnings), good) if warnings else good
+
+
+def verdict_json(warnings: Sequence[Problem]) -> dict[str, Any]:
+    """``{"valid": true, "problems": [warnings]}``; a bad file is an error instead."""
+    return {"valid": True, "problems": [to_json(problem) for problem in warnings]}
 
 
 def to_json(problem: Problem) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class Record:
     group: str
     node: str
     expected: bool
-    """In the plan; or there is no plan to say otherwise."""
+    """In the plan."""
     clock: float | None
     """Its node's clock when it answered; None when it was not reached."""
     seen: ObservedProcess | None = None
@@ -73,16 +73,16 @@ class Record:
         return max(0.0, self.clock - moment) if self.clock and moment else 0.0
 
 
-def records(plan: Plan | None, observed: Observed) -> tuple[Record, ...]:
+def records(plan: Plan, observed: Observed) -> tuple[Record, ...]:
     """Planned processes in plan order (engines before services), then whatever else was seen."""
     clocks = {node.name: node.clock for node in observed.nodes}
     seen = {process.name: process for process in observed.processes}
-    planned = sorted(plan.processes if plan else (), key=lambda process: process.kind == "service")
+    planned = sorted(plan.processes, key=lambda process: process.kind == "service")
     names = {process.name for process in planned}
     others = [process for process in observed.processes if process.name not in names]
     return (
         *(_planned(process, seen.get(process.name), clocks) for process in planned),
-        *(_other(process, clocks.get(process.node), expected=plan is None) for process in others),
+        *(_other(process, clocks.get(process.node)) for process in others),
     )
 
 
@@ -101,14 +101,14 @@ def _planned(process: Process, seen: ObservedProcess | None, clocks: dict[str, f
     )
 
 
-def _other(process: ObservedProcess, clock: float | None, *, expected: bool) -> Record:
+def _other(process: ObservedProcess, clock: float | None) -> Record:
     return Record(
         name=process.name,
         kind=process.kind,
         role=process.role,
         group=process.group,
         node=process.node,
-        expected=expected,
+        expected=False,
         clock=clock,
         seen=process,
         url=process.url,

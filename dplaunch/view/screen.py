@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 from rich.console import Console, RenderableType
@@ -38,6 +38,8 @@ class Screen:
         self.quiet = quiet
         self.verbose = verbose
         self.out = out
+        self.make_room: Callable[[], None] = _nothing
+        """Takes a live picture away before a question is put."""
         self.data = _console(out, os.environ if environ is None else environ)
         self.talk = _console(err, os.environ if environ is None else environ)
 
@@ -83,6 +85,7 @@ class Screen:
 
     def ask(self, question: str, answers: TextIO) -> bool:
         """Put a yes/no question on stderr, read one line; anything but yes is no."""
+        self.make_room()
         self.talk.print(f"{question} [y/N] ", end="", soft_wrap=True)
         return answers.readline().strip().lower() in ("y", "yes")
 
@@ -90,6 +93,10 @@ class Screen:
 def json_line(value: Mapping[str, Any]) -> str:
     """One value as one line of JSON."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def _nothing() -> None:
+    """No live picture is in the way."""
 
 
 def _console(stream: TextIO, environ: Mapping[str, str]) -> Console:

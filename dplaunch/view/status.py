@@ -27,12 +27,10 @@ _COLOUR = {
 }
 
 
-def drawn(
-    cluster: str, plan: Plan | None, observed: Observed, summary: Summary, *, verbose: int = 0
-) -> RenderableType:
-    """Everything about a cluster on one screen. ``plan`` None: only what the nodes say is known."""
+def drawn(plan: Plan, observed: Observed, summary: Summary, *, verbose: int = 0) -> RenderableType:
+    """Everything about a cluster on one screen."""
     found = records(plan, observed)
-    parts: list[RenderableType] = [headline(cluster, plan, summary)]
+    parts: list[RenderableType] = [headline(plan, summary)]
     parts += _remarks(observed, summary)
     parts += _odd(found, down=summary.state is Health.DOWN)
     if found and summary.state is not Health.DOWN:
@@ -41,42 +39,37 @@ def drawn(
     return Group(*parts)
 
 
-def headline(cluster: str, plan: Plan | None, summary: Summary) -> Text:
+def headline(plan: Plan, summary: Summary) -> Text:
     """``deepseek-r1: serving — 72 of 72 engines ready, router ok, http://…``."""
-    said = Text.assemble((cluster, style.HEAD), ": ", (summary.state.value, _COLOUR[summary.state]))
+    said = Text.assemble((plan.cluster, style.HEAD), ": ", (summary.state.value, _COLOUR[summary.state]))
     if summary.state is Health.DOWN:
         return said.append(" — nothing of it runs")
     ready = sum(role.engines_ready for role in summary.roles)
     engines = sum(role.engines for role in summary.roles)
-    facts = [f"{ready} of {plural(engines, 'engine')} ready"] if engines else []
+    facts = [f"{ready} of {plural(engines, 'engine')} ready"]
     if summary.router_ok is not None:
         facts.append("router ok" if summary.router_ok else "router not ready")
-    if plan:
-        facts.append(plan.endpoint)
-    return said.append(" — " if facts else "").append(", ".join(facts))
+    return said.append(f" — {', '.join([*facts, plan.endpoint])}")
 
 
-def to_json(cluster: str, plan: Plan | None, observed: Observed, summary: Summary) -> dict[str, Any]:
+def to_json(plan: Plan, observed: Observed, summary: Summary) -> dict[str, Any]:
     """The stable form: ``{cluster, generation, state, endpoint, model, nodes, processes, router}``."""
-    found = records(plan, observed)
-    processes = [_process(record) for record in found]
-    generations = sorted({node.generation for node in observed.nodes if node.generation})
+    processes = [_process(record) for record in records(plan, observed)]
     return {
-        "cluster": cluster,
-        "generation": plan.generation if plan else ",".join(generations),
+        "cluster": plan.cluster,
+        "generation": plan.generation,
         "state": summary.state.value,
-        "endpoint": plan.endpoint if plan else None,
-        "model": plan.served_model_name if plan else None,
+        "endpoint": plan.endpoint,
+        "model": plan.served_model_name,
         "nodes": _nodes(plan, observed),
         "processes": processes,
         "router": next((p for p in processes if p["role"] == "router"), None),
     }
 
 
-def _nodes(plan: Plan | None, observed: Observed) -> list[dict[str, Any]]:
+def _nodes(plan: Plan, observed: Observed) -> list[dict[str, Any]]:
     answers = {node.name: node for node in observed.nodes}
-    names = [node.name for node in plan.nodes] if plan else []
-    names += [name for name in (*answers, *observed.unreached) if name not in names]
+    names = [node.name for node in plan.nodes]
     return [
         {
             "name": name,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from dplaunch.fold import fold
 from dplaunch.model.plan import Plan
 from dplaunch.model.progress import Progress
 from dplaunch.view import style
@@ -39,6 +41,13 @@ def detached(plan: Plan, took: float) -> RenderableType:
         Text(""),
         *_commands(plan, "dplaunch status --wait ready"),
     )
+
+
+def restarted(names: Sequence[str], took: float) -> Text:
+    """``restart`` has ended well."""
+    count = plural(len(names), "process")
+    said = f": {fold(names)}; ready, proved and back in service in {seconds(took)}"
+    return Text.assemble((f"{count} restarted", style.GOOD), said)
 
 
 def curl(plan: Plan) -> str:

@@ -10,7 +10,6 @@ from rich.text import Text
 
 from dplaunch.view import style
 from dplaunch.view.sheet import sheet
-from dplaunch.view.words import seconds
 
 _FIRST = ("at", "who", "verb", "outcome", "generation")
 
@@ -24,17 +23,14 @@ def audit(entries: Iterable[Mapping[str, object]], *, zone: tzinfo | None = None
     return sheet(("WHEN", "WHO", "VERB", "OUTCOME", "PLAN"), rows, flex=("WHO", "OUTCOME"))
 
 
-def lock(cluster: str, held: Mapping[str, object], node: str, clock: float) -> Text:
-    """Who holds the lock: {holder, what, since}; empty when free. ``clock``: the node's, epoch seconds."""
+def lock(node: str, held: Mapping[str, object], *, zone: tzinfo | None = None) -> Text:
+    """Who holds the lock kept on ``node``: {holder, what, since}; empty when it is free."""
     if not held:
-        return Text.assemble((cluster, style.HEAD), ": nobody holds the lock")
-    age = seconds(max(0.0, clock - _moment(held.get("since"))))
-    doing = f"`dplaunch {held.get('what', '?')}`"
+        return Text(f"nobody holds the lock (kept on {node})")
+    holder, what = style.plain(str(held.get("holder", "somebody"))), style.plain(str(held.get("what", "?")))
+    since = _date(_moment(held.get("since")), zone)
     return Text.assemble(
-        (cluster, style.HEAD),
-        ": held by ",
-        (str(held.get("holder", "?")), style.ODD),
-        f", {doing} for {age}, on {node}",
+        "held by ", (holder, style.ODD), f": `dplaunch {what}` since {since}, lock on {node}"
     )
 
 
