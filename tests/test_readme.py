@@ -1,0 +1,117 @@
+"""Every command of README.md does what the page says. Needs the set-up environment (`make setup`)."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import readme
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def env(tmp_path: Path, state_home: Path) -> dict[str, str]:
+    """A reader's shell: the environment's programs first, a home and a state of its own, no colours."""
+    return {
+        "HOME": str(tmp_path),
+        "LANG": "C.UTF-8",
+        "NO_COLOR": "1",
+        "COLUMNS": "110",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "XDG_STATE_HOME": str(state_home),
+    }
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="the page asks with curl, which is not installed")
+def test_every_command_block_of_the_readme(tmp_path, env):
+    (tmp_path / "clusters").symlink_to(ROOT / "clusters")
+    try:
+        faults = readme.run((ROOT / "README.md").read_text(), tmp_path, env)
+    finally:
+        subprocess.run(["dplaunch", "down", "-y"], cwd=tmp_path, env=env, timeout=60, check=False)
+    assert not faults, "\n\n".join(faults)
+
+
+def test_what_the_readme_leaves_out_has_a_reason():
+    blocks = list(readme.blocks((ROOT / "README.md").read_text()))
+    assert [block.line for block in blocks if block.told("not run") == ","] == []
+    assert sum(block.runs for block in blocks) > sum(bool(block.reason) for block in blocks)
+
+
+SAMPLE = """
+# A sample
+
+```yaml greeting.yaml
+hello: world
+```
+
+```console
+$ cat greeting.yaml
+hello: world
+$ printf '%s\\n' one \\
+>   two three
+one
+…
+three
+```
+
+<!-- test: env NAME=you -->
+```sh
+test "$NAME" = you
+echo kept > file
+```
+
+<!-- test: exit 3 -->
+```console
+$ cat file; echo "took 17.5 s ━━━━ 3 of 8"; exit 3
+kept
+took 2 s ━━ 1 of …
+```
+
+<!-- test: not run, nobody has one -->
+```console
+$ npu-smi info
+```
+
+```json
+{"no": "command"}
+```
+"""
+
+
+def test_a_true_text_passes(tmp_path, env):
+    assert readme.run(SAMPLE, tmp_path, env) == []
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "fault"),
+    [
+        ("hello: world\n$", "hello: moon\n$", r"line 8: .*did not print 'hello: moon'"),
+        ("one\n…\nthree", "three\none", r"line 8: .*did not print 'one' \(after"),
+        ("NAME=you", "NAME=me", r"line 19: .*ended with 1, not 0"),
+        ("exit 3 -->", "exit 2 -->", r"line 25: .*ended with 3, not 2"),
+        ("1 of …", "1 of … more", r"line 25: .*did not print 'took 2 s"),
+        ("not run, nobody has one", "env X=1", r"line 32: .*ended with 127, not 0"),
+    ],
+)
+def test_an_untrue_text_is_found_out(tmp_path, env, right, wrong, fault):
+    assert right in SAMPLE
+    faults = readme.run(SAMPLE.replace(right, wrong), tmp_path, env)
+    assert len(faults) == 1, faults
+    assert re.match(fault, faults[0], re.DOTALL), faults[0]
+
+
+def test_each_block_is_read_as_it_stands():
+    found = list(readme.blocks(SAMPLE))
+    assert [block.language for block in found] == ["yaml", "console", "sh", "console", "console", "json"]
+    assert [block.runs for block in found] == [False, True, True, True, False, False]
+    assert found[4].reason == "nobody has one"
+
+
+def test_a_comment_belongs_to_the_next_fence_only():
+    text = "<!-- test: exit 1 -->\n\n```sh\nfalse\n```\n<!-- test: exit 2 -->\nwords\n```sh\ntrue\n```\n"
+    assert [block.directives for block in readme.blocks(text)] == [("exit 1",), ()]
