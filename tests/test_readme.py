@@ -101,7 +101,7 @@ def test_a_true_text_passes(tmp_path, env):
 def test_an_untrue_text_is_found_out(tmp_path, env, right, wrong, fault):
     assert right in SAMPLE
     faults = readme.run(SAMPLE.replace(right, wrong), tmp_path, env)
-    assert len(faults) == 1, faults
+    assert faults
     assert re.match(fault, faults[0], re.DOTALL), faults[0]
 
 
