@@ -25,10 +25,10 @@ from dplaunch.model.plan import NodePlan, Plan, Process
 PROTOCOL = 1
 BOOTSTRAP = (
     "import io,json,sys;i=io.BufferedReader(io.FileIO(0,closefd=False),1);h=json.loads(i.readline());"
-    "exec(i.read(h[chr(98)]));sys.exit(boot(h,i))"
+    'exec(i.read(h["boot"]));sys.exit(boot(h,i))'
 )
-"""Free of quotes and backslashes, so that every login shell passes it on unharmed. The buffer of one
-byte never takes more from stdin than was asked for: what follows belongs to the guard. chr(98) is b."""
+"""Free of single quotes, backslashes and !, so that every login shell passes it on unharmed. The buffer of one
+byte never takes more from stdin than was asked for: what follows belongs to the guard."""
 
 NODE = Path(__file__).parent / "node"
 NOISE_LINES = 200
@@ -89,9 +89,9 @@ def _boot() -> bytes:
 
 
 def opening(cluster: str, node: str, state: str | None, code: Bundle) -> bytes:
-    """What a session reads first: header line, boot text (``b`` bytes), bundle (``size`` bytes)."""
+    """What a session reads first: header line, boot text (``boot`` bytes), bundle (``size`` bytes)."""
     header = {
-        "b": len(_boot()),
+        "boot": len(_boot()),
         "bundle": code.sha,
         "size": len(code.data),
         "cluster": cluster,

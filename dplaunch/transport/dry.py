@@ -87,7 +87,7 @@ class DryStream:
         """Header line, then the boot text and the bundle that it announces."""
         line, newline, rest = self._buffer.partition(b"\n")
         header = json.loads(line) if newline else {}
-        follows = header.get("b", 0) + header.get("size", 0)
+        follows = header.get("boot", 0) + header.get("size", 0)
         if not newline or len(rest) < follows:
             return False
         self._buffer = rest[follows:]

@@ -60,11 +60,13 @@ def fan_out(
 
 def _one(item: Item, work: Callable[[Item], T], answers: queue.SimpleQueue[tuple[Item, Outcome[T]]]) -> None:
     began = time.monotonic()
+    value: T | None = None
+    problem: Exception | None = None
     try:
-        outcome = Outcome(value=work(item))
+        value = work(item)
     except Exception as error:  # noqa: BLE001 - whatever went wrong is this item's outcome
-        outcome = Outcome[T](error=error)
-    answers.put((item, Outcome(outcome.value, outcome.error, time.monotonic() - began)))
+        problem = error
+    answers.put((item, Outcome(value, problem, time.monotonic() - began)))
 
 
 def _overdue(running: dict[Item, float], deadline: float) -> dict[Item, Outcome[T]]:

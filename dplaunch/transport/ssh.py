@@ -100,8 +100,10 @@ class ChannelPipe:
                 self._tail.add(channel.recv_stderr(CHUNK))
 
     def write(self, data: memoryview) -> int:
-        """As ``Pipe.write``."""
+        """As ``Pipe.write``; comes back early when there is output to read first."""
         try:
+            if not self._takes_input():
+                return 0
             sent = self._channel.send(bytes(data))
         except TimeoutError:
             return 0
@@ -110,6 +112,15 @@ class ChannelPipe:
         if sent == 0:
             raise BrokenPipeError
         return sent
+
+    def _takes_input(self) -> bool:
+        """Waits for the window to open, unless output comes first. Paramiko has no event for "either"."""
+        channel, deadline = self._channel, time.monotonic() + SLICE
+        while not channel.send_ready():
+            if channel.recv_ready() or time.monotonic() > deadline:
+                return False
+            time.sleep(0.002)
+        return True
 
     def close_write(self) -> None:
         """End of file for the command."""

@@ -1,0 +1,80 @@
+"""``runtime.container`` with a stand-in for docker and podman that says what the real ones say."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from dplaunch.errors import HostError
+from dplaunch.model.cluster import RuntimeSpec, SshSpec
+from dplaunch.model.plan import NodePlan
+from dplaunch.transport import Options, connect
+
+STAND_IN = """#!/bin/sh
+test "$1 $2" = "exec -i" || exit 64
+shift 2
+case "$1" in
+    up) shift; exec "$@" ;;
+    down) echo "Error response from daemon: container 0ab1 is not running" >&2; exit 1 ;;
+    podman-down) echo "Error: can only create exec sessions on running containers: container state improper" >&2; exit 255 ;;
+    podman-gone) echo 'Error: no container with name or ID "podman-gone" found: no such container' >&2; exit 125 ;;
+    nopython) echo 'OCI runtime exec failed: exec failed: unable to start container process: exec: "python3": executable file not found in $PATH: unknown' >&2; exit 127 ;;
+    denied) echo "permission denied while trying to connect to the Docker daemon socket" >&2; exit 1 ;;
+    *) echo "Error response from daemon: No such container: $1" >&2; exit 1 ;;
+esac
+"""
+
+
+def node(container: str, engine: str = "docker", host: str = "localhost") -> NodePlan:
+    runtime = RuntimeSpec(container=container, engine=engine)
+    return NodePlan(name="n1", host=host, address="127.0.0.1", ssh=SshSpec(), runtime=runtime, files=(), processes=())
+
+
+@pytest.fixture
+def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("docker", "podman"):
+        (tmp_path / name).write_text(STAND_IN)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+
+def test_commands_run_inside(engines):
+    host = connect(node("up"), options=Options())
+    assert host.run(["sh", "-c", "echo $0 $1", "a b", "c"], timeout=5).out == b"a b c\n"
+    assert host.run(["false"], timeout=5).code == 1
+    stream = host.stream(["cat"])
+    stream.send(b"line\n")
+    assert next(stream.lines()) == b"line"
+    host.close()
+
+
+@pytest.mark.parametrize(
+    ("container", "engine", "text", "hint"),
+    [
+        ("gone", "docker", "n1 (this machine) has no container named gone", "docker run -d --name gone"),
+        ("down", "docker", "container down on n1 (this machine) does not run", "docker start down"),
+        ("podman-gone", "podman", "n1 (this machine) has no container named podman-gone", "podman run -d"),
+        ("podman-down", "podman", "container podman-down on n1 (this machine) does not run", "podman start"),
+        ("nopython", "docker", "container nopython on n1 (this machine) has no python3", "install Python 3.8"),
+        ("denied", "docker", "n1 (this machine) may not use docker", "`docker ps` must work"),
+    ],
+)
+def test_what_is_wrong_with_a_container_is_a_sentence(engines, container, engine, text, hint):
+    host = connect(node(container, engine), options=Options())
+    with pytest.raises(HostError) as ran:
+        host.run(["true"], timeout=5)
+    with pytest.raises(HostError) as streamed:
+        list(host.stream(["python3"]).lines())
+    assert ran.value.text == streamed.value.text == text
+    assert hint in ran.value.hint
+
+
+def test_no_container_engine_is_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(HostError, match="has no podman in a non-login shell's PATH"):
+        connect(node("up", "podman"), options=Options()).run(["true"], timeout=5)
+
+
+def test_a_rehearsal_needs_no_container(engines):
+    host = connect(node("gone", host="192.0.2.1"), options=Options(local=True))
+    assert host.run(["true"], timeout=5).code == 0
