@@ -75,9 +75,10 @@ class Merge:
 
     def feed(self, chunk: LogChunk, at: float) -> tuple[FoldedLine, ...]:
         """Take one chunk, arrived ``at``; returns what is due. Bytes seen before are dropped."""
+        early = self.flush(at)  # first: what is due must not be joined any more
         for line in self._unseen(chunk, at):
             self._hold(line)
-        return self.flush(at)
+        return (*early, *self.flush(at))
 
     def restarted(self, process: str) -> None:
         """The process began a new run: its log begins at 0 again."""

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dplaunch.logs import Merge, chronological, collect_name, common
+from dplaunch.model.log import FoldedLine, LogChunk, LogLine
+
+
+def chunk(process: str, lines: list[str], offset: int = 0) -> LogChunk:
+    end = offset + sum(len(line.encode()) + 1 for line in lines)
+    return LogChunk(process=process, node="n1", offset=offset, end=end, lines=tuple(lines))
+
+
+def told(folded: tuple[FoldedLine, ...]) -> list[tuple[str, str]]:
+    return [(",".join(line.processes), line.text) for line in folded]
+
+
+def test_equal_lines_within_the_window_become_one():
+    merge = Merge(window=0.3)
+    out = [*merge.feed(chunk("d-0", ["loading"]), 1.0), *merge.feed(chunk("d-1", ["loading"]), 1.1)]
+    assert out == []
+    assert told(merge.flush(1.3)) == [("d-0,d-1", "loading")]
+
+
+def test_equal_lines_far_apart_stay_two():
+    merge = Merge(window=0.3)
+    merge.feed(chunk("d-0", ["loading"]), 1.0)
+    first = merge.feed(chunk("d-1", ["loading"]), 1.4)
+    assert told(first) == [("d-0", "loading")]
+    assert told(merge.flush()) == [("d-1", "loading")]
+
+
+def test_a_process_repeating_itself_is_not_folded_with_itself():
+    merge = Merge(window=0.3)
+    merge.feed(chunk("d-0", ["again", "again"]), 1.0)
+    merge.feed(chunk("d-1", ["again", "again"]), 1.1)
+    assert told(merge.flush()) == [("d-0,d-1", "again"), ("d-0,d-1", "again")]
+
+
+def test_folding_never_reorders_what_one_process_said():
+    merge = Merge(window=1.0)
+    merge.feed(chunk("d-0", ["x", "y"]), 1.0)
+    merge.feed(chunk("d-1", ["y", "x"]), 1.1)
+    assert told(merge.flush()) == [("d-0", "x"), ("d-0,d-1", "y"), ("d-1", "x")]
+
+
+def test_pids_and_clocks_do_not_keep_lines_apart():
+    lines = [
+        f"(EngineCore_DP{n} pid={4000 + n}) INFO 09-24 20:59:5{n} [core.py:790] Loading weights took 3.1 GB"
+        for n in range(3)
+    ]
+    merge = Merge(window=1.0)
+    for n, line in enumerate(lines):
+        merge.feed(chunk(f"d-{n}", [line]), 1.0)
+    assert told(merge.flush()) == [("d-0,d-1,d-2", "INFO [core.py:790] Loading weights took 3.1 GB")]
+
+
+def test_a_line_alone_keeps_its_pid_and_clock():
+    text = "(APIServer pid=7) INFO 09-24 20:59:57 [api.py:1] ready"
+    merge = Merge()
+    merge.feed(chunk("d-0", [text]), 1.0)
+    assert told(merge.flush()) == [("d-0", text)]
+
+
+def test_other_figures_do_keep_lines_apart():
+    assert common("rank 3 is DP rank 3") != common("rank 4 is DP rank 4")
+
+
+def test_without_a_window_lines_pass_at_once():
+    merge = Merge(window=0.0)
+    assert told(merge.feed(chunk("d-0", ["a", "b"]), 1.0)) == [("d-0", "a"), ("d-0", "b")]
+    assert merge.due is None
+
+
+def test_due_says_when_the_next_line_must_come_out():
+    merge = Merge(window=0.25)
+    merge.feed(chunk("d-0", ["a"]), 1.0)
+    assert merge.due == 1.25
+    merge.flush(1.25)
+    assert merge.due is None
+
+
+def test_bytes_seen_before_a_reconnect_are_dropped():
+    merge = Merge(window=0.0)
+    merge.feed(chunk("d-0", ["a", "b"]), 1.0)
+    assert merge.offsets == {"d-0": 4}
+    assert merge.feed(chunk("d-0", ["a", "b"]), 2.0) == ()
+    overlapping = merge.feed(chunk("d-0", ["b", "c"], offset=2), 3.0)
+    assert told(overlapping) == [("d-0", "c")]
+    assert overlapping[0].lines[0].offset == 4
+
+
+def test_resuming_from_known_offsets():
+    merge = Merge(window=0.0, offsets={"d-0": 4})
+    assert told(merge.feed(chunk("d-0", ["a", "b", "c"]), 1.0)) == [("d-0", "c")]
+
+
+def test_a_new_run_is_read_from_its_start():
+    merge = Merge(window=0.0)
+    merge.feed(chunk("d-0", ["old", "old"]), 1.0)
+    merge.restarted("d-0")
+    assert told(merge.feed(chunk("d-0", ["new"]), 2.0)) == [("d-0", "new")]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_nothing_lost_nothing_twice_in_order_whatever_the_chunks(data):
+    whole = {f"d-{n}": data.draw(st.lists(st.sampled_from("abcä"), max_size=8)) for n in range(3)}
+    merge = Merge(window=0.3)
+    sent = dict.fromkeys(whole, 0)
+    heard: list[FoldedLine] = []
+    for at in range(data.draw(st.integers(0, 12))):
+        process = data.draw(st.sampled_from(sorted(whole)))
+        begin = data.draw(st.integers(0, sent[process]))  # a reconnect may send again what was seen
+        end = data.draw(st.integers(sent[process], len(whole[process])))
+        offset = sum(len(line.encode()) + 1 for line in whole[process][:begin])
+        heard += merge.feed(chunk(process, whole[process][begin:end], offset), at * 0.1)
+        sent[process] = max(end, sent[process])
+    heard += merge.flush()
+    for process, lines in whole.items():
+        said = [line.text for folded in heard for line in folded.lines if line.process == process]
+        assert said == lines[: sent[process]]
+
+
+def test_a_flood_of_one_line_is_merged_in_linear_time():
+    merge = Merge(window=10.0)
+    before = time.process_time()
+    for n in range(4):
+        merge.feed(chunk(f"d-{n}", ["same"] * 10_000), 1.0)
+    assert len(merge.flush()) == 10_000
+    assert time.process_time() - before < 1.5
+
+
+def test_past_lines_are_ordered_by_their_own_clocks():
+    def line(process: str, text: str) -> LogLine:
+        return LogLine(process=process, node="n1", offset=0, text=text)
+
+    ordered = chronological([
+        line("d-0", "INFO 09-24 20:59:50 one"), line("d-0", "  traceback of one"), line("d-0", "INFO 09-24 20:59:58 four"),
+        line("d-1", "ERROR 2026-09-24 20:59:51.340 two"), line("d-1", "INFO 09-24 20:59:57 three"),
+    ])  # fmt: skip
+    assert [entry.text.split()[-1] for entry in ordered] == ["one", "one", "two", "three", "four"]
+
+
+@pytest.mark.parametrize(
+    ("node", "process", "previous", "path"),
+    [
+        ("n5", "decode-3", False, "n5/decode-3.log"),
+        ("n5", "decode-3", True, "n5/decode-3.prev.log"),
+        ("../etc", "a/b", False, "_etc/a_b.log"),
+        ("..", "x", False, "_/x.log"),
+    ],
+)
+def test_collected_files_have_safe_names(node, process, previous, path):
+    assert collect_name(node, process, previous=previous) == path

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from dplaunch.model import event as ev
+from dplaunch.model.cluster import RuntimeSpec, SshSpec
+from dplaunch.model.plan import NodePlan, Plan, Process
+from dplaunch.model.progress import Step
+from dplaunch.progress import apply, begin
+
+
+def cluster(engines: int = 4, nodes: int = 2) -> Plan:
+    def process(name: str, kind: str, role: str, node: str) -> Process:
+        return Process(name=name, kind=kind, role=role, group=f"{role}/0", node=node, argv=("true",))  # type: ignore[arg-type]
+
+    def node(number: int) -> NodePlan:
+        router = [process("router", "service", "router", "n1")] if number == 1 else []
+        mine = range((number - 1) * engines // nodes, number * engines // nodes)
+        decode = [process(f"decode-{n}", "engine", "decode", f"n{number}") for n in mine]
+        return NodePlan(name=f"n{number}", host="", address="", ssh=SshSpec(), runtime=RuntimeSpec(), files=(),
+                        processes=(*router, *decode))  # fmt: skip
+
+    return Plan(cluster="c", generation="g", engine="e", model="m", served_model_name="m", members=(), router=None,
+                nodes=tuple(node(n) for n in range(1, nodes + 1)), endpoint="")  # fmt: skip
+
+
+def after(*events: ev.Event):
+    progress = begin(cluster())
+    for event in events:
+        progress = apply(progress, event)
+    return progress
+
+
+def started(name: str, at: float = 1.0) -> ev.Started:
+    return ev.Started(at=at, process=name, node="n1", pid=1)
+
+
+def stage(name: str, index: int, at: float, fraction: float = 0.0) -> ev.Milestone:
+    return ev.Milestone(at=at, process=name, stage=f"s{index}", index=index, count=4, fraction=fraction)
+
+
+def failed(name: str, at: float) -> ev.Failed:
+    return ev.Failed(at=at, process=name, node="n1", text=f"{name} exited")
+
+
+def test_all_wait_at_first_and_engines_come_before_services():
+    progress = begin(cluster())
+    assert [role.role for role in progress.roles] == ["decode", "router"]
+    assert {process.step for process in progress.processes.values()} == {Step.WAITING}
+    assert progress.elapsed == 0.0
+
+
+def test_only_what_the_walk_acts_on_is_counted():
+    assert set(begin(cluster(), only={"decode-1", "decode-2"}).processes) == {"decode-1", "decode-2"}
+
+
+def test_a_process_goes_through_its_steps():
+    history = [
+        (started("decode-0", 1.0), Step.STARTING, 0.0),
+        (stage("decode-0", 0, 2.0), Step.LOADING, 0.0),
+        (stage("decode-0", 2, 3.0, 0.5), Step.LOADING, 0.625),
+        (ev.Ready(at=4.0, process="decode-0", seconds=3.0), Step.READY, 1.0),
+        (ev.Proved(at=5.0, process="decode-0", seconds=0.2), Step.PROVED, 1.0),
+    ]
+    progress = begin(cluster())
+    for event, step, done in history:
+        progress = apply(progress, event)
+        process = progress.processes["decode-0"]
+        assert (process.step, process.done, process.since) == (step, done, event.at)
+
+
+def test_the_old_value_stays_as_it_was():
+    before = begin(cluster())
+    apply(before, started("decode-0"))
+    assert before.processes["decode-0"].step is Step.WAITING
+
+
+def test_progress_inside_a_stage_does_not_restart_its_clock():
+    progress = after(started("decode-0"), stage("decode-0", 1, 5.0, 0.1), stage("decode-0", 1, 9.0, 0.6))
+    process = progress.processes["decode-0"]
+    assert (process.since, process.fraction) == (5.0, 0.6)
+
+
+@pytest.mark.parametrize("echo", [stage("decode-0", 0, 9.0), stage("decode-0", 2, 9.0, 0.2)])
+def test_lines_read_again_by_a_second_watcher_change_nothing(echo):
+    progress = after(started("decode-0"), stage("decode-0", 2, 5.0, 0.7))
+    assert apply(progress, echo).processes == progress.processes
+
+
+def test_a_late_stage_does_not_undo_ready_and_a_late_ready_not_a_failure():
+    ready = after(ev.Ready(at=4.0, process="decode-0", seconds=3.0), stage("decode-0", 1, 5.0))
+    assert ready.processes["decode-0"].step is Step.READY
+    dead = after(failed("decode-0", 4.0), ev.Ready(at=4.1, process="decode-0", seconds=3.0))
+    assert dead.processes["decode-0"].step is Step.FAILED
+
+
+def test_a_new_start_begins_anew():
+    progress = after(failed("decode-0", 4.0), ev.Stopped(at=5.0, process="decode-0", node="n1", seconds=1.0))
+    assert progress.processes["decode-0"].step is Step.FAILED  # sweeping up does not hide the failure
+    progress = apply(progress, started("decode-0", 6.0))
+    assert (progress.processes["decode-0"].step, progress.processes["decode-0"].done) == (Step.STARTING, 0.0)
+
+
+def test_the_slowest_is_the_lowest_stage_then_the_longest_there():
+    progress = after(
+        started("decode-0"), started("decode-1"), started("decode-2"), started("decode-3"),
+        stage("decode-0", 2, 3.0), stage("decode-1", 1, 9.0), stage("decode-2", 1, 7.0), stage("decode-3", 1, 8.0),
+    )  # fmt: skip
+    slowest = progress.role("decode").slowest
+    assert slowest is not None
+    assert slowest.name == "decode-2"
+
+
+def test_a_process_without_any_stage_is_slower_than_all_with_one():
+    progress = after(started("decode-0"), started("decode-1"), stage("decode-0", 0, 3.0))
+    slowest = progress.role("decode").slowest
+    assert slowest is not None
+    assert slowest.name in ("decode-2", "decode-3")  # not even started
+
+
+def test_a_role_in_figures():
+    progress = after(
+        started("decode-0"), started("decode-1"), started("decode-2"),
+        ev.Ready(at=4.0, process="decode-0", seconds=3.0), ev.Proved(at=5.0, process="decode-0", seconds=0.2),
+        ev.Ready(at=4.0, process="decode-1", seconds=3.0), failed("decode-2", 6.0),
+    )  # fmt: skip
+    role = progress.role("decode")
+    assert (role.total, role.started, role.ready, role.proved, role.failed) == (4, 3, 2, 1, 1)
+    assert role.fraction == pytest.approx(0.5)
+    assert [failure.process for failure in progress.failures] == ["decode-2"]
+
+
+def test_nobody_is_slowest_when_all_serve():
+    events = [ev.Ready(at=4.0, process=f"decode-{n}", seconds=3.0) for n in range(4)]
+    assert after(*events).role("decode").slowest is None
+
+
+def test_phases_and_time_come_from_the_events():
+    progress = after(ev.PhaseBegan(at=10.0, phase="connect", detail="2 nodes"),
+                     ev.PhaseEnded(at=10.5, phase="connect", seconds=0.5),
+                     ev.PhaseBegan(at=10.5, phase="load"), ev.Note(at=17.0, text="x"))  # fmt: skip
+    assert progress.phase is not None
+    assert progress.phase.name == "load"
+    assert [(phase.name, phase.seconds, phase.detail) for phase in progress.phases] == [
+        ("connect", 0.5, "2 nodes"), ("load", None, ""),
+    ]  # fmt: skip
+    assert progress.elapsed == 7.0
+
+
+def test_a_phase_that_failed_is_not_under_way_after_the_next_one():
+    progress = after(ev.PhaseBegan(at=1.0, phase="load"), ev.PhaseBegan(at=5.0, phase="take down"),
+                     ev.PhaseEnded(at=6.0, phase="take down", seconds=1.0))  # fmt: skip
+    assert progress.phase is None
+
+
+def test_events_about_strangers_only_move_the_time():
+    progress = after(started("decode-99", 3.0), ev.Stopped(at=5.0, process="gone-1", node="n9", seconds=0.1))
+    assert progress.processes == begin(cluster()).processes
+    assert progress.at == 5.0
+
+
+def test_lost_nodes_are_kept():
+    lost = ev.NodeFailed(at=2.0, node="n2", text="no route to host")
+    assert after(lost).lost == (lost,)
+
+
+def test_ten_thousand_events_of_a_thousand_processes_fold_in_a_second():
+    progress = begin(cluster(engines=1024, nodes=64))
+    events = [stage(f"decode-{n}", index, float(index)) for index in range(10) for n in range(1024)]
+    before = time.process_time()
+    for event in events:
+        progress = apply(progress, event)
+    assert len(progress.roles) == 2
+    assert time.process_time() - before < 1.0
