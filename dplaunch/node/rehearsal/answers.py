@@ -1,0 +1,67 @@
+"""Known answers: the words of the prompt, one per token, repeated or cut to the tokens asked for."""
+
+from __future__ import annotations
+
+import itertools
+
+GARBAGE = ("\u00ff", "\ufffd", "ÿÿ", "\u0001", "}{", "aaaaaaaa")
+
+
+class Prompt:
+    """``words`` an answer is made of; ``tokens`` the whole prompt has (a chat's other messages count too)."""
+
+    def __init__(self, words: list[str], tokens: int) -> None:
+        self.words = words
+        self.tokens = tokens
+
+
+class BadPromptError(ValueError):
+    """A prompt the API does not take; the text is the answer's message."""
+
+
+def completion_prompts(prompt: object) -> list[Prompt]:
+    """One Prompt per text of a /v1/completions body: a string, token ids, or a list of either."""
+    if isinstance(prompt, str):
+        return [_counted(prompt.split())]
+    if isinstance(prompt, list) and prompt and all(isinstance(item, int) for item in prompt):
+        return [_counted([str(item) for item in prompt])]
+    if isinstance(prompt, list) and prompt:
+        return [one for item in prompt for one in completion_prompts(item)]
+    raise BadPromptError("Either prompt or prompt_embeds must be provided and non-empty.")
+
+
+def chat_prompt(messages: object) -> Prompt:
+    """The last user message is echoed; all messages are counted."""
+    if not isinstance(messages, list) or not messages:
+        raise BadPromptError("1 validation error: messages must be a list with at least one message")
+    total, last = 0, []
+    for message in messages:
+        words = _text(message.get("content") if isinstance(message, dict) else None).split()
+        total += len(words)
+        if isinstance(message, dict) and message.get("role") == "user":
+            last = words
+    if not total:
+        raise BadPromptError("The decoder prompt cannot be empty")
+    return Prompt(last or ["(none)"], total)
+
+
+def answer(words: list[str], tokens: int, manner: str = "") -> list[str]:
+    """``tokens`` texts which joined give the answer. ``manner``: "" = echo, ``empty``, ``garbage``."""
+    if manner == "empty":
+        return [""] * tokens
+    source = GARBAGE if manner == "garbage" else words
+    picked = itertools.islice(itertools.cycle(source), tokens)
+    return [word if index == 0 else f" {word}" for index, word in enumerate(picked)]
+
+
+def _counted(words: list[str]) -> Prompt:
+    if not words:
+        raise BadPromptError("The decoder prompt cannot be empty")
+    return Prompt(words, len(words))
+
+
+def _text(content: object) -> str:
+    """A message's text: a string, or OpenAI's list of parts."""
+    if isinstance(content, list):
+        return " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return content if isinstance(content, str) else ""

@@ -1,0 +1,110 @@
+"""The OpenAI server of one engine: routes, checks of a request, access log."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from . import shapes
+from .counters import prometheus
+from .generation import Generator, Job, RefusalError
+from .log import API, Log
+from .shapes import CHAT, COMPLETION
+from .web import REASONS, Connection, Request
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .settings import Settings
+
+PLAIN = "text/plain; version=0.0.4; charset=utf-8"
+GETS = ("/health", "/v1/models", "/version", "/metrics", "/ping", "/load")
+POSTS = (COMPLETION, CHAT)
+
+
+class Api:
+    """Answers every request of an engine. ``healthy`` is what /health tells: false gives 503."""
+
+    def __init__(self, settings: Settings, generator: Generator, log: Log) -> None:
+        self.settings = settings
+        self.generator = generator
+        self.log = log
+        self.healthy = True
+        self._created = int(time.time())
+
+    def handle(self, request: Request, connection: Connection) -> None:
+        """Answer one request, and write uvicorn's access line."""
+        connection.status = 0
+        try:
+            self._answer(request, connection)
+        finally:
+            if self.settings.access_log and connection.status:
+                reason = REASONS.get(connection.status, "")
+                what = f'"{request.method} {request.target} HTTP/1.1" {connection.status} {reason}'
+                self.log.plain(API, f"INFO:     {connection.peer} - {what}")
+
+    def _answer(self, request: Request, connection: Connection) -> None:
+        path = request.path
+        if path.startswith("/v1") and not self._allowed(request):
+            connection.send_json(401, {"error": "Unauthorized"})
+        elif path in POSTS and request.method == "POST":
+            self._generate(request, connection)
+        elif path in GETS and (request.method == "GET" or path == "/ping"):
+            self._tell(path, connection)
+        elif path in GETS or path in POSTS:
+            connection.send_json(405, {"detail": "Method Not Allowed"})
+        else:
+            connection.send_json(404, {"detail": "Not Found"})
+
+    def _allowed(self, request: Request) -> bool:
+        keys = self.settings.api_keys
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        return not keys or (scheme.lower() == "bearer" and key in keys)
+
+    def _tell(self, path: str, connection: Connection) -> None:
+        settings, counters = self.settings, self.generator.counters
+        if path in ("/health", "/ping"):
+            connection.send(200 if self.healthy else 503, b"")
+        elif path == "/v1/models":
+            body = shapes.models(settings.served, settings.model, self._created, settings.max_model_len)
+            connection.send_json(200, body)
+        elif path == "/version":
+            connection.send_json(200, {"version": settings.version})
+        elif path == "/load":
+            connection.send_json(200, {"server_load": counters.running + counters.waiting})
+        else:
+            usage = self.generator.cache_usage()
+            text = prometheus(counters, settings.served[0], settings.parallel.rank, usage, settings.release)
+            connection.send(200, text.encode(), PLAIN)
+
+    def _generate(self, request: Request, connection: Connection) -> None:
+        extra = ""
+        if self.settings.request_id_headers and "x-request-id" in request.headers:
+            extra = f"x-request-id: {request.headers['x-request-id']}\r\n"
+        try:
+            job = self._job(request)
+            self.generator.run(job, connection, extra)
+        except RefusalError as refusal:
+            body = shapes.error(
+                self.settings.release, refusal.status, refusal.kind, refusal.message, refusal.param
+            )
+            connection.send_json(refusal.status, body, extra)
+
+    def _job(self, request: Request) -> Job:
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            raise RefusalError(
+                415, "Unsupported Media Type: Only 'application/json' is allowed", "Bad Request"
+            )
+        try:
+            body = json.loads(request.body)
+        except ValueError as fault:
+            text = f"[{{'type': 'json_invalid', 'loc': ('body', 0), 'msg': 'JSON decode error: {fault}'}}]"
+            raise RefusalError(400, text, "Bad Request") from None
+        if not isinstance(body, dict):
+            text = "[{'type': 'dict_type', 'loc': ('body',), 'msg': 'Input should be a valid dictionary'}]"
+            raise RefusalError(400, text, "Bad Request")
+        model = body.get("model") or self.settings.served[0]
+        if model not in self.settings.served:
+            raise RefusalError(404, f"The model `{model}` does not exist.", "NotFoundError", "model")
+        request_id = request.headers.get("x-request-id") or os.urandom(16).hex()
+        return Job(body, shapes.Shape(request.path, request_id, str(model)), self.settings.max_model_len)

@@ -1,0 +1,96 @@
+"""What the engine counts, and its Prometheus text under vLLM's names (facts §8.2)."""
+
+from __future__ import annotations
+
+import threading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LOCAL, EXTERNAL = "local_compute", "external_kv_transfer"
+BLOCK_TOKENS = 128
+
+
+class Counters:
+    """Running and waiting requests and token sums; ``seats`` requests run at once, the others wait."""
+
+    def __init__(self, seats: int) -> None:
+        self.seats = max(1, seats)
+        self.running = 0
+        self.waiting = 0
+        self.held_tokens = 0
+        self.generated = 0
+        self.prompted = {LOCAL: 0, "local_cache_hit": 0, EXTERNAL: 0}
+        self.finished = {"stop": 0, "length": 0, "abort": 0, "error": 0}
+        self._changed = threading.Condition()
+
+    def enter(self, abandoned: Callable[[float], bool]) -> bool:
+        """Wait for a seat and take it; False when ``abandoned()`` became true first."""
+        with self._changed:
+            self.waiting += 1
+            try:
+                while self.running >= self.seats:
+                    self._changed.wait(0.25)
+                    if abandoned(0.0):
+                        self.finished["abort"] += 1
+                        return False
+                self.running += 1
+                return True
+            finally:
+                self.waiting -= 1
+
+    def leave(self, reason: str) -> None:
+        """Give the seat back; ``reason``: stop, length, abort, error."""
+        with self._changed:
+            self.running -= 1
+            self.finished[reason] += 1
+            self._changed.notify()
+
+    def prompt(self, source: str, tokens: int) -> None:
+        """A prompt of ``tokens`` was computed here or fetched."""
+        with self._changed:
+            self.prompted[source] += tokens
+            self.held_tokens += tokens
+
+    def release(self, tokens: int) -> None:
+        """KV of a finished request is free again."""
+        with self._changed:
+            self.held_tokens -= tokens
+
+    def token(self, count: int) -> None:
+        """``count`` tokens were generated."""
+        with self._changed:
+            self.generated += count
+
+    def cache_usage(self, capacity: int, shelved: int) -> float:
+        """Part of the KV cache in use, 0…1."""
+        return min(1.0, (self.held_tokens + shelved) / max(1, capacity))
+
+
+def prometheus(counters: Counters, model: str, rank: int, usage: float, release: tuple[int, ...]) -> str:
+    """The text of /metrics."""
+    labels = f'engine="{rank}",model_name="{model}"' if release >= (0, 10) else f'model_name="{model}"'
+    cache = "kv_cache_usage_perc" if release >= (0, 10) else "gpu_cache_usage_perc"
+    rows = [
+        ("num_requests_running", "gauge", "", counters.running),
+        ("num_requests_waiting", "gauge", "", counters.waiting),
+        (cache, "gauge", "", usage),
+        ("prompt_tokens_total", "counter", "", sum(counters.prompted.values())),
+        ("generation_tokens_total", "counter", "", counters.generated),
+    ]
+    rows += [
+        ("prompt_tokens_by_source_total", "counter", f',source="{source}"', count)
+        for source, count in counters.prompted.items()
+    ]
+    rows += [
+        ("request_success_total", "counter", f',finished_reason="{reason}"', count)
+        for reason, count in counters.finished.items()
+    ]
+    lines, typed = [], set()
+    for name, kind, more, value in rows:
+        if name not in typed:
+            lines.append(f"# TYPE vllm:{name} {kind}")
+            typed.add(name)
+        lines.append(f"vllm:{name}{{{labels}{more}}} {float(value)}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,208 @@
+"""One engine from its first line to its last: the stages in order, then serving until something ends it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+from . import faults, machine, narration
+from .api import Api
+from .counters import Counters
+from .failure import FatalError, Stopped, tell
+from .generation import Generator
+from .group import Group, Member, closed_by_peer
+from .hub import Hub
+from .kv import Consumer, Producer
+from .log import API, CORE, Log
+from .parallel import CONTRACT_A, OFFLINE
+from .web import STACK, Server
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+
+    from .knobs import Knobs
+    from .narration import Stage
+    from .settings import Settings
+
+HEALTHY = 200
+DYING = 0.5
+"""Seconds from the answer EngineDeadError to the end of the server."""
+EAGER_DYING = 3.0
+"""The same, when the group's death was noticed without a request."""
+BUSY = 1.0
+"""A request within the last so many seconds makes a member notice at once that another one died."""
+
+
+class Engine:
+    """Plays one engine; ``run`` returns its exit code."""
+
+    def __init__(self, settings: Settings, knobs: Knobs, site: machine.Site, log: Log) -> None:
+        self.settings = settings
+        self.knobs = knobs
+        self.site = site
+        self.log = log
+        self.counters = Counters(settings.seats)
+        self.producer: Producer | None = None
+        self._dying = threading.Lock()
+
+    def run(self) -> int:
+        """Start, serve, and end with the engine's own code."""
+        threading.stack_size(STACK)
+        signal.signal(signal.SIGINT, _stop)
+        signal.signal(signal.SIGTERM, _stop)
+        try:
+            faults.arm(self.knobs, self.log)
+            self._serve()
+        except FatalError as failure:
+            tell(self.log, failure)
+            return failure.code
+        except Stopped:
+            self._say_goodbye()
+        return 0
+
+    def _serve(self) -> None:
+        for stage in narration.opening(self.settings):
+            self._play(stage)
+        web = self._web_socket()
+        group = self._group()
+        group.join()
+        for stage in narration.loading(self.settings):
+            self._play(stage)
+            self._act(stage.name)
+        group.begin()
+        api = self._api(group)
+        self._open(web, api)
+        while True:
+            signal.pause()
+
+    def _play(self, stage: Stage) -> None:
+        """Log a stage's lines over its time; the knob HANG stops here for ever."""
+        if stage.name == self.knobs.hang:
+            self._wait_for_ever()
+        pause = stage.seconds * self.knobs.speed / max(1, len(stage.lines))
+        for who, place, text in stage.lines:
+            time.sleep(pause)
+            if place:
+                self.log.info(who, place, text)
+            else:
+                self.log.plain(who, text)
+        if stage.name == "coordinator":
+            self.log.info(API, "utils.py:615", f"Started DP Coordinator process (PID: {os.getpid()})")
+
+    def _act(self, stage: str) -> None:
+        """What can go wrong in a stage."""
+        settings = self.settings
+        if stage == "gloo":
+            machine.check_interfaces(self.site.env)
+        elif stage == "load" and settings.parallel.mode == OFFLINE:
+            raise FatalError("AssertionError")  # assert self.stats_update_address is not None
+        elif stage == "memory" and self.knobs.never_ready:
+            text = "WorkerProc failed to start.\nRuntimeError: rehearsed failure in the worker"
+            self.log.error(narration.worker(settings, 0), "multiproc_executor.py:559", text)
+            self._wait_for_ever()
+        elif stage == "kv" and settings.transfer and settings.transfer.ports:
+            self.producer = Producer(settings.transfer, self.log)
+            self.producer.open()
+
+    def _wait_for_ever(self) -> None:
+        while True:
+            signal.pause()
+
+    def _web_socket(self) -> socket.socket:
+        """Bound early, as the engine does, so that a taken port shows before anything is loaded."""
+        refusal = "OSError: [Errno {errno}] {text}"
+        return machine.listener(self.settings.host, self.settings.port, refusal)
+
+    def _group(self) -> Group:
+        parallel, window = self.settings.parallel, self.knobs.handshake
+        if not parallel.grouped or parallel.mode == OFFLINE:
+            return Group(parallel, self.log, self._die)
+        if parallel.rank:
+            return Member(parallel, self.log, self._die, window)
+        where = f"tcp://{parallel.address}:{parallel.port}"
+        refusal = f"zmq.error.ZMQError: {{text}} (addr='{where}')"
+        if parallel.mode == CONTRACT_A:
+            refusal = "torch.distributed.DistNetworkError: The server socket has failed to bind to "
+            refusal += f"{parallel.address}:{parallel.port} (errno: {{errno}} - {{text}})."
+        listener = machine.listener(parallel.address, parallel.port, refusal)
+        return Hub(parallel, self.log, self._die, window, listener)
+
+    def _api(self, group: Group) -> Api:
+        generator = Generator(self.knobs, group, self.counters, self.log)
+        generator.producer = self.producer
+        transfer = self.settings.transfer
+        if transfer and transfer.consumes:
+            generator.consumer = Consumer(
+                transfer, self.settings.connect_timeout, self.knobs.first_fetch_fails
+            )
+        api = Api(self.settings, generator, self.log)
+        generator.on_dead = lambda: self._lose_core(api, DYING)
+        group.on_death = lambda: self._notice_death(api, generator)
+        return api
+
+    def _open(self, web: socket.socket, api: Api) -> None:
+        Server(web, api.handle, self.settings.keep_alive).start()
+        self._play(narration.serving(self.settings, os.getpid()))
+        if self.settings.stats_interval > 0:
+            threading.Thread(target=self._report, args=(api.generator,), daemon=True).start()
+
+    def _notice_death(self, api: Api, generator: Generator) -> None:
+        """An idle member goes on saying it is healthy, as the engine does; a busy one notices at once."""
+        recent = time.monotonic() - generator.last_request < BUSY
+        if self.counters.running or recent or self.knobs.dead_group_health != HEALTHY:
+            self._lose_core(api, EAGER_DYING)
+
+    def _lose_core(self, api: Api, seconds: float) -> None:
+        """The core died of its group: say so once, answer 503, and end with 0 after ``seconds``."""
+        if not self._dying.acquire(blocking=False):
+            return
+        api.healthy = False
+        cause = closed_by_peer(self.settings.parallel)
+        self.log.error(CORE, "core.py:715", f"EngineCore encountered a fatal error.\n{cause}")
+        text = "EngineDeadError: EngineCore encountered an issue. See stack trace (above) for the root cause."
+        self.log.error(
+            API, "async_llm.py:525", f"AsyncLLM output_handler failed.\nvllm.v1.engine.exceptions.{text}"
+        )
+        end = threading.Timer(seconds, self._end)
+        end.daemon = True
+        end.start()
+
+    def _end(self) -> None:
+        self._say_goodbye()
+        os._exit(0)
+
+    def _die(self, failure: FatalError) -> None:
+        """End at once from any thread."""
+        tell(self.log, failure)
+        os._exit(failure.code)
+
+    def _say_goodbye(self) -> None:
+        for text in ("Shutting down", "Waiting for application shutdown.", "Application shutdown complete."):
+            self.log.plain(API, f"INFO:     {text}")
+        self.log.plain(API, f"INFO:     Finished server process [{os.getpid()}]")
+
+    def _report(self, generator: Generator) -> None:
+        """The steady line with throughput, while there is something to tell."""
+        interval = self.settings.stats_interval
+        before = (0, 0)
+        while True:
+            time.sleep(interval)
+            now = (sum(self.counters.prompted.values()), self.counters.generated)
+            if now == before and not self.counters.running:
+                continue
+            prompt, generated = (now[0] - before[0]) / interval, (now[1] - before[1]) / interval
+            before = now
+            text = (
+                f"Engine {self.settings.parallel.rank:03d}: Avg prompt throughput: {prompt:.1f} tokens/s, "
+                f"Avg generation throughput: {generated:.1f} tokens/s, "
+                f"Running: {self.counters.running} reqs, Waiting: {self.counters.waiting} reqs, "
+                f"GPU KV cache usage: {100 * generator.cache_usage():.1f}%, Prefix cache hit rate: 0.0%"
+            )
+            self.log.info(API, "loggers.py:127", text)
+
+
+def _stop(_number: int, _frame: object) -> None:
+    raise Stopped

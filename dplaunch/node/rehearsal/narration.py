@@ -1,0 +1,179 @@
+"""The start-up log of vLLM-Ascend, stage by stage (facts §8.2; real runs): values only.
+
+Stages, in order: plugin, args, coordinator (rank 0 of a group), handshake (groups), init, ranks, gloo, load,
+memory, kv (with KV transfer), graphs (without --enforce-eager), ready, http.
+"""
+
+from __future__ import annotations
+
+from .log import API, CORE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .settings import Settings
+
+SHARDS = 8
+ROUTES = (
+    ("/health", "GET"),
+    ("/load", "GET"),
+    ("/ping", "GET, POST"),
+    ("/version", "GET"),
+    ("/metrics", "GET"),
+    ("/v1/models", "GET"),
+    ("/v1/chat/completions", "POST"),
+    ("/v1/completions", "POST"),
+)
+
+
+class Stage:
+    """``seconds`` at full length, spread over the lines: (who, place, text); place "" = not the logger's."""
+
+    def __init__(self, name: str, seconds: float, lines: list[tuple[str, str, str]]) -> None:
+        self.name = name
+        self.seconds = seconds
+        self.lines = lines
+
+
+def opening(settings: Settings) -> list[Stage]:
+    """What happens before the group has met."""
+    stages = [
+        Stage("plugin", 0.6, _plugin(settings.platform)),
+        Stage("args", 0.4, _args(settings)),
+    ]
+    parallel = settings.parallel
+    if parallel.grouped:
+        if parallel.rank == 0 and parallel.together:
+            stages.append(Stage("coordinator", 0.2, []))
+        text = "Waiting for init message from front-end."
+        stages.append(Stage("handshake", 0.1, [(CORE, "core.py:532", text)]))
+    return stages
+
+
+def loading(settings: Settings) -> list[Stage]:
+    """From the first line of the core to its last."""
+    version = settings.version
+    text = (
+        f"Initializing a V1 LLM engine (v{version}) with config: model='{settings.model}', {_sizes(settings)}"
+    )
+    stages = [
+        Stage("init", 0.4, [(CORE, "core.py:77", text)]),
+        Stage("ranks", 0.2, _ranks(settings)),
+        Stage("gloo", 0.1, [(CORE, "", _gloo(settings))]),
+        Stage("load", 2.6, _load(settings)),
+        Stage("memory", 0.3, _memory(settings)),
+    ]
+    if settings.transfer:
+        name = f"{settings.transfer.connector} and engine_id: {settings.transfer.engine_id}"
+        lines = [(CORE, "factory.py:51", f"Creating v1 connector with name: {name}")]
+        if settings.transfer.connector.startswith("Mooncake"):
+            lines.append((CORE, "mooncake_connector.py:240", "Initializing Mooncake Scheduler"))
+        stages.append(Stage("kv", 0.2, lines))
+    if not settings.eager:
+        stages.append(Stage("graphs", 0.8, _graphs(settings)))
+    text = "init engine (profile, create kv cache, warmup model) took 3.16 seconds"
+    return [*stages, Stage("ready", 0.3, [(CORE, "core.py:210", text)])]
+
+
+def serving(settings: Settings, pid: int) -> Stage:
+    """The server's lines up to the one that says it serves."""
+    word = "server on" if settings.release >= (0, 18) else "API server 0 on"
+    lines = [
+        (API, "api_server.py:1912", f"Starting vLLM {word} http://{settings.host}:{settings.port}"),
+        (API, "launcher.py:29", "Available routes are:"),
+    ]
+    lines += [(API, "launcher.py:37", f"Route: {path}, Methods: {methods}") for path, methods in ROUTES]
+    lines += [
+        (API, "", f"INFO:     Started server process [{pid}]"),
+        (API, "", "INFO:     Waiting for application startup."),
+        (API, "", "INFO:     Application startup complete."),
+    ]
+    return Stage("http", 0.1, lines)
+
+
+def worker(settings: Settings, tensor_rank: int) -> str:
+    """A worker's process name: ``Worker_DP1_TP2_EP10``."""
+    parallel = settings.parallel
+    name = "Worker"
+    if parallel.size > 1:
+        name += f"_DP{parallel.rank}"
+    if parallel.tp > 1:
+        name += f"_TP{tensor_rank}"
+    if parallel.expert:
+        name += f"_EP{parallel.rank * parallel.tp + tensor_rank}"
+    return name
+
+
+def _plugin(platform: str) -> list[tuple[str, str, str]]:
+    lines = [(API, "__init__.py:216", f"Automatically detected platform {platform}.")]
+    if platform == "npu":
+        lines.insert(0, (API, "__init__.py:207", "Platform plugin ascend is activated"))
+    return lines
+
+
+def _args(settings: Settings) -> list[tuple[str, str, str]]:
+    return [
+        (API, "api_server.py:1839", f"vLLM API server version {settings.version}"),
+        (API, "utils.py:253", f"non-default args: {settings.given}"),
+        (API, "model.py:1510", f"Using max model len {settings.max_model_len}"),
+    ]
+
+
+def _sizes(settings: Settings) -> str:
+    parallel = settings.parallel
+    return (
+        f"tensor_parallel_size={parallel.tp}, pipeline_parallel_size={parallel.pp}, "
+        f"data_parallel_size={parallel.size}, served_model_name={settings.served[0]}"
+    )
+
+
+def _ranks(settings: Settings) -> list[tuple[str, str, str]]:
+    parallel = settings.parallel
+    lines = []
+    for local in range(parallel.world):
+        stage, tensor = local // parallel.tp % parallel.pp, local % parallel.tp
+        expert = f", EP rank {parallel.rank * parallel.tp + tensor}" if parallel.expert else ""
+        seat = f"DP rank {parallel.rank}, PP rank {stage}, TP rank {tensor}{expert}"
+        world = parallel.size * parallel.world
+        text = f"rank {parallel.rank * parallel.world + local} in world size {world} is assigned as {seat}"
+        lines.append((worker(settings, tensor), "parallel_state.py:1208", text))
+    return lines
+
+
+def _gloo(settings: Settings) -> str:
+    peers = settings.parallel.size * settings.parallel.world - 1
+    rank = settings.parallel.rank * settings.parallel.world
+    return (
+        f"[Gloo] Rank {rank} is connected to {peers} peer ranks. "
+        f"Expected number of connected peer ranks is : {peers}"
+    )
+
+
+def _load(settings: Settings) -> list[tuple[str, str, str]]:
+    who = worker(settings, 0)
+    bars = []
+    for done in range(SHARDS + 1):
+        percent = (
+            f"{100 * done // SHARDS:3d}% Completed | {done}/{SHARDS} [00:{done:02d}<00:{SHARDS - done:02d}]"
+        )
+        bars.append((who, "", f"Loading safetensors checkpoint shards: {percent}"))
+    lines = [(who, "model_runner_v1.py:2600", f"Starting to load model {settings.model}..."), *bars]
+    lines.append((who, "default_loader.py:268", "Loading weights took 2.10 seconds"))
+    if settings.given.get("speculative_config"):
+        lines.append((who, "model_runner_v1.py:2618", "Loading drafter model..."))
+    return [*lines, (who, "model_runner_v1.py:2640", "Loading model weights took 41.9372 GB")]
+
+
+def _memory(settings: Settings) -> list[tuple[str, str, str]]:
+    device = "CPU" if settings.platform == "cpu" else "GPU"
+    return [
+        (worker(settings, 0), "worker_v1.py:231", "Available KV cache memory: 11.62 GiB"),
+        (CORE, "kv_cache_utils.py:1087", f"{device} KV cache size: 262,144 tokens"),
+    ]
+
+
+def _graphs(settings: Settings) -> list[tuple[str, str, str]]:
+    who = worker(settings, 0)
+    return [
+        (who, "model_runner_v1.py:3305", "Starting to capture ACL graphs, cudagraph_mode: FULL_DECODE_ONLY"),
+        (who, "model_runner_v1.py:3340", "Graph capturing finished in 12 secs, took 0.31 GiB"),
+    ]

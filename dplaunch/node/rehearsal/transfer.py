@@ -1,0 +1,171 @@
+"""``--kv-transfer-config`` as the engine reads it: roles, ports, and what it refuses (facts §2.1–§2.4)."""
+
+from __future__ import annotations
+
+import os
+
+from .arguments import Arguments
+from .failure import FatalError
+from .log import CORE
+from .machine import Site
+from .parallel import Parallel
+
+ROLES = ("kv_producer", "kv_consumer", "kv_both")
+FIELDS = """kv_connector kv_role engine_id kv_port kv_ip kv_buffer_device kv_buffer_size kv_parallel_size kv_rank
+    kv_connector_module_path kv_load_failure_policy kv_connector_extra_config enable_permute_local_kv"""
+MOONCAKE = frozenset({"MooncakeConnectorV1", "MooncakeHybridConnector"})
+NIXL = frozenset({"NixlConnector", "NixlPullConnector"})
+DATADIST = frozenset({"LLMDataDistCMgrConnector"})
+
+# Connector → first release with it, first release without it (§2.1, and upstream's own).
+REGISTERED = {
+    "AscendHcclConnector": ((0,), (0, 10)),
+    "AscendSimpleConnector": ((0,), (0, 10)),
+    "LLMDataDistCMgrConnector": ((0,), (0, 12)),
+    "MooncakeConnectorV1": ((0, 10, 1), (999,)),
+    "MooncakeConnectorStoreV1": ((0, 11), (999,)),
+    "AscendStoreConnector": ((0, 12), (999,)),
+    "UCMConnector": ((0, 13), (999,)),
+    "LMCacheAscendConnector": ((0, 18), (999,)),
+    "MooncakeHybridConnector": ((0, 20, 2), (999,)),
+    "RecomputeCPUOffloadConnector": ((0, 23), (999,)),
+    "MultiConnector": ((0,), (999,)),
+    "NixlConnector": ((0,), (999,)),
+    "LMCacheConnectorV1": ((0,), (999,)),
+    "SharedStorageConnector": ((0,), (0, 13)),
+    "ExampleConnector": ((0, 13), (999,)),
+    "OffloadingConnector": ((0, 11), (999,)),
+    "SimpleCPUOffloadConnector": ((0, 20), (999,)),
+}
+LAYERWISE = "MooncakeLayerwiseConnector"
+
+
+class Transfer:
+    """This engine's side of the hand-over. ``ports``: what it listens on; with NIXL both roles do."""
+
+    def __init__(self, config: dict[str, object], parallel: Parallel, site: Site) -> None:
+        release = site.release
+        self.connector = str(config["kv_connector"])
+        self.produces = config["kv_role"] in ("kv_producer", "kv_both")
+        self.consumes = config["kv_role"] in ("kv_consumer", "kv_both")
+        self.recomputes = config.get("kv_load_failure_policy") == "recompute"
+        suffix = parallel.rank if release >= (0, 23) else 0
+        self.engine_id = f"{config.get('engine_id') or os.urandom(16).hex()}_dp{suffix}"
+        self.parallel = parallel
+        self.host = site.host
+        self.port, count = _side_channel(self.connector, config, parallel, site)
+        listens = self.produces or self.connector in NIXL
+        self.ports = list(range(self.port, self.port + count)) if listens else []
+        if self.connector in NIXL:
+            self.produces = True
+            self.host = site.env.get("VLLM_NIXL_SIDE_CHANNEL_HOST", "localhost")
+        self.abort_after = _abort_after(self.connector, site)
+
+
+def read(arguments: Arguments, parallel: Parallel, site: Site) -> Transfer | None:
+    """The hand-over connector of these arguments, or None; raises FatalError as the engine does."""
+    config = arguments.table("kv-transfer-config")
+    if not config.get("kv_connector"):
+        return None
+    _check_fields(config, site.release)
+    chosen = [one for one in _flattened(config) if _hands_over(one, site.release)]
+    return Transfer(chosen[0], parallel, site) if chosen else None
+
+
+def _flattened(config: dict[str, object]) -> list[dict[str, object]]:
+    """The connector itself, or those inside a MultiConnector."""
+    extra = config.get("kv_connector_extra_config")
+    inner = extra.get("connectors") if isinstance(extra, dict) else None
+    if config["kv_connector"] != "MultiConnector" or not isinstance(inner, list):
+        return [config]
+    return [{**one, "kv_role": one.get("kv_role", config["kv_role"])} for one in inner]
+
+
+def _check_fields(config: dict[str, object], release: tuple[int, ...]) -> None:
+    unknown = sorted(set(config) - set(FIELDS.split()))
+    if unknown:
+        raise FatalError(
+            f"TypeError: KVTransferConfig.__init__() got an unexpected keyword argument '{unknown[0]}'"
+        )
+    role = config.get("kv_role")
+    if role is None:
+        raise FatalError(
+            f"ValueError: Please specify kv_role when kv_connector is set, supported roles are {ROLES}"
+        )
+    if role not in ROLES:
+        raise FatalError(f"ValueError: Unsupported kv_role: {role}. Supported roles are {ROLES}")
+    module = config.get("kv_connector_module_path")
+    if module and release >= (0, 15):
+        raise FatalError(f"ModuleNotFoundError: No module named '{module}'", who=CORE)
+
+
+def _hands_over(config: dict[str, object], release: tuple[int, ...]) -> bool:
+    """True for a connector that moves KV from prefill to decode; raises FatalError for an unknown one."""
+    name = str(config.get("kv_connector"))
+    if name == LAYERWISE:
+        raise FatalError(f"RuntimeError: the rehearsal engine does not play {name} (decode first).", who=CORE)
+    since, gone = REGISTERED.get(name, ((999,), (999,)))
+    if not since <= release < gone and not config.get("kv_connector_module_path"):
+        raise FatalError(f"ValueError: Unsupported connector type: {name}", who=CORE)
+    if name in MOONCAKE:
+        _check_sizes(config)
+    return name in MOONCAKE | NIXL | DATADIST
+
+
+def _check_sizes(config: dict[str, object]) -> None:
+    """Mooncake's own rules on kv_connector_extra_config (§2.3)."""
+    extra = config.get("kv_connector_extra_config")
+    sides = [extra.get(side) if isinstance(extra, dict) else None for side in ("prefill", "decode")]
+    for side in sides:
+        if not isinstance(side, dict) or not {"tp_size", "dp_size"} <= set(side):
+            raise FatalError("AssertionError", who=CORE)
+    prefill, decode = (side for side in sides if isinstance(side, dict))
+    if prefill["tp_size"] < decode["tp_size"]:
+        raise FatalError(
+            f"ValueError: prefill_tp_size: {prefill['tp_size']} must be greater than or equal to the "
+            f"decode_tp_size: {decode['tp_size']}",
+            who=CORE,
+        )
+    if decode.get("pp_size", 1) != 1:
+        raise FatalError("AssertionError", who=CORE)
+
+
+def _side_channel(
+    connector: str, config: dict[str, object], parallel: Parallel, site: Site
+) -> tuple[int, int]:
+    """(first port, how many): one per device from the group's base on, by rank; with NIXL one."""
+    if connector in NIXL:
+        return _number(site.env.get("VLLM_NIXL_SIDE_CHANNEL_PORT", "5600")) + parallel.rank, 1
+    if connector in DATADIST:
+        _check_rank_table(site.env)
+        name = "VLLM_LLMDD_RPC_PORT" if site.release < (0, 10) else "VLLM_ASCEND_LLMDD_RPC_PORT"
+        return _number(site.env.get(name, "5557")) + parallel.rank * parallel.tp, parallel.tp
+    width = parallel.world if site.release >= (0, 12) else parallel.tp
+    return _number(config.get("kv_port", 14579)) + parallel.rank * width, width
+
+
+def _check_rank_table(env: dict[str, str]) -> None:
+    """The variable must be set; the file itself lies on the real nodes and is not asked for."""
+    if not env.get("DISAGGREGATED_PREFILL_RANK_TABLE_PATH"):
+        text = "Please set path of rank table to env variable DISAGGREGATED_PREFILL_RANK_TABLE_PATH"
+        raise FatalError(f"ValueError: {text}", who=CORE)
+
+
+def _abort_after(connector: str, site: Site) -> float:
+    """Seconds a producer keeps KV that nobody fetched; the variable's name changed often (§1.5)."""
+    if site.release < (0, 10):
+        name, default = "VLLM_LLMDD_ABORT_REQUEST_TIMEOUT", "120"
+    elif site.release < (0, 11):
+        name, default = "VLLM_ASCEND_KVCACHE_DELAY_FREE_TIMEOUT", "250"
+    elif site.release < (0, 18) or connector in NIXL:
+        name, default = "VLLM_NIXL_ABORT_REQUEST_TIMEOUT", "480" if site.release >= (0, 13) else "120"
+    else:
+        name, default = "VLLM_MOONCAKE_ABORT_REQUEST_TIMEOUT", "480"
+    return float(site.env.get(name, default))
+
+
+def _number(value: object) -> int:
+    try:
+        return int(str(value))
+    except ValueError:
+        raise FatalError(f"ValueError: invalid literal for int() with base 10: '{value}'", who=CORE) from None

@@ -1,0 +1,206 @@
+"""A small HTTP/1.1 server: one thread with a small stack per connection, nothing but sockets."""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import threading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STACK = 256 * 1024
+HEAD_LIMIT = 256 * 1024
+REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    401: "Unauthorized",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    415: "Unsupported Media Type",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
+WORDS_OF_REQUEST = 3
+JSON = "application/json"
+
+
+class BadRequestError(Exception):
+    """What came in is not HTTP as we know it."""
+
+
+class Request:
+    """One request; header names are lower case, ``path`` is without the query."""
+
+    def __init__(self, method: str, target: str, headers: dict[str, str], body: bytes) -> None:
+        self.method = method
+        self.target = target
+        self.path = target.partition("?")[0]
+        self.headers = headers
+        self.body = body
+
+
+class Connection:
+    """One client. Everything blocks; ``gone`` is how a waiting handler learns that the client left."""
+
+    def __init__(self, sock: socket.socket, peer: str, keep_alive: float) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = sock
+        self.peer = peer
+        self.status = 0
+        self.closing = False
+        self._keep_alive = keep_alive
+        self._buffer = b""
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
+
+    def gone(self, seconds: float) -> bool:
+        """Wait that long at most; True as soon as the client has closed."""
+        return bool(self._poll.poll(max(0.0, seconds) * 1000))
+
+    def read(self) -> Request | None:
+        """The next request; None when the client closed or stayed silent; raises BadRequestError."""
+        self.sock.settimeout(self._keep_alive)
+        while b"\r\n\r\n" not in self._buffer:
+            if len(self._buffer) > HEAD_LIMIT or not self._more():
+                return None
+        self.sock.settimeout(None)
+        head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        words = first.split(" ")
+        if len(words) != WORDS_OF_REQUEST or not words[2].startswith("HTTP/1."):
+            raise BadRequestError
+        headers = {}
+        for line in lines:
+            name, _, value = line.partition(":")
+            headers[name.strip().lower()] = value.strip()
+        asked = headers.get("connection", "").lower()
+        self.closing = asked == "close" or (words[2] == "HTTP/1.0" and asked != "keep-alive")
+        return Request(words[0], words[1], headers, self._body(headers))
+
+    def send(self, status: int, body: bytes, kind: str = JSON, extra: str = "") -> None:
+        """A whole answer. ``extra``: further header lines, each with its line end."""
+        self.status = status
+        head = self._head(status, kind, extra) + f"content-length: {len(body)}\r\n\r\n"
+        self.sock.sendall(head.encode("latin-1") + body)
+
+    def send_json(self, status: int, value: object, extra: str = "") -> None:
+        """A whole answer in JSON."""
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        self.send(status, text.encode(), extra=extra)
+
+    def start_stream(self, extra: str = "") -> None:
+        """The head of a chunked event stream."""
+        self.status = 200
+        head = self._head(200, "text/event-stream; charset=utf-8", extra)
+        self.sock.sendall(f"{head}transfer-encoding: chunked\r\n\r\n".encode("latin-1"))
+
+    def event(self, data: str) -> None:
+        """One server-sent event as one chunk."""
+        text = f"data: {data}\n\n".encode()
+        self.sock.sendall(b"%x\r\n%b\r\n" % (len(text), text))
+
+    def end_stream(self) -> None:
+        """The last chunk."""
+        self.sock.sendall(b"0\r\n\r\n")
+
+    def _head(self, status: int, kind: str, extra: str) -> str:
+        close = "connection: close\r\n" if self.closing else ""
+        reason = REASONS.get(status, "")
+        return f"HTTP/1.1 {status} {reason}\r\nserver: uvicorn\r\ncontent-type: {kind}\r\n{close}{extra}"
+
+    def _more(self) -> bool:
+        try:
+            data = self.sock.recv(65536)
+        except OSError:
+            return False
+        self._buffer += data
+        return bool(data)
+
+    def _need(self, count: int) -> bytes:
+        while len(self._buffer) < count:
+            if not self._more():
+                raise BadRequestError
+        data, self._buffer = self._buffer[:count], self._buffer[count:]
+        return data
+
+    def _body(self, headers: dict[str, str]) -> bytes:
+        if headers.get("expect", "").lower() == "100-continue":
+            self.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if "chunked" in headers.get("transfer-encoding", "").lower():
+            return self._chunks()
+        length = headers.get("content-length", "0")
+        if not length.isdigit():
+            raise BadRequestError
+        return self._need(int(length))
+
+    def _chunks(self) -> bytes:
+        body = b""
+        while True:
+            try:
+                size = int(self._line().partition(b";")[0], 16)
+            except ValueError:
+                raise BadRequestError from None
+            body += self._need(size)
+            if size == 0:
+                while self._line():  # trailers
+                    pass
+                return body
+            self._line()
+
+    def _line(self) -> bytes:
+        while b"\r\n" not in self._buffer:
+            if not self._more():
+                raise BadRequestError
+        line, _, self._buffer = self._buffer.partition(b"\r\n")
+        return line
+
+
+class Server:
+    """Accepts on a bound socket and gives each request to ``handle(request, connection)``."""
+
+    def __init__(
+        self, sock: socket.socket, handle: Callable[[Request, Connection], None], keep_alive: float
+    ) -> None:
+        self._sock = sock
+        self._handle = handle
+        self._keep_alive = keep_alive
+
+    def start(self) -> None:
+        """Listen, and serve in threads from now on."""
+        threading.stack_size(STACK)
+        self._sock.listen(1024)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, address = self._sock.accept()
+            except OSError:
+                return
+            connection = Connection(sock, f"{address[0]}:{address[1]}", self._keep_alive)
+            threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
+
+    def _converse(self, connection: Connection) -> None:
+        try:
+            while not connection.closing:
+                request = connection.read()
+                if request is None:
+                    return
+                self._handle(request, connection)
+        except BadRequestError:
+            _refuse(connection)
+        except OSError:  # the client left
+            pass
+        finally:
+            connection.sock.close()
+
+
+def _refuse(connection: Connection) -> None:
+    connection.closing = True
+    try:
+        connection.send(400, b"Invalid HTTP request received.", "text/plain; charset=utf-8")
+    except OSError:
+        return
