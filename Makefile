@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 # The set-up is done when a stamp of this very lock and project file lies in the environment.
 STAMP := .venv/.set-up-$(shell cat requirements.lock pyproject.toml | sha256sum | cut -c 1-16)
 
-.PHONY: demo test setup lint bench clean
+.PHONY: demo test setup lint bench mutants clean
 
 demo: setup
 	@$(BIN)/python scripts/demo.py
@@ -33,6 +33,11 @@ lint: setup
 
 bench: setup
 	@for file in benchmarks/bench_*.py; do $(BIN)/python "$$file" || exit 1; done
+
+# The rules in spec/, plan/ and the router's pick, each changed a little: some test must notice.
+mutants: setup
+	$(BIN)/mutmut run
+	$(BIN)/mutmut results
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis mutants dist
