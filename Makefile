@@ -18,7 +18,7 @@ test: setup lint
 
 setup: $(STAMP)
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP):
 	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	@echo "Installing what requirements.lock names …"
 	@$(PIP) install --quiet --requirement requirements.lock
