@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import paramiko
 from paramiko.agent import Agent, AgentKey
@@ -25,7 +24,7 @@ from dplaunch.transport import knownhosts, unreached
 from dplaunch.transport.failures import lost_link
 from dplaunch.transport.host import Options, PipeHost, command_line
 from dplaunch.transport.knownhosts import Verdict
-from dplaunch.transport.sshconfig import Config, Target, ask_ssh, resolve
+from dplaunch.transport.sshconfig import Config, Target, ask_ssh, hop, resolve
 from dplaunch.transport.stream import CHUNK, SLICE, Pipe, Tail
 
 # Its ERROR records with tracebacks repeat what our errors say in a sentence.
@@ -62,7 +61,6 @@ class SshHost(PipeHost):
         try:
             with _limit(self._transport):
                 channel = self._transport.open_session(window_size=WINDOW, timeout=PATIENCE)
-                channel.settimeout(SLICE)
                 channel.exec_command(command_line(argv))
         except paramiko.ChannelException as error:
             raise HostError(
@@ -80,24 +78,22 @@ class SshHost(PipeHost):
 
 
 class ChannelPipe:
-    """``Pipe`` over a channel. Its timeout stays SLICE: reader and writer share it."""
+    """``Pipe`` over a channel. The channel's timeout is the reader's; a writer never waits in it."""
 
     def __init__(self, channel: paramiko.Channel, transport: paramiko.Transport) -> None:
         self._channel, self._transport = channel, transport
         self._tail = Tail()
 
     def read(self, timeout: float) -> bytes | None:
-        """As ``Pipe.read``, in steps of SLICE; stderr is drained on the way, or its window would fill."""
-        channel = self._channel
-        if timeout == 0.0 and not (channel.recv_ready() or channel.eof_received or channel.closed):
-            return None
+        """As ``Pipe.read``; stderr is drained on the way, or its share of the window would fill."""
+        self._channel.settimeout(timeout)
         try:
-            return channel.recv(CHUNK)
+            return self._channel.recv(CHUNK)
         except TimeoutError:
             return None
         finally:
-            while channel.recv_stderr_ready():
-                self._tail.add(channel.recv_stderr(CHUNK))
+            while self._channel.recv_stderr_ready():
+                self._tail.add(self._channel.recv_stderr(CHUNK))
 
     def write(self, data: memoryview) -> int:
         """As ``Pipe.write``; comes back early when there is output to read first."""
@@ -231,14 +227,13 @@ def _through_jump(target: Target, spec: SshSpec, options: Options) -> paramiko.C
 
 def _jump(node: str, hops: tuple[str, ...], spec: SshSpec, options: Options) -> paramiko.Transport:
     """The connection to the last hop, shared by all hosts behind it."""
-    url = urlsplit(hops[-1] if "://" in hops[-1] else f"ssh://{hops[-1]}")
-    before = ",".join(hops[:-1]) or None
-    hop = replace(spec, user=url.username, port=url.port, jump=before)
+    user, host, port = hop(hops[-1])
+    jump_spec = replace(spec, user=user, port=port, jump=",".join(hops[:-1]) or None)
 
     def make() -> paramiko.Transport:
-        target = _resolve(node, url.hostname or hops[-1], hop, options)
-        itself = any(url.hostname == urlsplit(f"ssh://{j}").hostname for j in target.jump)
-        return _log_in(replace(target, jump=() if itself else target.jump), hop, options)
+        target = _resolve(node, host, jump_spec, options)
+        itself = any(host == hop(other)[1] for other in target.jump)  # Host * with a ProxyJump
+        return _log_in(replace(target, jump=() if itself else target.jump), jump_spec, options)
 
     return options.shared.get(("jump", hops), make, valid=paramiko.Transport.is_active)
 

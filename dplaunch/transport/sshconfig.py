@@ -125,6 +125,15 @@ def _command(config: Config, tokens: Mapping[str, str]) -> str:
     return re.sub(r"%([%a-zA-Z])", lambda m: "%" if m[1] == "%" else tokens.get(m[1], m[0]), command)
 
 
+def hop(text: str) -> tuple[str | None, str, int | None]:
+    """``[ssh://][user@]host[:port]`` → user, host, port; ``ssh -G`` puts brackets around any host."""
+    match = re.fullmatch(r"(?:ssh://)?(?:(.+)@)?(?:\[(.+)\]|([^:]+|.*:.*:.*?))(?::(\d+))?/?", text)
+    if match is None:
+        return None, text, None
+    user, bracketed, plain, port = match.groups()
+    return user, bracketed or plain, int(port) if port else None
+
+
 def parse(text: str) -> Config:
     """Output of ``ssh -G``: one ``keyword value`` per line, keywords may repeat."""
     found: dict[str, tuple[str, ...]] = {}

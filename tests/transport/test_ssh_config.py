@@ -4,7 +4,7 @@ import pytest
 
 from dplaunch.errors import HostError
 from dplaunch.model.cluster import SshSpec
-from dplaunch.transport.sshconfig import ask_ssh, parse, resolve
+from dplaunch.transport.sshconfig import ask_ssh, hop, parse, resolve
 
 
 def target(text, **spec):
@@ -45,6 +45,20 @@ def test_the_agent_is_the_environments_unless_named(monkeypatch):
     monkeypatch.setenv("MINE", "/tmp/b")
     agents = [target(text).agent for text in ("", "identityagent none\n", "identityagent $MINE\n")]
     assert agents == ["/tmp/a", "", "/tmp/b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("j1", (None, "j1", None)),
+        ("me@j1:2222", ("me", "j1", 2222)),
+        ("me@realm@[192.0.2.1]", ("me@realm", "192.0.2.1", None)),
+        ("ssh://me@[2001:db8::1]:22/", ("me", "2001:db8::1", 22)),
+        ("2001:db8::1", (None, "2001:db8::1", None)),
+    ],
+)
+def test_jump_hosts_are_read_as_ssh_writes_them(text, expected):
+    assert hop(text) == expected
 
 
 def test_tokens_of_a_proxy_command():
