@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -45,14 +46,14 @@ app.command()(verb(restart, targets=True))
 app.command("exec", context_settings={"allow_interspersed_args": False})(verb(exec_, targets=True))
 app.command()(verb(lock))
 app.command()(verb(audit))
-app.command()(schema)
+app.command()(verb(schema, targets=True))
 app.command()(verb(explain, targets=True))
-app.command()(completion)
+app.command()(verb(completion, targets=True))
 
 
 def _version(value: bool) -> None:
     if value:
-        typer.echo(f"dplaunch {__version__}")
+        sys.stdout.write(f"dplaunch {__version__}\n")
         raise typer.Exit
 
 

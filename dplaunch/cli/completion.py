@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from dplaunch.cli.verb import Call
+from dplaunch.errors import ExitCode
+
 
 class Shell(str, Enum):
     """Shells that can complete ``decode-3``."""
@@ -16,10 +19,11 @@ class Shell(str, Enum):
     FISH = "fish"
 
 
-def completion(shell: Annotated[Shell, typer.Argument(help="bash, zsh or fish")]) -> None:
+def completion(call: Call, shell: Annotated[Shell, typer.Argument(help="bash, zsh or fish")]) -> ExitCode:
     """Print the completion script of a shell: `source <(dplaunch completion bash)`."""
-    from typer.completion import get_completion_script
+    # typer writes these scripts, but offers them only as options of its own.
+    from typer._completion_shared import get_completion_script
 
-    typer.echo(
-        get_completion_script(prog_name="dplaunch", complete_var="_DPLAUNCH_COMPLETE", shell=shell.value)
-    )
+    script = get_completion_script(prog_name="dplaunch", complete_var="_DPLAUNCH_COMPLETE", shell=shell.value)
+    call.screen.write(f"{script}\n")
+    return ExitCode.DONE

@@ -14,11 +14,9 @@ Key = Annotated[str | None, typer.Argument(help="roles.decode.dp, ports …; not
 
 def explain(call: Call, key: Key = None) -> ExitCode:
     """Explain a key of the cluster file: what it means, its type, its default."""
-    from rich.text import Text
-
     from dplaunch.spec import explain as part
     from dplaunch.spec import reference
 
     text = reference() if key is None else part(key)
-    call.screen.present(Text(text.rstrip()), {"key": key, "text": text})
+    call.screen.present(text.rstrip(), {"key": key, "text": text})
     return ExitCode.DONE

@@ -27,8 +27,6 @@ def init(
     force: Force = False,
 ) -> ExitCode:
     """Write a starting cluster file from a shipped example, with your hosts in it."""
-    from rich.text import Text
-
     from dplaunch.workspace.presets import presets, written_for
 
     if out.exists() and not force:
@@ -40,7 +38,7 @@ def init(
     text = written_for(chosen, hosts or _hosts(call, chosen))
     out.write_text(text, encoding="utf-8")
     said = f"wrote {out}; look at it, then `dplaunch plan {out}` and `dplaunch up --rehearse {out}`"
-    call.screen.present(Text(said), {"file": str(out), "preset": chosen})
+    call.screen.present(said, {"file": str(out), "preset": chosen})
     return ExitCode.DONE
 
 

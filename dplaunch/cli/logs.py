@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -101,8 +101,6 @@ class Reading:
 
     def collect(self, folder: Path) -> ExitCode:
         """Whole logs into ``folder``, one file per process."""
-        from rich.text import Text
-
         from dplaunch.logs import collect_name
 
         written: dict[str, Path] = {}
@@ -113,7 +111,7 @@ class Reading:
             written[process.name] = path
         self._read(lambda chunk: _append(written[chunk.process], chunk))
         files = [str(path) for path in written.values()]
-        self._call.screen.present(Text("\n".join(files)), {"files": files})
+        self._call.screen.present("\n".join(files), {"files": files})
         return ExitCode.DONE
 
     def _read(self, sink: Sink) -> None:

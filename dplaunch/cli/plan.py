@@ -16,8 +16,6 @@ Diff = Annotated[Path | None, typer.Option("--diff", help="Compare with a plan s
 
 def plan(call: Call, save: Save = None, diff: Diff = None) -> ExitCode:
     """Show what would run where: ranks, devices, ports. Touch nothing."""
-    from rich.text import Text
-
     from dplaunch import plan as plans
     from dplaunch.cli.work import open_cluster
     from dplaunch.view import plan as drawing
@@ -29,7 +27,7 @@ def plan(call: Call, save: Save = None, diff: Diff = None) -> ExitCode:
         call.screen.say(f"saved as {save}")
     if diff is not None:
         changes = plans.compare(plans.load(diff.read_text(encoding="utf-8"), str(diff)), cluster.plan)
-        call.screen.present(Text("\n".join(changes) or "no difference"), {"changes": list(changes)})
+        call.screen.present("\n".join(changes) or "no difference", {"changes": list(changes)})
         return ExitCode.DONE
     call.screen.present(drawing.drawn(cluster.plan, verbose=call.screen.verbose), plans.to_json(cluster.plan))
     return ExitCode.DONE

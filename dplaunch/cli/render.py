@@ -17,8 +17,6 @@ Folder = Annotated[
 
 def render(call: Call, out: Folder) -> ExitCode:
     """Write every file that `up` would send, one folder per node."""
-    from rich.text import Text
-
     from dplaunch.cli.work import open_cluster
 
     cluster = open_cluster(call)
@@ -27,7 +25,7 @@ def render(call: Call, out: Folder) -> ExitCode:
         for node in cluster.plan.nodes
         for f in node.files
     ]
-    call.screen.present(Text("\n".join(written)), {"files": written})
+    call.screen.present("\n".join(written), {"files": written})
     return ExitCode.DONE
 
 

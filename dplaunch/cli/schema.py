@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
-import typer
+from dplaunch.cli.verb import Call
+from dplaunch.errors import ExitCode
 
 
-def schema() -> None:
+def schema(call: Call) -> ExitCode:
     """Print the cluster file's JSON Schema, for editors."""
     from dplaunch.spec import json_schema
 
-    typer.echo(json.dumps(json_schema(), indent=2))
+    call.screen.write(json.dumps(json_schema(), indent=2) + "\n")
+    return ExitCode.DONE

@@ -51,7 +51,7 @@ def _preview(call: Call, cluster: Cluster, options: UpOptions) -> ExitCode:
     from dplaunch.fleet.up import preview
     from dplaunch.view import actions as drawing
 
-    with at_work(cluster.plan, lambda event: None) as job:
+    with at_work(cluster.plan) as job:
         actions, _ = preview(job, options)
     call.screen.present(drawing.drawn(actions), drawing.to_json(actions))
     return ExitCode.DONE

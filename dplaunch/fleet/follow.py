@@ -82,7 +82,7 @@ class Following:
         if message.get("event") == "log":
             self._on_log(node, message)
         elif message.get("event") == "gap":
-            text = f"{message['name']}: {message['lost']} bytes of its log were dropped before they could be read"
+            text = f"{message['name']}: {message['lost']} bytes of its log were dropped before they were read"
             self._job.emit(Note(at=self._job.now, text=text))
         elif "ok" in message and message.get("id") == self._waiting.get(node):
             del self._waiting[node]

@@ -1,0 +1,66 @@
+"""How long a user waits before anything happens, as ratios within one run.
+
+``--help`` against a bare typer app with as many verbs; ``plan`` of eight nodes against importing what it
+stands on. Runs alternate, medians are compared. Neither may import paramiko.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+DPLAUNCH = str(Path(sys.executable).parent / "dplaunch")
+CLUSTER = str(ROOT / "clusters" / "deepseek-r1-a3-4p4d.yaml")
+LIBRARIES = "import typer, rich, yaml, jinja2, pydantic"
+ROUNDS = 15
+BARS = {"--help": 1.3, "plan": 2.0}
+
+
+def bare_app(verbs: int) -> str:
+    """A typer app with as many verbs as ours, that do nothing."""
+    commands = "\n".join(f'@app.command()\ndef verb{n}() -> None:\n    """Does nothing."""\n' for n in range(verbs))
+    return f"import typer\napp = typer.Typer(add_completion=False, pretty_exceptions_enable=False)\n{commands}\napp()\n"
+
+
+def seconds(argv: list[str]) -> float:
+    start = time.perf_counter()
+    subprocess.run(argv, stdout=subprocess.DEVNULL, check=True, env={**os.environ, "COLUMNS": "100"})
+    return time.perf_counter() - start
+
+
+def compare(name: str, ours: list[str], theirs: list[str]) -> bool:
+    pairs = [(seconds(ours), seconds(theirs)) for _ in range(ROUNDS + 1)][1:]
+    mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
+    ratio = mine / other
+    verdict = "ok" if ratio <= BARS[name] else "OVER"
+    print(f"{name:8} {mine * 1000:6.0f} ms against {other * 1000:6.0f} ms: ratio {ratio:.2f}, bar {BARS[name]} {verdict}")
+    return ratio <= BARS[name]
+
+
+def imports_paramiko(argv: list[str]) -> bool:
+    code = f"import sys; sys.argv = {argv!r}\ntry:\n    from dplaunch.cli import main; main()\nexcept SystemExit: pass\n"
+    code += "sys.exit('paramiko' in sys.modules)"
+    return subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False).returncode != 0
+
+
+def main() -> int:
+    from dplaunch.cli.app import app
+
+    with tempfile.TemporaryDirectory() as folder:
+        bare = Path(folder) / "bare.py"
+        bare.write_text(bare_app(len(app.registered_commands)), encoding="utf-8")
+        good = compare("--help", [DPLAUNCH, "--help"], [sys.executable, str(bare), "--help"])
+        good &= compare("plan", [DPLAUNCH, "plan", CLUSTER], [sys.executable, "-c", LIBRARIES])
+    for argv in (["dplaunch", "--help"], ["dplaunch", "plan", CLUSTER]):
+        loaded = imports_paramiko(argv)
+        good &= not loaded
+        print(f"{argv[1]:8} imports paramiko: {'YES' if loaded else 'no'}")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""From the file that is meant to a plan: read, load, check, build."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from dplaunch import plan as plans
+from dplaunch.errors import Problem, SpecError, UsageError
+from dplaunch.model.cluster import ClusterSpec
+from dplaunch.model.plan import Plan
+from dplaunch.spec import load
+from dplaunch.workspace.memory import Pick
+
+ROUTER = Path(__file__).parent.parent / "router"
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A cluster file and what follows from it."""
+
+    spec: ClusterSpec
+    plan: Plan
+    path: Path
+    text: str
+    rehearse: bool
+    warnings: tuple[Problem, ...] = ()
+
+
+def load_cluster(pick: Pick, *, rehearse: bool = False) -> Cluster:
+    """Load and plan. Raises UsageError when there is no file, SpecError with all its problems at once."""
+    rehearse = rehearse or pick.rehearse
+    text = read_text(pick)
+    loaded = load(text, shown(pick.path), read_file=lambda path: Path(path).read_text(encoding="utf-8"))
+    checked = tuple(loaded.locate(problem) for problem in plans.check(loaded.spec))
+    found = (*loaded.warnings, *checked)
+    if any(not problem.warning for problem in checked):
+        raise SpecError(tuple(sorted(found, key=lambda p: (p.line, p.column))))
+    plan = plans.build(loaded.spec, rehearse=rehearse, python=sys.executable, router_files=router_files())
+    return Cluster(loaded.spec, plan, pick.path, text, rehearse, found)
+
+
+def read_text(pick: Pick) -> str:
+    """The file's text; the remembered copy's when the file of the current cluster is gone."""
+    path = pick.text_from if pick.text_from and not pick.path.exists() else pick.path
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        hint = "give the path of a cluster file, or write one with `dplaunch init`"
+        raise UsageError(f"there is no file {shown(path)}", hint=hint) from error
+    except IsADirectoryError as error:
+        raise UsageError(f"{shown(path)} is a folder, not a cluster file") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{shown(path)} is not UTF-8 text (byte {error.start})") from error
+    except OSError as error:
+        raise UsageError(f"{shown(path)} cannot be read: {error.strerror}") from error
+
+
+def router_files() -> dict[str, str]:
+    """The router's sources, which ``up`` puts beside the engines: file name → text."""
+    return {path.name: path.read_text(encoding="utf-8") for path in sorted(ROUTER.glob("*.py"))}
+
+
+def shown(path: Path) -> str:
+    """The path as the user would write it: relative when it lies below here."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,55 @@
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from dplaunch.cli.app import app
+
+LAPTOP = Path(__file__).parents[2] / "clusters" / "laptop.yaml"
+
+
+class Cli:
+    """The command line in this process, in a folder and with a state home of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._runner = CliRunner()
+
+    def __call__(self, *words: str, code: int = 0):
+        result = self._runner.invoke(app, list(words), catch_exceptions=False)
+        assert result.exit_code == code, f"{words}: exit {result.exit_code}\n{result.stdout}\n{result.stderr}"
+        return result
+
+    def json(self, *words: str, code: int = 0):
+        return json.loads(self(*words, "-o", "json", code=code).stdout)
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.write_text(text)
+        return path
+
+
+@pytest.fixture
+def cli(tmp_path, state_home, monkeypatch):
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("DPLAUNCH_REHEARSAL_SPEED", "0")
+    monkeypatch.setenv("COLUMNS", "100")
+    cli = Cli(work)
+    yield cli
+    # Whatever a failed test left running is the business of `down`, as it would be a user's.
+    if (state_home / "dplaunch" / ".operator" / "current.json").exists():
+        CliRunner().invoke(app, ["down", "-y", "--grace", "1s"])
+
+
+@pytest.fixture
+def laptop(cli):
+    """The shipped laptop cluster as cluster.yaml, under a name of this test's process."""
+    text = LAPTOP.read_text().replace("cluster: laptop", f"cluster: laptop-{os.getpid()}")
+    cli.write("cluster.yaml", text)
+    shutil.copymode(LAPTOP, cli.folder / "cluster.yaml")
+    return cli

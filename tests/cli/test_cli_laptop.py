@@ -1,0 +1,135 @@
+"""The whole job on this machine: real guards, rehearsal engines, the real router."""
+
+import json
+import os
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+
+def ask(endpoint, model, **fields):
+    body = {"model": model, "messages": [{"role": "user", "content": "one two three"}], **fields}
+    request = urllib.request.Request(
+        f"{endpoint}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return answer.read().decode()
+
+
+def pids(status):
+    return {p["name"]: p["pid"] for p in status["processes"]}
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_up_ask_look_read_again_restart_down(laptop, until):
+    up = laptop.json("up")
+    assert up["ready"]
+    assert up["changed"]
+    seen = laptop.json("status")
+    assert seen["state"] == "serving"
+    assert len(seen["processes"]) == 7
+
+    assert "one two three" in json.loads(ask(up["endpoint"], up["model"]))["choices"][0]["message"]["content"]
+    stream = ask(up["endpoint"], up["model"], stream=True)
+    assert stream.rstrip().endswith("data: [DONE]")
+
+    logs = laptop("logs", "decode-3", "-n", "5").stdout
+    assert logs.count("\n") == 5
+    assert "Application startup complete" in laptop("logs", "decode-3", "--grep", "startup complete").stdout
+    laptop("logs", "all", "--collect", "all-logs")
+    assert len(list((laptop.folder / "all-logs").rglob("*.log"))) == 7
+
+    again = laptop.json("up")
+    assert not again["changed"]
+    assert pids(laptop.json("status")) == pids(seen)
+
+    laptop("restart", "decode-3", "-y")
+    after = pids(laptop.json("status"))
+    same = {name for name, pid in pids(seen).items() if after[name] == pid}
+    assert same == {"prefill-0", "prefill-1", "decode-0", "decode-1", "router"}
+
+    verbs = [entry["verb"] for entry in laptop.json("audit")["entries"]]
+    assert verbs.count("up") == 2
+    assert verbs.count("restart") == 2
+
+    down = laptop.json("down", "-y")
+    assert down["clean"]
+    assert not any(alive(pid) for pid in after.values())
+    assert laptop.json("status", "cluster.yaml", code=1)["state"] == "down"
+    with pytest.raises(OSError, match="refused"):
+        ask(up["endpoint"], up["model"])
+
+
+def test_an_engine_that_dies_is_seen_and_up_mends_its_group(laptop, until):
+    laptop("up")
+    before = pids(laptop.json("status"))
+    os.kill(before["decode-0"], 9)
+    until(lambda: not alive(before["decode-0"]))
+    seen = laptop.json("status", code=5)
+    assert seen["state"] == "degraded"
+    # what is left of its group is stopped: that needs a yes
+    assert "-y" in laptop("up", code=2).stderr
+    laptop("up", "-y")
+    after = pids(laptop.json("status"))
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"decode-0", "decode-1"}
+    laptop("down", "-y")
+
+
+def test_an_engine_that_exits_with_code_0_fails_up_and_nothing_is_left(laptop, monkeypatch):
+    monkeypatch.setenv("DPLAUNCH_REHEARSAL_CRASH_AFTER", "0.1")
+    monkeypatch.setenv("DPLAUNCH_REHEARSAL_EXIT_CODE", "0")
+    monkeypatch.setenv("DPLAUNCH_REHEARSAL_NEVER_READY", "1")
+    result = laptop("up", code=1)
+    assert "exited with code 0" in result.stderr
+    assert laptop.json("status", code=1)["state"] == "down"
+
+
+def test_detach_then_wait(laptop):
+    laptop("up", "--detach")
+    laptop("status", "--wait", "ready", "--timeout", "60s")
+    laptop("down", "-y")
+
+
+def test_a_port_that_is_taken_is_named_with_who_holds_it(laptop, until):
+    import socket
+
+    with socket.socket() as taken:
+        port = laptop.json("plan")["router"]["port"]
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("0.0.0.0", port))
+        taken.listen()
+        result = laptop("up", code=1)
+    assert str(port) in result.stderr
+    assert str(os.getpid()) in result.stderr
+    assert laptop.json("status", code=1)["state"] == "down"
+
+
+def test_a_changed_file_restarts_only_what_changed(laptop):
+    laptop("up")
+    before = pids(laptop.json("status"))
+    text = (laptop.folder / "cluster.yaml").read_text()
+    laptop.write("cluster.yaml", text + "\noverrides: {prefill-0: {env: {A_NEW_ONE: x}}}\n")
+    plan = laptop.json("up", "--dry-run")
+    touched = {a["process"] for a in plan["actions"] if a["change"] != "keep"}
+    assert "prefill-0" in touched
+    assert "decode-0" not in touched
+    laptop("up", "-y")
+    after = pids(laptop.json("status"))
+    assert before["decode-0"] == after["decode-0"]
+    assert before["prefill-0"] != after["prefill-0"]
+    laptop("down", "-y")
+
+
+def test_a_slow_one_is_named_when_time_is_up(laptop, monkeypatch):
+    monkeypatch.setenv("DPLAUNCH_REHEARSAL_NEVER_READY", "1")
+    result = laptop("up", "--timeout", "2s", code=4)
+    assert "not ready after 2 s" in result.stderr
+    assert laptop.json("status", code=1)["state"] == "down"

@@ -1,0 +1,149 @@
+"""Arguments, exit codes and forms of output: nothing is started here."""
+
+import json
+
+import pytest
+
+
+@pytest.mark.parametrize("verb", ["validate", "plan", "up", "status", "down", "audit", "lock"])
+def test_without_any_file_it_says_where_it_looked(cli, verb):
+    result = cli(verb, code=2)
+    assert "no cluster file" in result.stderr
+    assert "dplaunch init" in result.stderr
+
+
+def test_a_missing_file(cli):
+    result = cli("plan", "nowhere.yaml", code=2)
+    assert "there is no file nowhere.yaml" in result.stderr
+
+
+def test_a_folder_is_no_file(cli):
+    (cli.folder / "d.yaml").mkdir()
+    assert "is a folder" in cli("plan", "d.yaml", code=2).stderr
+
+
+def test_bytes_are_no_text(cli):
+    (cli.folder / "b.yaml").write_bytes(b"\xff\xfe\x00")
+    assert "not UTF-8" in cli("plan", "b.yaml", code=2).stderr
+
+
+def test_problems_stand_with_file_line_and_column(laptop):
+    text = (laptop.folder / "cluster.yaml").read_text()
+    laptop.write("bad.yaml", text.replace("roles:", "rolls:"))
+    result = laptop("validate", "bad.yaml", code=2)
+    assert "bad.yaml:" in result.stderr
+    assert "roles" in result.stderr
+
+
+def test_problems_as_json(laptop):
+    laptop.write("bad.yaml", "cluster: x\nclutser: y\n")
+    error = laptop.json("validate", "bad.yaml", code=2)["error"]
+    assert error["kind"] == "spec"
+    assert error["exit_code"] == 2
+    assert any(p["line"] == 2 for p in error["problems"])
+
+
+def test_the_file_from_the_environment_and_by_option(laptop, monkeypatch):
+    (laptop.folder / "cluster.yaml").rename(laptop.folder / "other.yaml")
+    laptop("validate", code=2)
+    laptop("validate", "-f", "other.yaml")
+    monkeypatch.setenv("DPLAUNCH_CLUSTER", "other.yaml")
+    laptop("validate")
+
+
+def test_every_flag_can_come_from_the_environment(laptop, monkeypatch):
+    monkeypatch.setenv("DPLAUNCH_PLAN_OUTPUT", "json")
+    assert json.loads(laptop("plan").stdout)["nodes"]
+
+
+def test_plan_names_every_engine(laptop):
+    shown = laptop("plan").stdout
+    for word in ("prefill", "decode", "router"):
+        assert word in shown
+    assert len(laptop.json("plan")["nodes"][0]["processes"]) == 7
+
+
+def test_a_saved_plan_is_compared(laptop):
+    laptop("plan", "--save", "old.json")
+    assert "no difference" in laptop("plan", "--diff", "old.json").stdout
+    text = (laptop.folder / "cluster.yaml").read_text()
+    laptop.write("cluster.yaml", text + "\nready_timeout: 77s\n")
+    assert "no difference" not in laptop("plan", "--diff", "old.json").stdout
+
+
+def test_a_plan_file_that_is_none(laptop):
+    laptop.write("old.json", "{}")
+    assert "old.json" in laptop("plan", "--diff", "old.json", code=2).stderr
+    assert "nothing.json" in laptop("plan", "--diff", "nothing.json", code=2).stderr
+
+
+def test_render_writes_runnable_scripts(laptop):
+    files = laptop.json("render", "-O", "out")["files"]
+    scripts = [f for f in files if f.endswith("run_dp_template.sh")]
+    assert len(scripts) == 2
+    for script in scripts:
+        assert (laptop.folder / script).read_text().startswith("#!/bin/")
+        assert (laptop.folder / script).stat().st_mode & 0o100
+
+
+def test_status_of_what_never_ran_is_down(laptop):
+    assert laptop.json("status", code=1)["state"] == "down"
+
+
+def test_down_of_nothing_is_done(laptop):
+    laptop("down")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["logs", "decod-3"], "decode-3"),
+        (["restart", "decode-9", "-y"], "decode-"),
+        (["exec", "node:zzz", "--", "true"], "node:zzz"),
+        (["explain", "rolse"], "roles"),
+        (["up", "--timeout", "soon"], "soon"),
+        (["status", "--wait", "godot"], "ready"),
+        (["up", "--only", "decoder"], "decode"),
+    ],
+)
+def test_wrong_words_are_answered_with_right_ones(laptop, words, said):
+    result = laptop(*words, code=2)
+    assert said in result.stderr
+
+
+def test_exec_runs_on_the_node_and_folds(laptop):
+    result = laptop.json("exec", "all", "--", "sh", "-c", "echo here; exit 3", code=1)
+    assert result["results"][0]["out"] == "here\n"
+    assert result["results"][0]["code"] == 3
+
+
+def test_explain_schema_and_completion(cli):
+    assert "data-parallel" in cli("explain", "roles.decode.dp").stdout
+    assert cli("explain").stdout.startswith("#")
+    assert json.loads(cli("schema").stdout)["$schema"]
+    for shell in ("bash", "zsh", "fish"):
+        assert "_DPLAUNCH_COMPLETE" in cli("completion", shell).stdout
+
+
+def test_init_writes_an_example_with_my_hosts(cli):
+    cli("init", "--preset", "deepseek-r1-a3-4p4d", "--hosts", "10.1.1.[11-18]")
+    plan = cli.json("plan")
+    assert plan["nodes"][7]["host"] == "10.1.1.18"
+    assert "is there already" in cli("init", "--preset", "laptop", code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--preset", "deepseek-r1-a3-4p4d", "--hosts", "10.1.1.[1-3]"], "is for 8 nodes"),
+        (["--preset", "latop"], "did you mean laptop"),
+        ([], "--preset"),
+    ],
+)
+def test_init_says_what_does_not_fit(cli, words, said):
+    assert said in cli("init", *words, code=2).stderr
+
+
+def test_version_and_help(cli):
+    assert cli("--version").stdout.startswith("dplaunch 0.")
+    assert "rehearse" in cli("up", "--help").stdout
