@@ -94,7 +94,7 @@ def stream(url: str, model: str) -> Iterator[str]:
                 yield from filter(None, contents)
 
 
-def left_in(folder: str, grace: float = 3.0) -> dict[int, str]:
+def left_in(folder: str, grace: float = 1.0) -> dict[int, str]:
     """What still runs when ``grace`` seconds have passed: pid → command line."""
     deadline = time.monotonic() + grace
     while (left := running_in(folder)) and time.monotonic() < deadline:
