@@ -62,10 +62,10 @@ def to_json(problem: Problem) -> dict[str, Any]:
 def _problem(problem: Problem, width: int) -> list[Text]:
     word, colour = ("warning", style.ODD) if problem.warning else ("error", style.BAD)
     said = Text.assemble((f"{_place(problem)}", style.HEAD), (f"{word}: ", colour), problem.text)
-    margin = len(str(problem.line)) + 3
+    margin = len(f"  {problem.line} ") if problem.line else 2
     parts = [said, *(_snippet(problem, width - margin - 3, colour) if problem.source_line.strip() else [])]
     if problem.hint:
-        parts.append(Text.assemble((f"{'':{margin}} = help: ", style.NAME), problem.hint))
+        parts.append(Text.assemble((f"{'':{margin}}= help: ", style.NAME), problem.hint))
     return parts
 
 
@@ -91,7 +91,8 @@ def _window(line: str, column: int, width: int) -> tuple[str, int]:
     """The part of a long line around the column, and the column in it."""
     if len(line) <= width:
         return line, min(column, len(line) + 1)
-    start = max(0, min(column - width // 2, len(line) - width + 1))
+    room = width - 2
+    start = max(0, min(column - room // 2, len(line) - room))
     head = "…" if start else ""
-    tail = "…" if start + width < len(line) else ""
-    return f"{head}{line[start : start + width - 2]}{tail}", column - start + len(head)
+    tail = "…" if start + room < len(line) else ""
+    return f"{head}{line[start : start + room]}{tail}", column - start + len(head)

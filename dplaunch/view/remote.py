@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,9 +45,8 @@ def _block(alike: Sequence[ExecResult]) -> list[Text]:
 
 def _reason(result: ExecResult) -> str:
     """Why it never ran, without the node's own name, so that equal reasons fold."""
-    return (
-        style.plain(result.problem).removeprefix(f"{result.node}: ").replace(f" {result.node} ", " the node ")
-    )
+    said = style.plain(result.problem).removeprefix(f"{result.node}: ")
+    return re.sub(rf"(?<![\w.-]){re.escape(result.node)}(?![\w.-])", "the node", said)
 
 
 def _rows(text: str) -> list[str]:

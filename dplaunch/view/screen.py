@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from dplaunch.errors import DplaunchError
@@ -54,12 +54,14 @@ class Screen:
         """Data may be coloured."""
         return self.data.color_system is not None and not self.data.no_color
 
+    # Group: print would glue bare Texts together and forget which of them must not be wrapped
+
     def present(self, human: RenderableType, machine: Mapping[str, Any]) -> None:
         """A verb's result on stdout, in the form that was asked for."""
         if self.json:
             self.write(json.dumps(machine, indent=2, ensure_ascii=False) + "\n")
         else:
-            self.data.print(human, crop=False)
+            self.data.print(Group(human), crop=False)
 
     def write(self, text: str) -> None:
         """Text to stdout as it is: scripts, log lines, JSON lines."""
@@ -69,7 +71,7 @@ class Screen:
     def say(self, text: RenderableType) -> None:
         """Talk on stderr; nothing when quiet."""
         if not self.quiet:
-            self.talk.print(text, crop=False)
+            self.talk.print(Group(text), crop=False)
 
     def warn(self, text: str) -> None:
         """One warning on stderr."""

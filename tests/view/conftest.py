@@ -34,7 +34,9 @@ def draw() -> Callable[[RenderableType, int], str]:
     return drawn
 
 
-def engine(role: str, number: int, rank: int, node: int, names: Callable[[int], str], **seat: object) -> Process:
+def engine(
+    role: str, number: int, rank: int, node: int, names: Callable[[int], str], **seat: object
+) -> Process:
     local = int(seat.pop("local"))  # type: ignore[call-overload]
     width = int(seat.pop("width"))  # type: ignore[call-overload]
     size = int(seat.pop("local_size"))  # type: ignore[call-overload]
@@ -53,7 +55,9 @@ def engine(role: str, number: int, rank: int, node: int, names: Callable[[int], 
     )  # fmt: skip
 
 
-def sample(names: Callable[[int], str] = "n{}".format, decode_nodes: int = 4, warnings: tuple[str, ...] = ()) -> Plan:
+def sample(
+    names: Callable[[int], str] = "n{}".format, decode_nodes: int = 4, warnings: tuple[str, ...] = ()
+) -> Plan:
     """The documented 4P4D deployment: 4 prefill groups of 2 × tp 8, one decode group of 16 per node."""
     processes: dict[int, list[Process]] = {node: [] for node in range(1, 5 + decode_nodes)}
     for node in range(1, 5):
@@ -101,7 +105,12 @@ def seen(process: Process, **changes: object) -> ObservedProcess:
     }  # fmt: skip
     fields.update(changes)
     return ObservedProcess(
-        name=process.name, kind=process.kind, role=process.role, group=process.group, node=process.node, **fields
+        name=process.name,
+        kind=process.kind,
+        role=process.role,
+        group=process.group,
+        node=process.node,
+        **fields,
     )  # type: ignore[arg-type]
 
 

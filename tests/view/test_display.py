@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+import io
+import json
+import shlex
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from dplaunch import progress as folding
+from dplaunch.model import event as ev
+from dplaunch.model.cluster import SecretRef
+from dplaunch.model.plan import Plan
+from dplaunch.view import up as up_view
+from dplaunch.view.display import Display, picture
+from dplaunch.view.screen import Screen
+
+STAGES = ("imports", "weights", "graphs")
+
+
+def start(plan: Plan) -> Iterator[ev.Event]:
+    yield ev.PhaseBegan(at=0.0, phase="connect", detail="8 nodes")
+    yield ev.PhaseEnded(at=0.4, phase="connect", seconds=0.4)
+    yield ev.PhaseBegan(at=0.5, phase="start", detail="73 processes")
+    for process in plan.processes:
+        yield ev.Started(at=1.0, process=process.name, node=process.node, pid=7)
+    yield ev.PhaseEnded(at=1.2, phase="start", seconds=0.7)
+    yield ev.PhaseBegan(at=1.2, phase="load", detail="73 processes")
+
+
+def load(plan: Plan) -> Iterator[ev.Event]:
+    for index, stage in enumerate(STAGES):
+        for process in plan.processes:
+            stuck = process.name == "decode-17" and index > 1
+            if process.kind == "engine" and not stuck:
+                at, fraction = 3.0 + index, 0.45 if index == 1 else 0.0
+                yield ev.Milestone(
+                    at=at, process=process.name, stage=stage, index=index, count=3, fraction=fraction
+                )
+    for process in plan.processes:
+        if process.name != "decode-17":
+            yield ev.Ready(at=9.0, process=process.name, seconds=7.8)
+
+
+def failures(count: int) -> Iterator[ev.Event]:
+    for number in range(17, 17 + count):
+        node = f"n{5 + number // 16}"
+        yield ev.Failed(
+            at=20.0, process=f"decode-{number}", node=node, cause="RuntimeError: NPU out of memory",
+            text=f"decode-{number} on {node} exited with code 1 before it was ready", log=f"/s/{node}/decode-{number}/log",
+            hint="lower gpu-memory-utilization",
+        )  # fmt: skip
+
+
+def play(
+    plan: Plan, *history: Iterator[ev.Event], tick: tuple[float, ...] = (), verbose: int = 0
+) -> list[str]:
+    """The plain lines of a history, without a terminal."""
+    err = io.StringIO()
+    display = Display(
+        Screen(io.StringIO(), err, environ={}, verbose=verbose), folding.begin(plan), folding.apply
+    )
+    for events in history:
+        for event in events:
+            display.handle(event)
+    for at in tick:
+        display.tick(at)
+    display.close()
+    return err.getvalue().splitlines()
+
+
+def test_without_a_terminal_there_are_few_lines_for_many_events(big_plan):
+    assert play(big_plan, start(big_plan), load(big_plan)) == [
+        "    0.0 s  connect: 8 nodes",
+        "    0.4 s  connect: done in 0.4 s",
+        "    0.5 s  start: 73 processes",
+        "    1.0 s  router: started",
+        "    1.0 s  prefill: 8 of 8 started",
+        "    1.0 s  decode: 64 of 64 started",
+        "    1.2 s  start: done in 0.7 s",
+        "    1.2 s  load: 73 processes",
+        "    3.0 s  prefill: all at `imports` (1/3) or beyond",
+        "    3.0 s  decode: all at `imports` (1/3) or beyond",
+        "    4.0 s  prefill: all at `weights` (2/3) or beyond",
+        "    4.0 s  decode: all at `weights` (2/3) or beyond",
+        "    5.0 s  prefill: all at `graphs` (3/3) or beyond",
+        "    9.0 s  router: ready",
+        "    9.0 s  prefill: 8 of 8 ready",
+    ]
+
+
+def test_long_silence_is_broken_by_where_things_stand(big_plan):
+    lines = play(big_plan, start(big_plan), load(big_plan), tick=(20.0, 38.9, 39.0, 50.0, 69.5))
+    standing = "prefill 8 of 8 ready; decode 63 of 64 ready, slowest decode-17 on n6: weights 2/3 45 %, for"
+    assert lines[-2:] == [
+        f"   39.0 s  {standing} 35 s; router 1 of 1 ready",
+        f"   69.5 s  {standing} 1 min 05 s; router 1 of 1 ready",
+    ]
+
+
+def test_many_that_fail_alike_are_one_block_and_one_line(big_plan):
+    lines = play(big_plan, start(big_plan), failures(16))
+    assert lines[-5:] == [
+        "   20.0 s  FAILED decode-17 on n6 exited with code 1 before it was ready",
+        "   20.0 s    cause: RuntimeError: NPU out of memory",
+        "   20.0 s    log:   n6:/s/n6/decode-17/log",
+        "   20.0 s    hint:  lower gpu-memory-utilization",
+        "   20.0 s  15 more failed like decode-17: decode-[18-32]",
+    ]
+
+
+def test_a_failure_without_a_known_cause_shows_the_end_of_its_log(big_plan):
+    failed = ev.Failed(
+        at=2.0, process="decode-3", node="n5", text="killed by SIGKILL", tail=("a", "\x1b[1mb\x1b[0m")
+    )
+    assert play(big_plan, iter([failed])) == [
+        "    0.0 s  FAILED decode-3 on n5: killed by SIGKILL", "    0.0 s    | a", "    0.0 s    | b",
+    ]  # fmt: skip
+
+
+def test_verbose_tells_every_process(big_plan):
+    lines = play(big_plan, start(big_plan), verbose=1)
+    assert sum("started, pid 7" in line for line in lines) == 73
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (ev.NodeFailed(at=1.0, node="n3", text="no route to host"), "node n3: no route to host"),
+        (ev.NodeFailed(at=1.0, node="n3", text="n3 refused the login"), "node n3 refused the login"),
+        (ev.Note(at=1.0, text="--keep: what runs goes on"), "--keep: what runs goes on"),
+        (
+            ev.Stopped(at=1.0, process="decode-3", node="n5", seconds=9.0, left=("pid 8 (python3)",)),
+            "left on n5 by decode-3: pid 8 (python3)",
+        ),
+    ],
+)
+def test_what_is_said_at_once(big_plan, event, line):
+    assert play(big_plan, iter([event])) == [f"    0.0 s  {line}"]
+
+
+def test_stopping_is_told_per_role(big_plan):
+    stopped = (
+        ev.Stopped(at=3.0, process=p.name, node=p.node, seconds=3.0, how="TERM") for p in big_plan.processes
+    )
+    assert play(big_plan, stopped)[-1] == "    0.0 s  decode: 64 of 64 stopped"
+
+
+def at(plan: Plan, *history: Iterator[ev.Event]):
+    progress = folding.begin(plan)
+    for events in history:
+        for event in events:
+            progress = folding.apply(progress, event)
+    return progress
+
+
+def test_the_picture_at_80_columns(draw, big_plan):
+    assert (
+        draw(picture(at(big_plan, start(big_plan), load(big_plan)), 66.0), 80)
+        == """\
+load 1 min 04 s  73 processes  (1 min 06 s in all)
+  prefill  ━━━━━━━━━━━━━━━━━━━━  8 of 8 ready
+  decode   ━━━━━━━━━━━━━━━━━━━╌  63 of 64 ready
+           slowest decode-17 on n6: weights 2/3 45 %, for 1 min 02 s
+  router   ━━━━━━━━━━━━━━━━━━━━  1 of 1 ready"""
+    )
+
+
+def test_the_picture_at_200_columns(draw, big_plan):
+    lines = draw(picture(at(big_plan, start(big_plan), load(big_plan), failures(3)), 66.0), 200).split("\n")
+    bar = "━" * 29 + "╌"
+    assert lines[2] == f"  decode   {bar}  61 of 64 ready, 3 failed"
+    assert lines[-1] == "3 processes failed: decode-[17-19]"
+
+
+def test_a_picture_never_wraps(draw, make_plan):
+    plan = make_plan("a-node-with-a-name-of-more-than-sixty-characters-{}.cluster.example.com".format)
+    progress = at(plan, start(plan), load(plan))
+    assert max(map(len, draw(picture(progress, 66.0), 80).split("\n"))) <= 80
+
+
+def test_while_stopping_the_bars_count_what_is_gone(draw, big_plan):
+    events = [ev.PhaseBegan(at=0.0, phase="stop", detail="73 processes")]
+    events += [
+        ev.Stopped(at=1.0, process=f"decode-{n}", node="n5", seconds=1.0, how="TERM") for n in range(32)
+    ]  # type: ignore[misc]
+    drawn = draw(picture(at(big_plan, iter(events)), 2.0), 80)
+    assert "  decode   ━━━━━━━━━━╌╌╌╌╌╌╌╌╌╌  32 of 64 stopped" in drawn
+
+
+def test_on_a_terminal_the_picture_is_drawn_ten_times_a_second_at_most_and_taken_away(big_plan, terminal):
+    err = terminal()
+    screen = Screen(terminal(), err, environ={"TERM": "xterm", "COLUMNS": "80", "NO_COLOR": "1"})
+    display = Display(screen, folding.begin(big_plan), folding.apply)
+    for events in (start(big_plan), load(big_plan), failures(2)):
+        for event in events:
+            display.handle(event)
+    pictures = err.getvalue().count("  router   ")
+    display.close()
+    assert 3 <= pictures <= 20  # of 370 events, seven of which are worth a line above it
+    assert "FAILED decode-17" in err.getvalue()
+    last = err.getvalue().rsplit("\x1b[2K", 1)[1]
+    assert "\x1b[1m1 more\x1b[0m failed like decode-17: decode-18\n" in last
+    assert "━" not in last
+
+
+def test_a_question_takes_the_picture_away_first(big_plan, terminal):
+    err = terminal()
+    screen = Screen(terminal(), err, environ={"TERM": "xterm", "COLUMNS": "80", "NO_COLOR": "1"})
+    display = Display(screen, folding.begin(big_plan), folding.apply)
+    display.handle(ev.PhaseBegan(at=0.0, phase="connect"))
+    screen.ask("Go on?", io.StringIO("y\n"))
+    assert err.getvalue().rsplit("\x1b[2K", 1)[1].endswith("Go on? [y/N] ")
+    asked = len(err.getvalue())
+    display.handle(ev.PhaseBegan(at=1.0, phase="start"))
+    assert "  router   " in err.getvalue()[asked:]
+    display.close()
+
+
+def test_up_ends_with_a_request_to_paste_and_the_next_commands(draw, big_plan):
+    assert (
+        draw(up_view.done(big_plan, 112.0), 80)
+        == """\
+deepseek-r1 is up: 72 engines ready and proved in 1 min 52 s
+endpoint  http://192.0.0.1:8000  model deepseek_r1
+
+curl -N http://192.0.0.1:8000/v1/chat/completions \\
+  -H 'Content-Type: application/json' \\
+  -d '{"model": "deepseek_r1", "messages": [{"role": "user", "content": "Hello"}], "stream": true}'
+
+dplaunch status             how it is
+dplaunch logs -f decode-63  what it says
+dplaunch down               stop it all"""
+    )
+
+
+def test_a_second_up_says_that_nothing_was_to_do(draw, big_plan):
+    first = draw(up_view.done(big_plan, 1.0, changed=False)).split("\n")[0]
+    assert first == "deepseek-r1 is up: nothing to do, 72 engines ready and proved"
+
+
+@pytest.mark.parametrize(
+    ("key", "header"),
+    [
+        (SecretRef("env", "MY_KEY"), '-H "Authorization: Bearer ${MY_KEY}"'),
+        (SecretRef("file", "/etc/my key"), "-H \"Authorization: Bearer $(cat '/etc/my key')\""),
+    ],
+)
+def test_the_request_names_the_key_and_never_holds_it(big_plan, key, header):
+    assert f"  {header} \\\n" in up_view.curl(replace(big_plan, api_key=key))
+
+
+def test_a_model_name_with_a_quote_survives_the_shell(big_plan):
+    words = shlex.split(up_view.curl(replace(big_plan, served_model_name='it\'s "R1" $(id)')))
+    assert json.loads(words[-1])["model"] == 'it\'s "R1" $(id)'
+
+
+def test_detached_says_what_is_not_known_yet(draw, big_plan):
+    drawn = draw(up_view.detached(big_plan, 2.0), 100)
+    assert drawn.startswith(
+        "deepseek-r1: 73 processes started in 2.0 s; they load and serve without waiting here"
+    )
+    assert "dplaunch status --wait ready" in drawn
+
+
+def test_up_and_restart_in_short(big_plan):
+    assert up_view.restarted(["decode-0", "decode-1"], 9.0).plain == (
+        "2 processes restarted: decode-[0-1]; ready, proved and back in service in 9.0 s"
+    )
+    value = up_view.to_json(big_plan, at(big_plan, start(big_plan)), ready=True, changed=True)
+    assert value["phases"][0] == {"phase": "connect", "seconds": 0.4}
+    assert value["processes"]["decode-0"] == "starting"

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import time
+from datetime import timezone
+
+import pytest
+
+from dplaunch.model.event import Stopped
+from dplaunch.model.log import FoldedLine, LogLine
+from dplaunch.model.remote import ExecResult
+from dplaunch.view import down, logs, remote, trail
+
+
+def folded(text: str, *names: str, at: float = 0.0) -> FoldedLine:
+    said = tuple(LogLine(process=name, node="n1", offset=0, text=text, at=at) for name in names)
+    return FoldedLine(lines=said, text=text)
+
+
+def test_prefixes_are_aligned_and_folded():
+    printer = logs.LogPrinter(("decode-0", "decode-12", "router"))
+    assert [printer.line(folded("hello", name)) for name in ("decode-0", "decode-12", "router")] == [
+        "decode-0  | hello\n", "decode-12 | hello\n", "router    | hello\n",
+    ]  # fmt: skip
+    assert printer.line(folded("all", *(f"decode-{n}" for n in range(32)))) == "decode-[0-31] | all\n"
+    assert printer.line(folded("next", "router")) == "router        | next\n"
+
+
+def test_a_single_process_needs_no_prefix():
+    assert logs.LogPrinter(("decode-0",), prefix=False).line(folded("hello", "decode-0")) == "hello\n"
+
+
+def test_the_time_of_arrival_where_it_is_known():
+    printer = logs.LogPrinter(("d-0",), times=True, zone=timezone.utc)
+    assert printer.line(folded("x", "d-0", at=3661.25)) == "01:01:01.250 d-0 | x\n"
+    assert printer.line(folded("x", "d-0")) == "             d-0 | x\n"
+
+
+def test_a_name_has_its_colour_in_every_run():
+    printer = logs.LogPrinter(("decode-0",), color=True)
+    assert printer.line(folded("x", "decode-0")) == f"\x1b[{logs.color_of('decode-0')}mdecode-0 |\x1b[0m x\n"
+    assert logs.color_of("decode-0") == logs.color_of("decode-0")
+    assert len({logs.color_of(f"decode-{n}") for n in range(16)}) >= 5
+
+
+def test_lines_cannot_steer_the_terminal():
+    line = logs.LogPrinter(("d",), prefix=False).line(folded("\x1b[2Jgone\x07 10%\r20%", "d"))
+    assert line == "20%\n"
+
+
+def test_a_line_as_json():
+    line = LogLine(process="d-0", node="n1", offset=7, text="x", at=2.0)
+    assert logs.to_json(line) == {"process": "d-0", "node": "n1", "offset": 7, "at": 2.0, "text": "x"}
+
+
+def test_a_flood_is_printed_fast():
+    printer = logs.LogPrinter(("decode-0",), color=True, times=True)
+    line = folded("INFO 09-24 20:59:57 [core.py:790] " + "x" * 200, "decode-0", at=5.0)
+    before = time.process_time()
+    for _ in range(20_000):
+        printer.line(line)
+    assert time.process_time() - before < 1.0
+
+
+def test_equal_answers_are_one_block_and_failures_come_first():
+    results = [ExecResult(node=f"n{n}", code=0, out="Linux 5.10\n") for n in range(1, 7)]
+    results += [
+        ExecResult(node="n7", code=0, out="Linux 6.1\n"),
+        ExecResult(node="n8", code=127, err="bash: foo: not found\n"),
+        ExecResult(node="n9", problem="n9 refused the connection"),
+        ExecResult(node="n10", problem="n10 refused the connection"),
+    ]
+    assert (
+        remote.drawn(results).plain
+        == """\
+n8: exit code 127
+  bash: foo: not found
+n[9-10] (2): the node refused the connection
+n7:
+  Linux 6.1
+n[1-6] (6):
+  Linux 5.10"""
+    )
+
+
+def test_answers_as_json():
+    value = remote.to_json([ExecResult(node="n1", code=0, out="x")])
+    assert value == {"results": [{"node": "n1", "code": 0, "out": "x", "err": "", "problem": None}]}
+
+
+def stopped(name: str, how: str = "TERM", left: tuple[str, ...] = ()) -> Stopped:
+    return Stopped(at=9.0, process=name, node="n5", seconds=3.1, how=how, left=left)
+
+
+ALL = (stopped("router"), *(stopped(f"decode-{n}", "KILL" if n in (3, 4) else "TERM") for n in range(64)))
+
+
+def test_down_folds_what_it_freed():
+    assert (
+        down.drawn(ALL, ()).plain
+        == """\
+router: 1 stopped (TERM 1) in 3.1 s
+decode: 64 stopped (TERM 62, KILL 2: decode-[3-4]) in 3.1 s
+65 processes stopped, nothing of them is left"""
+    )
+
+
+def test_down_names_what_is_left_and_whom_it_could_not_ask():
+    left = stopped("decode-64", "", ("pid 812 (python3 -m vllm)", "port 9015 held by pid 812 (python3)"))
+    assert (
+        down.drawn((*ALL, left), ("n3", "n4")).plain
+        == """\
+router: 1 stopped (TERM 1) in 3.1 s
+decode: 64 of 65 stopped (TERM 62, KILL 2: decode-[3-4]) in 3.1 s
+left on n5 by decode-64: pid 812 (python3 -m vllm); port 9015 held by pid 812 (python3)
+not reached n[3-4]: whatever runs there still runs; `dplaunch down` again when it can be reached
+1 process not freed on n5; `dplaunch down` again tries again"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("unreached", "said"), [((), "nothing runs"), (("n3",), "nothing runs on the nodes that were reached")]
+)
+def test_down_of_nothing(unreached, said):
+    assert down.drawn((), unreached).plain.split("\n")[-1] == said
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "unreached", "clean"),
+    [(ALL, (), True), (ALL, ("n3",), False), ((stopped("router", left=("pid 8 (x)",)),), (), False)],
+)
+def test_down_as_json(verdicts, unreached, clean):
+    value = down.to_json(verdicts, unreached)
+    assert value["clean"] is clean
+    assert value["stopped"][0] == {
+        "name": "router", "node": "n5", "how": "TERM", "seconds": 3.1, "left": list(verdicts[0].left),
+    }  # fmt: skip
+
+
+def test_the_audit_trail_is_a_table_oldest_first(draw):
+    entries = [
+        {"at": 100.0, "who": "anna@ops1", "verb": "up", "generation": "3f9a", "outcome": "ready"},
+        {
+            "at": 0.5,
+            "who": "bo@ops2",
+            "verb": "down",
+            "generation": "77aa",
+            "outcome": "clean",
+            "why": "move",
+        },
+    ]
+    assert (
+        draw(trail.audit(entries, zone=timezone.utc))
+        == """\
+WHEN                 WHO        VERB  OUTCOME         PLAN
+1970-01-01 00:00:00  bo@ops2    down  clean why=move  77aa
+1970-01-01 00:01:40  anna@ops1  up    ready           3f9a"""
+    )
+    assert draw(trail.audit([])) == "nothing was recorded on this cluster yet"
+
+
+def test_who_holds_the_lock():
+    held = {"holder": "anna@ops1", "what": "up", "since": 100.0, "pid": 7}
+    assert trail.lock("n1", held, zone=timezone.utc).plain == (
+        "held by anna@ops1: `dplaunch up` since 1970-01-01 00:01:40, lock on n1"
+    )
+    assert trail.lock("n1", {}).plain == "nobody holds the lock (kept on n1)"

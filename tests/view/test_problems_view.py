@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import pytest
+
+from dplaunch.errors import (
+    DplaunchError,
+    HostError,
+    Interrupted,
+    LockedError,
+    NotReadyError,
+    Problem,
+    SpecError,
+)
+from dplaunch.view import errors, problems
+
+UNKNOWN_KEY = Problem(
+    "unknown key `mastr`",
+    "cluster.yaml",
+    41,
+    5,
+    "roles.decode.mastr",
+    "    mastr: 192.0.0.5",
+    "did you mean `master`?",
+)
+IGNORED = Problem("ignored by 0.23.0", "cluster.yaml", 7, 3, "x", '  "FOO BAR": 1', warning=True)
+
+DRAWN = """\
+cluster.yaml:41:5: error: unknown key `mastr`
+  41 |     mastr: 192.0.0.5
+     |     ^^^^^
+     = help: did you mean `master`?
+
+cluster.yaml:7:3: warning: ignored by 0.23.0
+  7 |   "FOO BAR": 1
+    |   ^^^^^^^^^
+
+1 error, 1 warning in cluster.yaml"""
+
+
+def test_problems_look_as_compilers_draw_them():
+    assert problems.drawn((UNKNOWN_KEY, IGNORED)).plain == DRAWN
+
+
+def test_a_problem_without_a_place_has_no_snippet():
+    missing = Problem("there is no such file", "nix.yaml", hint="dplaunch init")
+    assert problems.drawn((missing,)).plain.split("\n")[:2] == [
+        "nix.yaml: error: there is no such file", "  = help: dplaunch init",
+    ]  # fmt: skip
+
+
+def test_warnings_are_yellow_and_errors_red():
+    spans = problems.drawn((UNKNOWN_KEY, IGNORED)).spans
+    assert {str(span.style) for span in spans} >= {"yellow", "bold red"}
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "caret"),
+    [
+        ("\tkey: 1", 2, "\t^^^"),
+        ("模型: 值", 5, "      ^^"),
+        ("a: [1, 2", 9, "        ^"),
+        ("short", 90, "     ^"),
+    ],
+)
+def test_the_caret_stands_below_its_word(line, column, caret):
+    drawn = problems.drawn((Problem("x", "f", 1, column, source_line=line),)).plain.split("\n")
+    assert drawn[1] == f"  1 | {line}"
+    assert drawn[2] == f"    | {caret}"
+
+
+@pytest.mark.parametrize("column", [1, 60, 150, 400])
+def test_a_long_line_is_shown_around_the_column(column):
+    line = "".join(chr(ord("a") + n % 26) for n in range(400))
+    drawn = problems.drawn((Problem("x", "f", 1, column, source_line=line),), 80).plain.split("\n")
+    assert len(drawn[1]) <= 80
+    assert drawn[1][drawn[2].index("^")] == line[column - 1]
+
+
+def test_a_valid_file_says_what_it_would_be(big_plan):
+    good = problems.verdict(big_plan, ())
+    assert good.plain == "deepseek-r1 is valid: vllm-ascend 0.23.0, 72 engines on 8 nodes"
+    assert problems.verdict(big_plan, (IGNORED,)).plain.endswith("1 warning in cluster.yaml\n" + good.plain)
+    assert problems.verdict_json((IGNORED,))["problems"][0]["severity"] == "warning"
+
+
+def test_an_error_is_a_sentence_its_lines_and_a_hint():
+    error = DplaunchError("decode-3 exited", hint="dplaunch logs decode-3", detail=("\x1b[31mOOM\x1b[0m",))
+    assert errors.drawn(error).plain == "error: decode-3 exited\n  | OOM\nhint: dplaunch logs decode-3"
+
+
+def test_a_host_error_always_names_its_node():
+    assert errors.drawn(HostError("n3", "connection refused")).plain == "error: n3: connection refused"
+    assert errors.drawn(HostError("n3", "n3 refused")).plain == "error: n3 refused"
+    assert errors.drawn(HostError("n3", "n31 refused")).plain == "error: n3: n31 refused"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "code"),
+    [
+        (DplaunchError("x"), "failed", 1),
+        (HostError("n3", "x"), "host", 3),
+        (NotReadyError("x"), "not-ready", 4),
+        (LockedError("x"), "locked", 6),
+        (Interrupted("x"), "interrupted", 130),
+    ],
+)
+def test_errors_as_json(error, kind, code):
+    body = errors.to_json(error)["error"]
+    assert (body["kind"], body["exit_code"], body["text"]) == (kind, code, "x")
+    assert body["node"] == ("n3" if kind == "host" else None)
+
+
+def test_a_bad_file_as_json_carries_its_problems():
+    body = errors.to_json(SpecError((UNKNOWN_KEY, IGNORED)))["error"]
+    assert (body["kind"], body["exit_code"]) == ("spec", 2)
+    assert [(p["line"], p["column"], p["severity"]) for p in body["problems"]] == [
+        (41, 5, "error"),
+        (7, 3, "warning"),
+    ]
+
+
+def test_a_bad_file_is_drawn_with_all_its_problems():
+    assert errors.drawn(SpecError((UNKNOWN_KEY, IGNORED))).plain == DRAWN

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+
+from dplaunch.view.sheet import sheet
+from dplaunch.view.style import plain
+from dplaunch.view.words import listed, plural, seconds
+
+HEADS = ("NAME", "WORDS", "N")
+ROWS = [("a", "one, two, three, four", "1"), ("bb", "-", "22")]
+
+
+def test_a_table_that_fits_has_wide_gaps_and_no_trailing_blanks(draw):
+    assert draw(sheet(HEADS, ROWS), 40).split("\n") == [
+        "NAME  WORDS                  N",
+        "a     one, two, three, four  1",
+        "bb    -                      22",
+    ]
+
+
+def test_a_narrower_one_closes_the_gaps_then_folds_what_may_give_way_at_words(draw):
+    assert "a    one, two, three, four 1" in draw(sheet(HEADS, ROWS), 29)
+    assert draw(sheet(HEADS, ROWS, flex=("WORDS",)), 20).split("\n") == [
+        "NAME WORDS        N",
+        "a    one, two,    1",
+        "     three, four",
+        "bb   -            22",
+    ]
+
+
+def test_a_table_without_room_runs_over_rather_than_lose_text(draw):
+    assert "one, two, three, four" in draw(sheet(HEADS, ROWS), 10)
+
+
+def test_text_of_any_length_survives_folding(draw):
+    name = "atlas-800t-a3-rack07-unit[01-04].cluster.example.com"
+    drawn = draw(sheet(("NODE", "X"), [(name, "x")], flex=("NODE",)), 20)
+    assert "".join(line.split(" ")[0] for line in drawn.split("\n")[1:]) == name
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (-0.1, "0.0 s"), (0.44, "0.4 s"), (9.94, "9.9 s"), (9.96, "9 s"), (59.9, "59 s"), (60, "1 min 00 s"),
+        (125, "2 min 05 s"), (3600, "1 h 00 min"), (11520, "3 h 12 min"), (90000, "1 d 1 h"),
+    ],
+)  # fmt: skip
+def test_durations_as_people_say_them(value, said):
+    assert seconds(value) == said
+
+
+def test_counts_as_people_say_them():
+    assert [plural(1, "engine"), plural(2, "engine"), plural(0, "process")] == [
+        "1 engine",
+        "2 engines",
+        "0 processes",
+    ]
+    assert [listed([]), listed(["a"]), listed(["a", "b", "c"])] == ["", "a", "a, b and c"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07text", "text"),
+        ("10%\r20%\r30%", "30%"),
+        ("dos line\r\n", "dos line"),
+        ("a\tb", "a\tb"),
+        ("bell\x07 and \x1bc clear", "bell and  clear"),
+        ("[/bold] stays", "[/bold] stays"),
+    ],
+)
+def test_text_from_nodes_cannot_steer_the_terminal(raw, shown):
+    assert plain(raw) == shown
