@@ -199,7 +199,7 @@ def test_on_a_terminal_the_picture_is_drawn_ten_times_a_second_at_most_and_taken
     pictures = err.getvalue().count("  router   ")
     display.close()
     assert 3 <= pictures <= 20  # of 370 events, seven of which are worth a line above it
-    assert "FAILED decode-17" in err.getvalue()
+    assert "decode-17 on n6 exited with code 1 before it was ready\n" in err.getvalue()
     last = err.getvalue().rsplit("\x1b[2K", 1)[1]
     assert "\x1b[1m1 more\x1b[0m failed like decode-17: decode-18\n" in last
     assert "━" not in last
