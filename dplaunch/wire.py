@@ -27,8 +27,8 @@ BOOTSTRAP = (
     "import io,json,sys;i=io.BufferedReader(io.FileIO(0,closefd=False),1);h=json.loads(i.readline());"
     'exec(i.read(h["boot"]));sys.exit(boot(h,i))'
 )
-"""Free of single quotes, backslashes and !, so that every login shell passes it on unharmed. The buffer of one
-byte never takes more from stdin than was asked for: what follows belongs to the guard."""
+"""Free of single quotes, backslashes and !, so that every login shell passes it on unharmed. The buffer
+of one byte never takes more from stdin than was asked for: what follows belongs to the guard."""
 
 NODE = Path(__file__).parent / "node"
 NOISE_LINES = 200

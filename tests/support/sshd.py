@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from typing_extensions import Self
 from waiting import until
 
 from dplaunch.model.cluster import RuntimeSpec, SshSpec
@@ -133,7 +134,7 @@ class LoopbackSshd:
         path.write_text("\n".join([*lines, self.config.read_text()]))
         return str(path)
 
-    def __enter__(self) -> "LoopbackSshd":
+    def __enter__(self) -> Self:
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd started by root asks for it
         log = (self.folder / "sshd.log").open("wb")

@@ -27,7 +27,9 @@ esac
 
 def node(container: str, engine: str = "docker", host: str = "localhost") -> NodePlan:
     runtime = RuntimeSpec(container=container, engine=engine)
-    return NodePlan(name="n1", host=host, address="127.0.0.1", ssh=SshSpec(), runtime=runtime, files=(), processes=())
+    return NodePlan(
+        name="n1", host=host, address="127.0.0.1", ssh=SshSpec(), runtime=runtime, files=(), processes=()
+    )
 
 
 @pytest.fixture
@@ -55,7 +57,12 @@ def test_commands_run_inside(engines):
         ("down", "docker", "container down on n1 (this machine) does not run", "docker start down"),
         ("podman-gone", "podman", "n1 (this machine) has no container named podman-gone", "podman run -d"),
         ("podman-down", "podman", "container podman-down on n1 (this machine) does not run", "podman start"),
-        ("nopython", "docker", "container nopython on n1 (this machine) has no python3", "install Python 3.8"),
+        (
+            "nopython",
+            "docker",
+            "container nopython on n1 (this machine) has no python3",
+            "install Python 3.8",
+        ),
         ("denied", "docker", "n1 (this machine) may not use docker", "`docker ps` must work"),
     ],
 )

@@ -7,7 +7,11 @@ from dplaunch.transport import fan_out
 
 def test_every_item_has_its_outcome_in_order():
     outcomes = fan_out(["c", "a", "b"], str.upper, deadline=5.0)
-    assert [(item, outcome.value) for item, outcome in outcomes.items()] == [("c", "C"), ("a", "A"), ("b", "B")]
+    assert [(item, outcome.value) for item, outcome in outcomes.items()] == [
+        ("c", "C"),
+        ("a", "A"),
+        ("b", "B"),
+    ]
     assert all(outcome.ok and outcome.seconds < 5 for outcome in outcomes.values())
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from dplaunch.errors import HostError
 from dplaunch.model.cluster import SshSpec
+from dplaunch.transport.ssh import _without_ssh
 from dplaunch.transport.sshconfig import ask_ssh, hop, parse, resolve
 
 
@@ -21,9 +22,23 @@ def test_what_ssh_says_is_taken():
         "proxyjump me@j1,j2:99\nuserknownhostsfile /kh/a /kh/b\nglobalknownhostsfile none\nhostkeyalias x\n"
         "stricthostkeychecking accept-new\nhashknownhosts yes\nidentityagent /run/agent\n"
     )
-    assert (found.user, found.hostname, found.port, found.keys) == ("bob", "192.0.2.1", 2222, ("/k/a", "/k/b"))
-    assert (found.jump, found.known_hosts, found.global_known_hosts) == (("me@j1", "j2:99"), ("/kh/a", "/kh/b"), ())
-    assert (found.identities_only, found.key_alias, found.accept_new, found.hash_known) == (True, "x", True, True)
+    assert (found.user, found.hostname, found.port, found.keys) == (
+        "bob",
+        "192.0.2.1",
+        2222,
+        ("/k/a", "/k/b"),
+    )
+    assert (found.jump, found.known_hosts, found.global_known_hosts) == (
+        ("me@j1", "j2:99"),
+        ("/kh/a", "/kh/b"),
+        (),
+    )
+    assert (found.identities_only, found.key_alias, found.accept_new, found.hash_known) == (
+        True,
+        "x",
+        True,
+        True,
+    )
     assert (found.agent, found.label, found.login) == ("/run/agent", "n1 (h1)", "-p 2222 bob@192.0.2.1")
 
 
@@ -88,8 +103,6 @@ def test_a_host_that_looks_like_an_option_is_none(tmp_path):
 
 
 def test_without_ssh_the_file_is_read(tmp_path, monkeypatch):
-    from dplaunch.transport.ssh import _without_ssh
-
     monkeypatch.setenv("PATH", str(tmp_path))
     config = Path(tmp_path / "config")
     config.write_text("Host h1\n  Port 2222\n  IdentityFile /k/a\n  IdentityFile /k/b\n  ProxyJump j1\n")

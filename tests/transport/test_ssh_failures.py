@@ -39,7 +39,7 @@ def listener():
         yield server
 
 
-def known(sshd, name, *lines):
+def known(sshd, name, *lines: str):
     """An ssh_config whose known_hosts has these lines; and that file."""
     path = sshd.folder / f"{name}_known"
     path.write_text("".join(f"{line}\n" for line in lines))
@@ -84,7 +84,10 @@ def test_something_else_than_ssh(fails, listener):
 
 
 def test_a_connection_closed_before_the_banner(fails, listener):
-    threading.Thread(target=lambda: listener.accept()[0].close(), daemon=True).start()
+    def slam():
+        listener.accept()[0].close()
+
+    threading.Thread(target=slam, daemon=True).start()
     error = fails(1, port=listener.getsockname()[1], connect_timeout=5.0)
     assert "before it said anything" in error.text
     assert "MaxStartups" in error.hint
@@ -110,7 +113,7 @@ def test_an_unknown_key(fails, sshd):
 
 
 def test_the_command_for_an_unknown_key_helps(fails, sshd):
-    config, path = known(sshd, "scanned")
+    config, _ = known(sshd, "scanned")
     command = fails(1, config=config).hint.split("`")[1]
     subprocess.run(["sh", "-c", command], check=True, capture_output=True)
     connect(sshd.node(1), options=sshd.options(ssh_config=config)).close()
@@ -132,7 +135,9 @@ def test_a_revoked_key(fails, sshd):
 
 
 def test_a_certificate_authority_is_not_ignored(fails, sshd):
-    config, path = known(sshd, "authority", f"@cert-authority * {sshd.host_key}", f"{sshd.name(1)} {sshd.host_key}")
+    config, path = known(
+        sshd, "authority", f"@cert-authority * {sshd.host_key}", f"{sshd.name(1)} {sshd.host_key}"
+    )
     error = fails(1, config=config, host_keys="accept-new")
     assert f"{path}:1 has a kind of line for n1 (127.0.1.1) that dplaunch cannot check" in error.text
 

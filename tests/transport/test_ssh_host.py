@@ -109,7 +109,9 @@ def test_sixteen_hosts_at_once(sshd):
             host.close()
 
     outcomes = fan_out(sshd.numbers, ask, deadline=20.0)
-    assert {n: o.value or o.error for n, o in outcomes.items()} == {n: str(sshd.home(n)) for n in sshd.numbers}
+    assert {n: o.value or o.error for n, o in outcomes.items()} == {
+        n: str(sshd.home(n)) for n in sshd.numbers
+    }
 
 
 def test_a_jump_host_is_connected_to_once(sshd, quiet):
@@ -128,7 +130,11 @@ def test_a_jump_host_is_connected_to_once(sshd, quiet):
 
 
 def test_jumps_make_a_chain(sshd):
-    options = sshd.options(ssh_config=sshd.write_config("chain", "Match originalhost 127.0.1.2", "  ProxyJump 127.0.1.8,127.0.1.9"))
+    options = sshd.options(
+        ssh_config=sshd.write_config(
+            "chain", "Match originalhost 127.0.1.2", "  ProxyJump 127.0.1.8,127.0.1.9"
+        )
+    )
     host = connect(sshd.node(2), options=options)
     assert host.run(["sh", "-c", "echo $SSH_CONNECTION"], timeout=10).out.split()[2] == b"127.0.1.2"
     host.close()
@@ -142,7 +148,9 @@ def test_a_jump_host_that_is_down_is_named(sshd):
 
 
 def test_a_host_its_jump_host_cannot_reach_is_named(sshd):
-    with pytest.raises(HostError, match=r"jump host 127.0.1.9 could not connect to n2 \(127.0.1.2\), port 1:"):
+    with pytest.raises(
+        HostError, match=r"jump host 127.0.1.9 could not connect to n2 \(127.0.1.2\), port 1:"
+    ):
         connect(sshd.node(2, jump="127.0.1.9", port=1), options=sshd.options())
 
 
@@ -179,7 +187,11 @@ def test_an_agent_unlocks_an_encrypted_key(sshd, tmp_path, until):
 
 
 def test_the_cluster_files_key_is_tried_first(sshd):
-    options = sshd.options(ssh_config=sshd.write_config("otherkey", "Host *", f"  IdentityFile {make_key(sshd.folder / 'first')}"))
+    options = sshd.options(
+        ssh_config=sshd.write_config(
+            "otherkey", "Host *", f"  IdentityFile {make_key(sshd.folder / 'first')}"
+        )
+    )
     host = connect(sshd.node(1, key=str(sshd.key)), options=options)
     host.close()
 
@@ -189,7 +201,9 @@ def test_accept_new_keeps_the_key_of_every_host_and_then_checks_it(sshd):
     config = sshd.write_config("fresh", "Host *", f"  UserKnownHostsFile {known}")
     options = sshd.options(ssh_config=config)
     outcomes = fan_out(
-        range(1, 9), lambda n: connect(sshd.node(n, host_keys="accept-new"), options=options).close(), deadline=20.0
+        range(1, 9),
+        lambda n: connect(sshd.node(n, host_keys="accept-new"), options=options).close(),
+        deadline=20.0,
     )
     assert [o.error for o in outcomes.values()] == [None] * 8
     assert sorted(known.read_text().splitlines()) == [f"{sshd.name(n)} {sshd.host_key}" for n in range(1, 9)]
@@ -199,7 +213,7 @@ def test_accept_new_keeps_the_key_of_every_host_and_then_checks_it(sshd):
 def test_a_guard_session_greets_through_a_noisy_login(sshd):
     (sshd.home(6) / ".bashrc").write_text("echo Welcome; echo '{\"motd\": 1}'; echo warning >&2\n")
     host = connect(sshd.node(6), options=sshd.options())
-    stream = host.stream(["bash", "-c", "source ~/.bashrc; exec \"$@\"", "bash", *wire.bootstrap()])
+    stream = host.stream(["bash", "-c", 'source ~/.bashrc; exec "$@"', "bash", *wire.bootstrap()])
     hello = wire.greet(stream, "n6", "c1", None)
     assert (hello["protocol"], hello["root"]) == (1, str(sshd.home(6) / "state/dplaunch/c1/n6"))
     stream.close_stdin()
