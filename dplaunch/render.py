@@ -42,7 +42,7 @@ def render(template: str, context: Mapping[str, object]) -> str:
 
     Raises jinja2.UndefinedError when the template names what the context lacks.
     """
-    return _environment().get_template(template).render(context)
+    return _environment().get_template(template).render(context).rstrip("\n") + "\n"
 
 
 def sh(value: object) -> str:

@@ -74,6 +74,9 @@ class EngineAdapter(Protocol):
     def release(self, spec: ClusterSpec) -> str:
         """``vllm-ascend 0.23.0``."""
 
+    def vllm_version(self, spec: ClusterSpec) -> str:
+        """The vLLM below it, ``0.23.0``; empty when not known."""
+
     def check(self, spec: ClusterSpec) -> tuple[Problem, ...]:
         """What this engine in this version refuses or would do wrong; warnings among it."""
 

@@ -37,13 +37,19 @@ class Ascend:
         """``vllm-ascend 0.23.0``."""
         return f"vllm-ascend {_version(spec)}"
 
+    def vllm_version(self, spec: ClusterSpec) -> str:
+        """The vLLM that this vllm-ascend patches."""
+        version = _version(spec)
+        known = ascend_release(version)
+        return known.vllm if known else version
+
     def check(self, spec: ClusterSpec) -> tuple[Problem, ...]:
         """Problems of the file with this vllm-ascend."""
         unknown = tuple(_unknown_version(spec))
         if any(not problem.warning for problem in unknown):
             return unknown
         version = _version(spec)
-        own = (*_environment(spec, version), *_context_parallel(spec, version), *_devices(spec))
+        own = (*_environment(spec, version), *_context_parallel(spec, version))
         return (*unknown, *own, *kv_rules.check(spec, version), *rules.alike(spec))
 
     def kv_width(self, spec: ClusterSpec, role: RoleSpec) -> int:
@@ -142,15 +148,3 @@ def _context_parallel(spec: ClusterSpec, version: str) -> Iterator[Problem]:
                     key=f"roles.{role.name}.{key}",
                     hint=f"{key}: 1, or a version from 0.12.0rc1 on",
                 )
-
-
-def _devices(spec: ClusterSpec) -> Iterator[Problem]:
-    """An engine without a device list would take every device of its node."""
-    used = {name for role in spec.roles for name in role.nodes}
-    bare = [node.name for node in spec.nodes if node.name in used and not node.devices]
-    if bare and spec.engine.kind == "vllm-ascend":
-        yield Problem(
-            f"{', '.join(bare)}: how many devices a node has is not said",
-            key="hardware",
-            hint="hardware: atlas-800t-a3, or {devices: 16, family: a3}",
-        )

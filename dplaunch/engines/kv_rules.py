@@ -32,13 +32,6 @@ def check(spec: ClusterSpec, version: str) -> Iterator[Problem]:
     """Every problem of the file's KV transfer for this vllm-ascend."""
     transfer = spec.kv_transfer
     if transfer is None:
-        if spec.disaggregated:
-            yield Problem(
-                "prefill and decode are separate roles, but kv_transfer is missing: decode would compute "
-                "every prompt again",
-                key="roles",
-                hint=f"kv_transfer: {{connector: {_usual(version)}}}",
-            )
         return
     yield from _connectors(transfer, version)
     yield from _typed_by_hand(transfer)
@@ -48,11 +41,6 @@ def check(spec: ClusterSpec, version: str) -> Iterator[Problem]:
         yield from _roles(spec, connector)
         yield from _order(spec, connector)
     yield from _recompute(spec)
-
-
-def _usual(version: str) -> str:
-    pull = (c for c in registered(version) if c in ("MooncakeConnectorV1", "LLMDataDistCMgrConnector"))
-    return next(iter(sorted(pull, reverse=True)), "MooncakeConnectorV1")
 
 
 def _connectors(transfer: KvTransferSpec, version: str) -> Iterator[Problem]:
@@ -110,12 +98,6 @@ def _roles(spec: ClusterSpec, connector: Connector) -> Iterator[Problem]:
     by_name = {role.name: role for role in spec.roles}
     prefill, decode = by_name.get(PREFILL), by_name.get(DECODE)
     if prefill is None or decode is None:
-        yield Problem(
-            f"{connector.name} hands KV from prefill to decode, but there is only the role "
-            f"{', '.join(by_name)}",
-            key="kv_transfer.connector",
-            hint="remove kv_transfer, or make two roles: prefill and decode",
-        )
         return
     if connector.kind is not Kind.RANK_TABLE:
         yield from _sizes(spec, prefill, decode)

@@ -41,6 +41,10 @@ class Rehearsal:
         """``rehearsal of vllm-ascend 0.23.0``."""
         return f"rehearsal of {self.stands_for.release(spec)}"
 
+    def vllm_version(self, spec: ClusterSpec) -> str:
+        """That of the engine it stands for."""
+        return self.stands_for.vllm_version(spec)
+
     def check(self, spec: ClusterSpec) -> tuple[Problem, ...]:
         """As the engine it stands for would say."""
         return self.stands_for.check(spec)

@@ -43,6 +43,10 @@ class Script:
         """``script for 0.23.0``."""
         return f"script for {spec.engine.version}" if spec.engine.version else "script"
 
+    def vllm_version(self, spec: ClusterSpec) -> str:
+        """As the file says; empty when it does not."""
+        return spec.engine.version
+
     def check(self, spec: ClusterSpec) -> tuple[Problem, ...]:
         """Problems of the script, and of what the file says that only the script can do."""
         computed = "'{name}' is computed by dplaunch for every rank"

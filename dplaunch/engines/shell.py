@@ -77,17 +77,17 @@ def context(site: Site, recipe: Recipe) -> dict[str, object]:
     return {
         "title": f"{site.spec.name}: {site.role.name} on {site.node.name} ({site.node.address})",
         "release": recipe.release,
-        "source": site.spec.source,
         "contract": recipe.contract,
         "engines": [(s.engine, arguments(recipe.contract, site, s)) for s in site.seats],
         "setup": site.spec.runtime.setup,
         "python": site.spec.runtime.python,
-        "node": site.node,
+        "address": site.node.address,
+        "nic": _interface(site),
         "role": site.role,
         "model": site.spec.model,
         "served_model_name": site.spec.served_model_name,
         "exports": _exports(shared, written[0]),
-        "secrets": _secret_lines(site),
+        "secrets": sorted({name for seat in site.seats for name in secrets(site, seat)}),
         "selector": _selector(site),
         "arms": shared.arms,
         "flags": shared.flags,
@@ -110,6 +110,6 @@ def _labels(site: Site) -> Sequence[str]:
     return [str(s.rank if by_rank else s.ports.http) for s in site.seats]
 
 
-def _secret_lines(site: Site) -> tuple[tuple[str, str], ...]:
-    found = {name: str(ref) for seat in site.seats for name, ref in secrets(site, seat).items()}
-    return tuple(sorted(found.items()))
+def _interface(site: Site) -> str:
+    """Where it need not be found: given, or the loopback, whose addresses are listed nowhere."""
+    return site.node.nic or ("lo" if site.node.address.startswith("127.") else "")

@@ -38,6 +38,10 @@ class Vllm:
         """``vllm 0.32.0``."""
         return f"vllm {spec.engine.version}".rstrip()
 
+    def vllm_version(self, spec: ClusterSpec) -> str:
+        """Its own."""
+        return spec.engine.version
+
     def check(self, spec: ClusterSpec) -> tuple[Problem, ...]:
         """Problems of the file with this vLLM."""
         computed = "'{name}' is computed by dplaunch for every rank"
@@ -115,25 +119,12 @@ def _version(spec: ClusterSpec) -> Iterator[Problem]:
 def _transfer(spec: ClusterSpec) -> Iterator[Problem]:
     transfer = spec.kv_transfer
     if transfer is None:
-        if spec.disaggregated:
-            yield Problem(
-                "prefill and decode are separate roles, but kv_transfer is missing: decode would compute "
-                "every prompt again",
-                key="roles",
-                hint=f"kv_transfer: {{connector: {NIXL}}}",
-            )
         return
     if transfer.connector != NIXL:
         yield Problem(
             f"dplaunch knows how to set up {NIXL} for vllm, not '{transfer.connector}'",
             key="kv_transfer.connector",
             hint=f"connector: {NIXL}",
-        )
-    if not spec.disaggregated:
-        yield Problem(
-            f"{transfer.connector} hands KV from prefill to decode, but there is only one role",
-            key="kv_transfer.connector",
-            hint="remove kv_transfer, or make two roles: prefill and decode",
         )
     if transfer.rank_table:
         yield Problem("vllm reads no rank table", key="kv_transfer.rank_table", hint="remove rank_table")

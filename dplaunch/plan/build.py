@@ -1,0 +1,191 @@
+"""``ClusterSpec`` → ``Plan``: seats and ports, scripts, processes, members, fingerprints."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from dplaunch.engines import EngineAdapter, Sheet, Site, adapter
+from dplaunch.errors import SpecError
+from dplaunch.model.cluster import ClusterSpec, NodeSpec, RouterSpec
+from dplaunch.model.plan import File, HttpProbe, Member, NodePlan, Plan, Process, Seat
+from dplaunch.plan.check import check, placed
+from dplaunch.plan.document import to_json
+from dplaunch.plan.rehearse import STAND_IN, rehearsed, standing_in
+from dplaunch.plan.services import RouterSite, members_file, router_files, router_process, url
+from dplaunch.render import render
+
+ANY_ADDRESS = "0.0.0.0"
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """What every step of a build refers to. ``stands_in``: rehearsal engines run."""
+
+    spec: ClusterSpec
+    engine: EngineAdapter
+    seats: tuple[Seat, ...]
+    stands_in: bool
+    router_sources: Mapping[str, str]
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        return tuple(
+            Member(name=s.engine, role=s.role, group=s.group_name, url=url(s.address, s.ports.http))
+            for s in self.seats
+        )
+
+
+def build(
+    spec: ClusterSpec,
+    *,
+    rehearse: bool = False,
+    python: str = "python3",
+    router_files: Mapping[str, str] | None = None,
+) -> Plan:
+    """The whole plan of a cluster.
+
+    ``rehearse`` puts it on this machine with rehearsal engines; ``python`` is the interpreter for what runs
+    on this machine then (the router). ``router_files``: our router's package, file name → text.
+    Raises SpecError with everything ``check`` found when any of it is wrong.
+    """
+    problems = check(spec)
+    if any(not problem.warning for problem in problems):
+        raise SpecError(problems)
+    stands_in = rehearse or spec.engine.kind == "rehearsal"
+    spec = rehearsed(spec) if rehearse else spec
+    spec = standing_in(spec, python) if stands_in else spec
+    engine = adapter(spec.engine.kind)
+    draft = _Draft(spec, engine, placed(spec)[0], stands_in, router_files or {})
+    plan = replace(
+        _plan(draft),
+        warnings=tuple(problem.text for problem in problems),
+        rehearsal=stands_in,
+        local=rehearse,
+    )
+    return _stamped(plan)
+
+
+def _plan(draft: _Draft) -> Plan:
+    spec, members = draft.spec, draft.members
+    router = spec.router if spec.router is not None and spec.router.kind != "none" else None
+    return Plan(
+        cluster=spec.name,
+        generation="",
+        engine=draft.engine.release(spec),
+        model=spec.model,
+        served_model_name=spec.served_model_name,
+        nodes=tuple(_node(draft, node, router) for node in spec.nodes),
+        members=members,
+        router=router,
+        endpoint=_endpoint(spec, router, members),
+        api_key=spec.api_key,
+        ready_timeout=spec.ready_timeout,
+        hooks=spec.hooks,
+        stages=draft.engine.stages,
+        signatures=draft.engine.signatures,
+    )
+
+
+def _endpoint(spec: ClusterSpec, router: RouterSpec | None, members: Sequence[Member]) -> str:
+    if router is None:
+        return members[0].url
+    address = next(node.address for node in spec.nodes if node.name == router.node)
+    return url(address, router.port)
+
+
+def _node(draft: _Draft, node: NodeSpec, router: RouterSpec | None) -> NodePlan:
+    files: list[File] = [STAND_IN] if draft.stands_in else []
+    processes: list[Process] = []
+    for site in _sites(draft, node):
+        own = tuple(_rendered(sheet) for sheet in draft.engine.files(site))
+        files += own
+        processes += (_engine(draft, site, seat, own) for seat in site.seats)
+    if router is not None and router.node == node.name:
+        bind = node.address if draft.stands_in else ANY_ADDRESS
+        site_of_router = RouterSite(
+            spec=draft.spec,
+            router=router,
+            node=node,
+            bind=bind,
+            members=draft.members,
+            sources=draft.router_sources,
+        )
+        own = router_files(site_of_router)
+        files += own
+        processes.append(_with_fingerprint(router_process(site_of_router, own), own))
+    return NodePlan(
+        name=node.name,
+        host=node.host,
+        address=node.address,
+        ssh=node.ssh,
+        runtime=draft.spec.runtime,
+        files=tuple(files),
+        processes=tuple(processes),
+    )
+
+
+def _sites(draft: _Draft, node: NodeSpec) -> Iterable[Site]:
+    for role in draft.spec.roles:
+        seats = tuple(s for s in draft.seats if s.role == role.name and s.node == node.name)
+        if seats:
+            yield Site(spec=draft.spec, role=role, node=node, seats=seats)
+
+
+def _rendered(sheet: Sheet | File) -> File:
+    return (
+        sheet
+        if isinstance(sheet, File)
+        else File(sheet.path, render(sheet.template, sheet.context), sheet.mode)
+    )
+
+
+def _engine(draft: _Draft, site: Site, seat: Seat, files: Sequence[File]) -> Process:
+    process = Process(
+        name=seat.engine,
+        kind="engine",
+        role=seat.role,
+        group=seat.group_name,
+        node=seat.node,
+        argv=draft.engine.argv(site, seat),
+        env=draft.engine.secrets(site, seat),
+        files=tuple(f.path for f in files),
+        ports=_bound(draft, site, seat),
+        stop=draft.engine.stop,
+        probe=HttpProbe(url=url(seat.address, seat.ports.http), served_model=draft.spec.served_model_name),
+        seat=seat,
+    )
+    return _with_fingerprint(process, files)
+
+
+def _bound(draft: _Draft, site: Site, seat: Seat) -> tuple[int, ...]:
+    """HTTP, the rendezvous on rank 0, and KV ports where this role listens."""
+    rendezvous = (seat.ports.rpc,) if seat.rank == 0 and seat.ports.rpc else ()
+    kv = range(*seat.ports.kv) if draft.engine.binds_kv(draft.spec, site.role) else ()
+    return (seat.ports.http, *rendezvous, *kv)
+
+
+def _with_fingerprint(process: Process, files: Sequence[File]) -> Process:
+    """Restart when argv, the names of secrets or a text it runs from changed; not when members did."""
+    parts = (process.argv, sorted(process.env), [(f.path, f.text) for f in files])
+    return replace(process, fingerprint=_digest(parts, 16))
+
+
+def _stamped(plan: Plan) -> Plan:
+    """The generation is a hash of everything else; the members file, which carries it, comes last."""
+    plan = replace(plan, generation=_digest(to_json(plan), 12))
+    if plan.router is None or plan.router.kind != "dplaunch":
+        return plan
+    members = members_file(plan.members, plan.generation, plan.served_model_name)
+    router_node = plan.router.node
+    nodes = (
+        replace(node, files=(*node.files, members)) if node.name == router_node else node
+        for node in plan.nodes
+    )
+    return replace(plan, nodes=tuple(nodes))
+
+
+def _digest(value: object, length: int) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:length]

@@ -1,0 +1,34 @@
+"""Problems that show only when engine and seats are known. Those of the file alone are ``spec``'s."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dplaunch.engines import adapter
+from dplaunch.errors import Problem
+from dplaunch.model.cluster import ClusterSpec
+from dplaunch.model.plan import Seat
+from dplaunch.plan.ports import assign
+from dplaunch.plan.seats import seats
+
+
+def placed(spec: ClusterSpec) -> tuple[tuple[Seat, ...], tuple[Problem, ...]]:
+    """Every engine's seat with its ports, and the collisions met."""
+    engine = adapter(spec.engine.kind)
+    widths = {role.name: engine.kv_width(spec, role) for role in spec.roles}
+    return assign(spec, seats(spec), widths, engine.reserved)
+
+
+def check(spec: ClusterSpec) -> tuple[Problem, ...]:
+    """Everything wrong or suspicious with this cluster on this engine version; key paths, no positions."""
+    return (*adapter(spec.engine.kind).check(spec), *_router(spec), *placed(spec)[1])
+
+
+def _router(spec: ClusterSpec) -> Iterator[Problem]:
+    router = spec.router
+    if router is not None and router.kind == "vllm-ascend" and not spec.disaggregated:
+        yield Problem(
+            "vLLM-Ascend's proxy needs prefill and decode engines, and there is only one role",
+            key="router.kind",
+            hint="router: {kind: dplaunch}",
+        )

@@ -1,0 +1,70 @@
+"""What ``up`` will do: the plan against what the nodes say runs. Pure; asks nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dplaunch.model.observed import Observed, ObservedProcess, State
+from dplaunch.model.plan import Action, Change, Plan, Process
+
+Place = tuple[str, str]
+"""(node, process)."""
+
+
+def diff(
+    plan: Plan, observed: Observed, *, only: str | None = None, force: bool = False
+) -> tuple[Action, ...]:
+    """One action per process, stops first, then the plan's order.
+
+    ``only``: a role, a group or a process; others are left alone, and not listed. ``force`` restarts what
+    would be kept. A DP group lives and dies together: when one of its engines has to start, all that run
+    restart. Nothing is decided about nodes that were not reached.
+    """
+    running = {(p.node, p.name): p for p in observed.processes}
+    groups = {p.group for p in plan.processes if _meant(p, only)}
+    wanted = [p for p in plan.processes if p.node not in observed.unreached and p.group in groups]
+    first = {(p.node, p.name): _action(p, running.get((p.node, p.name)), force=force) for p in wanted}
+    planned = {(p.node, p.name) for p in plan.processes}
+    return (*_leftovers(observed, planned, only), *_widened(wanted, first))
+
+
+def _meant(process: Process | ObservedProcess, only: str | None) -> bool:
+    return only is None or only in (process.name, process.role, process.group)
+
+
+def _leftovers(observed: Observed, planned: set[Place], only: str | None) -> Iterator[Action]:
+    for process in observed.processes:
+        if (process.node, process.name) not in planned and process.alive and _meant(process, only):
+            yield Action(Change.STOP, process.name, process.node, "not in the file")
+
+
+def _action(process: Process, running: ObservedProcess | None, *, force: bool) -> Action:
+    change, reason = _decide(process, running, force=force)
+    return Action(change, process.name, process.node, reason)
+
+
+def _decide(process: Process, running: ObservedProcess | None, *, force: bool) -> tuple[Change, str]:
+    if running is None or running.state is State.FOREIGN:
+        return Change.START, "new"
+    if running.state in (State.EXITED, State.STOPPED):
+        change = Change.RESTART if running.left else Change.START
+        return change, "died" if running.state is State.EXITED else "was stopped"
+    if running.state is State.STOPPING:
+        return Change.RESTART, "is stopping"
+    if running.fingerprint != process.fingerprint:
+        return Change.RESTART, "changed"
+    return (Change.RESTART, "forced") if force else (Change.KEEP, "")
+
+
+def _widened(wanted: list[Process], first: dict[Place, Action]) -> Iterator[Action]:
+    """Engines that could stay go with their group when one of it has to start."""
+    moving: dict[str, str] = {}
+    for process in wanted:
+        if first[process.node, process.name].change is not Change.KEEP:
+            moving.setdefault(process.group, process.name)
+    for process in wanted:
+        action = first[process.node, process.name]
+        cause = moving.get(process.group)
+        if action.change is Change.KEEP and cause is not None:
+            action = Action(Change.RESTART, process.name, process.node, f"its group goes with {cause}")
+        yield action

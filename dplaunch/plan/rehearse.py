@@ -1,0 +1,81 @@
+"""The same cluster on this machine: what changes when rehearsal engines stand in for real ones."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+from dplaunch.engines import adapter
+from dplaunch.model.cluster import ClusterSpec, EnvValue, NodeSpec, RouterSpec, RuntimeSpec, SshSpec
+from dplaunch.model.plan import File
+
+LOCAL_HOST = "localhost"
+
+STAND_IN = File(
+    "bin/vllm",
+    """#!/bin/sh
+# Stands in for vLLM: the rehearsal engine takes the same arguments and environment.
+exec python3 -I -S "${DPLAUNCH_BUNDLE:?is not set: start rehearsals with dplaunch}" rehearsal vllm "$@"
+""",
+    0o755,
+)
+
+FIRST_IN_PATH = 'export PATH="${DPLAUNCH_ROOT:-$(cd "$(dirname "$0")/.." && pwd)}/bin:$PATH"  # vllm is the rehearsal engine'
+"""What a rehearsal adds to setup, after the user's own lines."""
+
+
+def rehearsed(spec: ClusterSpec) -> ClusterSpec:
+    """The cluster with every node on this machine, each at an address of its own in 127.0.0.0/8.
+
+    Addresses follow from the cluster's name, so that two rehearsals do not meet. SSH, container and
+    setup are dropped: they belong to the real machines.
+    """
+    return replace(
+        spec,
+        nodes=tuple(_local(spec.name, index, node) for index, node in enumerate(spec.nodes)),
+        runtime=RuntimeSpec(),
+        router=_own_router(spec.router),
+    )
+
+
+def _local(cluster: str, index: int, node: NodeSpec) -> NodeSpec:
+    return replace(node, host=LOCAL_HOST, address=address(cluster, index), nic="lo", ssh=SshSpec())
+
+
+def address(cluster: str, index: int) -> str:
+    """127.16–215.0–255.1–254; from the 255th node on the next third part."""
+    digest = hashlib.sha256(cluster.encode()).digest()
+    return f"127.{16 + digest[0] % 200}.{(digest[1] + index // 254) % 256}.{index % 254 + 1}"
+
+
+def _own_router(router: RouterSpec | None) -> RouterSpec | None:
+    """Foreign routers may not be installed here; what they are started with would not fit ours."""
+    if router is None or router.kind in ("dplaunch", "none"):
+        return router
+    return replace(router, kind="dplaunch", path=None, args={})
+
+
+def standing_in(spec: ClusterSpec, python: str) -> ClusterSpec:
+    """What every rehearsal needs, on this machine or over SSH: the stand-in first in PATH, its knobs."""
+    local = all(_is_local(node) for node in spec.nodes)
+    default = RuntimeSpec().python
+    runtime = replace(
+        spec.runtime,
+        setup=(*spec.runtime.setup, FIRST_IN_PATH),
+        python=python if local and spec.runtime.python == default else spec.runtime.python,
+    )
+    nodes = tuple(replace(node, env={**_knobs(spec, node), **node.env}) for node in spec.nodes)
+    return replace(spec, runtime=runtime, nodes=nodes)
+
+
+def _is_local(node: NodeSpec) -> bool:
+    return node.host == LOCAL_HOST or node.host.startswith("127.")
+
+
+def _knobs(spec: ClusterSpec, node: NodeSpec) -> dict[str, EnvValue]:
+    knobs = {
+        "BIND": node.address,
+        "VERSION": adapter(spec.engine.kind).vllm_version(spec),
+        "DEVICES": str(node.devices or ""),
+    }
+    return {f"DPLAUNCH_REHEARSAL_{name}": value for name, value in knobs.items() if value}

@@ -1,0 +1,156 @@
+"""The router as files and a process: ours, vllm-router, or vLLM-Ascend's example proxy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from dplaunch.engines.adapter import API_KEY_ENV
+from dplaunch.engines.flags import words
+from dplaunch.model.cluster import DECODE, PREFILL, ArgValue, ClusterSpec, NodeSpec, RouterSpec
+from dplaunch.model.plan import File, HttpProbe, Member, Process
+from dplaunch.render import render
+
+SCRIPT = "router/run_router.sh"
+MEMBERS = "router/members.json"
+PACKAGE = "router/dprouter"
+
+Lines = tuple[tuple[str, ...], ...]
+"""Words of a command line, grouped as they are printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouterKind:
+    """What differs between the routers: where the key goes, what to ask them."""
+
+    key: str = API_KEY_ENV
+    health: str = "/health"
+    models: str = "/v1/models"
+    """Empty: do not ask."""
+
+
+KINDS = {
+    "dplaunch": RouterKind(),
+    "vllm-router": RouterKind(),
+    # before main of 2026-08 it has no /v1/models (facts §3.2)
+    "vllm-ascend": RouterKind("OPENAI_API_KEY", "/healthcheck", ""),
+}
+
+
+def url(address: str, port: int) -> str:
+    """``http://192.0.0.1:9000``; IPv6 in brackets."""
+    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
+
+
+def members_file(members: Sequence[Member], generation: str, model: str) -> File:
+    """What tells our router which engines exist."""
+    entries = [
+        {"name": m.name, "role": m.role, "group": m.group, "url": m.url, "state": "serving"} for m in members
+    ]
+    text = json.dumps({"generation": generation, "model": model, "members": entries}, indent=1)
+    return File(MEMBERS, text + "\n")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterSite:
+    """A router on its node. ``bind``: the address it listens on; ``sources``: our router's own files."""
+
+    spec: ClusterSpec
+    router: RouterSpec
+    node: NodeSpec
+    bind: str
+    members: Sequence[Member]
+    sources: Mapping[str, str]
+
+    @property
+    def ours(self) -> bool:
+        """Not a foreign one."""
+        return self.router.kind == "dplaunch"
+
+
+def router_files(site: RouterSite) -> tuple[File, ...]:
+    """The router's script, and our own router's package; the members file is made last."""
+    kind = KINDS[site.router.kind]
+    command, lines = _command(site)
+    context = {
+        "title": f"{site.spec.name}: router on {site.node.name} ({site.node.address})",
+        "setup": site.spec.runtime.setup,
+        "own": site.ours,
+        "command": command,
+        "lines": lines,
+        "secrets": (kind.key,) if site.spec.api_key else (),
+    }
+    package = sorted(site.sources.items()) if site.ours else ()
+    return (
+        File(SCRIPT, render("router/run_router.sh.j2", context), 0o755),
+        *(File(f"{PACKAGE}/{name}", text) for name, text in package),
+    )
+
+
+def router_process(site: RouterSite, files: Sequence[File]) -> Process:
+    """The router's process on its node."""
+    kind = KINDS[site.router.kind]
+    return Process(
+        name="router",
+        kind="service",
+        role="router",
+        group="router",
+        node=site.node.name,
+        argv=("bash", SCRIPT),
+        env={kind.key: site.spec.api_key} if site.spec.api_key else {},
+        files=tuple(f.path for f in files),
+        ports=(site.router.port,),
+        probe=HttpProbe(
+            url=url(site.node.address, site.router.port),
+            health=kind.health,
+            models=kind.models,
+            served_model=site.spec.served_model_name,
+        ),
+        start_last=not site.ours,
+        restarts=True,
+    )
+
+
+def _command(site: RouterSite) -> tuple[tuple[str, ...], Lines]:
+    router, python = site.router, site.spec.runtime.python
+    addressed = (("--host", site.bind), ("--port", str(router.port)))
+    if router.kind == "vllm-router":
+        return ("vllm-router",), (*addressed, *_vllm_router(site))
+    if router.kind == "vllm-ascend":
+        return (python, router.path or ""), (*addressed, *_vllm_ascend(site))
+    return (python, "-m", "dprouter"), (*addressed, *_ours(site))
+
+
+def _ours(site: RouterSite) -> Lines:
+    return (
+        ("--workers", str(site.router.workers)),
+        ("--policy", site.router.policy),
+        ("--model", site.spec.served_model_name),
+        *_flags({"log-level": "info", **site.router.args}),
+    )
+
+
+def _vllm_router(site: RouterSite) -> Lines:
+    # asks its engines every 60 s unless told otherwise: a dead one would draw requests for as long
+    own = _flags({"health-check-interval-secs": 1, **site.router.args})
+    if not site.spec.disaggregated:
+        return (*own, ("--worker-urls", *(m.url for m in site.members)))
+    sides = {PREFILL: "--prefill", DECODE: "--decode"}
+    engines = ((sides[m.role], m.url) for m in site.members)
+    return (*own, ("--vllm-pd-disaggregation",), ("--kv-connector", "nixl"), *engines)
+
+
+def _vllm_ascend(site: RouterSite) -> Lines:
+    """One host per port: the only form that every version of the script takes (facts §3.1)."""
+    lines: list[tuple[str, ...]] = []
+    for role, word in ((PREFILL, "prefiller"), (DECODE, "decoder")):
+        places = [urlsplit(m.url) for m in site.members if m.role == role]
+        lines.append((f"--{word}-hosts", *(str(place.hostname) for place in places)))
+        lines.append((f"--{word}-ports", *(str(place.port) for place in places)))
+    return (*lines, *_flags(site.router.args))
+
+
+def _flags(args: Mapping[str, ArgValue]) -> Lines:
+    return tuple(line for key, value in args.items() if (line := words(key, value)))
