@@ -1,0 +1,148 @@
+"""What the launcher costs on 64 hosts: SSH fan-out and guard sessions beside pdsh and clush.
+
+One sshd plays all hosts (127.0.1.N, each with a home of its own), all on this machine: sshd's share is the
+same for every client, so ratios within one run are what counts. Rounds alternate; medians are compared.
+
+    python benchmarks/fanout/bench.py [--hosts 64] [--processes 16] [--rounds 3] [-o json] [--check]
+
+start     connect, one guard session per host, all processes acknowledged       ≤ 1.5 × ``pdsh … true``
+cpu       user + system time of the client and its children, start phase        ≤ 0.25 × pdsh's
+status    connect, one guard session per host, ``observe`` answered             ≤ 0.7 × ``clush … true``
+rss       peak resident memory of the client                                    ≤ 200 MB
+floor     the same processes forked by one Python per host, without SSH
+"""
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests/support")]
+
+from sshd import LoopbackSshd  # noqa: E402 - found through the line above
+
+BARS = {"start / pdsh": 1.5, "client cpu / pdsh cpu": 0.25, "status / clush": 0.7, "client MB": 200.0}
+FORKS = """
+import os, sys
+for _ in range(int(sys.argv[1])):
+    if os.fork() == 0:
+        os.setsid()
+        child = os.fork()
+        if child == 0: os.execvp("true", ["true"])
+        os.waitpid(child, 0)
+        os._exit(0)
+while True:
+    try: os.wait()
+    except ChildProcessError: break
+"""
+
+
+def timed(argv: list[str], env: dict[str, str] | None = None) -> dict[str, float]:
+    """Seconds, CPU seconds (children included) and peak MB of a command that must succeed."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    done = subprocess.run(
+        argv, env={**os.environ, **(env or {})}, capture_output=True, text=True, check=False
+    )
+    seconds, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode != 0:
+        sys.exit(f"{argv[0]} failed ({done.returncode}): {done.stderr[-2000:] or done.stdout[-2000:]}")
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    own = json.loads(done.stdout.splitlines()[-1]) if done.stdout.startswith("{") else {}
+    return {"seconds": seconds, "cpu": cpu, **own}
+
+
+class Clients:
+    """The commands that are compared, all over the same hosts."""
+
+    def __init__(self, sshd: LoopbackSshd, processes: int) -> None:
+        self._sshd, self._processes = sshd, processes
+        self._names = ",".join(sshd.address(n) for n in sshd.numbers)
+
+    def pdsh(self) -> dict[str, float]:
+        env = {"PDSH_SSH_ARGS_APPEND": f"-F {self._sshd.config}"}
+        return timed(["pdsh", "-R", "ssh", "-f", str(self._sshd.hosts), "-w", self._names, "true"], env)
+
+    def clush(self) -> dict[str, float]:
+        options = ["-o", f"-F {self._sshd.config}", "-f", str(self._sshd.hosts)]
+        return timed(["clush", "-q", *options, "-w", self._names, "true"])
+
+    def floor(self) -> dict[str, float]:
+        """As many interpreters as hosts, each forking its processes; half of it is what two cores allow."""
+        argv = [sys.executable, "-I", "-S", "-c", FORKS, str(self._processes)]
+        script = f'for n in $(seq {self._sshd.hosts}); do "$@" & done; wait'
+        return timed(["sh", "-c", script, "sh", *argv])
+
+    def ours(self, verb: str) -> dict[str, float]:
+        """``driver.py``: the transport and session layer alone. The verbs can take its place here."""
+        driver = Path(__file__).with_name("driver.py")
+        target = [str(self._sshd.config), self._names, str(self._processes)]
+        return timed([sys.executable, str(driver), verb, *target])
+
+
+def measure(sshd: LoopbackSshd, processes: int, rounds: int) -> dict[str, dict[str, float]]:
+    """Medians per client; every round runs all of them, so that a busy moment hits all."""
+    clients = Clients(sshd, processes)
+    clients.ours("status")  # unpacks the bundle: the first session ever is not what is measured
+    runs: dict[str, list[dict[str, float]]] = {}
+    for _ in range(rounds):
+        runs.setdefault("pdsh", []).append(clients.pdsh())
+        runs.setdefault("start", []).append(clients.ours("start"))
+        runs.setdefault("status", []).append(clients.ours("status"))
+        clients.ours("stop")
+        runs.setdefault("clush", []).append(clients.clush())
+        runs.setdefault("floor", []).append(clients.floor())
+    return {name: medians(found) for name, found in runs.items()}
+
+
+def medians(found: list[dict[str, float]]) -> dict[str, float]:
+    return {key: round(statistics.median(run[key] for run in found), 3) for key in found[0]}
+
+
+def ratios(measured: dict[str, dict[str, float]]) -> dict[str, float]:
+    found = {
+        "start / pdsh": measured["start"]["seconds"] / measured["pdsh"]["seconds"],
+        "client cpu / pdsh cpu": measured["start"]["cpu"] / measured["pdsh"]["cpu"],
+        "status / clush": measured["status"]["seconds"] / measured["clush"]["seconds"],
+        "client MB": max(measured[verb]["rss_mb"] for verb in ("start", "status")),
+    }
+    return {name: round(value, 3) for name, value in found.items()}
+
+
+def report(measured: dict[str, dict[str, float]], found: dict[str, float]) -> None:
+    for name, figures in measured.items():
+        print(f"{name:8}", "  ".join(f"{key} {value:8.3f}" for key, value in figures.items()))
+    for name, bar in BARS.items():
+        print(f"{name:22} {found[name]:8.3f}   bar {bar:g}   {'ok' if found[name] <= bar else 'MISSED'}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="SSH fan-out beside pdsh and clush")
+    parser.add_argument("--hosts", type=int, default=64)
+    parser.add_argument("--processes", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("-o", choices=["text", "json"], default="text", dest="output")
+    parser.add_argument("--check", action="store_true", help="exit 1 when a bar is missed")
+    arguments = parser.parse_args()
+    missing = [name for name in ("pdsh", "clush") if shutil.which(name) is None]
+    if missing:
+        sys.exit(f"needs {', '.join(missing)} (Debian: apt install pdsh clustershell)")
+    with tempfile.TemporaryDirectory() as folder, LoopbackSshd(Path(folder), arguments.hosts) as sshd:
+        measured = measure(sshd, arguments.processes, arguments.rounds)
+    found = ratios(measured)
+    if arguments.output == "json":
+        print(json.dumps({"measured": measured, "ratios": found, "bars": BARS}, indent=2))
+    else:
+        report(measured, found)
+    return 1 if arguments.check and any(found[name] > bar for name, bar in BARS.items()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
