@@ -232,13 +232,18 @@ class Lab:
         return self.hosts[name]
 
     def run(
-        self, argv: Sequence[str], *, env: dict[str, str] | None = None, cwd: str = "/", timeout: float = 60.0
+        self,
+        argv: Sequence[str],
+        *,
+        env: dict[str, str] | None = None,
+        cwd: str = HOME,
+        timeout: float = 60.0,
     ) -> "subprocess.CompletedProcess[str]":
         """Run a command on the operator's machine (its own home; the machine's files as they are)."""
         return _run(self._at_operator(argv, env, cwd), timeout=timeout)
 
     def start(
-        self, argv: Sequence[str], *, env: dict[str, str] | None = None, cwd: str = "/"
+        self, argv: Sequence[str], *, env: dict[str, str] | None = None, cwd: str = HOME
     ) -> "subprocess.Popen[str]":
         """Start a command there, with pipes. Its pid is the command's own: signals reach it."""
         pipe = subprocess.PIPE
