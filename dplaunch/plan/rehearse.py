@@ -20,7 +20,10 @@ exec python3 -I -S "${DPLAUNCH_BUNDLE:?is not set: start rehearsals with dplaunc
     0o755,
 )
 
-FIRST_IN_PATH = 'export PATH="${DPLAUNCH_ROOT:-$(cd "$(dirname "$0")/.." && pwd)}/bin:$PATH"  # vllm is the rehearsal engine'
+FIRST_IN_PATH = (
+    "# the rehearsal engine is called vllm\n"
+    'export PATH="${DPLAUNCH_ROOT:-$(cd "$(dirname "$0")/.." && pwd)}/bin:$PATH"'
+)
 """What a rehearsal adds to setup, after the user's own lines."""
 
 
