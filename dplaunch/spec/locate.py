@@ -1,0 +1,69 @@
+"""Where a key path of another room's problem stands in the file.
+
+Other rooms see what the file means, not what it says: a node by its name where the file has a range,
+a role's flag where the file has it under ``defaults``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from dplaunch.errors import Problem
+from dplaunch.spec.document import Document
+from dplaunch.spec.finding import Finding, KeyPath
+from dplaunch.spec.flags import flag
+from dplaunch.spec.hostrange import RangeError, expand
+
+
+def locate(document: Document, problem: Problem) -> Problem:
+    """The problem at the place of its ``key``, or of the nearest key above it that the file has."""
+    parts = tuple(problem.key.split(".")) if problem.key else ()
+    path = _walk(document.data, parts)
+    if parts[:1] in {("roles",), ("nodes",), ("overrides",)} and len(path) < len(parts):
+        general = _walk(document.data, ("defaults", *parts[2:]))
+        path = general if len(general) > _SECTION else path
+    found = document.problem(Finding(path, problem.text))
+    return replace(
+        problem, file=found.file, line=found.line, column=found.column, source_line=found.source_line
+    )
+
+
+_SECTION = 2
+"""``defaults.args`` alone says nothing: the entry must be there."""
+
+
+def _walk(data: Any, parts: KeyPath) -> KeyPath:
+    """As much of ``parts`` as the file has, in the file's own spelling."""
+    path: KeyPath = ()
+    left = parts
+    while left:
+        step, used = _step(data, left)
+        if step is None:
+            break
+        data, path, left = data[step], (*path, step), left[used:]
+    return path
+
+
+def _step(data: Any, left: KeyPath) -> tuple[str | int | None, int]:
+    """The key or index of ``data`` that comes next, and how many parts it takes: keys may hold dots."""
+    if isinstance(data, dict):
+        for used in range(len(left), 0, -1):
+            wanted = ".".join(map(str, left[:used]))
+            for key in data:
+                if wanted in (key, flag(key)) or _stands_for(key, wanted):
+                    return key, used
+    if isinstance(data, list):
+        for index, item in enumerate(data):
+            if isinstance(item, dict) and _stands_for(str(item.get("name")), str(left[0])):
+                return index, 1
+    return None, 0
+
+
+def _stands_for(written: str, name: str) -> bool:
+    """Whether a range (``n[1-4]``, ``node:n[1-4]``) includes the name."""
+    prefix = "node:" if written.startswith("node:") else ""
+    try:
+        return name in {prefix + one for one in expand(written.removeprefix(prefix))}
+    except RangeError:
+        return False

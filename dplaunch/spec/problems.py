@@ -1,0 +1,113 @@
+"""What pydantic found, as findings in our words, each at its key path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from dplaunch.spec import values
+from dplaunch.spec.finding import Finding, KeyPath, dotted, nearest
+from dplaunch.spec.schema import File
+
+_Error = Any  # pydantic's ErrorDetails
+
+
+def validate(data: dict[str, Any]) -> tuple[File | None, tuple[Finding, ...]]:
+    """The file's models, or what is wrong with it."""
+    try:
+        return File.model_validate(data), ()
+    except ValidationError as error:
+        found = [_finding(detail) for detail in error.errors(include_url=False)]
+        renamed = {finding.meant for finding in found}
+        return None, tuple(finding for finding in found if finding.path not in renamed)
+
+
+def _finding(error: _Error) -> Finding:
+    path: KeyPath = tuple(error["loc"])
+    if path[-1:] == ("[key]",):
+        path = path[:-1]
+        return Finding(path, *_words(error, path), at_key=True)
+    if error["type"] == "extra_forbidden":
+        return _unknown(path)
+    if error["type"] == "missing":
+        return _missing(path)
+    return Finding(path, *_words(error, path))
+
+
+def _words(error: _Error, path: KeyPath) -> tuple[str, str]:
+    """Text and hint."""
+    context = error.get("ctx", {})
+    key = dotted(path)
+    if error["type"] == "refused":
+        return context["text"].replace("{it}", key, 1), context["hint"]
+    value = error["input"]
+    if error["type"] == "literal_error":
+        return _not_among(key, value, context["expected"])
+    what = _TAKES.get(error["type"])
+    if what:
+        quote = (
+            isinstance(value, int | float) and not isinstance(value, bool) and error["type"] == "string_type"
+        )
+        return (
+            f"{key} takes {what(context)}, not {values.describe(value)}",
+            f'write "{value}"' if quote else "",
+        )
+    return f"{key}: {error['msg']}", ""
+
+
+_TAKES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "int_type": lambda _: "a whole number",
+    "int_from_float": lambda _: "a whole number",
+    "greater_than_equal": lambda context: f"a number of at least {context['ge']}",
+    "less_than_equal": lambda context: f"a number of at most {context['le']}",
+    "string_type": lambda _: "text",
+    "string_too_short": lambda _: "text",
+    "model_type": lambda _: "keys with values",
+    "dict_type": lambda _: "keys with values",
+    "list_type": lambda _: "a list",
+    "too_short": lambda _: "at least one entry",
+}
+
+
+def _not_among(key: str, value: object, expected: str) -> tuple[str, str]:
+    known = expected.replace("'", "").replace(" or ", ", ").split(", ")
+    guess = nearest(value, known) if isinstance(value, str) else ""
+    hint = f"did you mean '{guess}'?" if guess else ""
+    return f"{key} takes one of {', '.join(known)}, not {values.describe(value)}", hint
+
+
+def _missing(path: KeyPath) -> Finding:
+    where = f" in {dotted(path[:-1])}" if path[:-1] else ""
+    return Finding(path, f"'{path[-1]}' is missing{where}", f"add {path[-1]}: (dplaunch explain {path[-1]})")
+
+
+def _unknown(path: KeyPath) -> Finding:
+    known = keys_below(path[:-1])
+    guess = nearest(str(path[-1]), known)
+    where = f" in {dotted(path[:-1])}" if path[:-1] else ""
+    return Finding(
+        path,
+        f"unknown key '{path[-1]}'{where}",
+        f"did you mean '{guess}'?" if guess else f"known here: {', '.join(known)}",
+        at_key=True,
+        meant=(*path[:-1], guess) if guess else (),
+    )
+
+
+def keys_below(path: KeyPath) -> tuple[str, ...]:
+    """The keys that the schema has in the section at ``path``."""
+    model: type[BaseModel] = File
+    for part in path:
+        field = model.model_fields.get(str(part))
+        model = _model_in(field.annotation) if field else model
+    return tuple(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel]:
+    """The one model inside ``tuple[Node, ...]``, ``Role | None``, ``dict[str, EnvAndArgs]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inside = (_model_in(inner) for inner in get_args(annotation))
+    return next((model for model in inside if model is not File), File)

@@ -1,0 +1,152 @@
+"""The file's models → ``ClusterSpec``: ranges unfolded, defaults laid under, names looked up.
+
+Lenient on purpose: names that lead nowhere are left as they are, and ``rules`` reports them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from posixpath import dirname, join, normpath
+
+from dplaunch.model.cluster import (
+    ClusterSpec,
+    EngineSpec,
+    Hardware,
+    KvTransferSpec,
+    NodeSpec,
+    Override,
+    PortBases,
+    RoleSpec,
+    RouterSpec,
+    RuntimeSpec,
+    SshSpec,
+)
+from dplaunch.spec import schema
+from dplaunch.spec.hostrange import expand
+
+REHEARSED_VERSION = "0.23.0"
+"""What a rehearsal engine stands for unless the file says otherwise."""
+
+NODE = "node:"
+"""What marks a node among the keys of ``overrides``."""
+
+_LOOPBACK = "127.0.0.1"
+
+
+def resolve(file: schema.File, source: str, script_text: str | None) -> ClusterSpec:
+    """What the file means. ``source`` is its path: relative paths in it start at its folder."""
+    hardware = _hardware(file)
+    nodes = tuple(node for entry in file.nodes for node in _nodes(entry, file, hardware))
+    return ClusterSpec(
+        name=file.cluster,
+        engine=_engine(file.engine, source, script_text),
+        model=file.model,
+        served_model_name=file.served_model_name or file.model,
+        hardware=hardware,
+        nodes=nodes,
+        roles=tuple(_role(name, role, file, nodes) for name, role in file.roles.given().items()),
+        runtime=RuntimeSpec(**{**dict(file.runtime), "setup": tuple(file.runtime.setup)}),
+        kv_transfer=_kv_transfer(file),
+        router=_router(file.router, nodes),
+        api_key=file.api_key,
+        overrides=dict(_overrides(file)),
+        hooks={name: command for name, command in file.hooks if command},
+        ready_timeout=file.ready_timeout,
+        source=source,
+    )
+
+
+def beside(source: str, path: str) -> str:
+    """A path of the file, relative to the file's own folder; ``~`` is left to whoever opens it."""
+    return path if path.startswith("~") else normpath(join(dirname(source), path))
+
+
+def _engine(engine: schema.Engine, source: str, script_text: str | None) -> EngineSpec:
+    version = engine.version or (REHEARSED_VERSION if engine.kind == "rehearsal" else "")
+    path = beside(source, engine.path) if engine.path else None
+    return EngineSpec(kind=engine.kind, version=version, path=path, script_text=script_text)
+
+
+def _hardware(file: schema.File) -> Hardware:
+    given = file.hardware
+    if given is None:
+        return Hardware()
+    family = given.family
+    if family is None and file.engine.kind == "vllm-ascend":
+        family = "a3" if given.devices >= _A3_DEVICES else "a2"
+    if family is None:
+        family = "gpu" if file.engine.kind == "vllm" and given.devices else "cpu"
+    return Hardware(name=given.name or "", devices=given.devices, family=family)
+
+
+_A3_DEVICES = 16
+"""An Atlas 800 A3 has 8 cards of 2 dies; an A2 has 8 devices."""
+
+
+def _nodes(entry: schema.Node, file: schema.File, hardware: Hardware) -> Iterator[NodeSpec]:
+    given = {key: getattr(entry.ssh, key) for key in entry.ssh.model_fields_set}
+    ssh = SshSpec(**{**dict(file.ssh), **given})
+    hosts = entry.host or entry.name
+    addresses = entry.address or tuple(_LOOPBACK if host == "localhost" else host for host in hosts)
+    for name, host, address in zip(entry.name, hosts, addresses, strict=True):
+        yield NodeSpec(
+            name=name,
+            host=host,
+            address=address,
+            nic=entry.nic,
+            devices=hardware.devices if entry.devices is None else entry.devices,
+            ssh=ssh,
+            env=entry.env,
+            args=entry.args,
+        )
+
+
+def _role(name: str, role: schema.Role, file: schema.File, nodes: tuple[NodeSpec, ...]) -> RoleSpec:
+    by_any_name = {alias: node.name for node in reversed(nodes) for alias in (node.address, node.host)}
+    by_any_name |= {node.name: node.name for node in nodes}
+    return RoleSpec(
+        name=name,
+        nodes=role.nodes,
+        groups=role.groups,
+        dp=role.dp,
+        tp=role.tp,
+        pp=role.pp,
+        pcp=role.pcp,
+        dcp=role.dcp,
+        expert_parallel=bool(role.ep),
+        masters=tuple(by_any_name.get(master, master) for master in role.master or ()),
+        env={**file.defaults.env, **role.env},
+        args={**file.defaults.args, **role.args},
+        ports=PortBases(**{**_given(file.ports), **_given(role.ports)}),
+    )
+
+
+def _given(ports: schema.Ports) -> dict[str, int]:
+    return {name: port for name, port in ports if port is not None}
+
+
+def _kv_transfer(file: schema.File) -> KvTransferSpec | None:
+    if file.kv_transfer:
+        return KvTransferSpec(**dict(file.kv_transfer))
+    if file.engine.kind == "rehearsal" and file.roles.decode:
+        return KvTransferSpec(connector="MooncakeConnectorV1")
+    return None
+
+
+def _router(router: schema.Router, nodes: tuple[NodeSpec, ...]) -> RouterSpec | None:
+    if router.kind == "none":
+        return None
+    return RouterSpec(**{**dict(router), "node": router.node or nodes[0].name})
+
+
+def _overrides(file: schema.File) -> Iterator[tuple[str, Override]]:
+    for key, entries in file.overrides.items():
+        override = Override(env=entries.env, args=entries.args)
+        yield from ((name, override) for name in selected(key))
+
+
+def selected(key: str) -> tuple[str, ...]:
+    """What a key of ``overrides`` stands for: engines, or nodes as ``node:n2``."""
+    if key.startswith(NODE):
+        return tuple(NODE + name for name in expand(key.removeprefix(NODE)))
+    return expand(key)

@@ -1,0 +1,100 @@
+"""Rules about one role: its nodes exist, its ranks divide, its sizes agree, its masters belong to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dplaunch.fold import fold
+from dplaunch.model.cluster import RoleSpec
+from dplaunch.spec.finding import Finding, counted, nearest
+from dplaunch.spec.rules.rule import Case, RoleRule, nodes_of_group
+
+
+def nodes_exist(case: Case, role: RoleSpec) -> Iterator[Finding]:
+    """A role sits on nodes of this file, on each once."""
+    path = ("roles", role.name, "nodes")
+    known = [node.name for node in case.spec.nodes]
+    for name in dict.fromkeys(role.nodes):
+        if name not in known:
+            guess = nearest(name, known)
+            hint = f"did you mean '{guess}'?" if guess else f"nodes are: {fold(known)}"
+            yield Finding(path, f"{role.name} names {name}, which is no node", hint)
+        elif role.nodes.count(name) > 1:
+            yield Finding(path, f"{role.name} names {name} twice", "name each node once")
+
+
+def groups_divide(_: Case, role: RoleSpec) -> Iterator[Finding]:
+    """Nodes are dealt to groups evenly, or groups to nodes."""
+    nodes, groups = len(role.nodes), role.groups
+    if nodes % groups and groups % nodes:
+        yield Finding(
+            ("roles", role.name, "groups"),
+            f"{counted(groups, 'group')} of {role.name} cannot be dealt evenly to {counted(nodes, 'node')}",
+            f"make groups a divisor or a multiple of {nodes}",
+        )
+
+
+def dp_divides(_: Case, role: RoleSpec) -> Iterator[Finding]:
+    """Each node of a group takes the same number of ranks."""
+    share = len(role.nodes) // role.groups
+    if share and role.dp % share:
+        yield Finding(
+            ("roles", role.name, "dp"),
+            f"dp {role.dp} of {role.name} does not divide over the {share} nodes of a group",
+            f"make dp a multiple of {share}",
+        )
+
+
+def ep_agrees(case: Case, role: RoleSpec) -> Iterator[Finding]:
+    """Expert-parallel size is what data and tensor parallelism make it."""
+    ep = case.file.roles.given()[role.name].ep
+    size = role.dp * role.tp
+    if not isinstance(ep, bool) and ep != size:
+        yield Finding(
+            ("roles", role.name, "ep"),
+            f"ep {ep} of {role.name} is not dp × tp = {role.dp} × {role.tp} = {size}",
+            f"write ep: {size}, or ep: true to derive it",
+        )
+
+
+def dcp_divides(_: Case, role: RoleSpec) -> Iterator[Finding]:
+    """Decode context parallelism reuses the devices of tensor parallelism (facts §1.3)."""
+    if role.tp % role.dcp:
+        yield Finding(
+            ("roles", role.name, "dcp"),
+            f"dcp {role.dcp} of {role.name} does not divide tp {role.tp}, whose devices it reuses",
+            "make dcp a divisor of tp",
+        )
+
+
+def masters_belong(case: Case, role: RoleSpec) -> Iterator[Finding]:
+    """One master per group, a node of that group."""
+    path = ("roles", role.name, "master")
+    written = case.file.roles.given()[role.name].master or ()
+    if written and len(written) != role.groups:
+        yield Finding(
+            path,
+            f"{role.name} has {counted(role.groups, 'group')} and {counted(len(written), 'master')}",
+            "name one master per group, in order, or none for each group's first node",
+        )
+        return
+    for group, (name, master) in enumerate(zip(written, role.masters, strict=True)):
+        nodes = nodes_of_group(role, group)
+        if master not in nodes:
+            yield Finding(
+                path,
+                f"master {name} is not a node of {role.name}'s group {group}",
+                f"name one of: {fold(nodes)}",
+            )
+
+
+_HERE = "roles.{role}."
+_DEALT = ("nodes.*.name", _HERE + "nodes", _HERE + "groups")
+ROLE_RULES = (
+    RoleRule(("nodes.*.name", _HERE + "nodes"), nodes_exist),
+    RoleRule(_DEALT, groups_divide),
+    RoleRule((*_DEALT, _HERE + "dp"), dp_divides),
+    RoleRule((_HERE + "ep", _HERE + "dp", _HERE + "tp"), ep_agrees),
+    RoleRule((_HERE + "dcp", _HERE + "tp"), dcp_divides),
+    RoleRule((*_DEALT, _HERE + "master", "nodes.*.host", "nodes.*.address"), masters_belong),
+)

@@ -1,0 +1,62 @@
+"""What a rule is, what it sees, and the few figures that several rules need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from dplaunch.model.cluster import ClusterSpec, NodeSpec, RoleSpec
+from dplaunch.spec.finding import Finding
+from dplaunch.spec.schema import File
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A cluster as written and as understood."""
+
+    file: File
+    spec: ClusterSpec
+
+    def entries(self) -> Iterator[tuple[int, NodeSpec]]:
+        """Every node with the index of its entry in the file's list."""
+        nodes = iter(self.spec.nodes)
+        for index, entry in enumerate(self.file.nodes):
+            for _ in entry.name:
+                yield index, next(nodes)
+
+    def on(self, node: str) -> tuple[RoleSpec, ...]:
+        """The roles that sit on a node, in the order in which seats are counted."""
+        return tuple(role for role in self.spec.roles if node in role.nodes)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule over the whole file; it reads the dotted paths ``reads`` (``*`` is any part)."""
+
+    reads: tuple[str, ...]
+    check: Callable[[Case], Iterator[Finding]]
+
+
+@dataclass(frozen=True, slots=True)
+class RoleRule:
+    """A rule over one role; ``{role}`` in ``reads`` is its name."""
+
+    reads: tuple[str, ...]
+    check: Callable[[Case, RoleSpec], Iterator[Finding]]
+
+
+SEATING = ("nodes.*.name", "roles.*.nodes", "roles.*.groups", "roles.*.dp")
+"""What decides how many ranks sit where."""
+
+
+def ranks_per_node(role: RoleSpec) -> int:
+    """Engines of the role on each of its nodes; valid once groups and dp divide."""
+    return role.groups * role.dp // len(role.nodes)
+
+
+def nodes_of_group(role: RoleSpec, group: int) -> tuple[str, ...]:
+    """The nodes dealt to a group: N/G each, or one node to several groups."""
+    share = len(role.nodes) // role.groups
+    if share:
+        return role.nodes[group * share : (group + 1) * share]
+    return (role.nodes[group * len(role.nodes) // role.groups],)

@@ -1,0 +1,154 @@
+"""Rules about sections that need, forbid or name one another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dplaunch.fold import fold
+from dplaunch.model.cluster import DECODE, PREFILL, SERVE
+from dplaunch.spec.finding import Finding, nearest
+from dplaunch.spec.resolve import NODE, selected
+from dplaunch.spec.rules.rule import SEATING, Case, Rule
+
+_RENDERED = ("vllm-ascend", "vllm")
+"""Engines whose script dplaunch writes."""
+
+
+def roles_complete(case: Case) -> Iterator[Finding]:
+    """Prefill and decode, or serve alone."""
+    given = case.file.roles.given().keys()
+    if not given:
+        yield Finding(
+            ("roles",),
+            "there is no role",
+            "add prefill and decode, or serve for one that does both",
+            at_key=True,
+        )
+    elif SERVE in given and len(given) > 1:
+        other = " and ".join(name for name in given if name != SERVE)
+        yield Finding(
+            ("roles", SERVE),
+            f"serve does all the work and cannot stand beside {other}",
+            "remove one",
+            at_key=True,
+        )
+    elif len(given) == 1 and SERVE not in given:
+        (one,) = given
+        missing = DECODE if one == PREFILL else PREFILL
+        yield Finding(
+            ("roles",),
+            f"there is {one} but no {missing}",
+            f"add {missing}, or call the one role serve",
+            at_key=True,
+        )
+
+
+def engine_complete(case: Case) -> Iterator[Finding]:
+    """A version for the engines whose script is rendered by it, a path for the user's own script."""
+    engine = case.file.engine
+    if engine.kind in _RENDERED and engine.version is None:
+        yield Finding(
+            ("engine", "version"),
+            f"engine.version is missing: {engine.kind} is rendered by its version",
+            'add version, in quotes: version: "0.23.0"',
+        )
+    if engine.kind == "script" and engine.path is None:
+        yield Finding(
+            ("engine", "path"),
+            "engine.path is missing: kind script runs your own",
+            "add path: run_dp_template.sh",
+        )
+    if engine.kind != "script" and engine.path is not None:
+        yield Finding(
+            ("engine", "path"), f"engine.path is for kind script, not {engine.kind}", "remove it", at_key=True
+        )
+
+
+def hardware_given(case: Case) -> Iterator[Finding]:
+    """Without it no device could be assigned, and engines would share them."""
+    kind = case.file.engine.kind
+    roles = {name for role in case.spec.roles for name in role.nodes}
+    bare = [node.name for node in case.spec.nodes if node.name in roles and not node.devices]
+    if case.file.hardware is None and kind in _RENDERED:
+        hint = "atlas-800t-a3" if kind == "vllm-ascend" else "gpu-8, or cpu"
+        yield Finding(("hardware",), f"hardware is missing: {kind} needs devices", f"add hardware: {hint}")
+    elif bare and kind == "vllm-ascend":
+        yield Finding(
+            ("hardware",),
+            f"vllm-ascend needs devices, and {fold(bare)} has none",
+            "add devices to hardware or node",
+        )
+
+
+def kv_transfer_fits(case: Case) -> Iterator[Finding]:
+    """Two roles hand KV over; one has nobody to hand it to."""
+    kind, transfer = case.file.engine.kind, case.file.kv_transfer
+    if transfer and case.file.roles.serve:
+        yield Finding(
+            ("kv_transfer",),
+            "kv_transfer needs prefill and decode, and there is only serve",
+            "remove it",
+            at_key=True,
+        )
+    if transfer is None and case.spec.disaggregated and kind in _RENDERED:
+        connector = "MooncakeConnectorV1" if kind == "vllm-ascend" else "NixlConnector"
+        yield Finding(
+            ("kv_transfer",),
+            "kv_transfer is missing: prefill hands its KV cache to decode",
+            f"add kv_transfer: {{connector: {connector}}}",
+        )
+
+
+def router_fits(case: Case) -> Iterator[Finding]:
+    """The router sits on a node; keys of one kind are not given to another."""
+    router = case.file.router
+    names = [node.name for node in case.spec.nodes]
+    if router.node is not None and router.node not in names:
+        guess = nearest(router.node, names)
+        hint = f"did you mean '{guess}'?" if guess else f"nodes are: {fold(names)}"
+        yield Finding(("router", "node"), f"router.node names {router.node}, which is no node", hint)
+    if router.kind == "vllm-ascend" and router.path is None:
+        yield Finding(
+            ("router", "path"),
+            "router.path is missing: kind vllm-ascend runs vLLM-Ascend's own proxy script",
+            "add path: where the script is on the router's node",
+        )
+    strange = {"path": ("vllm-ascend",), "workers": ("dplaunch",), "policy": ("dplaunch",)}
+    for key in sorted(router.model_fields_set & strange.keys()):
+        if router.kind not in strange[key]:
+            yield Finding(
+                ("router", key),
+                f"router.{key} is for kind {strange[key][0]}, not {router.kind}",
+                "remove it",
+                at_key=True,
+            )
+
+
+def overrides_exist(case: Case) -> Iterator[Finding]:
+    """An override names an engine or a node of this cluster, and no other override names it too."""
+    nodes = [NODE + node.name for node in case.spec.nodes]
+    engines = [f"{role.name}-{n}" for role in case.spec.roles for n in range(role.groups * role.dp)]
+    seen: dict[str, str] = {}
+    for key in case.file.overrides:
+        for name in selected(key):
+            if name not in {*engines, *nodes}:
+                guess = nearest(name, [*engines, *nodes])
+                hint = f"did you mean '{guess}'?" if guess else f"known are: {fold(engines)}, {fold(nodes)}"
+                yield Finding(("overrides", key), f"{name} is no engine and no node:NAME", hint, at_key=True)
+            if seen.setdefault(name, key) != key:
+                yield Finding(
+                    ("overrides", key),
+                    f"{name} is already in {seen[name]}",
+                    "keep it in one of the two",
+                    at_key=True,
+                )
+
+
+RULES = (
+    Rule(("roles",), roles_complete),
+    Rule(("engine",), engine_complete),
+    Rule(("engine.kind", "hardware", "nodes.*.devices", "roles.*.nodes"), hardware_given),
+    Rule(("engine.kind", "kv_transfer", "roles"), kv_transfer_fits),
+    Rule(("router", "nodes.*.name"), router_fits),
+    Rule(("overrides", *SEATING), overrides_exist),
+)

@@ -1,0 +1,220 @@
+"""The cluster file as pydantic models: every key, its kind, its default.
+
+What keys mean stands in ``reference.yaml``; rules across keys are in ``rules``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    model_validator,
+)
+from pydantic_core import CoreSchema
+
+from dplaunch.spec import values
+from dplaunch.spec.document import Reading
+from dplaunch.spec.finding import KeyPath, counted
+from dplaunch.spec.flags import Args, RouterArgs
+from dplaunch.spec.values import (
+    ArgAny,
+    Duration,
+    Env,
+    ExpertParallel,
+    Name,
+    Names,
+    Port,
+    Range,
+    Secret,
+    Size,
+    Text,
+)
+
+ROLES = ("prefill", "decode", "serve")
+"""Names a role may have, in the order in which seats are counted."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
+
+
+class Engine(_Section):
+    """Which engine runs."""
+
+    kind: Literal["vllm-ascend", "vllm", "script", "rehearsal"]
+    version: values.Version | None = None
+    path: Text | None = None
+
+
+class Ssh(_Section):
+    """How to log in."""
+
+    user: Text | None = None
+    port: Port | None = None
+    key: Text | None = None
+    jump: Text | None = None
+    host_keys: Literal["strict", "accept-new"] = "strict"
+    connect_timeout: Duration = 10.0
+
+
+class Hardware(_Section):
+    """What a node holds."""
+
+    name: Text | None = None
+    devices: Annotated[int, Field(ge=0)]
+    family: Literal["a2", "a3", "gpu", "cpu"] | None = None
+
+
+class _OrPreset:
+    """In the schema hardware is a name or the map that the name stands for."""
+
+    def __get_pydantic_json_schema__(
+        self, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, object]:
+        return {"anyOf": [{"enum": list(values.PRESETS)}, handler(core)]}
+
+
+class Node(_Section):
+    """One node, or several with ranges that go in step."""
+
+    name: Range
+    host: Range | None = None
+    address: Range | None = None
+    nic: Text | None = None
+    devices: Annotated[int, Field(ge=0)] | None = None
+    ssh: Ssh = Field(default_factory=Ssh)
+    env: Env = Field(default_factory=dict)
+    args: Args = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _in_step(self) -> Node:
+        for key, names in (("host", self.host), ("address", self.address)):
+            if names is not None and len(names) != len(self.name):
+                raise values.refuse(
+                    f"name stands for {counted(len(self.name), 'node')}, {key} for {len(names)}",
+                    f"give {key} a range as long as the names': 192.0.0.[1-{len(self.name)}]",
+                )
+        return self
+
+
+class Runtime(_Section):
+    """What surrounds every process on a node."""
+
+    setup: list[Text] = Field(default_factory=list)
+    python: Text = "python3"
+    container: Name | None = None
+    engine: Literal["docker", "podman"] = "docker"
+
+
+class EnvAndArgs(_Section):
+    """Environment and flags."""
+
+    env: Env = Field(default_factory=dict)
+    args: Args = Field(default_factory=dict)
+
+
+class Ports(_Section):
+    """First ports to hand out."""
+
+    http: Port | None = None
+    rpc: Port | None = None
+    kv: Port | None = None
+
+
+class Role(_Section):
+    """One role."""
+
+    nodes: Names
+    groups: Size = 1
+    dp: Size = 1
+    tp: Size = 1
+    pp: Size = 1
+    pcp: Size = 1
+    dcp: Size = 1
+    ep: ExpertParallel = False
+    master: Names | None = None
+    env: Env = Field(default_factory=dict)
+    args: Args = Field(default_factory=dict)
+    ports: Ports = Field(default_factory=Ports)
+
+
+class Roles(_Section):
+    """Prefill and decode, or one that serves alone."""
+
+    prefill: Role | None = None
+    decode: Role | None = None
+    serve: Role | None = None
+
+    def given(self) -> dict[str, Role]:
+        """The roles of this file by name, in the order in which seats are counted."""
+        found = {name: getattr(self, name) for name in ROLES}
+        return {name: role for name, role in found.items() if role is not None}
+
+
+class KvTransfer(_Section):
+    """How prefill hands its KV cache to decode."""
+
+    connector: Text
+    extra: dict[str, ArgAny] = Field(default_factory=dict)
+    rank_table: Text | None = None
+
+
+class Router(_Section):
+    """The process clients talk to."""
+
+    node: Text | None = None
+    kind: Literal["dplaunch", "vllm-router", "vllm-ascend", "none"] = "dplaunch"
+    port: Port = 8000
+    path: Text | None = None
+    workers: Size = 1
+    policy: Literal["tokens", "round-robin"] = "tokens"
+    args: RouterArgs = Field(default_factory=dict)
+
+
+class Hooks(_Section):
+    """Commands on the operator's machine."""
+
+    before_up: Text | None = None
+    after_up: Text | None = None
+    after_down: Text | None = None
+
+
+class File(_Section):
+    """A cluster file of dplaunch."""
+
+    cluster: Name
+    engine: Engine
+    model: Text
+    served_model_name: Text | None = None
+    ssh: Ssh = Field(default_factory=Ssh)
+    hardware: Annotated[Hardware, BeforeValidator(values.preset), _OrPreset()] | None = None
+    nodes: Annotated[list[Node], Field(min_length=1)]
+    runtime: Runtime = Field(default_factory=Runtime)
+    defaults: EnvAndArgs = Field(default_factory=EnvAndArgs)
+    roles: Roles
+    kv_transfer: KvTransfer | None = None
+    ports: Ports = Field(default_factory=Ports)
+    router: Router = Field(default_factory=Router)
+    api_key: Secret | None = None
+    overrides: dict[Annotated[str, AfterValidator(values.selector)], EnvAndArgs] = Field(default_factory=dict)
+    hooks: Hooks = Field(default_factory=Hooks)
+    ready_timeout: Duration = 2400.0
+
+
+_DEPTH = {"defaults": 1, "router": 1, "kv_transfer": 1, "nodes": 2, "roles": 2, "overrides": 2}
+"""Keys down from the top at which env, args and extra stand."""
+_READINGS = {"env": Reading.WRITTEN, "args": Reading.ANY, "extra": Reading.ANY}
+
+
+def reading(path: KeyPath) -> Reading:
+    """Values of ``env`` are read as written; below ``args`` and ``extra`` anything goes, ``null`` too."""
+    depth = _DEPTH.get(str(path[0]), 0) if path else 0
+    if not depth or len(path) <= depth + 1:
+        return Reading.VALUE
+    return _READINGS.get(str(path[depth]), Reading.VALUE)

@@ -1,0 +1,100 @@
+"""What a YAML parser's complaint means, in words for somebody who does not think in tokens."""
+
+from __future__ import annotations
+
+import yaml
+
+from dplaunch.errors import Problem
+
+MOST_OPENINGS = 15_000
+"""Openings of nested values a file may have: the parser recurses, and would end the process."""
+
+_NO_COLON = "could not find expected ':'"
+_MEANINGS = (
+    (
+        "another document",
+        "a second document begins here; a cluster file is one",
+        "remove the --- or split the file",
+    ),
+    (
+        "mapping values are not allowed",
+        "a ':' stands where no key can",
+        "put text that holds ': ' in quotes, or look at the indentation",
+    ),
+    (
+        "cannot start any token",
+        "a value cannot begin with this character",
+        "put the value in quotes",
+    ),
+    ("',' or '}'", "a { is not closed", "look for a missing } or comma"),
+    ("',' or ']'", "a [ is not closed", "look for a missing ] or comma"),
+    (_NO_COLON, "a key has no ':'", "write key: value"),
+    ("unexpected end of stream", "a quote is not closed", "look for a missing quote"),
+    (
+        "undefined alias",
+        "this alias names nothing",
+        "define it above with &name, or put the * in quotes",
+    ),
+    ("node content", "a value is missing here", "look for a bracket that is not closed, or a comma too many"),
+    ("duplicate anchor", "this anchor's name is already used", "give it another name"),
+    (
+        "expected <block end>",
+        "this does not fit what stands around it",
+        "align the line with its neighbours, and look for text after a closing quote",
+    ),
+    (
+        "did not find expected key",
+        "this does not fit what stands around it",
+        "align the line with its neighbours, and look for text after a closing quote",
+    ),
+)
+
+
+def unreadable(text: str, file: str, lines: tuple[str, ...]) -> Problem | None:
+    """Why not even to try to read a text; ``None`` when it can be tried."""
+    if sum(text.count(opening) for opening in ("[", "{", "- ", "? ")) > MOST_OPENINGS:
+        return Problem("brackets or dashes open too many lists for a cluster file", file=file)
+    for number, line in enumerate(lines, 1):
+        found = yaml.reader.Reader.NON_PRINTABLE.search(line)
+        if found:
+            return Problem(
+                f"not YAML: the character U+{ord(found.group()):04X} does not print",
+                file=file,
+                line=number,
+                column=found.start() + 1,
+                source_line=line.rstrip(),
+                hint="remove it",
+            )
+    return None
+
+
+def syntax_problem(error: yaml.YAMLError, end: int, file: str, lines: tuple[str, ...]) -> Problem:
+    """The one problem of a file that is not YAML, where reading stopped; ``end`` is where its text ends."""
+    complaint = " ".join(filter(None, (getattr(error, "context", ""), getattr(error, "problem", ""))))
+    line, column = _where(error, complaint, end)
+    source = lines[line - 1].rstrip() if 0 < line <= len(lines) else ""
+    meaning, hint = _meaning(complaint or str(error), source, source[max(0, column - 2) : column])
+    return Problem(f"not YAML: {meaning}", file=file, line=line, column=column, source_line=source, hint=hint)
+
+
+def _where(error: yaml.YAMLError, complaint: str, end: int) -> tuple[int, int]:
+    """Where reading stopped, or began: the end of the file says less than what was left open."""
+    stopped = getattr(error, "problem_mark", None)
+    began = getattr(error, "context_mark", None)
+    if stopped is None:
+        return 0, 0
+    if began and (stopped.index >= end or _NO_COLON in complaint):
+        return began.line + 1, began.column + 1
+    return stopped.line + 1, stopped.column + 1
+
+
+def _meaning(complaint: str, source: str, there: str) -> tuple[str, str]:
+    indent = source[: len(source) - len(source.lstrip())]
+    if "\t" in indent:
+        return "a tab indents this line", "indent with spaces"
+    if there[1:] == "[" and there[0].isalnum():
+        return "inside { } or [ ] a range needs quotes", 'write it as "n[1-4]"'
+    for sign, meaning, hint in _MEANINGS:
+        if sign in complaint:
+            return meaning, hint
+    return complaint, "look at the indentation and the quotes here"

@@ -1,0 +1,202 @@
+"""The kinds of value a cluster file holds, each with what it accepts and how it says no."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from dplaunch.model.cluster import ArgValue, EnvValue, Hardware, SecretRef
+from dplaunch.spec import duration
+from dplaunch.spec.finding import did_you_mean
+from dplaunch.spec.hostrange import RangeError, expand
+
+PRESETS = {
+    "atlas-800t-a3": Hardware(name="atlas-800t-a3", devices=16, family="a3"),
+    "atlas-800i-a3": Hardware(name="atlas-800i-a3", devices=16, family="a3"),
+    "atlas-800t-a2": Hardware(name="atlas-800t-a2", devices=8, family="a2"),
+    "atlas-800i-a2": Hardware(name="atlas-800i-a2", devices=8, family="a2"),
+    "gpu-8": Hardware(name="gpu-8", devices=8, family="gpu"),
+    "cpu": Hardware(name="cpu", devices=0, family="cpu"),
+}
+"""Hardware by name: devices are NPU dies or GPUs of one node."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ENV_DOLLAR = re.compile(r"\$(?:\$|\{[A-Za-z_][A-Za-z0-9_]*\}|(\{[^}]*\}?|[A-Za-z_][A-Za-z0-9_]*)|)")
+_VERSION = re.compile(r"[0-9]+(?:\.[0-9]+)+(?:\.?(?:rc|post)[0-9]+)*")
+
+
+def refuse(text: str, hint: str = "") -> PydanticCustomError:
+    """A refusal in our words; ``{it}`` in the text becomes the key it is about."""
+    return PydanticCustomError("refused", "{text}", {"text": text, "hint": hint})
+
+
+def describe(value: object) -> str:
+    """What the user wrote: ``the text '8'``, ``a list``."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f"the text '{value}'" if value else "an empty text"
+    if isinstance(value, int | float):
+        return f"the number {value}"
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "a map"
+    return "nothing"
+
+
+def takes(what: str, value: object, hint: str = "") -> PydanticCustomError:
+    """``dp takes a whole number, not the text '8'``."""
+    return refuse(f"{{it}} takes {what}, not {describe(value)}", hint)
+
+
+def checked(pattern: re.Pattern[str], text: str) -> Callable[[str], str]:
+    """A validator: the value as it is, or ``'VALUE' `` followed by ``text``."""
+
+    def check(value: str) -> str:
+        if not pattern.fullmatch(value):
+            raise refuse(f"'{value}' {text}")
+        return value
+
+    return check
+
+
+def selector(key: str) -> str:
+    """A key of ``overrides``: a range of engines, or of nodes after ``node:``."""
+    _expand(key)
+    return key
+
+
+def _expand(value: object) -> tuple[str, ...]:
+    if not isinstance(value, str):
+        raise takes("a name or a range such as n[1-4]", value, "put a number in quotes to make it a name")
+    try:
+        return expand(value)
+    except RangeError as error:
+        raise refuse(str(error), "ranges are written n[1-4], n[01-16] or n[1-3,5]") from error
+
+
+def _names(value: object) -> tuple[str, ...]:
+    if isinstance(value, list) and value:
+        return tuple(name for item in value for name in _expand(item))
+    return _expand(value)
+
+
+def _duration(value: object) -> float:
+    seconds = duration.parse(value) if isinstance(value, str) else None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value)
+    if seconds is None or not 0 < seconds < float("inf"):
+        raise takes("a duration above zero", value, duration.HINT)
+    return seconds
+
+
+def _version(value: object) -> str:
+    hint = 'write all of it in quotes: version: "0.23.0"'
+    if isinstance(value, int | float):
+        raise refuse("{it} is written as a number, and 0.10 would become 0.1", hint)
+    if not isinstance(value, str) or not _VERSION.fullmatch(value.removeprefix("v")):
+        raise takes("a version such as 0.23.0 or 0.20.2rc1", value, hint)
+    return value.removeprefix("v")
+
+
+def _expert_parallel(value: object) -> bool | int:
+    if isinstance(value, bool) or (isinstance(value, int) and value >= 1):
+        return value
+    raise takes("true, false or dp × tp", value, "true derives the size")
+
+
+def preset(value: object) -> object:
+    """A hardware's name → what stands for it; maps pass."""
+    if isinstance(value, str):
+        if value not in PRESETS:
+            raise refuse(f"hardware '{value}' is not known", did_you_mean(value, PRESETS, "known are"))
+        return asdict(PRESETS[value])
+    if isinstance(value, dict):
+        return value
+    raise takes("a name, or a map with devices and family", value, f"known names are: {', '.join(PRESETS)}")
+
+
+def secret(value: object) -> SecretRef:
+    """``{from_env: NAME}`` or ``{from_file: PATH}``; raises a refusal for anything else."""
+    hint = "write {from_env: NAME} or {from_file: PATH}"
+    if not isinstance(value, dict):
+        raise takes("where the secret is found", value, hint)
+    for key, source in (("from_env", "env"), ("from_file", "file")):
+        name = value.get(key)
+        if value.keys() == {key} and isinstance(name, str) and name:
+            return SecretRef("env" if source == "env" else "file", name)
+    raise refuse("{it} names no secret", hint)
+
+
+def _env_value(value: object) -> EnvValue:
+    if isinstance(value, dict):
+        return secret(value)
+    if not isinstance(value, str):
+        raise takes("text, or a secret as {from_env: NAME}", value, "an environment holds only text")
+    for match in _ENV_DOLLAR.finditer(value):
+        if slip := match.group(1):
+            name = re.sub(r"[^A-Za-z0-9_]", "", slip) or "NAME"
+            raise refuse(
+                f"${slip} in {{it}} is neither ${{NAME}} nor plain text",
+                f"write ${{{name}}} for the node's value, or $${slip} for these letters",
+            )
+    return value
+
+
+def _arg_value(value: object) -> ArgValue:
+    if isinstance(value, list):
+        return tuple(_arg_value(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _arg_value(item) for key, item in value.items()}
+    return value if isinstance(value, str | int | float) else None
+
+
+_TEXT = {"type": "string"}
+_SECRET = {
+    "type": "object",
+    "oneOf": [{"required": ["from_env"]}, {"required": ["from_file"]}],
+    "properties": {"from_env": _TEXT, "from_file": _TEXT},
+    "additionalProperties": False,
+}
+_RANGE = WithJsonSchema({"type": "string"})
+
+
+def _schema(*kinds: dict[str, Any]) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": list(kinds)} if len(kinds) > 1 else kinds[0])
+
+
+Text = Annotated[str, Field(min_length=1)]
+Name = Annotated[
+    str, AfterValidator(checked(_NAME, "is no name: letters, digits, '.', '_', '-', at most 63"))
+]
+Size = Annotated[int, Field(ge=1)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Range = Annotated[tuple[str, ...], PlainValidator(_expand), _RANGE]
+Names = Annotated[
+    tuple[str, ...], PlainValidator(_names), _schema(_TEXT, {"type": "array", "items": _TEXT, "minItems": 1})
+]
+Duration = Annotated[
+    float, PlainValidator(_duration), _schema({"type": "number", "exclusiveMinimum": 0}, _TEXT)
+]
+Version = Annotated[str, PlainValidator(_version), WithJsonSchema({"type": "string"})]
+ExpertParallel = Annotated[
+    bool | int,
+    PlainValidator(_expert_parallel),
+    _schema({"type": "boolean"}, {"type": "integer", "minimum": 1}),
+]
+Secret = Annotated[SecretRef, PlainValidator(secret), WithJsonSchema(_SECRET)]
+EnvName = Annotated[
+    str, AfterValidator(checked(_ENV_NAME, "is no environment variable: letters, digits and '_'"))
+]
+EnvText = Annotated[
+    EnvValue,
+    PlainValidator(_env_value),
+    _schema(_TEXT, {"type": "number"}, {"type": "boolean"}, _SECRET),
+]
+Env = dict[EnvName, EnvText]
+ArgAny = Annotated[Any, PlainValidator(_arg_value), WithJsonSchema({})]
