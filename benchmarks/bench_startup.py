@@ -12,6 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from dplaunch.cli.app import app
+
 ROOT = Path(__file__).parent.parent
 DPLAUNCH = str(Path(sys.executable).parent / "dplaunch")
 CLUSTER = str(ROOT / "clusters" / "deepseek-r1-a3-4p4d.yaml")
@@ -22,7 +24,9 @@ BARS = {"--help": 1.3, "plan": 2.0}
 
 def bare_app(verbs: int) -> str:
     """A typer app with as many verbs as ours, that do nothing."""
-    commands = "\n".join(f'@app.command()\ndef verb{n}() -> None:\n    """Does nothing."""\n' for n in range(verbs))
+    commands = "\n".join(
+        f'@app.command()\ndef verb{n}() -> None:\n    """Does nothing."""\n' for n in range(verbs)
+    )
     return f"import typer\napp = typer.Typer(add_completion=False, pretty_exceptions_enable=False)\n{commands}\napp()\n"
 
 
@@ -37,19 +41,21 @@ def compare(name: str, ours: list[str], theirs: list[str]) -> bool:
     mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
     ratio = mine / other
     verdict = "ok" if ratio <= BARS[name] else "OVER"
-    print(f"{name:8} {mine * 1000:6.0f} ms against {other * 1000:6.0f} ms: ratio {ratio:.2f}, bar {BARS[name]} {verdict}")
+    print(
+        f"{name:8} {mine * 1000:6.0f} ms against {other * 1000:6.0f} ms: ratio {ratio:.2f}, bar {BARS[name]} {verdict}"
+    )
     return ratio <= BARS[name]
 
 
 def imports_paramiko(argv: list[str]) -> bool:
     code = f"import sys; sys.argv = {argv!r}\ntry:\n    from dplaunch.cli import main; main()\nexcept SystemExit: pass\n"
     code += "sys.exit('paramiko' in sys.modules)"
-    return subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False).returncode != 0
+    return (
+        subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False).returncode != 0
+    )
 
 
 def main() -> int:
-    from dplaunch.cli.app import app
-
     with tempfile.TemporaryDirectory() as folder:
         bare = Path(folder) / "bare.py"
         bare.write_text(bare_app(len(app.registered_commands)), encoding="utf-8")

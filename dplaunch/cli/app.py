@@ -23,7 +23,7 @@ from dplaunch.cli.schema import schema
 from dplaunch.cli.status import status
 from dplaunch.cli.up import up
 from dplaunch.cli.validate import validate
-from dplaunch.cli.verb import verb
+from dplaunch.cli.verb import option, verb
 
 app = typer.Typer(
     name="dplaunch",
@@ -31,6 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "DPLAUNCH"},
+    epilog="Every option can be set as DPLAUNCH_VERB_OPTION: DPLAUNCH_UP_TIMEOUT=30m.",
     help="Brings up one LLM cluster from one file: data-parallel engines over SSH, router, proof, stop.",
 )
 
@@ -60,7 +61,7 @@ def _version(value: bool) -> None:
 @app.callback()
 def root(
     _: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and stop.")
+        bool, option("--version", callback=_version, is_eager=True, help="Show the version and stop.")
     ] = False,
 ) -> None:
     """Brings up one LLM cluster from one file: data-parallel engines over SSH, router, proof, stop."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
-from dplaunch.cli.verb import Call
+from dplaunch.cli.verb import Call, option
 from dplaunch.errors import ExitCode
 
-Count = Annotated[int, typer.Option("-n", help="How many entries.")]
+Count = Annotated[int, option("-n", help="How many entries.")]
 
 
 def audit(call: Call, count: Count = 20) -> ExitCode:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from dplaunch.cli.verb import Call
+from dplaunch.cli.verb import Call, option
 from dplaunch.errors import ExitCode, UsageError, worst
 
 if TYPE_CHECKING:
     from dplaunch.model.observed import Observed
 
 Grace = Annotated[
-    str | None, typer.Option("--grace", help="Wait so long before killing (10s); else the engine's own 30 s.")
+    str | None, option("--grace", help="Wait so long before killing (10s); else the engine's own 30 s.")
 ]
 
 

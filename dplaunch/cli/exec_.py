@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dplaunch.cli.verb import Call
+from dplaunch.cli.verb import Call, option
 from dplaunch.errors import ExitCode, worst
 
 Target = Annotated[
@@ -15,7 +15,7 @@ Target = Annotated[
 Words = Annotated[
     list[str], typer.Argument(metavar="-- COMMAND…", help="The command, as words.", show_default=False)
 ]
-Timeout = Annotated[float, typer.Option("--timeout", help="Seconds until the command is ended.")]
+Timeout = Annotated[float, option("--timeout", help="Seconds until the command is ended.")]
 
 
 def exec_(call: Call, target: Target, command: Words, timeout: Timeout = 60.0) -> ExitCode:

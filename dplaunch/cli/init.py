@@ -6,17 +6,15 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from dplaunch.cli.verb import Call
+from dplaunch.cli.verb import Call, option
 from dplaunch.errors import ExitCode, UsageError
 
-Preset = Annotated[str | None, typer.Option("--preset", help="An example to start from; nothing: asks.")]
+Preset = Annotated[str | None, option("--preset", help="An example to start from; nothing: asks.")]
 Hosts = Annotated[
-    str | None, typer.Option("--hosts", metavar="RANGE", help="Your hosts: 10.0.0.[1-8] or h1,h2,h3.")
+    str | None, option("--hosts", metavar="RANGE", help="Your hosts: 10.0.0.[1-8] or h1,h2,h3.")
 ]
-Out = Annotated[Path, typer.Option("--out", "-O", help="The file to write.")]
-Force = Annotated[bool, typer.Option("--force", help="Write over a file that is there.")]
+Out = Annotated[Path, option("--out", "-O", help="The file to write.")]
+Force = Annotated[bool, option("--force", help="Write over a file that is there.")]
 
 
 def init(

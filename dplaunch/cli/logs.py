@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dplaunch.cli.targets import complete_target
-from dplaunch.cli.verb import Call
+from dplaunch.cli.verb import Call, option
 from dplaunch.errors import ExitCode, Interrupted, worst
 
 if TYPE_CHECKING:
@@ -30,15 +30,13 @@ Targets = Annotated[
         autocompletion=complete_target,
     ),
 ]
-Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")]
-Lines = Annotated[int, typer.Option("--lines", "-n", help="Last lines of each process; 0 is all.")]
-Since = Annotated[str | None, typer.Option("--since", help="Only what is younger: 10m, 90s.")]
-Grep = Annotated[str | None, typer.Option("--grep", help="Only lines that match this regular expression.")]
-Previous = Annotated[bool, typer.Option("--previous", help="Of the run before this one.")]
-Times = Annotated[bool, typer.Option("--timestamps", "-t", help="Put the time of arrival before each line.")]
-Collect = Annotated[
-    Path | None, typer.Option("--collect", metavar="DIR", help="Write whole logs to files here.")
-]
+Follow = Annotated[bool, option("--follow", "-f", help="Go on until Ctrl-C.")]
+Lines = Annotated[int, option("--lines", "-n", help="Last lines of each process; 0 is all.")]
+Since = Annotated[str | None, option("--since", help="Only what is younger: 10m, 90s.")]
+Grep = Annotated[str | None, option("--grep", help="Only lines that match this regular expression.")]
+Previous = Annotated[bool, option("--previous", help="Of the run before this one.")]
+Times = Annotated[bool, option("--timestamps", "-t", help="Put the time of arrival before each line.")]
+Collect = Annotated[Path | None, option("--collect", metavar="DIR", help="Write whole logs to files here.")]
 
 
 def logs(

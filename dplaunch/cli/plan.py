@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from dplaunch.cli.verb import Call
+from dplaunch.cli.verb import Call, option
 from dplaunch.errors import ExitCode
 
-Save = Annotated[Path | None, typer.Option("--save", help="Write the plan as JSON to this file.")]
-Diff = Annotated[Path | None, typer.Option("--diff", help="Compare with a plan saved before.")]
+Save = Annotated[Path | None, option("--save", help="Write the plan as JSON to this file.")]
+Diff = Annotated[Path | None, option("--diff", help="Compare with a plan saved before.")]
 
 
 def plan(call: Call, save: Save = None, diff: Diff = None) -> ExitCode:

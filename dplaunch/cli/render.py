@@ -5,14 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from dplaunch.cli.verb import Call
+from dplaunch.cli.verb import Call, option
 from dplaunch.errors import ExitCode
 
-Folder = Annotated[
-    Path, typer.Option("--out", "-O", help="Folder to write to: NODE/ROLE/run_dp_template.sh …")
-]
+Folder = Annotated[Path, option("--out", "-O", help="Folder to write to: NODE/ROLE/run_dp_template.sh …")]
 
 
 def render(call: Call, out: Folder) -> ExitCode:

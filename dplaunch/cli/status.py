@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from dplaunch.cli.verb import Call
+from dplaunch.cli.verb import Call, option
 from dplaunch.errors import ExitCode, UsageError, worst
 
 if TYPE_CHECKING:
@@ -16,11 +14,9 @@ if TYPE_CHECKING:
     from dplaunch.model.summary import Summary
     from dplaunch.workspace import Cluster
 
-Watch = Annotated[bool, typer.Option("--watch", "-w", help="Look again every two seconds, until Ctrl-C.")]
-Wait = Annotated[
-    str | None, typer.Option("--wait", metavar="ready", help="Wait until it serves, and prove it.")
-]
-Timeout = Annotated[str | None, typer.Option("--timeout", help="How long to wait (30m); else ready_timeout.")]
+Watch = Annotated[bool, option("--watch", "-w", help="Look again every two seconds, until Ctrl-C.")]
+Wait = Annotated[str | None, option("--wait", metavar="ready", help="Wait until it serves, and prove it.")]
+Timeout = Annotated[str | None, option("--timeout", help="How long to wait (30m); else ready_timeout.")]
 
 LOOK_AGAIN = 2.0
 """Seconds between two looks of ``-w``."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from dplaunch.cli.verb import Call
+from dplaunch.cli.verb import Call, option
 from dplaunch.errors import ExitCode, Interrupted
 
 if TYPE_CHECKING:
@@ -14,16 +12,16 @@ if TYPE_CHECKING:
     from dplaunch.model.plan import Action, Plan
     from dplaunch.workspace import Cluster
 
-Only = Annotated[str | None, typer.Option("--only", metavar="ROLE", help="Act on this role only.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change; touch nothing.")]
+Only = Annotated[str | None, option("--only", metavar="ROLE", help="Act on this role only.")]
+DryRun = Annotated[bool, option("--dry-run", help="Show what would change; touch nothing.")]
 Detach = Annotated[
-    bool, typer.Option("--detach", help="Return when everything is started; it becomes ready alone.")
+    bool, option("--detach", help="Return when everything is started; it becomes ready alone.")
 ]
 Timeout = Annotated[
-    str | None, typer.Option("--timeout", help="Wait so long for readiness (30m); else ready_timeout.")
+    str | None, option("--timeout", help="Wait so long for readiness (30m); else ready_timeout.")
 ]
-Force = Annotated[bool, typer.Option("--force", help="Restart what runs, changed or not.")]
-Keep = Annotated[bool, typer.Option("--keep", help="After a failure leave what runs running.")]
+Force = Annotated[bool, option("--force", help="Restart what runs, changed or not.")]
+Keep = Annotated[bool, option("--keep", help="After a failure leave what runs running.")]
 
 
 def up(

@@ -6,6 +6,7 @@ the common options, so that each stands in one place and means the same everywhe
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import sys
@@ -20,6 +21,9 @@ from dplaunch.errors import DplaunchError, ExitCode, Interrupted
 
 if TYPE_CHECKING:  # rich and all below it are loaded by the verb that runs, not by `--help`
     from dplaunch.view.screen import Screen
+
+option = functools.partial(typer.Option, show_envvar=False)
+"""An option of a verb. Each can be set as DPLAUNCH_VERB_OPTION; the help says so once."""
 
 CLUSTER_HELP = "The cluster file; else DPLAUNCH_CLUSTER, cluster.yaml here, the current cluster."
 
@@ -52,17 +56,17 @@ class Call:
 
 
 Argument = Annotated[
-    str | None, typer.Argument(metavar="[CLUSTER.yaml]", help=CLUSTER_HELP, show_default=False)
+    str | None, typer.Argument(metavar="CLUSTER.yaml", help=CLUSTER_HELP, show_default=False)
 ]
-Option = Annotated[str | None, typer.Option("--file", "-f", help=CLUSTER_HELP, show_default=False)]
-LongOption = Annotated[str | None, typer.Option("--file", help=CLUSTER_HELP, show_default=False)]
-Output = Annotated[Form, typer.Option("--output", "-o", help="text, or json with a stable schema.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before something stops.")]
+Option = Annotated[str | None, option("--file", "-f", help=CLUSTER_HELP, show_default=False)]
+LongOption = Annotated[str | None, option("--file", help=CLUSTER_HELP, show_default=False)]
+Output = Annotated[Form, option("--output", "-o", help="text, or json with a stable schema.")]
+Yes = Annotated[bool, option("--yes", "-y", help="Do not ask before something stops.")]
 Rehearse = Annotated[
-    bool, typer.Option("--rehearse", help="On this machine, with rehearsal engines instead of real ones.")
+    bool, option("--rehearse", help="On this machine, with rehearsal engines instead of real ones.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Results and errors only.")]
-Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="More: a row per engine; details.")]
+Quiet = Annotated[bool, option("--quiet", "-q", help="Results and errors only.")]
+Verbose = Annotated[int, option("--verbose", "-v", count=True, help="More: a row per engine; details.")]
 
 COMMON: dict[str, tuple[Any, Any]] = {
     "cluster_file": (Option, None),
@@ -83,6 +87,7 @@ def verb(
     Without ``targets`` the file may also be the first argument. ``short_file=False`` leaves -f to the verb.
     """
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    own = [_parameter(p.name, p.annotation, p.default) for p in own]
     shared = dict(COMMON)
     if not short_file:
         shared["cluster_file"] = (LongOption, None)

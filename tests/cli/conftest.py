@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from typer.testing import CliRunner
 
 from dplaunch.cli.app import app
@@ -18,7 +19,7 @@ class Cli:
         self.folder = folder
         self._runner = CliRunner()
 
-    def __call__(self, *words: str, code: int = 0):
+    def __call__(self, *words: str, code: int = 0) -> Result:
         result = self._runner.invoke(app, list(words), catch_exceptions=False)
         assert result.exit_code == code, f"{words}: exit {result.exit_code}\n{result.stdout}\n{result.stderr}"
         return result

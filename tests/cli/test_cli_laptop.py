@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import urllib.request
 from pathlib import Path
 
@@ -99,8 +100,6 @@ def test_detach_then_wait(laptop):
 
 
 def test_a_port_that_is_taken_is_named_with_who_holds_it(laptop, until):
-    import socket
-
     with socket.socket() as taken:
         port = laptop.json("plan")["router"]["port"]
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

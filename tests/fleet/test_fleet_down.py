@@ -48,7 +48,11 @@ def test_what_is_left_is_named_and_stays_known():
     result = down(stage.job, yes)
     assert not result.clean
     left = next(v for v in result.verdicts if v.process == "decode-0").left
-    assert left == ("pid 9 (stuck)", "port 9000 held by pid 9 (stuck)", "port 9001 held by an unknown process")
+    assert left == (
+        "pid 9 (stuck)",
+        "port 9000 held by pid 9 (stuck)",
+        "port 9001 held by an unknown process",
+    )
     assert "forget" not in stage.nodes["n2"].verbs()
 
 

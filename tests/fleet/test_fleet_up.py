@@ -13,7 +13,7 @@ def yes(_):
     return True
 
 
-def scene(*nodes, **fields):
+def scene(*nodes: FakeNode, **fields):
     return Scene(a_plan(*ENGINES, ROUTER, **fields), *nodes)
 
 
@@ -64,7 +64,9 @@ def test_the_failure_with_a_known_cause_comes_first():
     plain = {"event": "exit", "code": 1, "signal": "", "tail": ["connection reset"], "log": ""}
     known = {"event": "exit", "code": 1, "signal": "", "tail": ["EI0006 x"], "log": ""}
     stage = scene(FakeNode("n2", watch={"decode-0": [plain], "decode-1": [known]}))
-    with pytest.raises(DplaunchError, match="decode-1 on n2 exited with code 1 before it was ready \\(and 1 more\\)"):
+    with pytest.raises(
+        DplaunchError, match="decode-1 on n2 exited with code 1 before it was ready \\(and 1 more\\)"
+    ):
         up(stage.job, UpOptions(), yes)
 
 
@@ -170,7 +172,7 @@ def test_no_is_respected():
     nodes = [FakeNode("n1").observed("prefill-0", fingerprint="old").observed("router")]
     stage = scene(*nodes)
     with pytest.raises(UsageError, match="nothing was changed"):
-        up(stage.job, UpOptions(), lambda actions: False)
+        up(stage.job, UpOptions(), lambda _: False)
     assert stage.of(Started) == []
 
 

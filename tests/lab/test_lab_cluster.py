@@ -37,7 +37,7 @@ def lab():
         yield lab
 
 
-def dplaunch(lab, *words, code=0, timeout=180):
+def dplaunch(lab, *words: str, code=0, timeout=180):
     done = lab.run([DPLAUNCH, *words], timeout=timeout, env={"DPLAUNCH_REHEARSAL_SPEED": "0"})
     assert done.returncode == code, f"{words}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
