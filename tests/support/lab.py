@@ -265,7 +265,7 @@ class Lab:
             self._holder.stdin.write(f"{host.number}\n")
         self._holder.stdin.flush()
         try:
-            until(lambda: all(self._listens(host) for host in hosts))
+            until(lambda: all(self._listens(host) for host in hosts), 30.0)
         except AssertionError:
             raise AssertionError(f"the lab did not boot: {self._said()}") from None
         for host in hosts:
