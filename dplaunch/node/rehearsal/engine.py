@@ -144,8 +144,9 @@ class Engine:
         return api
 
     def _open(self, web: socket.socket, api: Api) -> None:
-        Server(web, api.handle, self.settings.keep_alive).start()
         self._play(narration.serving(self.settings, os.getpid()))
+        Server(web, api.handle, self.settings.keep_alive).start()
+        self.log.plain(API, narration.SERVES)
         if self.settings.stats_interval > 0:
             threading.Thread(target=self._report, args=(api.generator,), daemon=True).start()
 

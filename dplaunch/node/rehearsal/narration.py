@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .settings import Settings
 
+SERVES = "INFO:     Application startup complete."
 SHARDS = 8
 ROUTES = (
     ("/health", "GET"),
@@ -75,7 +76,7 @@ def loading(settings: Settings) -> list[Stage]:
 
 
 def serving(settings: Settings, pid: int) -> Stage:
-    """The server's lines up to the one that says it serves."""
+    """The server's lines up to the moment it serves."""
     word = "server on" if settings.release >= (0, 18) else "API server 0 on"
     lines = [
         (API, "api_server.py:1912", f"Starting vLLM {word} http://{settings.host}:{settings.port}"),
@@ -85,7 +86,6 @@ def serving(settings: Settings, pid: int) -> Stage:
     lines += [
         (API, "", f"INFO:     Started server process [{pid}]"),
         (API, "", "INFO:     Waiting for application startup."),
-        (API, "", "INFO:     Application startup complete."),
     ]
     return Stage("http", 0.1, lines)
 

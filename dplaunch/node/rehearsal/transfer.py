@@ -11,8 +11,10 @@ from .machine import Site
 from .parallel import Parallel
 
 ROLES = ("kv_producer", "kv_consumer", "kv_both")
-FIELDS = """kv_connector kv_role engine_id kv_port kv_ip kv_buffer_device kv_buffer_size kv_parallel_size kv_rank
-    kv_connector_module_path kv_load_failure_policy kv_connector_extra_config enable_permute_local_kv"""
+FIELDS = """
+    kv_connector kv_role engine_id kv_port kv_ip kv_buffer_device kv_buffer_size kv_parallel_size kv_rank
+    kv_connector_module_path kv_load_failure_policy kv_connector_extra_config enable_permute_local_kv
+"""
 MOONCAKE = frozenset({"MooncakeConnectorV1", "MooncakeHybridConnector"})
 NIXL = frozenset({"NixlConnector", "NixlPullConnector"})
 DATADIST = frozenset({"LLMDataDistCMgrConnector"})

@@ -1,0 +1,261 @@
+"""One engine alone: its log, its API, its ends."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+STAGES = [
+    "Automatically detected platform cpu",
+    "vLLM API server version 0.23.0",
+    "non-default args:",
+    "Initializing a V1 LLM engine (v0.23.0)",
+    "rank 0 in world size 1 is assigned as DP rank 0",
+    "[Gloo] Rank 0 is connected to 0 peer ranks",
+    "Starting to load model m",
+    "Loading safetensors checkpoint shards:   0% Completed",
+    "Loading safetensors checkpoint shards: 100% Completed",
+    "Available KV cache memory",
+    "Starting to capture ACL graphs",
+    "Graph capturing finished",
+    "init engine (profile, create kv cache, warmup model) took",
+    "Starting vLLM server on http://127.0.0.1:",
+    "Available routes are:",
+    "Application startup complete.",
+]
+
+
+def tokens(body: str) -> str:
+    """The text of a stream."""
+    lines = [line[6:] for line in body.splitlines() if line.startswith("data: ")]
+    assert lines.pop() == "[DONE]"
+    choices = [choice for line in lines for choice in json.loads(line)["choices"]]
+    return "".join(choice.get("text") or choice.get("delta", {}).get("content", "") for choice in choices)
+
+
+@pytest.fixture
+def engine(start):
+    return start("--served-model-name", "m", "alias").ready()
+
+
+def test_start_up_lines_come_in_order_and_it_stays_small(engine):
+    engine.said("Application startup complete.")
+    log = engine.log
+    places = [log.index(stage) for stage in STAGES]
+    assert places == sorted(places)
+    assert f"(EngineCore_DP0 pid={engine.pid}) INFO " in log
+    proc = Path(f"/proc/{engine.pid}")
+    [line] = [line for line in (proc / "status").read_text().splitlines() if line.startswith("VmHWM")]
+    assert int(line.split()[1]) < 25 * 1024, "KiB resident at most"
+    fields = (proc / "stat").read_text().rpartition(")")[2].split()
+    busy = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    assert busy <= 0.3, "seconds of processor time until ready"
+
+
+def test_completions_echo_the_prompt(engine):
+    status, body = engine.complete("one two three", 5)
+    assert status == 200
+    assert body["object"] == "text_completion"
+    assert body["choices"][0] == {
+        "index": 0,
+        "text": "one two three one two",
+        "logprobs": None,
+        "finish_reason": "length",
+        "stop_reason": None,
+    }
+    assert body["usage"]["prompt_tokens"] == 3
+    assert body["usage"]["completion_tokens"] == 5
+    assert engine.complete([7, 8], 3)[1]["choices"][0]["text"] == "7 8 7"
+    several = engine.complete(["a b", "c"], 2, n=2)[1]["choices"]
+    assert [choice["text"] for choice in several] == ["a b", "a b", "c c", "c c"]
+    assert engine.metric("generation_tokens_total") == 5 + 3 + 8
+    assert engine.metric('source="local_compute"') == engine.metric("vllm:prompt_tokens_total") == 8
+
+
+def test_chat_echoes_the_last_user_message(engine):
+    said = [{"role": "system", "content": "be kind"}, {"role": "user", "content": "first"}]
+    said += [{"role": "user", "content": [{"type": "text", "text": "second time"}]}]
+    status, body = engine.ask("POST", "/v1/chat/completions", {"model": "alias", "messages": said})
+    assert status == 200
+    assert body["choices"][0]["message"]["content"] == "second time"
+    assert body["choices"][0]["finish_reason"] == "stop"
+    assert body["usage"]["prompt_tokens"] == 5
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
+def test_streams_end_with_usage_and_done(engine, path):
+    body = {"model": "m", "prompt": "a b", "messages": [{"role": "user", "content": "a b"}], "stream": True}
+    body |= {"max_tokens": 3, "stream_options": {"include_usage": True}}
+    status, text = engine.ask("POST", path, body)
+    assert status == 200
+    assert tokens(text) == "a b a"
+    last = json.loads(text.split("data: ")[-2])
+    assert last["choices"] == []
+    assert last["usage"]["total_tokens"] == 5
+    assert '"finish_reason":"length"' in text
+
+
+def test_what_it_tells_about_itself(engine):
+    status, body = engine.ask("GET", "/v1/models")
+    assert status == 200
+    assert [model["id"] for model in body["data"]] == ["m", "alias"]
+    assert engine.ask("GET", "/version") == (200, {"version": "0.23.0"})
+    assert engine.ask("GET", "/load") == (200, {"server_load": 0})
+    assert engine.ask("GET", "/ping")[0] == 200
+    assert engine.metric('num_requests_running{engine="0",model_name="m"}') == 0.0
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        ({"model": "x", "prompt": "a"}, 404, "The model `x` does not exist."),
+        ({"model": "m", "prompt": ""}, 400, "cannot be empty"),
+        ({"model": "m"}, 400, "prompt"),
+        ({"model": "m", "prompt": "a", "max_tokens": 0}, 400, "max_tokens must be at least 1, got 0."),
+        ({"model": "m", "prompt": "a", "max_tokens": 10**9}, 400, "maximum context length is 131072 tokens"),
+        (
+            {"model": "m", "prompt": "a", "stream_options": {"include_usage": True}},
+            400,
+            "Stream options can only",
+        ),
+        ([1], 400, "valid dictionary"),
+    ],
+)
+def test_bad_requests_are_told_so(engine, body, status, words):
+    got, answer = engine.ask("POST", "/v1/completions", body)
+    assert got == status
+    assert words in answer["error"]["message"]
+    assert answer["error"]["code"] == status
+
+
+def test_wrong_paths_methods_and_kinds(engine):
+    assert engine.ask("GET", "/nowhere") == (404, {"detail": "Not Found"})
+    assert engine.ask("GET", "/v1/completions") == (405, {"detail": "Method Not Allowed"})
+    assert engine.ask("POST", "/v1/completions", {}, **{"Content-Type": "text/plain"})[0] == 415
+    with socket.create_connection(("127.0.0.1", engine.port)) as client:
+        client.sendall(b"hello\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 400 ")
+
+
+def test_one_connection_takes_requests_of_every_form(engine):
+    client = http.client.HTTPConnection("127.0.0.1", engine.port, timeout=5)
+    body = json.dumps({"model": "m", "prompt": "a b", "max_tokens": 2}).encode()
+    headers = {"Content-Type": "application/json", "X-Request-Id": "mine"}
+    for data in (body, iter([body[:10], body[10:]])):  # with a length, then in chunks
+        client.request("POST", "/v1/completions", data, headers)
+        assert json.loads(client.getresponse().read())["id"] == "cmpl-mine"
+    client.close()
+
+
+def test_a_client_that_leaves_frees_its_seat(start, until):
+    engine = start("--max-num-seqs", "1", TOKEN_MS="20").ready()
+    with socket.create_connection(("127.0.0.1", engine.port)) as client:
+        body = json.dumps({"model": "m", "prompt": "a", "max_tokens": 1000}).encode()
+        head = f"POST /v1/completions HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        client.sendall(head.encode() + body)
+        until(lambda: engine.metric("num_requests_running") == 1)
+    until(lambda: engine.metric("num_requests_running") == 0)
+    assert engine.text("b", 1) == "b"
+
+
+def test_more_requests_than_seats_wait(start, until):
+    engine = start("--max-num-seqs", "1", TOKEN_MS="20").ready()
+    sockets = []
+    for _ in range(3):
+        client = socket.create_connection(("127.0.0.1", engine.port))
+        body = json.dumps({"model": "m", "prompt": "a", "max_tokens": 1000}).encode()
+        head = f"POST /v1/completions HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        client.sendall(head.encode() + body)
+        sockets.append(client)
+    until(lambda: engine.metric("num_requests_waiting") == 2)
+    assert engine.metric("num_requests_running") == 1
+    for client in sockets:
+        client.close()
+
+
+def test_api_key_guards_v1_only(start):
+    engine = start(env={"VLLM_API_KEY": "secret"}).ready()
+    assert engine.ask("GET", "/v1/models") == (401, {"error": "Unauthorized"})
+    assert engine.ask("GET", "/v1/models", Authorization="Bearer wrong")[0] == 401
+    assert engine.ask("GET", "/v1/models", Authorization="Bearer secret")[0] == 200
+    assert "secret" not in engine.log
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_in_good_order_when_asked(start, number):
+    engine = start().ready()
+    began = time.monotonic()
+    engine.process.send_signal(number)
+    assert engine.code() == 0
+    assert time.monotonic() - began < 1.0
+    assert "Shutting down" in engine.log
+    assert engine.log.rstrip().endswith(f"Finished server process [{engine.pid}]")
+
+
+def test_a_taken_port_is_told_before_anything_is_loaded(start):
+    first = start().ready()
+    second = start(port=first.port)
+    assert second.code() == 1
+    assert "OSError: [Errno 98] Address already in use" in second.log
+    assert "Starting to load model" not in second.log
+
+
+def test_an_address_of_another_host_cannot_be_bound(start):
+    engine = start(BIND="192.0.2.1")
+    assert engine.code() == 1
+    assert "OSError: [Errno 99] Cannot assign requested address" in engine.log
+
+
+def test_the_environment_alone_dies_after_loading(start):
+    dp = {
+        "VLLM_DP_SIZE": "2",
+        "VLLM_DP_RANK": "1",
+        "VLLM_DP_MASTER_IP": "127.0.0.1",
+        "VLLM_DP_MASTER_PORT": "1",
+    }
+    engine = start(env=dp)
+    assert engine.code() == 1
+    assert engine.log.rstrip().endswith("AssertionError")
+    assert "100% Completed" in engine.log
+
+
+def test_a_wrong_interface_is_found_in_the_core(start):
+    engine = start(env={"HCCL_SOCKET_IFNAME": "nope0"})
+    assert engine.code() == 1
+    assert "Unable to find interface for: nope0" in engine.log
+    assert "Failed core proc(s): {'EngineCore_DP0': 1}" in engine.log
+
+
+def test_flags_of_another_release_end_with_two(start):
+    engine = start("--disable-log-requests")
+    assert engine.code() == 2
+    assert (
+        engine.log
+        == "usage: vllm serve [model_tag] [options]\nvllm: error: unrecognized arguments: --disable-log-requests\n"
+    )
+
+
+def test_version_and_help(bundle):
+    def vllm(*argv: str, **env: str):
+        code = f"import sys; sys.path.insert(0, {str(bundle)!r}); import rehearsal; sys.exit(rehearsal.main(sys.argv[1:]))"
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", code, "vllm", *argv],
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+    assert vllm("--version", DPLAUNCH_REHEARSAL_VERSION="0.9.1") == (0, "0.9.1\n")
+    code, text = vllm("serve", "--help")
+    assert code == 0
+    assert "--data-parallel-rank" in text
+    assert vllm("dance")[0] == 2
