@@ -12,18 +12,14 @@ Each carries the member it happened on.
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-import aiohttp
-import yarl
-
+from . import http1
+from .http1 import Head
+from .link import BrokenError, Link, Pool, TooLateError
 from .state import Member
-
-KEEP_ALIVE = 4.0
-"""Engines close idle connections after 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE): we must be first."""
 
 PASSED_BACK = ("Content-Type", "Content-Encoding", "Cache-Control", "Retry-After")
 
@@ -67,71 +63,71 @@ class Message:
 
     method: str
     target: str
-    body: bytes
-    headers: Mapping[str, str]
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
     deadline: float | None = None
 
 
-def session() -> aiohttp.ClientSession:
-    """A session whose answers stay as they come, compressed or not. Call it on the loop."""
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE, ttl_dns_cache=60)
-    return aiohttp.ClientSession(
-        connector=connector,
-        auto_decompress=False,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept"),
-    )
+class Answer:
+    """An engine's answer whose head is there."""
+
+    def __init__(self, member: Member, link: Link, head: Head) -> None:
+        self.member = member
+        self.head = head
+        self._link = link
+
+    async def read(self) -> bytes:
+        """What has come of the body, as it came; empty at its end."""
+        try:
+            return await self._link.read()
+        except (BrokenError, TooLateError) as error:
+            raise _failure(self.member, error) from error
+
+    async def whole(self) -> Reply:
+        """All of it."""
+        pieces = []
+        while piece := await self.read():
+            pieces.append(piece)
+        return Reply(self.head.status, b"".join(pieces), self.passed_back())
+
+    def passed_back(self) -> dict[str, str]:
+        """The headers that concern the client."""
+        theirs = self.head.headers
+        return {name: theirs[name.lower()] for name in PASSED_BACK if name.lower() in theirs}
 
 
-async def send(
-    session: aiohttp.ClientSession, member: Member, message: Message, connect_timeout: float
-) -> aiohttp.ClientResponse:
-    """The answer's head; whoever gets it must ``close()`` it. A 5xx is raised, read whole."""
-    left = None if message.deadline is None else max(message.deadline - time.monotonic(), 0.001)
+@asynccontextmanager
+async def asked(pool: Pool, member: Member, message: Message) -> AsyncIterator[Answer]:
+    """The answer, as long as the block runs; an answer not read to its end is broken off there.
+
+    A 5xx is raised as ``EngineFaultError``, read whole.
+    """
+    address = member.address
+    headers = {"Host": f"{member.netloc}", **message.headers}
     try:
-        answer = await session.request(
-            message.method,
-            yarl.URL(member.entry.url + message.target, encoded=True),
-            data=message.body or None,
-            headers=message.headers,
-            timeout=aiohttp.ClientTimeout(total=left, sock_connect=connect_timeout),
-            allow_redirects=False,
-        )
-    except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+        link = await pool.take(address, message.deadline)
+    except (BrokenError, TooLateError) as error:
         raise _failure(member, error) from error
-    if answer.status < 500:  # noqa: PLR2004 - HTTP
+    try:
+        yield await _answered(member, link, message, headers)
+    finally:
+        pool.give(address, link)
+
+
+async def _answered(member: Member, link: Link, message: Message, headers: Mapping[str, str]) -> Answer:
+    try:
+        raw = http1.request(message.method, message.target, headers, message.body)
+        link.send(message.method, raw, message.deadline)
+        answer = Answer(member, link, await link.head())
+    except (BrokenError, TooLateError) as error:
+        raise _failure(member, error) from error
+    if answer.head.status < 500:  # noqa: PLR2004 - HTTP
         return answer
-    reply = await read_whole(member, answer)
+    reply = await answer.whole()
     raise EngineFaultError(member, f"status {reply.status}", reply)
 
 
-async def read_some(member: Member, answer: aiohttp.ClientResponse) -> bytes:
-    """What has come of the body, as it came; empty at its end."""
-    try:
-        return await answer.content.readany()
-    except (aiohttp.ClientError, asyncio.TimeoutError) as error:
-        raise _failure(member, error) from error
-
-
-async def read_whole(member: Member, answer: aiohttp.ClientResponse) -> Reply:
-    """All of the answer; it is closed."""
-    try:
-        return Reply(answer.status, await answer.read(), passed_back(answer))
-    except (aiohttp.ClientError, asyncio.TimeoutError) as error:
-        raise _failure(member, error) from error
-    finally:
-        answer.close()
-
-
-def passed_back(answer: aiohttp.ClientResponse) -> dict[str, str]:
-    """The headers of an engine that concern the client."""
-    return {name: answer.headers[name] for name in PASSED_BACK if name in answer.headers}
-
-
 def _failure(member: Member, error: Exception) -> EngineError:
-    # A connect timeout is both kinds: there the engine's machine is silent, not the request late.
-    if isinstance(error, asyncio.TimeoutError) and not isinstance(error, aiohttp.ClientError):
-        return EngineLateError(member, "no answer in the time the request has")
-    if isinstance(error, aiohttp.InvalidURL):
-        return EngineFaultError(member, "its address is no URL", Reply(502, b""))
-    return EngineLostError(member, str(error) or type(error).__name__)
+    if isinstance(error, TooLateError):
+        return EngineLateError(member, "no whole answer in the time the request has")
+    return EngineLostError(member, str(error))

@@ -14,13 +14,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-import aiohttp
 from aiohttp import web
 
 from . import body as bodies
-from . import engines
-from .engines import EngineError, EngineFaultError, EngineLostError, Message, Reply
+from .engines import (
+    Answer,
+    EngineError,
+    EngineFaultError,
+    EngineLostError,
+    Message,
+    Reply,
+    asked,
+)
 from .health import Health
+from .link import Pool
 from .metrics import Metrics
 from .state import Member, State
 
@@ -62,14 +69,12 @@ class Flow:
         state: State,
         health: Health,
         metrics: Metrics,
-        session: aiohttp.ClientSession,
-        connect_timeout: float,
+        pool: Pool,
     ) -> None:
         self._state = state
         self._health = health
         self._metrics = metrics
-        self._session = session
-        self._connect_timeout = connect_timeout
+        self._pool = pool
 
     async def answer(self, call: Call) -> web.StreamResponse:
         """The engines' answer; raises ``Unserved``, or ``EngineError`` when every try failed."""
@@ -112,8 +117,8 @@ class Flow:
     async def _prefill(self, call: Call, message: Message, avoid: set[str]) -> tuple[Reply, Any]:
         member = self._pick("prefill", avoid)
         with self._state.lease(member, call.body.prompt_tokens):
-            answer = await engines.send(self._session, member, message, self._connect_timeout)
-            reply = await engines.read_whole(member, answer)
+            async with asked(self._pool, member, message) as answer:
+                reply = await answer.whole()
         if reply.status != 200:  # noqa: PLR2004 - HTTP
             return reply, None
         try:
@@ -129,14 +134,10 @@ class Flow:
     ) -> web.StreamResponse:
         member = self._pick(role, avoid)
         with self._state.lease(member, call.body.prompt_tokens + call.body.output_tokens):
-            answer = await engines.send(self._session, member, message, self._connect_timeout)
-            try:
-                if answer.content_type == "application/json":
-                    return await self._whole(call, member, answer)
-                return await self._stream(call, member, answer)
-            finally:
-                # Closing an answer that is not at its end is how the engine learns to stop.
-                answer.close()
+            async with asked(self._pool, member, message) as answer:
+                if answer.head.kind == "application/json":
+                    return await self._whole(call, answer)
+                return await self._stream(call, answer)
 
     def _pick(self, role: str, avoid: set[str]) -> Member:
         member = self._state.choose(role, avoid)
@@ -144,25 +145,23 @@ class Flow:
             raise Unserved
         return member
 
-    async def _whole(self, call: Call, member: Member, answer: aiohttp.ClientResponse) -> web.Response:
+    async def _whole(self, call: Call, answer: Answer) -> web.Response:
         """A JSON answer is held until it is complete: until then it can still be tried elsewhere."""
-        reply = await engines.read_whole(member, answer)
+        reply = await answer.whole()
         if call.recomputed(reply.body):
-            self._give_up(member)
+            self._give_up(answer.member)
         return self._give(call, reply)
 
-    async def _stream(self, call: Call, member: Member, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-        first = await engines.read_some(member, answer)
+    async def _stream(self, call: Call, answer: Answer) -> web.StreamResponse:
+        first = await answer.read()
         if call.recomputed(first):
-            self._give_up(member)
+            self._give_up(answer.member)
         self._metrics.first_byte(time.monotonic() - call.started)
-        response = web.StreamResponse(
-            status=answer.status, headers=_headers(call, engines.passed_back(answer))
-        )
-        response.content_length = answer.content_length
+        response = web.StreamResponse(status=answer.head.status, headers=_headers(call, answer.passed_back()))
+        response.content_length = answer.head.length
         await response.prepare(call.request)
         try:
-            await self._pump(call, member, answer, response, first)
+            await self._pump(call, answer, response, first)
         except EngineError as error:
             await self._blame(call, error, cut=True)
             # Not the response's end: what was sent is flushed, the closing chunk never comes.
@@ -172,16 +171,15 @@ class Flow:
     async def _pump(
         self,
         call: Call,
-        member: Member,
-        answer: aiohttp.ClientResponse,
+        answer: Answer,
         response: web.StreamResponse,
         chunk: bytes,
     ) -> None:
         while chunk:
             if b'"recomputed"' in chunk and call.recomputed(chunk):
-                self._give_up(member)
+                self._give_up(answer.member)
             await response.write(chunk)
-            chunk = await engines.read_some(member, answer)
+            chunk = await answer.read()
 
     def _give_up(self, member: Member) -> NoReturn:
         self._metrics.count("dprouter_recomputed_total")

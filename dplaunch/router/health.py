@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 
-import aiohttp
-
+from .engines import EngineError, EngineFaultError, EngineLateError, Message, Reply, asked
+from .link import Pool
 from .state import Member, State
 
 log = logging.getLogger("dprouter")
@@ -44,13 +45,11 @@ def _value(line: bytes) -> float:
 class Health:
     """One task per engine, so that a silent one delays no other."""
 
-    def __init__(
-        self, state: State, session: aiohttp.ClientSession, *, interval: float, timeout: float
-    ) -> None:
+    def __init__(self, state: State, pool: Pool, *, interval: float, timeout: float) -> None:
         self._state = state
-        self._session = session
+        self._pool = pool
         self._interval = interval
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._timeout = timeout
         self._tasks: dict[Member, asyncio.Task[None]] = {}
         self._hurry: dict[Member, asyncio.Event] = {}
 
@@ -83,28 +82,29 @@ class Health:
     async def check(self, member: Member) -> None:
         """Ask once whether it serves, and note the answer."""
         asked_at = self._state.clock()
-        name = member.entry.name
         try:
-            status = await self._status(member)
-        except asyncio.TimeoutError:
+            reply = await self._get(member, "/health")
+        except EngineLateError:
             if self._state.slow(member, "/health does not answer"):
-                log.warning("%s is out: /health does not answer", name)
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+                log.warning("%s is out: /health does not answer", member.entry.name)
+        except EngineFaultError as error:
+            self._fail(member, f"/health says {error.reply.status}")
+        except EngineError as error:
             self._fail(member, f"/health cannot be asked ({error})")
         else:
-            if status != 200:  # noqa: PLR2004 - HTTP
-                self._fail(member, f"/health says {status}")
+            if reply.status != 200:  # noqa: PLR2004 - HTTP
+                self._fail(member, f"/health says {reply.status}")
             elif self._state.well(member, asked_at):
-                log.info("%s serves", name)
+                log.info("%s serves", member.entry.name)
 
     def _fail(self, member: Member, reason: str) -> None:
         if self._state.lost(member, reason):
             log.warning("%s is out: %s", member.entry.name, reason)
 
-    async def _status(self, member: Member) -> int:
-        async with self._session.get(member.entry.url + "/health", timeout=self._timeout) as answer:
-            await answer.read()
-            return answer.status
+    async def _get(self, member: Member, path: str) -> Reply:
+        message = Message("GET", path, deadline=time.monotonic() + self._timeout)
+        async with asked(self._pool, member, message) as answer:
+            return await answer.whole()
 
     async def _ask_for_ever(self, member: Member, hurry: asyncio.Event) -> None:
         while True:
@@ -120,9 +120,8 @@ class Health:
     async def _measure(self, member: Member) -> None:
         own = member.requests
         try:
-            async with self._session.get(member.entry.url + "/metrics", timeout=self._timeout) as answer:
-                text = await answer.read()
-        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+            text = (await self._get(member, "/metrics")).body
+        except EngineError as error:
             # Health decides who is out; without figures our own counts are enough to balance.
             log.debug("%s: no queue figures (%s)", member.entry.name, error)
             return

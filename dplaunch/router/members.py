@@ -83,7 +83,9 @@ def _entry(item: Any, place: int) -> Entry:
 def _usable(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        return (
+            parts.scheme == "http" and bool(parts.hostname) and parts.port != 0 and not parts.path.strip("/")
+        )
     except ValueError:
         return False
 

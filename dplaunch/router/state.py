@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 from .members import Entry, Membership
 from .pick import Candidate, choose, open_groups
@@ -21,6 +22,9 @@ class Member:
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
+        parts = urlsplit(entry.url)
+        self.netloc = parts.netloc
+        self.address = (parts.hostname or "", parts.port or 80)
         self.alive = False
         self.reason = "not asked yet"
         self.requests = 0

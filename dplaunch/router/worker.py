@@ -13,11 +13,12 @@ import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from . import engines, metrics
+from . import metrics
 from .door import listening
 from .flow import Flow
 from .front import Front
 from .health import Health
+from .link import Pool
 from .members import MembersFile, Membership
 from .settings import Settings
 from .state import State
@@ -39,7 +40,7 @@ class Place:
 
 def run(settings: Settings, place: Place) -> None:
     """Serve until SIGTERM or SIGINT, or until the parent is gone; then finish streams, up to the grace."""
-    loop = _new_loop()
+    loop = new_loop()
     asyncio.set_event_loop(loop)
     try:
         loop.run_until_complete(_until_told(settings, place))
@@ -47,7 +48,8 @@ def run(settings: Settings, place: Place) -> None:
         loop.close()
 
 
-def _new_loop() -> asyncio.AbstractEventLoop:
+def new_loop() -> asyncio.AbstractEventLoop:
+    """A loop of uvloop where that is installed."""
     if importlib.util.find_spec("uvloop") is None:
         return asyncio.new_event_loop()
     loop: asyncio.AbstractEventLoop = importlib.import_module("uvloop").new_event_loop()
@@ -78,21 +80,21 @@ async def serving(settings: Settings, place: Place) -> AsyncIterator[State]:
     state = State(settings.policy)
     counters = metrics.Metrics()
     exchange = metrics.Exchange(place.folder, place.index)
-    async with engines.session() as session:
-        health = Health(state, session, interval=settings.health_interval, timeout=settings.health_timeout)
-        flow = Flow(state, health, counters, session, settings.connect_timeout)
-        front = Front(settings, state, flow, counters, exchange)
-        tasks = [
-            asyncio.create_task(_watch(settings, state, health)),
-            asyncio.create_task(_exchange(exchange, counters, state)),
-        ]
-        try:
-            async with listening(settings, front.handle, place.socket):
-                yield state
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, health.close(), return_exceptions=True)
+    pool = Pool(settings.connect_timeout)
+    health = Health(state, pool, interval=settings.health_interval, timeout=settings.health_timeout)
+    front = Front(settings, state, Flow(state, health, counters, pool), counters, exchange)
+    tasks = [
+        asyncio.create_task(_watch(settings, state, health)),
+        asyncio.create_task(_exchange(exchange, counters, state)),
+    ]
+    try:
+        async with listening(settings, front.handle, place.socket):
+            yield state
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, health.close(), return_exceptions=True)
+        pool.close()
 
 
 async def _watch(settings: Settings, state: State, health: Health) -> None:

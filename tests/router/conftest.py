@@ -13,7 +13,7 @@ from aiohttp import web
 
 from dplaunch.router.server import bind
 from dplaunch.router.settings import Settings
-from dplaunch.router.worker import Place, serving
+from dplaunch.router.worker import Place, new_loop, serving
 
 ONE_EACH = {"prefill/0": 1, "prefill/1": 1, "decode/0": 1, "decode/1": 1}
 CHUNKS = [f'data: {{"choices":[{{"index":0,"text":"é{n} "}}]}}\n\n'.encode() for n in range(5)] + [
@@ -220,7 +220,11 @@ def run(tmp_path):
                 await cluster.all_in()
                 await scenario(cluster)
 
-        asyncio.run(asyncio.wait_for(whole(), 20))
+        loop = new_loop()
+        try:
+            loop.run_until_complete(asyncio.wait_for(whole(), 20))
+        finally:
+            loop.close()
 
     return runner
 

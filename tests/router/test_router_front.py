@@ -212,9 +212,7 @@ def test_a_silent_engine_is_out_after_three_checks_and_a_refusing_one_at_once(ru
         assert "cannot be asked" in c.state.members["decode-0"].reason
         server = await asyncio.start_server(silent, "127.0.0.1", 0)
         member = c.state.members["decode-1"]
-        member.entry = type(member.entry)(
-            "decode-1", "decode", "decode/1", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        )
+        member.address = server.sockets[0].getsockname()
         await c.until(lambda: not member.alive)
         assert (member.slow, member.reason) == (3, "/health does not answer")
         server.close()

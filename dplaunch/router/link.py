@@ -1,0 +1,209 @@
+"""Connections to engines, kept for a few seconds after use."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict, deque
+from typing import cast
+
+from . import http1
+from .http1 import BadAnswerError, Head
+
+KEEP_ALIVE = 4.0
+"""Engines close idle connections after 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE): we must be first."""
+
+MOST_HELD = 1 << 20
+"""Bytes waiting for a slow client, before the engine is made to wait."""
+
+
+class BrokenError(Exception):
+    """The connection was not made, or ended before the answer did."""
+
+
+class TooLateError(Exception):
+    """The request's time is over."""
+
+
+class Link(asyncio.Protocol):
+    """One connection: one request and its answer at a time."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._reset("")
+        self.idle_since = 0.0
+
+    def _reset(self, method: str) -> None:
+        self._method = method
+        self._raw = b""
+        self._head: Head | None = None
+        self._body: http1.Sized | http1.Chunked | None = None
+        self._pieces: list[bytes] = []
+        self._held = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: Exception | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Another request may be sent."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    @property
+    def finished(self) -> bool:
+        """The answer is complete, and the engine keeps the connection."""
+        whole = self._body is not None and self._body.done
+        return whole and self._head is not None and self._head.stays_open and self.usable
+
+    def send(self, method: str, message: bytes, deadline: float | None) -> None:
+        """Send a request; its answer must have come whole by ``deadline`` (monotonic)."""
+        self._reset(method)
+        if deadline is not None:
+            left = max(deadline - time.monotonic(), 0)
+            self._timer = self._loop.call_later(left, self._fail, TooLateError())
+        if self._transport is None or not self.usable:
+            raise BrokenError("the connection closed")
+        self._transport.write(message)
+
+    async def head(self) -> Head:
+        """Status and headers, as soon as they are there."""
+        while self._head is None:
+            await self._more()
+        return self._head
+
+    async def read(self) -> bytes:
+        """What has come of the body; empty at its end."""
+        while not self._pieces:
+            if self._body is not None and self._body.done:
+                return b""
+            await self._more()
+        pieces, self._pieces = self._pieces, []
+        if self._held > MOST_HELD and self._transport is not None and self.usable:
+            self._transport.resume_reading()
+        self._held = 0
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def rest(self) -> None:
+        """The request is over: forget its deadline."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def close(self) -> None:
+        """Close the connection: how an engine learns that nobody waits any more."""
+        self.rest()
+        if self._transport is not None:
+            self._transport.close()
+
+    async def _more(self) -> None:
+        if self._error is not None:
+            raise self._error
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _fail(self, error: Exception) -> None:
+        self._error = error
+        self.close()
+        self._wake()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Of asyncio."""
+        # uvloop's transports are asyncio's in all but ancestry.
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Of asyncio."""
+        try:
+            body = self._body
+            piece = body.feed(data) if body is not None else self._begin(data)
+        except BadAnswerError as error:
+            self._fail(BrokenError(f"it does not speak HTTP: {error}"))
+            return
+        if piece:
+            self._pieces.append(piece)
+            self._held += len(piece)
+            if self._held > MOST_HELD and self._transport is not None and self.usable:
+                self._transport.pause_reading()
+        self._wake()
+
+    def _begin(self, data: bytes) -> bytes:
+        self._raw += data
+        raw, end, rest = self._raw.partition(b"\r\n\r\n")
+        if not end:
+            if len(raw) > http1.LONGEST_HEAD:
+                raise BadAnswerError("its headers do not end")
+            return b""
+        if not self._method:
+            raise BadAnswerError("an answer nobody asked for")
+        self._raw = b""
+        head = http1.head(raw)
+        self._body = http1.framing(self._method, head)
+        self._head = head
+        return self._body.feed(rest) if rest else b""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Of asyncio."""
+        self._transport = None
+        whole = self._body is not None and self._body.closed()
+        if not whole and self._error is None:
+            self._error = BrokenError(str(exc) if exc else "the connection closed")
+        self._wake()
+
+
+class Pool:
+    """Links by address; used ones are kept, and taken again before new ones are made."""
+
+    def __init__(self, connect_timeout: float) -> None:
+        self._connect_timeout = connect_timeout
+        self._idle: defaultdict[tuple[str, int], deque[Link]] = defaultdict(deque)
+
+    async def take(self, address: tuple[str, int], deadline: float | None) -> Link:
+        """A link to ``address``; raises ``BrokenError`` or ``TooLateError``."""
+        idle = self._idle[address]
+        while idle:
+            link = idle.pop()
+            if link.usable and time.monotonic() - link.idle_since < KEEP_ALIVE:
+                return link
+            link.close()
+        return await self._connect(address, deadline)
+
+    async def _connect(self, address: tuple[str, int], deadline: float | None) -> Link:
+        left = self._connect_timeout if deadline is None else deadline - time.monotonic()
+        loop = asyncio.get_running_loop()
+        try:
+            connecting = loop.create_connection(Link, *address)
+            _, link = await asyncio.wait_for(connecting, min(left, self._connect_timeout))
+        except asyncio.TimeoutError:
+            if left < self._connect_timeout:
+                raise TooLateError from None
+            raise BrokenError(f"no connection within {self._connect_timeout:g} s") from None
+        except (OSError, ValueError) as error:
+            raise BrokenError(str(error)) from None
+        return link
+
+    def give(self, address: tuple[str, int], link: Link) -> None:
+        """The request on ``link`` is over: keep it when its answer came whole, else close it."""
+        link.rest()
+        if not link.finished:
+            link.close()
+            return
+        idle = self._idle[address]
+        link.idle_since = time.monotonic()
+        idle.append(link)
+        while link.idle_since - idle[0].idle_since > KEEP_ALIVE or not idle[0].usable:
+            idle.popleft().close()
+
+    def close(self) -> None:
+        """Close what is kept."""
+        for idle in self._idle.values():
+            for link in idle:
+                link.close()
+        self._idle.clear()
