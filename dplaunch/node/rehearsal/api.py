@@ -97,7 +97,7 @@ class Api:
             )
         try:
             body = json.loads(request.body)
-        except ValueError as fault:
+        except (ValueError, RecursionError) as fault:
             text = f"[{{'type': 'json_invalid', 'loc': ('body', 0), 'msg': 'JSON decode error: {fault}'}}]"
             raise RefusalError(400, text, "Bad Request") from None
         if not isinstance(body, dict):

@@ -60,6 +60,7 @@ class Engine:
             tell(self.log, failure)
             return failure.code
         except Stopped:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             self._say_goodbye()
         return 0
 

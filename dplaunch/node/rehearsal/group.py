@@ -166,7 +166,7 @@ class Member(Group):
             elif message["kind"] == "stepped":
                 self._step_done()
             elif message["kind"] == "dead":
-                self._lost(int(str(message["rank"])))
+                self._lost(int(str(message.get("rank", 0))))
         self._lost(0)
 
     def _ask_step(self) -> None:

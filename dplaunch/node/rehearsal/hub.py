@@ -107,9 +107,9 @@ class Hub(Group):
     def _answer(self, wire: Wire, message: dict[str, object]) -> None:
         kind = message.get("kind")
         if kind == "hello":
-            self._admit(wire, int(str(message["rank"])))
+            self._admit(wire, _rank(message))
         elif kind == "ready":
-            self._compare(wire.rank, str(message["fingerprint"]))
+            self._compare(wire.rank, str(message.get("fingerprint")))
         elif kind == "step":
             self._begin_step(wire)
         elif kind == "pong":
@@ -184,3 +184,8 @@ class Hub(Group):
 
     def _die(self, text: str) -> None:
         self._died(FatalError(text))
+
+
+def _rank(message: dict[str, object]) -> int:
+    rank = message.get("rank")
+    return rank if isinstance(rank, int) else -1

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-STACK = 256 * 1024
+STACK = 512 * 1024
 HEAD_LIMIT = 256 * 1024
 REASONS = {
     200: "OK",

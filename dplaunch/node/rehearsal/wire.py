@@ -27,7 +27,10 @@ class Wire:
             return
 
     def receive(self) -> list[dict[str, object]] | None:
-        """Messages that arrived with one blocking read; None when the other end is gone."""
+        """Messages that arrived with one blocking read; None when the other end is gone.
+
+        Raises ValueError when the other end is not one of us, socket.timeout when a limit was set.
+        """
         try:
             data = self.sock.recv(65536)
         except socket.timeout:
@@ -37,7 +40,10 @@ class Wire:
         if not data:
             return None
         *lines, self._rest = (self._rest + data).split(b"\n")
-        return [json.loads(line) for line in lines]
+        messages = [json.loads(line) for line in lines]
+        if not all(isinstance(message, dict) for message in messages):
+            raise ValueError("not a message")
+        return messages
 
     def messages(self) -> Iterator[dict[str, object]]:
         """Every message until the other end is gone."""

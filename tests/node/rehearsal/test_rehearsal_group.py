@@ -73,6 +73,16 @@ def test_differing_settings_end_rank_0_and_the_odd_rank_believes_it_is_ready(sta
     assert odd.code() == 0
 
 
+def test_strangers_at_the_rendezvous_port_do_no_harm(start, seat_flags, rpc_port):
+    hub = start(*seat_flags(2, 0, rpc_port))
+    hub.said("Waiting for init message")
+    for noise in (b"", b"GET / HTTP/1.1\r\n\r\n", b"1\n", b'{"kind": "pong"}\n'):
+        with socket.create_connection(("127.0.0.1", int(rpc_port))) as stranger:
+            stranger.sendall(noise)
+    start(*seat_flags(2, 1, rpc_port))
+    assert hub.ready().text("well", 1) == "well"
+
+
 def test_the_same_rendezvous_port_twice(start, seat_flags, rpc_port):
     start(*seat_flags(2, 0, rpc_port)).said("Waiting for init message")
     second = start(*seat_flags(2, 0, rpc_port))

@@ -144,6 +144,14 @@ def test_wrong_paths_methods_and_kinds(engine):
         assert client.recv(100).startswith(b"HTTP/1.1 400 ")
 
 
+def test_a_body_nested_too_deeply_is_a_bad_request(engine):
+    client = http.client.HTTPConnection("127.0.0.1", engine.port, timeout=5)
+    client.request("POST", "/v1/completions", "[" * 100000, {"Content-Type": "application/json"})
+    assert client.getresponse().status == 400
+    client.close()
+    assert engine.health() == 200
+
+
 def test_one_connection_takes_requests_of_every_form(engine):
     client = http.client.HTTPConnection("127.0.0.1", engine.port, timeout=5)
     body = json.dumps({"model": "m", "prompt": "a b", "max_tokens": 2}).encode()
