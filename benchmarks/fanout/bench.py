@@ -17,17 +17,23 @@ import json
 import os
 import resource
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests/support")]
 
+from leftovers import end, left_by  # noqa: E402
 from sshd import LoopbackSshd  # noqa: E402 - found through the line above
+
+T = TypeVar("T")
 
 BARS = {"start / pdsh": 1.5, "client cpu / pdsh cpu": 0.25, "status / clush": 0.7, "client MB": 200.0}
 FORKS = """
@@ -103,7 +109,10 @@ def measure(sshd: LoopbackSshd, processes: int, rounds: int) -> dict[str, dict[s
 
 
 def medians(found: list[dict[str, float]]) -> dict[str, float]:
-    return {key: round(statistics.median(run[key] for run in found), 3) for key in found[0]}
+    """``spread`` is slowest / fastest: far above 1.3, the machine was too busy to trust its ratios."""
+    middle = {key: round(statistics.median(run[key] for run in found), 3) for key in found[0]}
+    times = [run["seconds"] for run in found]
+    return {**middle, "spread": round(max(times) / min(times), 2)}
 
 
 def ratios(measured: dict[str, dict[str, float]]) -> dict[str, float]:
@@ -111,6 +120,7 @@ def ratios(measured: dict[str, dict[str, float]]) -> dict[str, float]:
         "start / pdsh": measured["start"]["seconds"] / measured["pdsh"]["seconds"],
         "client cpu / pdsh cpu": measured["start"]["cpu"] / measured["pdsh"]["cpu"],
         "status / clush": measured["status"]["seconds"] / measured["clush"]["seconds"],
+        "status / pdsh": measured["status"]["seconds"] / measured["pdsh"]["seconds"],
         "client MB": max(measured[verb]["rss_mb"] for verb in ("start", "status")),
     }
     return {name: round(value, 3) for name, value in found.items()}
@@ -119,8 +129,26 @@ def ratios(measured: dict[str, dict[str, float]]) -> dict[str, float]:
 def report(measured: dict[str, dict[str, float]], found: dict[str, float]) -> None:
     for name, figures in measured.items():
         print(f"{name:8}", "  ".join(f"{key} {value:8.3f}" for key, value in figures.items()))
-    for name, bar in BARS.items():
-        print(f"{name:22} {found[name]:8.3f}   bar {bar:g}   {'ok' if found[name] <= bar else 'MISSED'}")
+    for name, value in found.items():
+        bar = BARS.get(name)
+        verdict = "" if bar is None else f"bar {bar:g}   {'ok' if value <= bar else 'MISSED'}"
+        print(f"{name:22} {value:8.3f}   {verdict}")
+
+
+def on_hosts(count: int, work: Callable[[LoopbackSshd], T]) -> T:
+    """``work`` with an sshd; whatever fails or interrupts it, no process of its hosts is left."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with tempfile.TemporaryDirectory(prefix="dplaunch-fanout-") as name:
+        folder = Path(name)
+        try:
+            with LoopbackSshd(folder, count) as sshd:
+                return work(sshd)
+        finally:
+            left = left_by(folder)
+            end(left)
+            left_by(folder, 10.0)
+            if left:
+                print(f"{len(left)} processes had to be ended, the first: {left[0]}", file=sys.stderr)
 
 
 def main() -> int:
@@ -134,8 +162,7 @@ def main() -> int:
     missing = [name for name in ("pdsh", "clush") if shutil.which(name) is None]
     if missing:
         sys.exit(f"needs {', '.join(missing)} (Debian: apt install pdsh clustershell)")
-    with tempfile.TemporaryDirectory() as folder, LoopbackSshd(Path(folder), arguments.hosts) as sshd:
-        measured = measure(sshd, arguments.processes, arguments.rounds)
+    measured = on_hosts(arguments.hosts, lambda sshd: measure(sshd, arguments.processes, arguments.rounds))
     found = ratios(measured)
     if arguments.output == "json":
         print(json.dumps({"measured": measured, "ratios": found, "bars": BARS}, indent=2))

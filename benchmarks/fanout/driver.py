@@ -72,7 +72,7 @@ def main() -> int:
     name, config, hosts, count = sys.argv[1], sys.argv[2], sys.argv[3].split(","), int(sys.argv[4])
     verb = "observe" if name == "status" else name
     options, began = Options(ssh_config=config), time.monotonic()
-    outcomes = fan_out(hosts, lambda host: session(verb, host, count, options), deadline=120.0)
+    outcomes = fan_out(hosts, lambda host: session(verb, host, count, options), deadline=60.0)
     errors = [str(outcome.error) for outcome in outcomes.values() if outcome.error]
     total = sum(seen(verb, outcome.value) for outcome in outcomes.values() if outcome.value)
     usage = resource.getrusage(resource.RUSAGE_SELF)
