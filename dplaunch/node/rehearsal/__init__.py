@@ -12,7 +12,7 @@ SPEED               1 = about 6 s of start-up, 0 = at once (default 0.3)
 TOKEN_MS            milliseconds per token (default 2)
 BIND                listen on this address instead of ``--host``
 HANDSHAKE_S         seconds a rank waits for rank 0 (default 300, as in the engine)
-DEVICES             how many devices this machine is to have; unset: whatever the device list says
+DEVICES             how many devices this machine has: then none serves two engines, and none beyond exists
 ONLY_RANK           the faults below befall only this data-parallel rank
 =================== ==========================================================================================
 

@@ -47,6 +47,7 @@ class Engine:
         self.counters = Counters(settings.seats)
         self.producer: Producer | None = None
         self._dying = threading.Lock()
+        self._held: list[socket.socket] = []
 
     def run(self) -> int:
         """Start, serve, and end with the engine's own code."""
@@ -96,7 +97,9 @@ class Engine:
     def _act(self, stage: str) -> None:
         """What can go wrong in a stage."""
         settings = self.settings
-        if stage == "gloo":
+        if stage == "init":
+            self._held = machine.occupy(settings.devices, self.site)
+        elif stage == "gloo":
             machine.check_interfaces(self.site.env)
         elif stage == "load" and settings.parallel.mode == OFFLINE:
             raise FatalError("AssertionError")  # assert self.stats_update_address is not None

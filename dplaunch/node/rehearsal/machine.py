@@ -29,11 +29,14 @@ def platform(env: dict[str, str]) -> str:
     return "npu" if env.get("DPLAUNCH_REHEARSAL_DEVICES") else "cpu"
 
 
-def check_devices(env: dict[str, str], parallel: Parallel) -> None:
-    """Raises FatalError when fewer devices are visible than the engine occupies, or one does not exist."""
+def devices(env: dict[str, str], parallel: Parallel) -> list[int]:
+    """The devices that the engine occupies; none on a machine without any.
+
+    Raises FatalError when fewer are visible than it needs, or one does not exist.
+    """
     visible = _visible(env)
     if visible is None:
-        return
+        return []
     ranks = parallel.size if parallel.mode == SINGLE else 1
     available = max(0, len(visible) - parallel.devices_from)
     if available < parallel.world * ranks:
@@ -43,6 +46,29 @@ def check_devices(env: dict[str, str], parallel: Parallel) -> None:
             "- ray, set '--distributed-executor-backend ray'.\n"
             "- multiprocessing, set '--nnodes' appropriately."
         )
+    return visible[parallel.devices_from :][: parallel.world * ranks]
+
+
+def occupy(devices: list[int], site: Site) -> list[socket.socket]:
+    """Hold the devices as long as the sockets live; raises FatalError when another engine has one.
+
+    Only where DEVICES says what this machine has: a name per address and device, gone with its process.
+    """
+    held: list[socket.socket] = []
+    if not site.env.get("DPLAUNCH_REHEARSAL_DEVICES"):
+        return held
+    for device in devices:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        held.append(sock)
+        try:
+            sock.bind(f"\0dplaunch-rehearsal/{site.host}/{device}")
+        except OSError:
+            text = (
+                f"Free memory on device {device} (3.1/61.27 GiB) on startup is less than desired GPU memory"
+            )
+            more = "Decrease GPU memory utilization or reduce GPU memory used by other processes."
+            raise FatalError(f"ValueError: {text} utilization. {more}", who=CORE) from None
+    return held
 
 
 def _devices_word(env: dict[str, str]) -> str:

@@ -42,7 +42,7 @@ class Settings:
         self.parallel = Parallel(arguments, env, site.release)
         if arguments.options.get("config"):
             raise FatalError("RuntimeError: the rehearsal engine does not read --config files; give flags.")
-        machine.check_devices(env, self.parallel)
+        self.devices = machine.devices(env, self.parallel)
         self.transfer = transfer.read(arguments, self.parallel, site)
         self.given.pop("api_key", None)
 

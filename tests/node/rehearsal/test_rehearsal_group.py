@@ -55,10 +55,10 @@ def test_without_rank_0_a_member_gives_up(start, seat_flags, rpc_port):
 def test_a_rank_that_does_not_belong_ends_rank_0(start, seat_flags, rpc_port, size):
     """The same rank twice in a group of three, or rank 2 of three in a group of two."""
     stranger = 1 if size == 3 else 2
-    start(*seat_flags(3, stranger, rpc_port), HANDSHAKE_S="1")
+    start(*seat_flags(3, stranger, rpc_port), HANDSHAKE_S="30")
     hub = start(*seat_flags(size, 0, rpc_port))
     if size == 3:
-        start(*seat_flags(3, stranger, rpc_port), HANDSHAKE_S="1")
+        start(*seat_flags(3, stranger, rpc_port), HANDSHAKE_S="30")
     assert hub.code() == 1
     assert f"RuntimeError: Message from engine with unexpected data parallel rank: {stranger}" in hub.log
 

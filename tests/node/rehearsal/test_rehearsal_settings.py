@@ -121,7 +121,8 @@ def test_devices_that_do_not_suffice(env, argv, words):
 
 
 def test_contract_a_slices_the_list_of_the_whole_node():
-    settings("-tp", "2", release="0.9.1", ASCEND_RT_VISIBLE_DEVICES="0,1,2,3", **CONTRACT_A)
+    found = settings("-tp", "2", release="0.9.1", ASCEND_RT_VISIBLE_DEVICES="4,5,6,7", **CONTRACT_A)
+    assert found.devices == [6, 7]
     words = refusal("-tp", "2", release="0.9.1", ASCEND_RT_VISIBLE_DEVICES="0,1", **CONTRACT_A)
     assert "available NPUs (0)" in words
 
