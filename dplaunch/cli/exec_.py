@@ -30,7 +30,7 @@ def exec_(call: Call, target: Target, command: Words, timeout: Timeout = 60.0) -
     nodes = nodes_of(target, cluster.plan, expand)
     with at_work(cluster.plan) as job:
         job.fleet.open(nodes)
-        results = execute(job, nodes, command, timeout)
+        results = execute(job, nodes, command[1:] if command[0] == "--" else command, timeout)
     call.screen.present(drawing.drawn(results), drawing.to_json(results))
     return worst(
         ExitCode.UNREACHED if any(r.code is None for r in results) else ExitCode.DONE,

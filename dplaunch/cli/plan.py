@@ -17,14 +17,14 @@ def plan(call: Call, save: Save = None, diff: Diff = None) -> ExitCode:
     from dplaunch import plan as plans
     from dplaunch.cli.work import open_cluster
     from dplaunch.view import plan as drawing
-    from dplaunch.workspace.memory import write_by_rename
+    from dplaunch.workspace import read_plan, write_by_rename
 
     cluster = open_cluster(call)
     if save is not None:
         write_by_rename(save, plans.dump(cluster.plan))
         call.screen.say(f"saved as {save}")
     if diff is not None:
-        changes = plans.compare(plans.load(diff.read_text(encoding="utf-8"), str(diff)), cluster.plan)
+        changes = plans.compare(read_plan(diff), cluster.plan)
         call.screen.present("\n".join(changes) or "no difference", {"changes": list(changes)})
         return ExitCode.DONE
     call.screen.present(drawing.drawn(cluster.plan, verbose=call.screen.verbose), plans.to_json(cluster.plan))

@@ -35,12 +35,13 @@ def up(
 ) -> ExitCode:
     """Start what the file says, wait until it serves, prove it with real completions."""
     from dplaunch.cli.work import open_cluster
+    from dplaunch.fleet.targets import role
     from dplaunch.fleet.up import UpOptions
     from dplaunch.spec import seconds
 
     cluster = open_cluster(call)
     wait = None if timeout is None else seconds(timeout)
-    options = UpOptions(only=only, force=force, keep=keep, detach=detach, timeout=wait)
+    options = UpOptions(only=role(only, cluster.plan), force=force, keep=keep, detach=detach, timeout=wait)
     return _preview(call, cluster, options) if dry_run else _bring_up(call, cluster, options)
 
 

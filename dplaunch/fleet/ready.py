@@ -100,8 +100,6 @@ class Readiness:
         )
 
     def _on_exit(self, name: str, node: str, message: Mapping[str, Any]) -> None:
-        if self._processes[name].restarts and message.get("again"):
-            return
         tail = tuple(message.get("tail", ()))
         cause: Cause = find_cause(tail, self._job.plan.signatures)
         failed = Failed(

@@ -37,6 +37,13 @@ def nodes_of(word: str, plan: Plan, expand: Expand) -> tuple[str, ...]:
     return tuple(dict.fromkeys(p.node for p in _one(word, plan, expand)))
 
 
+def role(word: str | None, plan: Plan) -> str | None:
+    """The role ``--only`` names. Raises UsageError when the plan has none of that name."""
+    if word is not None and word not in {p.role for p in plan.processes}:
+        raise unknown_target(word, plan)
+    return word
+
+
 def _one(word: str, plan: Plan, expand: Expand) -> list[Process]:
     processes = plan.processes
     if word == "all":

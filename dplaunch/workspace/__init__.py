@@ -3,9 +3,9 @@
 Everything else of a cluster's state lives on its nodes.
 """
 
-from dplaunch.workspace.cluster import Cluster, load_cluster
+from dplaunch.workspace.cluster import Cluster, load_cluster, read_plan
 from dplaunch.workspace.hooks import run_hook
-from dplaunch.workspace.memory import Memory, Pick
+from dplaunch.workspace.memory import Memory, Pick, write_by_rename
 from dplaunch.workspace.secret_values import read_secrets
 
-__all__ = ["Cluster", "Memory", "Pick", "load_cluster", "read_secrets", "run_hook"]
+__all__ = ["Cluster", "Memory", "Pick", "load_cluster", "read_plan", "read_secrets", "run_hook", "write_by_rename"]

@@ -41,16 +41,25 @@ def load_cluster(pick: Pick, *, rehearse: bool = False) -> Cluster:
     return Cluster(loaded.spec, plan, pick.path, text, rehearse, found)
 
 
+def read_plan(path: Path) -> Plan:
+    """A plan saved by ``plan --save``. Raises UsageError."""
+    return plans.load(read_file(path, "save one with `dplaunch plan --save FILE`"), shown(path))
+
+
 def read_text(pick: Pick) -> str:
-    """The file's text; the remembered copy's when the file of the current cluster is gone."""
+    """The cluster file's text; the remembered copy's when the file of the current cluster is gone."""
     path = pick.text_from if pick.text_from and not pick.path.exists() else pick.path
+    return read_file(path, "give the path of a cluster file, or write one with `dplaunch init`")
+
+
+def read_file(path: Path, hint: str) -> str:
+    """A text file the user named. Raises UsageError; ``hint`` is for a file that is not there."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        hint = "give the path of a cluster file, or write one with `dplaunch init`"
         raise UsageError(f"there is no file {shown(path)}", hint=hint) from error
     except IsADirectoryError as error:
-        raise UsageError(f"{shown(path)} is a folder, not a cluster file") from error
+        raise UsageError(f"{shown(path)} is a folder, not a file") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{shown(path)} is not UTF-8 text (byte {error.start})") from error
     except OSError as error:

@@ -46,7 +46,14 @@ def with_hosts(text: str, hosts: str, preset: str) -> str:
     words = [hosts] if len(needed) == 1 else [",".join(_take(given, count)) for count in needed]
     new = iter(words)
     replaced = _HOST.sub(lambda match: f'{match.group(1)}"{next(new)}"', section.group())
-    return text[: section.start()] + replaced + text[section.end() :]
+    before = [name for _, value in entries for name in expand(value.strip('"'))]
+    moved = dict(zip(before, expand(hosts), strict=True))
+    return _moved(text[: section.start()], moved) + replaced + _moved(text[section.end() :], moved)
+
+
+def _moved(text: str, moved: dict[str, str]) -> str:
+    """The text with each old host, as a word of its own (a master, say), replaced by the new one."""
+    return re.sub(r"(?<![\w.-])[\w.-]+(?![\w.-])", lambda word: moved.get(word.group(), word.group()), text)
 
 
 def _take(given: list[str], count: int) -> list[str]:

@@ -25,7 +25,7 @@ class Cli:
         return result
 
     def json(self, *words: str, code: int = 0):
-        return json.loads(self(*words, "-o", "json", code=code).stdout)
+        return json.loads(self(words[0], "-o", "json", *words[1:], code=code).stdout)
 
     def write(self, name: str, text: str) -> Path:
         path = self.folder / name

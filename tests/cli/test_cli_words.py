@@ -67,7 +67,7 @@ def test_a_saved_plan_is_compared(laptop):
     laptop("plan", "--save", "old.json")
     assert "no difference" in laptop("plan", "--diff", "old.json").stdout
     text = (laptop.folder / "cluster.yaml").read_text()
-    laptop.write("cluster.yaml", text + "\nready_timeout: 77s\n")
+    laptop.write("cluster.yaml", text + "\noverrides: {prefill-0: {env: {A: b}}}\n")
     assert "no difference" not in laptop("plan", "--diff", "old.json").stdout
 
 
@@ -118,7 +118,7 @@ def test_exec_runs_on_the_node_and_folds(laptop):
 
 
 def test_explain_schema_and_completion(cli):
-    assert "data-parallel" in cli("explain", "roles.decode.dp").stdout
+    assert "Data-parallel" in cli("explain", "roles.decode.dp").stdout
     assert cli("explain").stdout.startswith("#")
     assert json.loads(cli("schema").stdout)["$schema"]
     for shell in ("bash", "zsh", "fish"):
