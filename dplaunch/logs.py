@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 from dplaunch.model.log import FoldedLine, LogChunk, LogLine
 
 _SPEAKER = re.compile(r"^(?:\([\w./-]+ pid=\d+\) ?)+")
-_CLOCK = re.compile(r"\b(?:\d{4}-)?(\d\d-\d\d)[ T](\d\d:\d\d:\d\d(?:[.,]\d+)?)\s?")
+_CLOCK = re.compile(r"\b(?:\d{4}-)?(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d(?:[.,]\d+)?)\s?")
 
 
 def common(text: str) -> str:
@@ -28,19 +29,38 @@ def collect_name(node: str, process: str, *, previous: bool = False) -> str:
     return f"{_safe(node)}/{_safe(process)}{'.prev' if previous else ''}.log"
 
 
-def chronological(lines: Iterable[LogLine]) -> tuple[LogLine, ...]:
-    """Past lines of many processes by the clock they print; each process's own order is kept.
+def past(chunks: Iterable[LogChunk], *, window: float = 1.0) -> tuple[FoldedLine, ...]:
+    """Past lines of many processes by the clock they print, equal ones within ``window`` seconds folded.
 
-    A line without a clock (a traceback) stays behind the line before it.
+    Each process's own order is kept; a line without a clock (a traceback) stays behind the line before it.
+    All lines are held in memory: for a tail, not for whole logs.
     """
-    clock: dict[str, str] = {}
-    keyed = []
-    for line in lines:
-        found = _CLOCK.search(line.text, 0, 200)
-        stamp = f"{found[1]} {found[2]}" if found else ""
-        clock[line.process] = max(stamp, clock.get(line.process, ""))
-        keyed.append((clock[line.process], line))
-    return tuple(line for _, line in sorted(keyed, key=lambda pair: pair[0]))
+    clocks: dict[str, float] = {}
+    timed = []
+    for line in (line for chunk in chunks for line in _lines(chunk, 0.0)):
+        clocks[line.process] = max(_clock(line.text), clocks.get(line.process, 0.0))
+        timed.append((clocks[line.process], line))
+    merge = Merge(window=window)
+    folded: list[FoldedLine] = []
+    for clock, line in sorted(timed, key=itemgetter(0)):
+        folded += merge.add(line, clock)
+    return (*folded, *merge.flush())
+
+
+def _clock(text: str) -> float:
+    """Seconds on a scale that only orders: the lines name no year; 0 for a line without a clock."""
+    found = _CLOCK.search(text, 0, 200)
+    if not found:
+        return 0.0
+    month, day, hour, minute, second = (float(figure.replace(",", ".")) for figure in found.groups())
+    return (((month * 31 + day) * 24 + hour) * 60 + minute) * 60 + second
+
+
+def _lines(chunk: LogChunk, at: float) -> Iterable[LogLine]:
+    offset = chunk.offset
+    for text in chunk.lines:
+        yield LogLine(process=chunk.process, node=chunk.node, offset=offset, text=text, at=at)
+        offset += len(text.encode(errors="surrogateescape")) + 1
 
 
 @dataclass(slots=True)
@@ -58,7 +78,7 @@ class Merge:
     def __init__(self, *, window: float = 0.25, offsets: Mapping[str, int] | None = None) -> None:
         self.window = window
         self._ends = dict(offsets or {})
-        self._held: dict[int, _Held] = {}
+        self._held: deque[_Held] = deque()
         self._alike: dict[str, list[_Held]] = {}
         self._last: dict[str, int] = {}
         self._count = 0
@@ -71,13 +91,20 @@ class Merge:
     @property
     def due(self) -> float | None:
         """When the next held line must come out; None when none is held."""
-        return next((held.until for held in self._held.values()), None)
+        return self._held[0].until if self._held else None
 
     def feed(self, chunk: LogChunk, at: float) -> tuple[FoldedLine, ...]:
         """Take one chunk, arrived ``at``; returns what is due. Bytes seen before are dropped."""
+        seen = self._ends.get(chunk.process, 0)
+        self._ends[chunk.process] = max(seen, chunk.end)
+        fresh = [line for line in _lines(chunk, at) if line.offset >= seen] if chunk.end > seen else []
+        early = self.flush(at)
+        return (*early, *(folded for line in fresh for folded in self.add(line, at)))
+
+    def add(self, line: LogLine, at: float) -> tuple[FoldedLine, ...]:
+        """Take one line that is known to be new; returns what is due."""
         early = self.flush(at)  # first: what is due must not be joined any more
-        for line in self._unseen(chunk, at):
-            self._hold(line)
+        self._hold(line, at)
         return (*early, *self.flush(at))
 
     def restarted(self, process: str) -> None:
@@ -87,29 +114,16 @@ class Merge:
     def flush(self, at: float | None = None) -> tuple[FoldedLine, ...]:
         """Lines whose time has come; everything held when no time is given."""
         ready = []
-        for number, held in list(self._held.items()):
-            if at is not None and held.until > at:
-                break
-            ready.append(self._release(number, held))
+        while self._held and (at is None or self._held[0].until <= at):
+            ready.append(self._release(self._held.popleft()))
         return tuple(ready)
 
-    def _unseen(self, chunk: LogChunk, at: float) -> Iterable[LogLine]:
-        seen = self._ends.get(chunk.process, 0)
-        if chunk.end <= seen:
-            return
-        self._ends[chunk.process] = chunk.end
-        offset = chunk.offset
-        for text in chunk.lines:
-            if offset >= seen:
-                yield LogLine(process=chunk.process, node=chunk.node, offset=offset, text=text, at=at)
-            offset += len(text.encode(errors="surrogateescape")) + 1
-
-    def _hold(self, line: LogLine) -> None:
+    def _hold(self, line: LogLine, at: float) -> None:
         held = self._like(line) if self.window else None
         if held is None:
             self._count += 1
-            held = _Held(self._count, line.at + self.window, [])
-            self._held[held.number] = held
+            held = _Held(self._count, at + self.window, [])
+            self._held.append(held)
             self._alike.setdefault(common(line.text), []).append(held)
         held.lines.append(line)
         self._last[line.process] = held.number
@@ -120,8 +134,7 @@ class Merge:
         place = bisect_right(alike, self._last.get(line.process, 0), key=attrgetter("number"))
         return alike[place] if place < len(alike) else None
 
-    def _release(self, number: int, held: _Held) -> FoldedLine:
-        del self._held[number]
+    def _release(self, held: _Held) -> FoldedLine:
         key = common(held.lines[0].text)
         self._alike[key].pop(0)  # lines come out in the order they were held
         if not self._alike[key]:

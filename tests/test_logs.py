@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dplaunch.logs import Merge, chronological, collect_name, common
-from dplaunch.model.log import FoldedLine, LogChunk, LogLine
+from dplaunch.logs import Merge, collect_name, common, past
+from dplaunch.model.log import FoldedLine, LogChunk
 
 
 def chunk(process: str, lines: list[str], offset: int = 0) -> LogChunk:
@@ -135,15 +135,19 @@ def test_a_flood_of_one_line_is_merged_in_linear_time():
     assert time.process_time() - before < 1.5
 
 
-def test_past_lines_are_ordered_by_their_own_clocks():
-    def line(process: str, text: str) -> LogLine:
-        return LogLine(process=process, node="n1", offset=0, text=text)
+def test_past_lines_are_ordered_by_their_own_clocks_and_folded():
+    chunks = [
+        chunk("d-0", ["INFO 09-24 20:59:50 one", "  traceback", "INFO 09-24 20:59:58 same", "INFO 10-01 00:00:00 last"]),
+        chunk("d-1", ["ERROR 2026-09-24 20:59:51.340 two", "INFO 09-24 20:59:57 three", "INFO 09-24 20:59:58 same"]),
+    ]  # fmt: skip
+    assert [(names, text.split()[-1]) for names, text in told(past(chunks))] == [
+        ("d-0", "one"), ("d-0", "traceback"), ("d-1", "two"), ("d-1", "three"), ("d-0,d-1", "same"), ("d-0", "last"),
+    ]  # fmt: skip
 
-    ordered = chronological([
-        line("d-0", "INFO 09-24 20:59:50 one"), line("d-0", "  traceback of one"), line("d-0", "INFO 09-24 20:59:58 four"),
-        line("d-1", "ERROR 2026-09-24 20:59:51.340 two"), line("d-1", "INFO 09-24 20:59:57 three"),
-    ])  # fmt: skip
-    assert [entry.text.split()[-1] for entry in ordered] == ["one", "one", "two", "three", "four"]
+
+def test_past_lines_without_any_clock_keep_their_order():
+    chunks = [chunk("d-0", ["a", "b"]), chunk("d-1", ["b", "a"])]
+    assert told(past(chunks)) == [("d-0", "a"), ("d-0,d-1", "b"), ("d-1", "a")]
 
 
 @pytest.mark.parametrize(
