@@ -82,10 +82,13 @@ def last_objects(path: str, count: int) -> list[dict[str, Any]]:
             lines = file.read().splitlines()
     except OSError:
         return []
-    found = []
-    for line in lines:
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            continue
-    return found[-count:] if count > 0 else []
+    found = [_object(line) for line in lines[-count:]] if count > 0 else []
+    return [one for one in found if one is not None]
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None

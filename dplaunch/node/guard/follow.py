@@ -17,13 +17,12 @@ if TYPE_CHECKING:
     from .lines import Chunk
     from .session import Call
 
-_LOOK = 0.1
-_IDLE_LOOK = 0.2
-_ALIVE_EVERY = 5
-"""Idle looks between two questions whether a process still runs."""
+_LOOK = 0.15
+_ALIVE_EVERY = 3
+"""Looks without a new line between two questions whether a process still runs."""
 
 
-def follow(call: Call) -> dict[str, Any]:
+def answer(call: Call) -> dict[str, Any]:
     """Stream until all is read, or with ``follow`` until cancelled; the reply has the ``offsets`` reached."""
     pattern = compiled(call.get("grep"))
     streams = [_Stream(call, name, pattern) for name in call.get("names", [])]
@@ -32,10 +31,10 @@ def follow(call: Call) -> dict[str, Any]:
         busy = [stream for stream in streams if stream.pump(last=not forever)]
         if busy:
             continue
-        if not forever or call.pause(_IDLE_LOOK):
+        if not forever or call.pause(_LOOK):
             break
         for stream in streams:
-            stream.look_at_process()
+            stream.rest()
     return {"offsets": {stream.name: stream.cursor.offset for stream in streams}}
 
 
@@ -56,11 +55,12 @@ class _Stream:
         self._pattern = pattern
         self._home = call.folder.proc(name)
         self._ended = False
-        self._idle = 0
+        self._told = False
+        self._looks = 0
         log = Log(self._home, "log.prev" if call.get("previous") else "log")
         self.cursor = Cursor(log, self._begin(log))
         self._runs = 0
-        self.look_at_process()
+        self._look_at_process()
 
     def _begin(self, log: Log) -> int:
         """An offset to resume from wins; else the later of ``since`` and ``tail``; else the beginning."""
@@ -75,22 +75,28 @@ class _Stream:
             start = max(start, log.tail(int(call.get("tail"))))
         return start
 
-    def look_at_process(self) -> None:
-        """Learn, now and then, whether it ended: then a last partial line is all that will come of it."""
-        if self._idle % _ALIVE_EVERY == 0:
-            found = observe.process(self._call.folder, self.name)
-            ended = found is None or (found["state"] not in observe.ALIVE and not found["left"])
-            if ended and not self._ended and found is not None and self._idle:
-                said = {"code": found["exit_code"], "signal": found["signal"], "state": found["state"]}
-                self._call.emit("ended", {"name": self.name, **said})
-            self._ended = ended
-        self._idle += 1
+    def _look_at_process(self) -> dict[str, Any]:
+        """Learn whether it ended: then a last partial line is all that will come of it."""
+        found = observe.process(self._call.folder, self.name)
+        self._ended = found is None or (found["state"] not in observe.ALIVE and not found["left"])
+        return found or {}
+
+    def rest(self) -> None:
+        """All is read: tell, once, that no more will come of this run."""
+        self._looks += 1
+        if self._told or self._looks % _ALIVE_EVERY:
+            return
+        was_ended, found = self._ended, self._look_at_process()
+        if was_ended and self._ended and found:
+            self._told = True
+            said = {"code": found["exit_code"], "signal": found["signal"], "state": found["state"]}
+            self._call.emit("ended", {"name": self.name, **said})
 
     def pump(self, *, last: bool) -> bool:
         """Send the next lines; False when there are none."""
         chunk = self.cursor.next(ended=self._ended or last)
         if self.cursor.runs != self._runs:
-            self._runs, self._ended = self.cursor.runs, False
+            self._runs, self._ended, self._told = self.cursor.runs, False, False
             self._call.emit("restarted", {"name": self.name})
         if chunk is None:
             return False

@@ -20,7 +20,7 @@ _PORTS_FREE = 2.0
 _STEPS = [["TERM", 30], ["KILL", 10]]
 
 
-def halt(call: Call) -> dict[str, Any]:
+def answer(call: Call) -> dict[str, Any]:
     """Stop all ``names`` at once: a verdict each, as event and in ``results``."""
     names = list(call.get("names", []))
     results: dict[str, dict[str, Any]] = {}
@@ -75,31 +75,37 @@ class _Halt:
         """Ask the guard and wait for it; it goes on alone should this session end."""
         request = {"grace": self.grace, "at": time.time()}
         self._ask(state, request)
-        deadline = time.monotonic() + stop.patience(state.get("stop") or _STEPS, self.grace)
+        patience = stop.patience(state.get("stop") or _STEPS, self.grace)
+        deadline = time.monotonic() + float(self.call.get("patience", patience))
         while observe.guard_lives(state) and time.monotonic() < deadline:
             self._tell(read_json(self.folder.proc(self.name, "state.json")) or {})
             if self.call.over():
                 break
             self.call.pause(_LOOK)
+        self._tell(read_json(self.folder.proc(self.name, "state.json")) or {})
         ended = read_json(self.folder.proc(self.name, "exit.json"))
         if ended and ended.get("asked"):
             return {"how": ended["how"], "left": ended["left"]}
         if self.call.over():
             return {"how": "asked", "left": []}
+        return self._instead_of_guard(state)
+
+    def _instead_of_guard(self, state: dict[str, Any]) -> dict[str, Any]:
+        """It did not answer in time, or could not write its verdict: end it and look ourselves."""
         stop.deliver(proc.Proc(state["guard"][0], 0, 0, state["guard"][1]), "KILL")
-        return self._by_us(read_json(self.folder.proc(self.name, "state.json")) or state)
+        verdict = self._by_us(read_json(self.folder.proc(self.name, "state.json")) or state)
+        if verdict["how"] == "was not running":  # its guard had done it
+            verdict["how"] = self._told or (state.get("stop") or _STEPS)[0][0]
+        return verdict
 
     def _ask(self, state: dict[str, Any], request: dict[str, Any]) -> None:
-        try:
-            write_json(self.folder.proc(self.name, "stop.json"), request)
-        except OSError:
-            pass  # a full disk: the signal alone asks for the ordinary sequence
+        self._note("stop.json", request)  # on a full disk the signal alone asks for the ordinary sequence
         guard = proc.Proc(state["guard"][0], 0, 0, state["guard"][1])
         stop.deliver(guard, "TERM")
 
     def _tell(self, state: dict[str, Any]) -> None:
         name = state.get("signal") or ""
-        if state.get("phase") == "stopping" and name != self._told:
+        if name not in ("", self._told):
             self._notify(name)
 
     def _notify(self, name: str) -> None:
@@ -114,19 +120,21 @@ class _Halt:
             main, lambda: proc.survivors(recorded), time.sleep, self._hurry, self._notify
         )
         verdict = stopping.run(state.get("stop") or _STEPS, self.grace)
-        ended = {"code": None, "signal": "", "at": time.time(), "asked": True, **verdict}
-        try:
-            write_json(self.folder.proc(self.name, "exit.json"), ended)
-        except OSError:
-            pass  # a full disk must not hide the verdict
+        self._note("exit.json", {"code": None, "signal": "", "at": time.time(), "asked": True, **verdict})
         return verdict
+
+    def _note(self, file: str, value: dict[str, Any]) -> None:
+        try:
+            write_json(self.folder.proc(self.name, file), value)
+        except OSError:
+            return  # a full disk must not hinder a stop, nor hide its verdict
 
     def _hurry(self) -> bool:
         return (read_json(self.folder.proc(self.name, "stop.json")) or {}).get("grace") == 0
 
     def _ports(self, state: dict[str, Any]) -> list[dict[str, Any]]:
         wanted = [int(port) for port in state.get("ports") or ()]
-        deadline = time.monotonic() + _PORTS_FREE
+        deadline = time.monotonic() + float(self.call.get("ports_free", _PORTS_FREE))
         while True:
             held = ports.listening(state.get("address") or "", wanted)
             if not held or time.monotonic() > deadline:

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from .log import LINE, Log
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import NamedTuple
 
-    class Chunk(NamedTuple):
-        """``lines`` are the bytes from ``offset`` to ``end``; ``lost`` bytes before them are gone."""
+class Chunk:
+    """``lines`` are the bytes from ``offset`` to ``end``; ``lost`` bytes before them are gone."""
 
-        offset: int
-        end: int
-        lines: list[str]
-        lost: int
-else:
-    from collections import namedtuple
+    __slots__ = ("end", "lines", "lost", "offset")
 
-    Chunk = namedtuple("Chunk", "offset end lines lost")
+    def __init__(self, offset: int, end: int, lines: list[str], lost: int) -> None:
+        self.offset = offset
+        self.end = end
+        self.lines = lines
+        self.lost = lost
 
 
 class Cursor:
@@ -38,7 +34,7 @@ class Cursor:
             return chunk
         before = Log(self.log.folder, "log.prev")
         if self.log.stem == "log" and before.run() == self.run:
-            rest = Cursor(before, chunk.offset if chunk else self.offset)._next(ended=True)
+            rest = Cursor(before, chunk.offset if chunk else self.offset).next(ended=True)
             if rest:
                 self.offset = rest.end
                 return rest

@@ -22,7 +22,7 @@ class Lock:
         self._fd = -1
 
     def take(self, holder: str, what: str) -> None:
-        """Raises Refused ``locked`` (its error has ``lock``: holder, what, since, pid) while another has it."""
+        """Raises Refused ``locked`` while another has it; the error's ``lock`` says holder, what, since."""
         if self._fd < 0:
             self._fd = self._flock()
         me = proc.read(os.getpid())
@@ -45,7 +45,8 @@ class Lock:
         except OSError as error:
             os.close(fd)
             held = read_json(self.folder.path("lock.json")) or {}
-            text = f"{held.get('holder', 'somebody')} is running {held.get('what', 'a verb')} on this cluster"
+            who, what = held.get("holder", "somebody"), held.get("what", "a verb")
+            text = f"{who} is running {what} on this cluster"
             hint = "wait for it; the lock ends by itself when its launcher is gone"
             raise Refused("locked", text, hint, lock=held) from error
         return fd

@@ -10,20 +10,9 @@ same byte for the whole run. What ``log`` still holds begins where the newest ``
 from __future__ import annotations
 
 import os
-import time
 
-from . import linux
-from .store import remove, write_all, write_atomic
-
-LIMIT = 64 << 20
-KEEP = 16 << 20
-PARTS = 3
-"""Parts moved out of the log that are kept."""
 LINE = 64 << 10
 """Bytes; a longer line is cut into pieces of this size."""
-_BLOCK = 64 << 10  # holes are whole blocks on every file system and page size
-_INDEX_EVERY = 5.0
-_INDEX_LIMIT = 256 << 10
 
 
 class Log:
@@ -44,10 +33,7 @@ class Log:
         for name in names:
             start = name[len(self.stem) + 1 :]
             if name.startswith(self.stem + ".") and start.isdigit():
-                try:
-                    found.append((int(start), int(start) + os.stat(os.path.join(self.folder, name)).st_size))
-                except OSError:
-                    continue
+                found.append((int(start), int(start) + _size(os.path.join(self.folder, name))))
         return sorted(found)
 
     def part(self, start: int) -> str:
@@ -61,10 +47,7 @@ class Log:
 
     def size(self) -> int:
         """The offset after the last byte."""
-        try:
-            return os.stat(self.path).st_size
-        except OSError:
-            return 0
+        return _size(self.path)
 
     def run(self) -> int:
         """Which run's log this is: changes when a new run begins; 0 when there is none."""
@@ -121,11 +104,18 @@ class Log:
     def since(self, epoch: float) -> int:
         """An offset before the first byte written after ``epoch`` (at most 5 s of lines too early)."""
         offset = 0
-        for at, position in _lines(self.path + ".idx"):
+        for at, position in index(self.path + ".idx"):
             if at > epoch:
                 break
             offset = position
         return offset
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
 
 
 def _read(path: str, offset: int, count: int) -> bytes:
@@ -141,7 +131,8 @@ def _read(path: str, offset: int, count: int) -> bytes:
         os.close(fd)
 
 
-def _lines(path: str) -> list[tuple[float, int]]:
+def index(path: str) -> list[tuple[float, int]]:
+    """Times and offsets of a ``log.idx``; none where it is missing or broken."""
     try:
         with open(path) as file:
             words = [line.split() for line in file]
@@ -158,92 +149,3 @@ def begin_run(folder: str) -> None:
     for name in os.listdir(folder):
         if name == "log" or name.startswith("log."):
             os.rename(os.path.join(folder, name), os.path.join(folder, "log.prev" + name[3:]))
-
-
-class Bound:
-    """The guard's side: keeps the size within ``limit`` and the index of times."""
-
-    def __init__(self, folder: str, limit: int = LIMIT, keep: int = KEEP) -> None:
-        self.log = Log(folder)
-        self.limit = limit
-        self.keep = min(keep, limit // 2)
-        self.unbounded = ""
-        """Why the log cannot be bounded here; empty while it can."""
-        self._base = self.log.base()
-        self._indexed = -1
-        self._indexed_at = 0.0
-        self._size = 0
-
-    def tend(self) -> bool:
-        """Look once; True when it grows so fast that the next look must come soon."""
-        size = self.log.size()
-        grown, self._size = size - self._size, size
-        now = time.time()
-        if size > self._indexed and now - self._indexed_at >= _INDEX_EVERY:
-            self._index(now, size)
-        if size - self._base > self.limit and not self.unbounded:
-            self._move_out(size)
-        return grown > self.limit // 16
-
-    def _index(self, now: float, size: int) -> None:
-        path = self.log.path + ".idx"
-        try:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            try:
-                write_all(fd, f"{now:.1f} {size}\n".encode())
-                self._indexed, self._indexed_at = size, now
-                large = os.fstat(fd).st_size > _INDEX_LIMIT
-            finally:
-                os.close(fd)
-            if large:
-                thinned = "".join(f"{at:.1f} {offset}\n" for at, offset in _lines(path)[::2])
-                write_atomic(path, thinned.encode())
-        except OSError:
-            return  # a full disk: the index comes back with the next look
-
-    def _move_out(self, size: int) -> None:
-        cut = (size - self.keep) // _BLOCK * _BLOCK
-        if cut <= self._base:
-            return
-        copied = self._copy(cut)
-        try:
-            fd = os.open(self.log.path, os.O_WRONLY)
-            try:
-                linux.punch(fd, self._base, cut - self._base)
-            finally:
-                os.close(fd)
-        except OSError as error:
-            remove(self.log.part(self._base))
-            self.unbounded = f"the log grows without bound: its file system cannot punch holes ({error})"
-            return
-        if not copied:  # no room for a copy: the bytes are gone, an empty part says up to where
-            remove(self.log.part(cut))
-            os.close(os.open(self.log.part(cut), os.O_WRONLY | os.O_CREAT, 0o600))
-        self._base = cut
-        for start, _ in self.log.parts()[:-PARTS]:
-            remove(self.log.part(start))
-
-    def _copy(self, cut: int) -> bool:
-        part = self.log.part(self._base)
-        temporary = part + ".tmp"
-        try:
-            source = os.open(self.log.path, os.O_RDONLY)
-            target = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            try:
-                _send(source, target, self._base, cut)
-            finally:
-                os.close(source)
-                os.close(target)
-            os.rename(temporary, part)
-        except OSError:
-            remove(temporary)
-            return False
-        return True
-
-
-def _send(source: int, target: int, start: int, end: int) -> None:
-    while start < end:
-        sent = os.sendfile(target, source, start, min(end - start, 8 << 20))
-        if sent == 0:
-            return
-        start += sent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import socket
 import sys
 
@@ -84,8 +85,7 @@ def _address(raw: str) -> str:
     packed = b"".join(words)
     if len(packed) == 4:  # noqa: PLR2004 - IPv4
         return socket.inet_ntop(socket.AF_INET, packed)
-    text = socket.inet_ntop(socket.AF_INET6, packed)
-    return text[7:] if text.startswith("::ffff:") else text
+    return socket.inet_ntop(socket.AF_INET6, packed).rpartition("::ffff:")[2]
 
 
 def _owner(inode: str) -> int:
@@ -95,19 +95,20 @@ def _owner(inode: str) -> int:
             fds = os.listdir(f"/proc/{pid}/fd")
         except OSError:
             continue
-        for fd in fds:
-            try:
-                if os.readlink(f"/proc/{pid}/fd/{fd}") == wanted:
-                    return int(pid)
-            except OSError:
-                continue
+        if any(_link(f"/proc/{pid}/fd/{fd}") == wanted for fd in fds):
+            return int(pid)
     return 0
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
 
 
 def _user(uid: int) -> str:
     try:
-        import pwd
-
         return pwd.getpwuid(uid).pw_name
-    except (ImportError, KeyError):
+    except KeyError:
         return str(uid)

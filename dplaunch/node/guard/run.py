@@ -15,8 +15,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import IO, Any
 
+    from .session import Call
+
 OUTPUT = 1 << 20
 """Bytes kept of each stream."""
+
+
+def answer(call: Call) -> dict[str, Any]:
+    """The verb: ``argv`` in the node folder, ``timeout`` seconds (60)."""
+    argv, home = call.get("argv"), call.folder.root
+    if not argv:
+        raise Refused("request", "exec needs argv, a list of words")
+    return run(argv, home if os.path.isdir(home) else "/", float(call.get("timeout", 60.0)), call.over)
 
 
 def run(argv: list[str], cwd: str, timeout: float, over: Callable[[], bool]) -> dict[str, Any]:
@@ -32,10 +42,10 @@ def run(argv: list[str], cwd: str, timeout: float, over: Callable[[], bool]) -> 
         )
     except OSError as error:
         raise Refused("exec", f"{argv[0]} cannot be executed: {error.strerror}") from error
-    kept: list[bytearray] = [bytearray(), bytearray()]
+    kept = bytearray(), bytearray()
     readers = [
-        threading.Thread(target=_drain, args=(pipe, keep), daemon=True)
-        for pipe, keep in zip((command.stdout, command.stderr), kept)
+        threading.Thread(target=_drain, args=(command.stdout, kept[0]), daemon=True),
+        threading.Thread(target=_drain, args=(command.stderr, kept[1]), daemon=True),
     ]
     for reader in readers:
         reader.start()

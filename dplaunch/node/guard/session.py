@@ -7,6 +7,7 @@ what is guarded goes on.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -14,7 +15,7 @@ import sys
 import threading
 import time
 
-from . import linux, spawn
+from . import linux
 from .lock import Lock
 from .store import Folder, Refused, refusal
 from .verbs import FINISHING, QUICK, SLOW
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 PROTOCOL = 1
 SILENCE = 30.0
 BEAT = 5.0
+_PIECE = 4096
+"""Bytes that fit whenever a pipe can be written at all."""
 
 
 class Call:
@@ -64,6 +67,8 @@ class Session:
         self.lock = Lock(self.folder)
         self.ended = threading.Event()
         self.calls: dict[Any, Call] = {}
+        self.guards: list[int] = []
+        """Guards this session forked."""
         self.silence = float(header.get("silence") or SILENCE)
         self._beat = float(header.get("beat") or BEAT)
         self._out = out
@@ -81,10 +86,10 @@ class Session:
     def _write(self, line: bytes) -> None:
         view = memoryview(line)
         while view:
-            try:
-                view = view[os.write(self._out, view) :]
-            except BlockingIOError:
-                select.select([], [self._out], [])
+            while not select.select([], [self._out], [], 0 if self.ended.is_set() else 1.0)[1]:
+                if self.ended.is_set():
+                    raise BrokenPipeError(errno.EPIPE, "nobody reads any more")
+            view = view[os.write(self._out, view[:_PIECE]) :]
 
     def run(self, source: int) -> None:
         """Until end of file, silence, or a broken stdout."""
@@ -92,21 +97,29 @@ class Session:
         threading.Thread(target=self._beats, daemon=True).start()
         rest = b""
         heard = time.monotonic()
-        while not self.ended.is_set() and time.monotonic() - heard < self.silence:
+        while not self.ended.is_set():
             if not select.select([source], [], [], min(1.0, self.silence / 4))[0]:
-                spawn.reap()
+                self._reap()
+                if time.monotonic() - heard > self.silence:
+                    break
                 continue
             data = os.read(source, 1 << 20)
             if not data:
                 break
-            heard = time.monotonic()
             *lines, rest = _split(rest, data)
             for line in lines:
                 self.take(line)
+            heard = time.monotonic()  # after the work: our own slowness is nobody's silence
         self.ended.set()
         self.lock.release()
         for call in list(self.calls.values()):
             call.cancelled.set()
+
+    def _reap(self) -> None:
+        """A guard that ends while we live is our child: a zombie otherwise."""
+        for pid in list(self.guards):
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                self.guards.remove(pid)
 
     def _greet(self) -> None:
         problem = self.folder.problem()
@@ -130,12 +143,12 @@ class Session:
 
     def take(self, line: bytes) -> None:
         """One request line, whatever it is."""
-        try:
-            request = json.loads(line)
-            verb = request["verb"]
-        except (ValueError, KeyError, TypeError):
-            self._refuse(None, Refused("request", f"not a request: {line[:200]!r}"))
+        request = _request(line)
+        if request is None:
+            if line.strip():
+                self._refuse(None, Refused("request", f"not a request: {line[:200]!r}"))
             return
+        verb = request["verb"]
         if verb == "beat":
             return
         call = Call(self, request)
@@ -168,6 +181,15 @@ class Session:
 
     def _refuse(self, number: Any, refused: Refused) -> None:
         self.send({"id": number, "ok": False, "error": refused.error})
+
+
+def _request(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    whole = isinstance(value, dict) and isinstance(value.get("verb"), str)
+    return value if whole and isinstance(value.get("id"), (int, type(None))) else None
 
 
 def _split(rest: bytes, data: bytes) -> list[bytes]:

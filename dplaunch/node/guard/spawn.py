@@ -6,8 +6,9 @@ import errno
 import json
 import os
 import signal
+import sys
 
-from . import linux, proc
+from . import kernel, proc
 from .store import Refused, refusal, write_all
 
 TYPE_CHECKING = False
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 BUNDLE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ)
 _BLOCKED = (signal.SIGCHLD, signal.SIGTERM)
-_guards: list[int] = []
 
 
 def detach(work: Callable[[int], None], log: str) -> tuple[int, int]:
@@ -30,7 +30,6 @@ def detach(work: Callable[[int], None], log: str) -> tuple[int, int]:
     pid = os.fork()
     if pid:
         os.close(writing)
-        _guards.append(pid)
         return pid, reading
     try:
         _let_go(writing)
@@ -41,13 +40,6 @@ def detach(work: Callable[[int], None], log: str) -> tuple[int, int]:
         os._exit(0)
 
 
-def reap() -> None:
-    """Guards that end while their session lives are its children: zombies otherwise."""
-    for pid in list(_guards):
-        if os.waitpid(pid, os.WNOHANG)[0]:
-            _guards.remove(pid)
-
-
 def _let_go(kept: int) -> None:
     """Own session, no stream, no descriptor (the session's lock!), no signal but ours."""
     os.setsid()
@@ -56,24 +48,19 @@ def _let_go(kept: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     for fd in [int(name) for name in os.listdir("/proc/self/fd")]:
         if fd != kept:
-            try:
-                os.close(fd)
-            except OSError:
-                continue  # the descriptor of the listing itself
+            os.closerange(fd, fd + 1)  # does not mind that the listing's own is closed
     null = os.open("/dev/null", os.O_RDWR)
     for fd in range(3):
         if fd != null:
             os.dup2(null, fd)
     os.chdir("/")
-    linux.become_guard()
+    kernel.become_guard()
 
 
 def _leave_note(path: str) -> None:
-    import traceback
-
     try:
-        with open(path, "a") as file:
-            traceback.print_exc(file=file)
+        with open(path, "a") as sys.stderr:
+            sys.excepthook(*sys.exc_info())
     except OSError:
         return
 
@@ -114,7 +101,7 @@ def _become(spec: dict[str, Any], root: str, log: int, pipe: int) -> NoReturn:
         os.chdir(working_folder(spec, root))
         step = "exec"
         argv = spec["argv"]
-        os.execvpe(argv[0], argv, environment(spec, root))
+        os.execvpe(argv[0], argv, environment(spec, root))  # noqa: S606 - a list of words needs no shell
     except OSError as error:
         write_all(pipe, json.dumps({"step": step, "errno": error.errno}).encode())
     except BaseException as error:

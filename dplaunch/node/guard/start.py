@@ -15,28 +15,40 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .session import Call
+
 DEADLINE = 30.0
 """Seconds until a guard that says nothing counts as failed: an exec may wait for a slow network disk."""
 
 
-def start(folder: Folder, specs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One result per spec, in order: ``{name, ok, pid}`` or ``{name, ok: false, error}``."""
+def answer(call: Call) -> dict[str, Any]:
+    """The verb: one result per spec, in order: ``{name, ok, pid}`` or ``{name, ok: false, error}``."""
     gc.freeze()  # what the guards share stays shared
+    specs = call.get("processes", [])
     results: dict[int, dict[str, Any]] = {}
     waiting: dict[int, int] = {}
     for place, spec in enumerate(specs):
-        try:
-            waiting[_launch(folder, spec)] = place
-        except Refused as refused:
-            results[place] = {"ok": False, "error": refused.error}
-        except OSError as error:
-            results[place] = {"ok": False, "error": refusal(error, folder.root).error}
+        pid, pipe, error = _try(call.folder, spec)
+        if error is not None:
+            results[place] = {"ok": False, "error": error}
+        else:
+            call.session.guards.append(pid)
+            waiting[pipe] = place
     results.update(_gather(waiting))
-    return [{"name": spec.get("name"), **results[place]} for place, spec in enumerate(specs)]
+    return {"results": [{"name": spec.get("name"), **results[place]} for place, spec in enumerate(specs)]}
 
 
-def _launch(folder: Folder, spec: dict[str, Any]) -> int:
-    """Fork the guard; the pipe it will answer on."""
+def _try(folder: Folder, spec: dict[str, Any]) -> tuple[int, int, dict[str, Any] | None]:
+    try:
+        return (*_launch(folder, spec), None)
+    except Refused as refused:
+        return 0, 0, refused.error
+    except OSError as error:
+        return 0, 0, refusal(error, folder.root).error
+
+
+def _launch(folder: Folder, spec: dict[str, Any]) -> tuple[int, int]:
+    """Fork the guard: its pid and the pipe it will answer on."""
     name = spec.get("name", "")
     home = folder.proc(name)
     _check(folder, spec)
@@ -46,18 +58,23 @@ def _launch(folder: Folder, spec: dict[str, Any]) -> int:
     def work(pipe: int) -> None:
         guard = supervise.Guard(spec, folder.root, home)
         try:
-            said = {"ok": True, "pid": guard.begin()}
+            pid = guard.begin()
         except Refused as refused:
-            said = {"ok": False, "error": refused.error}
-        try:
-            write_all(pipe, json.dumps(said).encode())
-        except OSError:
-            pass  # the session died meanwhile: what was started goes on, the next session sees it
-        os.close(pipe)
-        if said["ok"]:
+            _say(pipe, {"ok": False, "error": refused.error})
+        else:
+            _say(pipe, {"ok": True, "pid": pid})
             guard.run()
 
-    return spawn.detach(work, os.path.join(home, "guard.log"))[1]
+    return spawn.detach(work, os.path.join(home, "guard.log"))
+
+
+def _say(pipe: int, said: dict[str, Any]) -> None:
+    try:
+        write_all(pipe, json.dumps(said).encode())
+    except OSError:
+        return  # the session died meanwhile: what was started goes on, the next session sees it
+    finally:
+        os.close(pipe)
 
 
 def _check(folder: Folder, spec: dict[str, Any]) -> None:
@@ -96,14 +113,14 @@ def _gather(waiting: dict[int, int]) -> dict[int, dict[str, Any]]:
             if not data:
                 poll.unregister(pipe)
                 os.close(pipe)
-                results[waiting[pipe]] = _answer(said.pop(pipe))
+                results[waiting[pipe]] = _heard(said.pop(pipe))
     for pipe in said:
         os.close(pipe)
         results[waiting[pipe]] = _failure(f"its guard did not answer within {DEADLINE:.0f} s")
     return results
 
 
-def _answer(said: bytes) -> dict[str, Any]:
+def _heard(said: bytes) -> dict[str, Any]:
     try:
         answer: dict[str, Any] = json.loads(said)
     except ValueError:

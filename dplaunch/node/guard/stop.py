@@ -119,7 +119,8 @@ def deliver(target: Proc, name: str) -> None:
 
 def number(name: str) -> int:
     """``TERM``, ``SIGTERM`` → 15; an unknown name is TERM: a stop must go on."""
-    return int(getattr(signal, "SIG" + (name[3:] if name.startswith("SIG") else name), signal.SIGTERM))
+    known = signal.Signals.__members__
+    return int(known.get("SIG" + name) or known.get(name) or signal.SIGTERM)
 
 
 def polite(steps: list[list[Any]], grace: float | None) -> list[tuple[str, float]]:

@@ -138,4 +138,4 @@ def remove(path: str) -> None:
     try:
         os.unlink(path)
     except OSError:
-        pass
+        return

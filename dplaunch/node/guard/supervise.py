@@ -8,7 +8,7 @@ import signal
 import time
 
 from . import linux, proc, spawn
-from .log import KEEP, LIMIT, Bound
+from .bound import KEEP, LIMIT, Bound
 from .stop import Stopping
 from .store import Refused, read_json, refusal, remove, write_json
 
@@ -20,7 +20,10 @@ _WAKING = (signal.SIGCHLD, signal.SIGTERM)
 _FIRST_LOOK = 0.05
 _LAST_LOOK = 2.0
 _RENEW_EVERY = 60.0
+_FIRST_BACKOFF = 1.0
 _LAST_BACKOFF = 30.0
+_LAST_WORDS = 1.0
+"""Seconds a guard tries to write down how a stop ended, where the disk is full."""
 _STEADY = 60.0
 """A service that ran so many seconds starts its backoff at one second again."""
 
@@ -45,7 +48,8 @@ class Guard:
         self.notes: list[str] = []
         self._began = time.time()
         self._spawned = 0.0
-        self._backoff = 1.0
+        self._first_backoff = float(limits.get("backoff", _FIRST_BACKOFF))
+        self._backoff = self._first_backoff
         self._again_at = 0.0
         self._renewed = time.monotonic()
         self._look = _FIRST_LOOK
@@ -94,9 +98,7 @@ class Guard:
                 self.stop()
             else:
                 self.look()
-        deadline = time.monotonic() + 2.0
-        while not self.save() and time.monotonic() < deadline:
-            self.wait(0.2)
+        self.save()
 
     def _pause(self) -> float:
         pause = self._look
@@ -151,7 +153,7 @@ class Guard:
             return
         Stopping(self.main, self.tree.renew, self.wait).run([["TERM", 0]])
         if time.time() - self._spawned > _STEADY:
-            self._backoff = 1.0
+            self._backoff = self._first_backoff
         self._wait_to_restart()
 
     def _outlive(self) -> None:
@@ -166,7 +168,7 @@ class Guard:
         self.phase = "waiting"
         self._again_at = time.time() + self._backoff
         end = self.exit["signal"] or f"code {self.exit['code']}"
-        self._say(f"{self.spec['name']} ended ({end}), starting it again in {self._backoff:.0f} s")
+        self._say(f"{self.spec['name']} ended ({end}), starting it again in {self._backoff:g} s")
         self._backoff = min(2 * self._backoff, _LAST_BACKOFF)
 
     def _again(self) -> None:
@@ -194,7 +196,7 @@ class Guard:
         verdict = stopping.run(self.spec.get("stop") or [["TERM", 30], ["KILL", 10]], grace)
         self.wait(0)
         self.exit = {**how_it_ended(self.status), "at": time.time(), "asked": True, **verdict}
-        deadline = time.monotonic() + 2.0
+        deadline = time.monotonic() + _LAST_WORDS
         while not self._save_exit() and time.monotonic() < deadline:
             self.wait(0.2)
         self.bound.tend()

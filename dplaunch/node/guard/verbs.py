@@ -6,11 +6,11 @@ What only some verbs need is imported by them: a session is up before it knows w
 from __future__ import annotations
 
 import json
-import os
 import time
+from importlib import import_module
 
 from . import files, lock, observe
-from .store import Refused, read_json
+from .store import read_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,12 +49,6 @@ def _put(call: Call) -> dict[str, Any]:
     return {}
 
 
-def _start(call: Call) -> dict[str, Any]:
-    from . import start
-
-    return {"results": start.start(call.folder, call.get("processes", []))}
-
-
 def _forget(call: Call) -> dict[str, Any]:
     files.forget(
         call.folder, call.get("names", []), everything=bool(call.get("all")), logs=bool(call.get("logs"))
@@ -78,41 +72,14 @@ def _cancel(call: Call) -> dict[str, Any]:
     return {}
 
 
-def _watch(call: Call) -> dict[str, Any]:
-    from . import watch
+def _later(module: str) -> Verb:
+    """The verb ``module.answer``, imported when it is first asked for."""
 
-    return watch.watch(call)
+    def verb(call: Call) -> dict[str, Any]:
+        answered: dict[str, Any] = import_module("." + module, __package__).answer(call)
+        return answered
 
-
-def _follow(call: Call) -> dict[str, Any]:
-    from . import follow
-
-    return follow.follow(call)
-
-
-def _probe(call: Call) -> dict[str, Any]:
-    from . import ask
-
-    requests = call.get("requests", [])
-    answers = ask.ask_all(requests)
-    return {"results": [{"key": r.get("key"), **answer} for r, answer in zip(requests, answers)]}
-
-
-def _stop(call: Call) -> dict[str, Any]:
-    from . import halt
-
-    return halt.halt(call)
-
-
-def _exec(call: Call) -> dict[str, Any]:
-    from . import run
-
-    home = call.folder.root
-    argv = call.get("argv")
-    if not argv:
-        raise Refused("request", "exec needs argv, a list of words")
-    cwd = home if os.path.isdir(home) else "/"
-    return run.run(argv, cwd, float(call.get("timeout", 60.0)), call.over)
+    return verb
 
 
 QUICK: dict[str, Verb] = {
@@ -120,18 +87,18 @@ QUICK: dict[str, Verb] = {
     "lock": _lock,
     "unlock": _unlock,
     "put": _put,
-    "start": _start,
+    "start": _later("start"),
     "forget": _forget,
     "audit": _audit,
     "cancel": _cancel,
 }
 """Answered in the order asked: a launcher may send lock, put and start in one go."""
 SLOW: dict[str, Verb] = {
-    "watch": _watch,
-    "follow": _follow,
-    "probe": _probe,
-    "stop": _stop,
-    "exec": _exec,
+    "watch": _later("watch"),
+    "follow": _later("follow"),
+    "probe": _later("ask"),
+    "stop": _later("halt"),
+    "exec": _later("run"),
 }
 """Answered when done, each in a thread of its own."""
 FINISHING = ("stop", "exec")

@@ -24,15 +24,17 @@ _LOOK = 0.15
 _HEALTH_TIMEOUT = 2.0
 
 
-def watch(call: Call) -> dict[str, Any]:
+def answer(call: Call) -> dict[str, Any]:
     """Stream until cancelled."""
     patterns = [(str(p["id"]), _compiled(p["regex"])) for p in call.get("patterns", [])]
     watched = [_Watched(call, spec, patterns) for spec in call.get("processes", [])]
     asking = threading.Thread(target=_ask_on, args=(call, watched), daemon=True)
     asking.start()
-    while not call.pause(_LOOK):
+    while True:
         for one in watched:
             one.look()
+        if call.pause(_LOOK):
+            break
     asking.join(_HEALTH_TIMEOUT + 1.0)
     return {}
 
@@ -51,8 +53,8 @@ def _ask_on(call: Call, watched: list[_Watched]) -> None:
         asked = [(one, url) for one in watched if one.alive for url in one.urls()]
         requests = [{"url": u, "headers": one.headers, "timeout": _HEALTH_TIMEOUT} for one, u in asked]
         answers: dict[str, list[dict[str, Any]]] = {}
-        for (one, _), answer in zip(asked, ask.ask_all(requests)):
-            answers.setdefault(one.name, []).append(answer)
+        for place, said in enumerate(ask.ask_all(requests)):
+            answers.setdefault(asked[place][0].name, []).append(said)
         for one in watched:
             if one.name in answers:
                 one.judge(answers[one.name])

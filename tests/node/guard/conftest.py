@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -31,14 +30,13 @@ def bundle(tmp_path_factory):
 class Client:
     """One guard session. Messages are kept by arrival; ``ask`` waits for the reply to one request."""
 
-    def __init__(self, bundle, state, *, node="n1", preexec=None, **header):
+    def __init__(self, bundle, state, *, node="n1", prefix=(), **header) -> None:
         header = {"cluster": "c", "node": node, "state": str(state), **header}
         self.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(bundle), "guard"],
+            [*prefix, sys.executable, "-I", "-S", str(bundle), "guard"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            preexec_fn=preexec,
         )
         self.root = Path(state) / "dplaunch" / "c" / node
         self.messages = []
@@ -63,7 +61,9 @@ class Client:
 
     def reply(self, number, deadline=15):
         return until(
-            lambda: next((m for m in self.messages if m.get("id") == number and "ok" in m), None), deadline, 0.005
+            lambda: next((m for m in self.messages if m.get("id") == number and "event" not in m), None),
+            deadline,
+            0.005,
         )
 
     def ask(self, verb, deadline=15, **fields):
@@ -71,17 +71,19 @@ class Client:
 
     def events(self, kind, **wanted):
         return [
-            m for m in list(self.messages) if m.get("event") == kind and all(m.get(k) == v for k, v in wanted.items())
+            m
+            for m in list(self.messages)
+            if m.get("event") == kind and all(m.get(k) == v for k, v in wanted.items())
         ]
 
-    def start(self, *specs):
+    def start(self, *specs: dict):
         return self.ask("start", processes=list(specs))["results"]
 
     def observe(self, name, **fields):
         found = self.ask("observe", **fields)["processes"]
         return next((p for p in found if p["name"] == name), None)
 
-    def stop(self, *names, **fields):
+    def stop(self, *names: str, **fields):
         return self.ask("stop", names=list(names), **fields)["results"]
 
     def state_of(self, name):
@@ -97,7 +99,7 @@ class Client:
         return code
 
 
-def spec(name, *argv, stop=(("TERM", 5), ("KILL", 5)), **more):
+def spec(name, *argv: str, stop=(("TERM", 5), ("KILL", 5)), **more):
     return {"name": name, "argv": list(argv), "stop": [list(s) for s in stop], "meta": {}, **more}
 
 
@@ -171,14 +173,3 @@ def script(tmp_path):
         return [sys.executable, "-I", "-S", str(path)]
 
     return write
-
-
-@pytest.fixture
-def seconds():
-    """Elapsed time of a block's beginning: ``took = seconds(); …; took()``."""
-
-    def begin():
-        began = time.monotonic()
-        return lambda: time.monotonic() - began
-
-    return begin

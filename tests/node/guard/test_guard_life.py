@@ -32,7 +32,9 @@ def test_started_process_outlives_its_session(clients, spec, living):
 
 
 def test_the_process_gets_environment_secrets_and_folder(client, spec, until, bundle):
-    text = "import os,json,sys;print(json.dumps([dict(os.environ), os.getcwd(), os.getsid(0) == os.getpid()]))"
+    text = (
+        "import os,json,sys;print(json.dumps([dict(os.environ), os.getcwd(), os.getsid(0) == os.getpid()]))"
+    )
     client.start(spec("e-0", sys.executable, "-c", text, env={"A": "1"}, secrets={"KEY": "s3cret"}))
     log = client.root / "proc/e-0/log"
     until(lambda: client.observe("e-0")["state"] == "exited")
@@ -74,9 +76,7 @@ def test_one_refusal_does_not_hinder_the_others(client, spec, living):
 def test_exit_codes_and_signals_are_kept(client, spec, until):
     names = {"zero": "exit 0", "three": "exit 3", "killed": "kill -9 $$", "segv": "kill -SEGV $$"}
     client.start(*[spec(name, "sh", "-c", text) for name, text in names.items()])
-    seen = {
-        name: until(lambda name=name: (p := client.observe(name))["ended_at"] and p) for name in names
-    }
+    seen = {name: until(lambda name=name: (p := client.observe(name))["ended_at"] and p) for name in names}
     assert {n: (p["exit_code"], p["signal"]) for n, p in seen.items()} == {
         "zero": (0, ""),
         "three": (3, ""),
@@ -107,7 +107,7 @@ def test_a_port_that_is_taken_says_by_whom(client, spec, script, until):
 def test_a_service_is_started_again_with_backoff(client, spec, tmp_path, until):
     marker = tmp_path / "once"
     text = f"[ -e {marker} ] && exec sleep 60; touch {marker}; exit 7"
-    client.start(spec("router", "sh", "-c", text, restarts=True))
+    client.start(spec("router", "sh", "-c", text, restarts=True, limits={"backoff": 0.1}))
     seen = until(lambda: (p := client.observe("router"))["restarts"] == 1 and p["pid"] and p)
     assert seen["state"] == "running"
     assert "code 7" in (client.root / "proc/router/log").read_text()

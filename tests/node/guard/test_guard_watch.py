@@ -1,0 +1,172 @@
+"""Watch and probe: matching lines, health as it changes, exits with their last lines."""
+
+import json
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Answers what the test put into ``server.answers``: path → (status, body), or a callable."""
+
+    def do_GET(self):
+        answer = self.server.answers.get(self.path, (404, ""))
+        self.server.seen.append((self.command, self.path, dict(self.headers)))
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length).decode()
+        status, text = answer(body) if callable(answer) else answer
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    do_POST = do_GET  # noqa: N815 - the server's own names
+
+    def log_message(self, *_args: object):
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_args: object):
+        """A client that has read enough of a big answer is no fault."""
+
+
+@pytest.fixture
+def web():
+    server = Server(("127.0.0.1", 0), Answers)
+    server.answers, server.seen = {}, []
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def models(*names: str):
+    return (200, json.dumps({"data": [{"id": name} for name in names]}))
+
+
+def test_lines_health_and_exit_of_one_engine(client, spec, until, web, tmp_path):
+    go = tmp_path / "go"
+    text = f"echo start; echo 'Loading 50%'; while [ ! -e {go} ]; do sleep 0.05; done; echo boom >&2; exit 3"
+    client.start(spec("e-0", "sh", "-c", text))
+    web.answers["/health"] = (503, "")
+    process = {
+        "name": "e-0",
+        "offset": 0,
+        "url": web.url,
+        "model": "m",
+        "headers": {"Authorization": "Bearer k"},
+    }
+    patterns = [{"id": "load", "regex": r"Loading (?P<percent>\d+)%"}, {"id": "start", "regex": "^start$"}]
+    number = client.send("watch", processes=[process], patterns=patterns, interval=0.05)
+    until(lambda: client.events("health", status=503))
+    web.answers.update({"/health": (200, ""), "/v1/models": models("other")})
+    until(lambda: client.events("health", ok=True, models=False))
+    web.answers["/v1/models"] = models("other", "m")
+    until(lambda: client.events("health", ok=True, models=True))
+    assert web.seen[-1][2]["Authorization"] == "Bearer k"
+    lines = until(lambda: len(e := client.events("line", name="e-0")) == 2 and e)
+    assert [(e["pattern"], e["groups"]) for e in lines] == [("start", {}), ("load", {"percent": "50"})]
+    go.touch()
+    (gone,) = until(lambda: client.events("exit", name="e-0"))
+    assert (gone["code"], gone["signal"], gone["again"], gone["asked"]) == (3, "", False, False)
+    assert gone["tail"] == ["start", "Loading 50%", "boom"]
+    assert gone["log"] == str(client.root / "proc/e-0/log")
+    assert client.ask("cancel", target=number)["ok"]
+    assert client.reply(number) == {"id": number, "ok": True}
+    assert len(client.events("health")) == 3, "only changes are told"
+
+
+def test_a_second_watcher_sees_the_past(clients, spec, until):
+    first = clients()
+    first.start(spec("e-0", "sh", "-c", "echo early; exit 0"))
+    until(lambda: first.observe("e-0")["ended_at"])
+    second = clients()
+    second.send("watch", processes=[{"name": "e-0", "offset": 0}], patterns=[{"id": 1, "regex": "early"}])
+    (gone,) = until(lambda: second.events("exit", name="e-0"))
+    assert gone["code"] == 0
+    assert [e["text"] for e in second.events("line")] == ["early"]
+
+
+def test_a_service_that_dies_is_told_each_time(client, spec, until):
+    client.start(spec("router", "sh", "-c", "sleep 0.2; exit 9", restarts=True, limits={"backoff": 0.1}))
+    client.send("watch", processes=[{"name": "router"}])
+    told = until(lambda: len(e := client.events("exit", name="router")) >= 2 and e)
+    assert {(e["code"], e["again"]) for e in told} == {(9, True)}
+
+
+def test_observe_asks_health_where_it_is_wanted(client, spec, web):
+    web.answers["/health"] = (200, "")
+    client.start(
+        spec("a", "sleep", "60", meta={"url": web.url}),
+        spec("b", "sleep", "60", meta={"url": web.url, "health": "/nope"}),
+        spec("c", "sleep", "60"),
+    )
+    seen = {p["name"]: p["healthy"] for p in client.ask("observe", health=True)["processes"]}
+    assert seen == {"a": True, "b": False, "c": None}
+    assert client.observe("a")["healthy"] is None
+
+
+def test_probe_asks_all_at_once_and_past_every_proxy(clients, web, monkeypatch, until):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    client = clients()
+    never = threading.Event()
+    web.answers.update(
+        {
+            "/echo": lambda body: (200, f"you said {body}"),
+            "/slow": lambda _body: never.wait(5) and (200, ""),
+            "/big": (200, "x" * 100_000),
+        }
+    )
+    requests = [
+        {"key": "echo", "url": web.url + "/echo", "method": "POST", "body": {"a": 1}, "timeout": 5},
+        {"key": "text", "url": web.url + "/echo", "method": "POST", "body": "t", "timeout": 5},
+        {"key": "big", "url": web.url + "/big", "timeout": 5},
+        {"key": "slow", "url": web.url + "/slow", "timeout": 0.3},
+        {"key": "none", "url": web.url + "/none", "timeout": 5},
+        {"key": "refused", "url": "http://127.0.0.1:1/", "timeout": 5},
+        {"key": "odd", "url": "ftp://127.0.0.1/", "timeout": 5},
+    ]
+    results = {r["key"]: r for r in client.ask("probe", requests=requests)["results"]}
+    never.set()
+    assert (results["echo"]["status"], results["echo"]["body"]) == (200, 'you said {"a": 1}')
+    assert results["text"]["body"] == "you said t"
+    assert len(results["big"]["body"]) == 64 << 10
+    assert (results["slow"]["status"], results["slow"]["error"]) == (None, "no whole answer within 0.3 s")
+    assert results["none"]["status"] == 404
+    assert "refused" in results["refused"]["error"].lower()
+    assert "no http://" in results["odd"]["error"]
+
+
+def test_a_server_that_drips_is_not_waited_for(client, spec, script, until):
+    text = """
+import socket, time
+s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(); print(s.getsockname()[1], flush=True)
+c, _ = s.accept()
+c.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 9999\\r\\n\\r\\n")
+while True:
+    c.sendall(b"x"); time.sleep(0.05)
+"""
+    client.start(spec("drip", *script(text)))
+    port = int(until(lambda: (client.root / "proc/drip/log").read_text().strip()))
+    (result,) = client.ask(
+        "probe", requests=[{"key": 1, "url": f"http://127.0.0.1:{port}/", "timeout": 0.4}]
+    )["results"]
+    assert result["error"] == "no whole answer within 0.4 s"
+
+
+def test_cancel_of_nothing_is_no_fault(client):
+    assert client.ask("cancel", target=99)["ok"]
+
+
+def test_a_watch_may_come_before_the_start(client, spec, until):
+    client.send("watch", processes=[{"name": "later"}], patterns=[{"id": 1, "regex": "here"}])
+    client.start(spec("later", sys.executable, "-c", "print('here')"))
+    until(lambda: client.events("line", name="later"))
+    until(lambda: client.events("exit", name="later"))
