@@ -12,6 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from dplaunch.errors import UsageError
 from dplaunch.model.cluster import SecretRef
 from dplaunch.model.plan import NodePlan, Plan, Process
+from dplaunch.plan.services import MEMBERS
 
 FORMAT = 1
 
@@ -114,7 +115,7 @@ def _frozen(data: Any) -> Any:
 
 def compare(old: Plan, new: Plan) -> tuple[str, ...]:
     """What changes from ``old`` to ``new``, one line each; empty when nothing does."""
-    return (*_whole(old, new), *_processes(old, new), *_files(old, new))
+    return (*_whole(old, new), *_nodes(old, new), *_processes(old, new), *_files(old, new))
 
 
 WHOLE = ("engine", "model", "served_model_name", "endpoint", "ready_timeout")
@@ -125,6 +126,22 @@ def _whole(old: Plan, new: Plan) -> Iterator[str]:
         before, after = getattr(old, name), getattr(new, name)
         if before != after:
             yield f"± {name.replace('_', ' ')}: {before} → {after}"
+
+
+def _nodes(old: Plan, new: Plan) -> Iterator[str]:
+    before = {node.name: node for node in old.nodes}
+    after = {node.name: node for node in new.nodes}
+    for name in dict.fromkeys((*before, *after)):
+        if name not in after:
+            yield f"- node {name}"
+        elif name not in before:
+            yield f"+ node {name}"
+        elif (was := _place(before[name])) != (now := _place(after[name])):
+            yield f"± node {name}: {was} → {now}"
+
+
+def _place(node: NodePlan) -> str:
+    return f"{node.host} ({node.address})"
 
 
 def _processes(old: Plan, new: Plan) -> Iterator[str]:
@@ -154,25 +171,23 @@ def _origin(value: str | SecretRef | None) -> str:
 
 
 def _files(old: Plan, new: Plan) -> Iterator[str]:
+    """Files of nodes that stay; the members file follows from what was said above."""
     nodes = {node.name: node for node in old.nodes}
     for node in new.nodes:
-        yield from _node_files(nodes.get(node.name), node)
+        if node.name in nodes:
+            yield from _node_files(nodes[node.name], node)
 
 
-def _node_files(old: NodePlan | None, new: NodePlan) -> Iterator[str]:
-    before = {f.path: f.text for f in old.files} if old else {}
-    after = {f.path: f.text for f in new.files}
+def _node_files(old: NodePlan, new: NodePlan) -> Iterator[str]:
+    before = {f.path: f.text for f in old.files if f.path != MEMBERS}
+    after = {f.path: f.text for f in new.files if f.path != MEMBERS}
     for path in dict.fromkeys((*before, *after)):
-        if before.get(path) == after.get(path):
-            continue
         if path not in before or path not in after:
             yield f"{'-' if path in before else '+'} {new.name}/{path}"
-            continue
-        gone = _lines_missing(before[path], after[path])
-        come = _lines_missing(after[path], before[path])
-        yield f"± {new.name}/{path}"
-        yield from (f"    - {line}" for line in gone)
-        yield from (f"    + {line}" for line in come)
+        elif before[path] != after[path]:
+            yield f"± {new.name}/{path}"
+            yield from (f"    - {line}" for line in _lines_missing(before[path], after[path]))
+            yield from (f"    + {line}" for line in _lines_missing(after[path], before[path]))
 
 
 def _lines_missing(text: str, other: str) -> list[str]:

@@ -1,0 +1,114 @@
+import json
+from dataclasses import replace
+
+import pytest
+from specs import CPU, GPU, cluster, nodes, serve
+
+from dplaunch import plan
+from dplaunch.engines import adapter
+from dplaunch.model.cluster import KvTransferSpec, RoleSpec
+
+NIXL = KvTransferSpec(connector="NixlConnector")
+
+
+def pd(*, devices=8, version="0.23.0", **changes):
+    roles = (
+        RoleSpec(name="prefill", nodes=("n1",), groups=2, dp=2, tp=2),
+        RoleSpec(name="decode", nodes=("n2",), dp=4, tp=2),
+    )
+    hardware = GPU if devices else CPU
+    given = {"kind": "vllm", "hardware": hardware, "nodes": nodes(2, devices=devices), "kv_transfer": NIXL}
+    return cluster(*roles, version=version, **{**given, **changes})
+
+
+def run(stage, planned, name):
+    node = next(n for n in planned.nodes if any(p.name == name for p in n.processes))
+    stage.put(node)
+    ran = stage.run(next(p for p in planned.processes if p.name == name))
+    assert (ran.code, ran.err) == (0, "")
+    return ran
+
+
+def test_gpus_and_nixl(stage):
+    planned = plan.build(pd())
+    ran = run(stage, planned, "prefill-3")
+    expected = {
+        "CUDA_VISIBLE_DEVICES": "6,7",
+        "VLLM_HOST_IP": "192.0.0.1",
+        "GLOO_SOCKET_IFNAME": "eth0",
+        "NCCL_SOCKET_IFNAME": "eth0",
+        "VLLM_NIXL_SIDE_CHANNEL_HOST": "192.0.0.1",
+        "VLLM_NIXL_SIDE_CHANNEL_PORT": "61002",
+        "VLLM_ENGINE_READY_TIMEOUT_S": "2400",
+    }
+    assert ran.env.items() >= expected.items()
+    assert not [name for name in ran.env if name.startswith(("ASCEND", "HCCL"))]
+    assert json.loads(ran.option("kv-transfer-config")) == {
+        "kv_connector": "NixlConnector",
+        "kv_role": "kv_producer",
+    }
+    assert (ran.option("data-parallel-rank"), ran.option("data-parallel-rpc-port")) == ("1", "13396")
+    decode = run(stage, planned, "decode-2")
+    assert json.loads(decode.option("kv-transfer-config"))["kv_role"] == "kv_consumer"
+    assert decode.env["VLLM_NIXL_SIDE_CHANNEL_PORT"] == "61000"
+
+
+def test_a_group_shares_its_base_and_ranks_bind_their_own_port():
+    planned = plan.build(pd())
+    ports = {p.name: (p.seat.ports.kv_base, p.seat.ports.kv, p.ports) for p in planned.processes}
+    assert ports["prefill-0"] == (61000, (61000, 61001), (9000, 13395, 61000))
+    assert ports["prefill-3"] == (61002, (61003, 61004), (9003, 61003))
+    assert ports["decode-3"] == (61000, (61003, 61004), (9003, 61003))
+
+
+def test_before_0_14_nixl_counted_by_device():
+    planned = plan.build(pd(version="0.13.0"))
+    assert {p.name: p.seat.ports.kv for p in planned.processes}["prefill-3"] == (61006, 61008)
+
+
+def test_a_cpu_is_not_pinned(stage):
+    ran = run(stage, plan.build(pd(devices=0)), "decode-0")
+    assert "CUDA_VISIBLE_DEVICES" not in ran.env
+    assert "NCCL_SOCKET_IFNAME" not in ran.env
+    assert json.loads(ran.option("kv-transfer-config"))["kv_buffer_device"] == "cpu"
+
+
+def test_extra_is_merged(stage):
+    transfer = KvTransferSpec(
+        connector="NixlConnector", extra={"kv_connector_extra_config": {"backends": ("UCX",)}}
+    )
+    ran = run(stage, plan.build(pd(kv_transfer=transfer)), "decode-0")
+    assert json.loads(ran.option("kv-transfer-config"))["kv_connector_extra_config"] == {"backends": ["UCX"]}
+
+
+def found(spec):
+    return [problem.key for problem in adapter("vllm").check(spec)]
+
+
+def test_a_sound_file_has_no_problem():
+    assert found(pd()) == []
+    assert found(cluster(serve(), kind="vllm", hardware=GPU)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"version": "0.9.1"}, "engine.version"),
+        ({"version": "main"}, "engine.version"),
+        ({"kv_transfer": KvTransferSpec(connector="MooncakeConnectorV1")}, "kv_transfer.connector"),
+        ({"kv_transfer": replace(NIXL, rank_table="/t")}, "kv_transfer.rank_table"),
+        ({"kv_transfer": replace(NIXL, extra={"kv_role": "kv_both"})}, "kv_transfer.extra.kv_role"),
+    ],
+)
+def test_what_cannot_work_is_said(changes, key):
+    assert found(pd(**changes)) == [key]
+
+
+def test_computed_variables_are_not_given():
+    spec = cluster(serve(env={"CUDA_VISIBLE_DEVICES": "0"}), kind="vllm", hardware=GPU)
+    assert found(spec) == ["roles.serve.env.CUDA_VISIBLE_DEVICES"]
+
+
+def test_it_says_which_release():
+    assert adapter("vllm").release(pd()) == "vllm 0.23.0"
+    assert adapter("vllm").vllm_version(pd()) == "0.23.0"

@@ -1,0 +1,174 @@
+import json
+from dataclasses import replace
+
+import pytest
+from specs import cluster, four_p_four_d, serve
+
+from dplaunch import plan
+from dplaunch.errors import SpecError
+from dplaunch.model.cluster import KvTransferSpec, Override, RouterSpec, RuntimeSpec, SecretRef, SshSpec
+from dplaunch.model.plan import HttpProbe, Member, StopStep
+
+SOURCES = {"__main__.py": "main\n", "pick.py": "pick\n"}
+
+
+def process(planned, name):
+    return next(p for p in planned.processes if p.name == name)
+
+
+def files(planned, node):
+    return {f.path: f for f in next(n for n in planned.nodes if n.name == node).files}
+
+
+def test_the_whole_of_the_documented_cluster():
+    spec = four_p_four_d(hooks={"after_up": "echo"}, ready_timeout=60.0, runtime=RuntimeSpec(python="/py"))
+    planned = plan.build(spec, router_files=SOURCES)
+    assert [node.name for node in planned.nodes] == [f"n{i}" for i in range(1, 9)]
+    assert [p.name for p in planned.nodes[0].processes] == ["prefill-0", "prefill-1", "router"]
+    assert len(planned.nodes[4].processes) == 16
+    assert (planned.cluster, planned.engine, planned.model) == ("c1", "vllm-ascend 0.23.0", "some/model")
+    assert (planned.endpoint, planned.served_model_name) == ("http://192.0.0.1:8000", "model")
+    assert (planned.ready_timeout, planned.hooks) == (60.0, {"after_up": "echo"})
+    assert (planned.rehearsal, planned.local, planned.warnings) == (False, False, ())
+    assert planned.router == spec.router
+    assert planned.members[9] == Member(
+        name="decode-1", role="decode", group="decode/0", url="http://192.0.0.5:9001"
+    )
+    assert [s.name for s in planned.stages][-1] == "serving"
+    assert len(planned.signatures) > 20
+    assert (planned.nodes[0].host, planned.nodes[0].ssh) == ("h1", SshSpec())
+    assert planned.nodes[0].runtime.python == "/py"
+
+
+def test_an_engine_process():
+    found = process(plan.build(four_p_four_d()), "prefill-1")
+    assert (found.kind, found.role, found.group, found.node) == ("engine", "prefill", "prefill/0", "n1")
+    assert found.argv == (
+        "bash", "prefill/run_dp_template.sh", "8,9,10,11,12,13,14,15", "9001", "2", "1", "192.0.0.1", "13395", "8",
+    )  # fmt: skip
+    assert found.files == ("prefill/run_dp_template.sh",)
+    assert found.ports == (9001, *range(61008, 61016))
+    assert found.stop == (StopStep("TERM", 30.0), StopStep("KILL", 10.0))
+    assert found.probe == HttpProbe(url="http://192.0.0.1:9001", served_model="model")
+    assert (found.start_last, found.restarts, found.env) == (False, False, {})
+    assert len(found.fingerprint) == 16
+
+
+def test_only_rank_0_binds_the_rendezvous_and_only_listeners_kv_ports():
+    planned = plan.build(four_p_four_d())
+    assert process(planned, "prefill-0").ports == (9000, 13395, *range(61000, 61008))
+    assert process(planned, "decode-0").ports == (9000, 13395)
+    assert process(planned, "decode-1").ports == (9001,)
+    assert process(plan.build(cluster(serve(tp=16))), "serve-0").ports == (9000,)
+
+
+def test_our_router():
+    planned = plan.build(four_p_four_d(), router_files=SOURCES)
+    router = process(planned, "router")
+    assert (router.kind, router.role, router.group, router.node) == ("service", "router", "router", "n1")
+    assert router.argv == ("bash", "router/run_router.sh")
+    assert router.ports == (8000,)
+    assert router.probe == HttpProbe(url="http://192.0.0.1:8000", served_model="model")
+    assert (router.start_last, router.restarts, router.seat) == (False, True, None)
+    there = files(planned, "n1")
+    assert there["router/dprouter/pick.py"].text == "pick\n"
+    assert there["router/run_router.sh"].mode == 0o755
+    assert "router/run_router.sh" not in files(planned, "n2")
+    members = json.loads(there["router/members.json"].text)
+    assert (members["generation"], members["model"]) == (planned.generation, "model")
+    assert members["members"][0] == {
+        "name": "prefill-0",
+        "role": "prefill",
+        "group": "prefill/0",
+        "url": "http://192.0.0.1:9000",
+        "state": "serving",
+    }
+    assert router.files == ("router/run_router.sh", "router/dprouter/__main__.py", "router/dprouter/pick.py")
+
+
+def test_without_a_router_clients_ask_the_first_engine():
+    for router in (None, RouterSpec(node="n1", kind="none")):
+        planned = plan.build(cluster(serve(dp=2, tp=8), router=router))
+        assert planned.router is None
+        assert planned.endpoint == "http://192.0.0.1:9000"
+        assert [p.name for p in planned.processes] == ["serve-0", "serve-1"]
+        assert "router/members.json" not in files(planned, "n1")
+
+
+def test_a_file_with_problems_gives_no_plan():
+    with pytest.raises(SpecError) as caught:
+        plan.build(four_p_four_d("0.10.0"))
+    assert [p.key for p in caught.value.problems] == ["engine.version"]
+
+
+def test_warnings_are_carried():
+    planned = plan.build(four_p_four_d("0.30.0"))
+    assert len(planned.warnings) == 1
+    assert "newer than any known" in planned.warnings[0]
+
+
+def fingerprints(spec, **changes):
+    return {p.name: p.fingerprint for p in plan.build(spec, **changes).processes}
+
+
+def changed(one, other):
+    return {name for name in one if one[name] != other.get(name)}
+
+
+def test_fingerprints_change_with_what_a_process_runs_from():
+    spec = four_p_four_d()
+    before = fingerprints(spec)
+    assert fingerprints(four_p_four_d()) == before
+    assert len(set(before.values())) == 73
+    role = replace(spec.roles[0], env={**spec.roles[0].env, "X": "1"})
+    assert changed(before, fingerprints(replace(spec, roles=(role, spec.roles[1])))) == {
+        f"prefill-{n}" for n in range(8)
+    }
+    one = replace(spec, overrides={"prefill-2": Override(args={"seed": 1})})
+    assert changed(before, fingerprints(one)) == {"prefill-2", "prefill-3"}
+    assert changed(before, fingerprints(spec, router_files=SOURCES)) == {"router"}
+    policy = replace(spec, router=RouterSpec(node="n1", policy="round-robin"))
+    assert changed(before, fingerprints(policy)) == {"router"}
+
+
+def test_fingerprints_do_not_change_with_where_the_file_lies_or_who_is_a_member():
+    spec = four_p_four_d(api_key=SecretRef("file", "/home/a/key"))
+    before = fingerprints(spec)
+    moved = replace(spec, source="/elsewhere/c.yaml", api_key=SecretRef("file", "/home/b/key"))
+    assert fingerprints(moved) == before
+    assert changed(fingerprints(four_p_four_d()), before) == set(before)
+    fewer = replace(spec.roles[0], nodes=("n1",), groups=1)
+    assert fingerprints(replace(spec, roles=(fewer, spec.roles[1])))["router"] == before["router"]
+
+
+def test_the_generation_is_that_of_everything():
+    spec = four_p_four_d()
+    generation = plan.build(spec).generation
+    assert len(generation) == 12
+    assert plan.build(four_p_four_d()).generation == generation
+    assert plan.build(replace(spec, ready_timeout=1.0)).generation != generation
+    assert plan.build(spec, rehearse=True).generation != generation
+
+
+def test_ipv6_addresses_stand_in_brackets():
+    spec = cluster(serve(tp=16), router=RouterSpec(node="n1"))
+    spec = replace(spec, nodes=(replace(spec.nodes[0], address="fd00::1"),))
+    planned = plan.build(spec)
+    assert planned.endpoint == "http://[fd00::1]:8000"
+    assert planned.members[0].url == "http://[fd00::1]:9000"
+
+
+def test_check_gathers_engine_router_and_ports():
+    bad = replace(
+        cluster(serve(dp=2, tp=8, env={"ASCEND_RT_VISIBLE_DEVICES": "0"})),
+        router=RouterSpec(node="n1", kind="vllm-ascend", path="/p.py", port=9000),
+    )
+    assert [p.key for p in plan.check(bad)] == [
+        "roles.serve.env.ASCEND_RT_VISIBLE_DEVICES",
+        "router.kind",
+        "ports.http",
+    ]
+    proxy = RouterSpec(node="n1", kind="vllm-ascend", path="/p.py")
+    assert plan.check(four_p_four_d(router=proxy)) == ()
+    transfer = KvTransferSpec(connector="MooncakeConnectorV1")
+    assert plan.check(four_p_four_d(kv_transfer=transfer)) == ()

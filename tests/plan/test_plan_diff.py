@@ -1,0 +1,136 @@
+from dataclasses import replace
+
+import pytest
+from specs import cluster, serve
+
+from dplaunch import plan
+from dplaunch.model.cluster import RouterSpec
+from dplaunch.model.observed import Observed, ObservedNode, ObservedProcess, State
+from dplaunch.model.plan import Change
+
+
+@pytest.fixture(scope="module")
+def planned():
+    spec = cluster(serve(groups=2, dp=2, tp=4, nodes=("n1", "n2")), router=RouterSpec(node="n1"))
+    return plan.build(spec)
+
+
+def running(planned, **states):
+    """What runs when everything does, with changes by process name: a field → value map."""
+    nodes: dict[str, list[ObservedProcess]] = {node.name: [] for node in planned.nodes}
+    for p in planned.processes:
+        found = ObservedProcess(
+            name=p.name, kind=p.kind, role=p.role, group=p.group, node=p.node, state=State.RUNNING, fingerprint=p.fingerprint
+        )  # fmt: skip
+        changes = states.get(p.name.replace("-", "_"), {})
+        if changes is not None:
+            nodes[p.node].append(replace(found, **changes))
+    return Observed(nodes=tuple(ObservedNode(name=name, processes=tuple(ps)) for name, ps in nodes.items()))
+
+
+def told(actions):
+    return {action.process: (action.change, action.reason) for action in actions}
+
+
+def test_on_empty_nodes_everything_is_new(planned):
+    actions = plan.diff(planned, Observed())
+    assert [action.process for action in actions] == ["serve-0", "serve-1", "router", "serve-2", "serve-3"]
+    assert {(action.change, action.reason) for action in actions} == {(Change.START, "new")}
+    assert actions[3].node == "n2"
+
+
+def test_when_all_runs_nothing_changes(planned):
+    assert {a.change for a in plan.diff(planned, running(planned))} == {Change.KEEP}
+    unguarded = running(planned, serve_0={"state": State.UNGUARDED})
+    assert {a.change for a in plan.diff(planned, unguarded)} == {Change.KEEP}
+
+
+@pytest.mark.parametrize(
+    ("state", "change", "reason"),
+    [
+        ({"state": State.EXITED}, Change.START, "died"),
+        ({"state": State.EXITED, "left": (7,)}, Change.RESTART, "died"),
+        ({"state": State.STOPPED}, Change.START, "was stopped"),
+        ({"state": State.STOPPED, "left": (7,)}, Change.RESTART, "was stopped"),
+        ({"state": State.STOPPING}, Change.RESTART, "is stopping"),
+        ({"state": State.FOREIGN}, Change.START, "new"),
+        ({"fingerprint": "old"}, Change.RESTART, "changed"),
+        (None, Change.START, "new"),
+    ],
+)
+def test_one_that_does_not_run_takes_its_group_along(planned, state, change, reason):
+    found = told(plan.diff(planned, running(planned, serve_1=state)))
+    assert found == {
+        "serve-0": (Change.RESTART, "its group goes with serve-1"),
+        "serve-1": (change, reason),
+        "router": (Change.KEEP, ""),
+        "serve-2": (Change.KEEP, ""),
+        "serve-3": (Change.KEEP, ""),
+    }
+
+
+def test_a_dead_router_takes_nobody_along(planned):
+    found = told(plan.diff(planned, running(planned, router={"state": State.EXITED})))
+    assert found["router"] == (Change.START, "died")
+    assert {found[f"serve-{n}"] for n in range(4)} == {(Change.KEEP, "")}
+
+
+def test_force_restarts_what_would_stay(planned):
+    found = told(plan.diff(planned, running(planned, serve_0={"state": State.EXITED}), force=True))
+    assert found["serve-0"] == (Change.START, "died")
+    assert found["serve-1"] == (Change.RESTART, "forced")
+    assert found["router"] == (Change.RESTART, "forced")
+
+
+@pytest.mark.parametrize(
+    ("only", "names"),
+    [
+        ("serve", ["serve-0", "serve-1", "serve-2", "serve-3"]),
+        ("router", ["router"]),
+        ("serve/1", ["serve-2", "serve-3"]),
+        ("serve-3", ["serve-2", "serve-3"]),
+        ("decode", []),
+    ],
+)
+def test_only_looks_at_whole_groups(planned, only, names):
+    assert [a.process for a in plan.diff(planned, Observed(), only=only)] == names
+
+
+def stray(name="old-1", node="n2", **changes):
+    given = {"kind": "engine", "role": "old", "group": "old/0", "state": State.RUNNING, **changes}
+    return ObservedProcess(name=name, node=node, **given)
+
+
+def test_what_is_not_in_the_file_stops_first(planned):
+    observed = running(planned)
+    second = replace(observed.nodes[1], processes=(*observed.nodes[1].processes, stray(), stray("serve-0")))
+    observed = replace(observed, nodes=(observed.nodes[0], second))
+    actions = plan.diff(planned, observed)
+    assert [(a.change, a.process, a.node, a.reason) for a in actions[:2]] == [
+        (Change.STOP, "old-1", "n2", "not in the file"),
+        (Change.STOP, "serve-0", "n2", "not in the file"),
+    ]
+    assert {a.change for a in actions[2:]} == {Change.KEEP}
+    assert told(plan.diff(planned, observed, only="router")) == {"router": (Change.KEEP, "")}
+
+
+@pytest.mark.parametrize(
+    ("changes", "stops"),
+    [({"state": State.EXITED}, 0), ({"state": State.EXITED, "left": (3,)}, 1), ({"state": State.FOREIGN}, 0), ({"state": State.UNGUARDED}, 1)],
+)  # fmt: skip
+def test_only_what_lives_is_stopped(planned, changes, stops):
+    observed = Observed(nodes=(ObservedNode(name="n9", processes=(stray(node="n9", **changes),)),))
+    assert sum(a.change is Change.STOP for a in plan.diff(planned, observed)) == stops
+
+
+def test_nothing_is_decided_about_nodes_that_were_not_reached(planned):
+    observed = replace(running(planned), unreached={"n2": "no route"})
+    observed = replace(observed, nodes=observed.nodes[:1])
+    assert list(told(plan.diff(planned, observed))) == ["serve-0", "serve-1", "router"]
+
+
+def test_an_empty_plan_stops_everything(planned):
+    empty = replace(planned, nodes=())
+    actions = plan.diff(empty, running(planned))
+    assert [a.process for a in actions] == ["serve-0", "serve-1", "router", "serve-2", "serve-3"]
+    assert {a.change for a in actions} == {Change.STOP}

@@ -1,0 +1,124 @@
+import json
+from dataclasses import replace
+
+import pytest
+from specs import four_p_four_d
+
+from dplaunch import plan
+from dplaunch.errors import UsageError
+from dplaunch.model.cluster import PortBases, RouterSpec, RuntimeSpec, SecretRef, SshSpec
+
+ARGS = {"a": (1, {"b": None}), "c": {"source": "env", "name": "X"}, "d": 0.5, "e": True}
+
+
+def rich():
+    """A plan with every kind of value in it."""
+    spec = four_p_four_d(
+        api_key=SecretRef("env", "KEY"),
+        router=RouterSpec(node="n1", args=ARGS, path=None),
+        runtime=RuntimeSpec(setup=("x",), container="box"),
+        hooks={"after_up": "true"},
+    )
+    nodes = tuple(replace(n, ssh=SshSpec(user="u", port=2222)) for n in spec.nodes)
+    return plan.build(replace(spec, nodes=nodes), router_files={"x.py": "é\n"})
+
+
+def test_a_plan_survives_its_json():
+    planned = rich()
+    text = plan.dump(planned)
+    assert plan.load(text, "p.json") == planned
+    assert plan.from_json(json.loads(text)) == planned
+    assert "é" in text
+    assert text.endswith("}\n")
+
+
+def test_the_json_has_stable_names():
+    data = plan.to_json(rich())
+    assert data["format"] == 1
+    assert set(data) == {
+        "format", "cluster", "generation", "engine", "model", "served_model_name", "nodes", "members", "router",
+        "endpoint", "api_key", "ready_timeout", "hooks", "stages", "signatures", "warnings", "rehearsal", "local",
+    }  # fmt: skip
+    assert data["api_key"] == {"source": "env", "name": "KEY"}
+    assert data["nodes"][4]["processes"][2]["seat"]["ports"] == {
+        "http": 9002, "rpc": 13395, "kv_base": 61000, "kv": [61002, 61003],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("nonsense", "is not a saved plan"),
+        ("[1]", "is not a saved plan"),
+        ('{"cluster": "x"}', "of format None"),
+        ('{"format": 2}', "of format 2"),
+        ('{"format": 1, "cluster": "x"}', "is damaged"),
+        ('{"format": 1, "unknown": "x"}', "is damaged"),
+    ],
+)
+def test_what_is_no_plan_is_said(text, why):
+    with pytest.raises(UsageError, match=why) as caught:
+        plan.load(text, "saved.json")
+    assert "saved.json" in caught.value.text
+    assert "--save" in caught.value.hint
+
+
+def test_a_plan_does_not_differ_from_itself():
+    assert plan.compare(rich(), rich()) == ()
+
+
+def test_what_differs_is_told_per_thing():
+    spec = four_p_four_d()
+    before = plan.build(spec)
+    fewer = replace(spec.roles[0], nodes=("n1", "n2", "n3"), groups=3)
+    wider = replace(spec.roles[1], env={"HCCL_BUFFSIZE": "2048"})
+    after = plan.build(
+        replace(
+            spec, roles=(fewer, wider), ready_timeout=99.0, api_key=SecretRef("env", "K"), model="other/model"
+        )
+    )
+    lines = plan.compare(before, after)
+    assert "± model: some/model → other/model" in lines
+    assert "± ready timeout: 2400.0 → 99.0" in lines
+    assert "- prefill-7 on n4" in lines
+    assert "± decode-3 on n5: secret VLLM_API_KEY: none → ***(env K)" in lines
+    at = lines.index("± n5/decode/run_dp_template.sh")
+    assert {"    - export HCCL_BUFFSIZE=1024", "    + export HCCL_BUFFSIZE=2048"} <= set(lines[at:])
+    assert "- n4/prefill/run_dp_template.sh" in lines
+    back = plan.compare(after, before)
+    assert "+ prefill-7 on n4" in back
+    assert "+ n4/prefill/run_dp_template.sh" in back
+
+
+def test_another_command_is_shown_with_both():
+    spec = four_p_four_d()
+    moved = replace(spec, roles=(spec.roles[0], replace(spec.roles[1], masters=("n6",))))
+    lines = plan.compare(plan.build(spec), plan.build(moved))
+    assert "- decode-0 on n5" in lines
+    assert "+ decode-0 on n6" in lines
+    faster = replace(spec, roles=(replace(spec.roles[0], ports=PortBases(http=9100)), spec.roles[1]))
+    lines = plan.compare(plan.build(spec), plan.build(faster))
+    assert lines[0] == (
+        "± prefill-0 on n1: bash prefill/run_dp_template.sh 0,1,2,3,4,5,6,7 9000 2 0 192.0.0.1 13395 8 → "
+        "bash prefill/run_dp_template.sh 0,1,2,3,4,5,6,7 9100 2 0 192.0.0.1 13395 8"
+    )
+
+
+def test_nodes_that_come_go_or_move_are_told():
+    spec = four_p_four_d()
+    fewer = replace(
+        spec,
+        nodes=(replace(spec.nodes[0], host="other"), *spec.nodes[1:-1]),
+        roles=(spec.roles[0], replace(spec.roles[1], nodes=("n5", "n6", "n7"), dp=48)),
+    )
+    before, after = plan.build(spec), plan.build(fewer)
+    assert plan.compare(before, after)[:2] == ("± node n1: h1 (192.0.0.1) → other (192.0.0.1)", "- node n8")
+    assert "+ node n8" in plan.compare(after, before)
+    assert not [line for line in plan.compare(before, after) if "members.json" in line or "n8/" in line]
+
+
+def test_a_file_that_comes_or_goes_is_told():
+    spec = four_p_four_d()
+    without, with_source = plan.build(spec), plan.build(spec, router_files={"x.py": ""})
+    assert plan.compare(without, with_source) == ("+ n1/router/dprouter/x.py",)
+    assert plan.compare(with_source, without) == ("- n1/router/dprouter/x.py",)

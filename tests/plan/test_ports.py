@@ -1,0 +1,107 @@
+from dataclasses import replace
+
+import pytest
+from specs import MOONCAKE, cluster, four_p_four_d, names, serve
+
+from dplaunch.model.cluster import PortBases, RoleSpec, RouterSpec
+from dplaunch.model.plan import Ports
+from dplaunch.plan.check import placed
+
+
+def ports(spec):
+    found, problems = placed(spec)
+    assert problems == ()
+    return {seat.engine: seat.ports for seat in found}
+
+
+def problems(spec):
+    return placed(spec)[1]
+
+
+def test_the_documented_cluster():
+    found = ports(four_p_four_d())
+    assert found["prefill-0"] == Ports(http=9000, rpc=13395, kv_base=61000, kv=(61000, 61008))
+    assert found["prefill-3"] == Ports(http=9001, rpc=13395, kv_base=61000, kv=(61008, 61016))
+    assert found["decode-0"] == Ports(http=9000, rpc=13395, kv_base=61000, kv=(61000, 61001))
+    assert found["decode-63"] == Ports(http=9015, rpc=13395, kv_base=61000, kv=(61063, 61064))
+
+
+def test_http_counts_over_all_roles_of_a_node_and_rpc_over_its_groups():
+    prefill = RoleSpec(name="prefill", nodes=names(1, 2), groups=4, dp=1, tp=2)
+    decode = RoleSpec(name="decode", nodes=names(1, 2), groups=2, dp=2, tp=2)
+    wide = ports(cluster(prefill, decode))
+    assert [wide[f"prefill-{n}"].http for n in range(4)] == [9000, 9001, 9000, 9001]
+    assert [wide[f"decode-{n}"].http for n in range(4)] == [9002, 9003, 9002, 9003]
+    assert {wide[f"prefill-{n}"].rpc for n in range(4)} == {0}
+    assert {wide[f"decode-{n}"].rpc for n in range(4)} == {13395}
+    assert wide["decode-0"].kv == (0, 0)
+
+
+def test_roles_have_bases_of_their_own():
+    prefill = RoleSpec(name="prefill", nodes=("n1",), dp=2, ports=PortBases(http=7000, rpc=5000, kv=62000))
+    decode = RoleSpec(name="decode", nodes=("n1",), dp=2, ports=PortBases(http=8100, rpc=6000, kv=63000))
+    found = ports(cluster(prefill, decode, kv_transfer=MOONCAKE))
+    assert found["prefill-1"] == Ports(http=7001, rpc=5000, kv_base=62000, kv=(62001, 62002))
+    assert found["decode-0"] == Ports(http=8102, rpc=6001, kv_base=63000, kv=(63000, 63001))
+
+
+def test_kv_goes_around_what_is_taken_on_any_node_of_the_group():
+    prefill = RoleSpec(name="prefill", nodes=("n1",), tp=4, ports=PortBases(http=61003))
+    decode = RoleSpec(name="decode", nodes=names(1, 2), dp=4, tp=2)
+    router = RouterSpec(node="n2", port=61013)
+    found = ports(cluster(prefill, decode, kv_transfer=MOONCAKE, router=router))
+    # n1 has 61003 (HTTP): prefill moves behind it, and decode's ranks 0 and 1 behind prefill
+    assert found["prefill-0"].kv == (61004, 61008)
+    # ranks 2 and 3 sit on n2, at base + 4 …: 61012 to 61015 would meet the router's 61013
+    assert found["decode-0"].kv_base == 61010
+    assert found["decode-2"].kv == (61014, 61016)
+
+
+def test_kv_keeps_clear_of_hccls_own_ports():
+    spec = four_p_four_d()
+    bases = PortBases(kv=59990)
+    roles = tuple(replace(role, ports=bases) for role in spec.roles)
+    assert ports(replace(spec, roles=roles))["prefill-0"].kv == (60032, 60040)
+
+
+@pytest.mark.parametrize(
+    ("http", "router", "text", "key"),
+    [
+        (9000, 9001, "port 9001 of n1 (192.0.0.1) is wanted by both router and serve-1 (HTTP)", "ports.http"),
+        (13395, 80, "port 13395 of n1 (192.0.0.1) is wanted by both serve-0 (HTTP) and serve/0 (rendezvous)", "ports.rpc"),
+        (60000, 80, "port 60000 of n1 (192.0.0.1) is wanted by both HCCL (its own host ports) and serve-0 (HTTP)", "ports.http"),
+    ],
+)  # fmt: skip
+def test_a_collision_names_host_port_and_both_users_once(http, router, text, key):
+    role = serve(dp=4, tp=4, ports=PortBases(http=http))
+    (problem,) = problems(cluster(role, router=RouterSpec(node="n1", port=router)))
+    assert (problem.text, problem.key, problem.warning) == (text, key, False)
+    assert key in problem.hint
+
+
+def test_a_collision_between_roles_names_the_role_that_moved_in():
+    prefill = RoleSpec(name="prefill", nodes=("n1",), dp=2)
+    decode = RoleSpec(name="decode", nodes=("n1",), ports=PortBases(http=8999))
+    (problem,) = problems(cluster(prefill, decode))
+    assert problem.key == "roles.decode.ports.http"
+    assert problem.hint == "move roles.decode.ports.http or roles.prefill.ports.http"
+    assert "9001" in problem.text
+
+
+def test_a_router_that_is_none_takes_no_port():
+    spec = cluster(serve(ports=PortBases(http=8000)), router=RouterSpec(node="n1", kind="none"))
+    assert ports(spec)["serve-0"].http == 8000
+
+
+def test_no_room_for_kv_is_a_problem():
+    spec = four_p_four_d()
+    roles = tuple(replace(role, ports=PortBases(kv=65500)) for role in spec.roles)
+    (problem,) = problems(replace(spec, roles=roles))
+    assert problem.key == "ports.kv"
+    assert problem.text == "decode/0 (KV transfer): no 64 free ports from 65500 on"
+
+
+def test_the_last_port_can_be_used():
+    spec = four_p_four_d()
+    roles = tuple(replace(role, ports=PortBases(kv=65472)) for role in spec.roles)
+    assert ports(replace(spec, roles=roles))["decode-63"].kv == (65535, 65536)

@@ -1,0 +1,63 @@
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from dplaunch import plan, spec
+from dplaunch.render import clusters_root
+
+EXAMPLES = sorted(clusters_root().glob("*.yaml"), key=lambda path: path.name)
+ENGINES = {
+    "deepseek-gpu-nixl": 32,
+    "deepseek-r1-a2-2node": 4,
+    "deepseek-r1-a3-4node": 36,
+    "deepseek-r1-a3-4p4d": 72,
+    "deepseek-r1-a3-4p4d-v0.9.1": 72,
+    "laptop": 6,
+    "qwen3-235b-a3-3node": 10,
+    "script": 4,
+}
+
+
+def loaded(path: Path):
+    return spec.load(path.read_text(), str(path), read_file=lambda name: Path(name).read_text())
+
+
+@pytest.fixture(params=EXAMPLES, ids=lambda path: path.stem)
+def example(request):
+    return request.param
+
+
+def test_every_example_has_a_test_of_its_size():
+    assert {path.stem for path in EXAMPLES} == set(ENGINES)
+
+
+def test_it_loads_and_plans_without_a_warning(example):
+    found = loaded(example)
+    planned = plan.build(found.spec)
+    assert found.warnings == ()
+    assert planned.warnings == ()
+    assert sum(p.kind == "engine" for p in planned.processes) == ENGINES[example.stem]
+    assert plan.from_json(plan.to_json(planned)) == planned
+
+
+def test_it_says_where_it_comes_from(example):
+    opening = example.read_text().split("cluster:")[0]
+    assert "Source: " in opening or "Topology: " in opening
+
+
+def test_its_scripts_are_valid_bash(example):
+    planned = plan.build(loaded(example).spec)
+    scripts = {f.text for node in planned.nodes for f in node.files if f.path.endswith(".sh")}
+    whole = "\n".join(f"function script_{i} {{\n{text}\n}}" for i, text in enumerate(sorted(scripts)))
+    checked = subprocess.run(
+        ["bash", "-n"], input=whole, text=True, capture_output=True, check=False, timeout=20
+    )
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_it_can_be_rehearsed_with_the_same_seats(example):
+    real, rehearsal = plan.build(loaded(example).spec), plan.build(loaded(example).spec, rehearse=True)
+    seats = [(p.name, p.seat.devices, p.seat.ports) for p in real.processes if p.seat]
+    assert [(p.name, p.seat.devices, p.seat.ports) for p in rehearsal.processes if p.seat] == seats
+    assert all(node.host == "localhost" and node.address.startswith("127.") for node in rehearsal.nodes)
