@@ -20,6 +20,9 @@ from dplaunch.view.words import plural, seconds
 TAIL = 10
 """Lines of a failed process's log shown with the first failure of a kind."""
 
+STAGES_EVERY = 3.0
+"""Seconds between two lines about a role's stages: a quick start is not a page."""
+
 
 class Narrator:
     """``tell(event, progress after it)`` → the lines to print. ``terse``: a live display shows the rest."""
@@ -29,6 +32,7 @@ class Narrator:
         self._verbose = verbose
         self._said: set[tuple[str, str]] = set()
         self._alike: dict[tuple[str, str], list[str]] = {}
+        self._staged: dict[str, float] = {}
         self._rules: dict[type[ev.Event], Callable[[Any, Progress], Iterator[Text]]] = {
             ev.PhaseBegan: self._phase_began,
             ev.PhaseEnded: self._phase_ended,
@@ -93,7 +97,9 @@ class Narrator:
             return
         role = progress.processes[event.process].role
         slowest = progress.role(role).slowest
-        if slowest and slowest.stage and self._once(role, slowest.stage):
+        lately = event.at - self._staged.get(role, float("-inf")) < STAGES_EVERY
+        if slowest and slowest.stage and not lately and self._once(role, slowest.stage):
+            self._staged[role] = event.at
             yield Text(f"{role}: all at `{slowest.stage}` ({slowest.index + 1}/{slowest.count}) or beyond")
 
     def _ready(self, event: ev.Ready, progress: Progress) -> Iterator[Text]:

@@ -113,14 +113,15 @@ def _legend(plan: Plan) -> Text:
     names = {node.address: node.name for node in plan.nodes}
     sums = [_sum(role, seats) + _masters(seats, names) for role, seats in by_role.items()]
     seats = [seat for members in by_role.values() for seat in members]
-    total = plural(len(seats), "engine"), plural(sum(len(seat.devices) for seat in seats), "device")
+    devices = sum(len(seat.devices) for seat in seats)
+    where = f"{plural(devices, 'device')} of " if devices else ""
     return style.lines(
         Text(
             "1 engine = 1 process = 1 data-parallel rank; a group starts and stops as one",
             style.DIM,
         ),
         *sums,
-        f"total: {total[0]} on {total[1]} of {plural(len(plan.nodes), 'node')}",
+        f"total: {plural(len(seats), 'engine')} on {where}{plural(len(plan.nodes), 'node')}",
     )
 
 

@@ -211,7 +211,7 @@ def _row(record: Record) -> tuple[str | Text, ...]:
 def _logs(found: Sequence[Record]) -> list[Text]:
     """Where the logs are: one line per pattern, NAME and NODE standing for themselves."""
     paths = dict.fromkeys(
-        record.seen.log.replace(f"/{record.name}/", "/NAME/").replace(f"/{record.node}/", "/NODE/")
+        record.seen.log.replace(f"/{record.node}/proc/{record.name}/", "/NODE/proc/NAME/")
         for record in found
         if record.seen and record.seen.log
     )

@@ -34,7 +34,7 @@ def load(plan: Plan) -> Iterator[ev.Event]:
         for process in plan.processes:
             stuck = process.name == "decode-17" and index > 1
             if process.kind == "engine" and not stuck:
-                at, fraction = 3.0 + index, 0.45 if index == 1 else 0.0
+                at, fraction = 3.0 + 2 * index, 0.45 if index == 1 else 0.0
                 yield ev.Milestone(
                     at=at, process=process.name, stage=stage, index=index, count=3, fraction=fraction
                 )
@@ -82,9 +82,8 @@ def test_without_a_terminal_there_are_few_lines_for_many_events(big_plan):
         "    1.2 s  load: 73 processes",
         "    3.0 s  prefill: all at `imports` (1/3) or beyond",
         "    3.0 s  decode: all at `imports` (1/3) or beyond",
-        "    4.0 s  prefill: all at `weights` (2/3) or beyond",
-        "    4.0 s  decode: all at `weights` (2/3) or beyond",
-        "    5.0 s  prefill: all at `graphs` (3/3) or beyond",
+        "    7.0 s  prefill: all at `weights` (2/3) or beyond",
+        "    7.0 s  decode: all at `weights` (2/3) or beyond",
         "    9.0 s  router: ready",
         "    9.0 s  prefill: 8 of 8 ready",
     ]
@@ -94,8 +93,8 @@ def test_long_silence_is_broken_by_where_things_stand(big_plan):
     lines = play(big_plan, start(big_plan), load(big_plan), tick=(20.0, 38.9, 39.0, 50.0, 69.5))
     standing = "prefill 8 of 8 ready; decode 63 of 64 ready, slowest decode-17 on n6: weights 2/3 45 %, for"
     assert lines[-2:] == [
-        f"   39.0 s  {standing} 35 s; router 1 of 1 ready",
-        f"   69.5 s  {standing} 1 min 05 s; router 1 of 1 ready",
+        f"   39.0 s  {standing} 34 s; router 1 of 1 ready",
+        f"   69.5 s  {standing} 1 min 04 s; router 1 of 1 ready",
     ]
 
 
@@ -162,7 +161,7 @@ def test_the_picture_at_80_columns(draw, big_plan):
 load 1 min 04 s  73 processes  (1 min 06 s in all)
   prefill  ━━━━━━━━━━━━━━━━━━━━  8 of 8 ready
   decode   ━━━━━━━━━━━━━━━━━━━╌  63 of 64 ready
-           slowest decode-17 on n6: weights 2/3 45 %, for 1 min 02 s
+           slowest decode-17 on n6: weights 2/3 45 %, for 1 min 01 s
   router   ━━━━━━━━━━━━━━━━━━━━  1 of 1 ready"""
     )
 

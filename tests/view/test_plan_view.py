@@ -70,7 +70,7 @@ def test_stand_alone_engines_have_no_master(draw, big_plan):
     plan = replace(big_plan, nodes=(replace(node, processes=(alone,)),), router=None)
     lines = draw(plan_view.drawn(plan), 80).split("\n")
     assert "prefill  n1     0       prefill-0  0      -        9000  -    -" in lines
-    assert "prefill: 1 group × 1 engine = 1 engine" in lines
+    assert lines[-2:] == ["prefill: 1 group × 1 engine = 1 engine", "total: 1 engine on 1 node"]
 
 
 ACTIONS = (
