@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from . import http1
 from .http1 import Head
-from .link import BrokenError, Link, Pool, TooLateError
+from .link import BrokenError, Link, Pool, Sink, TooLateError
 from .state import Member
 
 PASSED_BACK = ("Content-Type", "Content-Encoding", "Cache-Control", "Retry-After")
@@ -80,6 +80,13 @@ class Answer:
         """What has come of the body, as it came; empty at its end."""
         try:
             return await self._link.read()
+        except (BrokenError, TooLateError) as error:
+            raise _failure(self.member, error) from error
+
+    async def pour(self, sink: Sink) -> None:
+        """Hand on what comes without a task in between, until ``sink`` refuses a piece, or the end."""
+        try:
+            await self._link.pour(sink)
         except (BrokenError, TooLateError) as error:
             raise _failure(self.member, error) from error
 

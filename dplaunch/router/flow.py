@@ -10,11 +10,11 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from . import body as bodies
 from .engines import (
@@ -34,6 +34,8 @@ from .state import Member, State
 log = logging.getLogger("dprouter")
 
 TRIES = 3
+MOST_UNSENT = 64 * 1024
+"""Bytes in a client's socket that it has not taken yet."""
 
 
 class Unserved(Exception):  # noqa: N818 - a state of the cluster
@@ -159,6 +161,8 @@ class Flow:
         self._metrics.first_byte(time.monotonic() - call.started)
         response = web.StreamResponse(status=answer.head.status, headers=_headers(call, answer.passed_back()))
         response.content_length = answer.head.length
+        if response.content_length is None and call.request.version >= HttpVersion11:
+            response.enable_chunked_encoding()
         await response.prepare(call.request)
         try:
             await self._pump(call, answer, response, first)
@@ -168,18 +172,15 @@ class Flow:
             call.request.protocol.force_close()
         return response
 
-    async def _pump(
-        self,
-        call: Call,
-        answer: Answer,
-        response: web.StreamResponse,
-        chunk: bytes,
-    ) -> None:
-        while chunk:
-            if b'"recomputed"' in chunk and call.recomputed(chunk):
+    async def _pump(self, call: Call, answer: Answer, response: web.StreamResponse, piece: bytes) -> None:
+        """Pieces straight into the client's socket; through aiohttp, which waits, when that is full."""
+        sink = _sink(call.request, chunked=response.chunked)
+        while piece:
+            if call.recomputed(piece):
                 self._give_up(answer.member)
-            await response.write(chunk)
-            chunk = await answer.read()
+            await response.write(piece)
+            await answer.pour(sink)
+            piece = await answer.read()
 
     def _give_up(self, member: Member) -> NoReturn:
         self._metrics.count("dprouter_recomputed_total")
@@ -202,6 +203,20 @@ class Flow:
             self._health.lost(member, str(error))
             if not cut:
                 await self._health.check(member)
+
+
+def _sink(request: web.BaseRequest, *, chunked: bool) -> Callable[[bytes], bool]:
+    transport = request.transport
+
+    def sink(piece: bytes) -> bool:
+        if transport is None or transport.is_closing() or transport.get_write_buffer_size() > MOST_UNSENT:
+            return False
+        if b'"recomputed"' in piece:
+            return False
+        transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+        return True
+
+    return sink
 
 
 def _headers(call: Call, theirs: Mapping[str, str]) -> dict[str, str]:

@@ -101,6 +101,10 @@ class Chunked:
 
     def feed(self, data: bytes) -> bytes:
         """What is in the chunks of ``data``."""
+        if not (self._held or self._left or self._ends):
+            piece = _one_chunk(data)
+            if piece:
+                return piece
         data = self._held + data if self._held else data
         found: list[bytes] = []
         at = 0
@@ -145,6 +149,14 @@ class Chunked:
     def closed(self) -> bool:
         """The connection closed: was that the end?"""
         return self.done
+
+
+def _one_chunk(data: bytes) -> bytes:
+    """What is in ``data`` when it is exactly one chunk, as a token of a stream is; else nothing."""
+    line, found, rest = data.partition(b"\r\n")
+    if found and rest.endswith(b"\r\n") and len(rest) == _size(line) + 2:
+        return rest[:-2]
+    return b""
 
 
 def _size(line: bytes) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict, deque
+from collections.abc import Callable
 from typing import cast
 
 from . import http1
@@ -15,6 +16,10 @@ KEEP_ALIVE = 4.0
 
 MOST_HELD = 1 << 20
 """Bytes waiting for a slow client, before the engine is made to wait."""
+
+
+Sink = Callable[[bytes], bool]
+"""Takes a piece of a body, or returns False to have it wait for ``read``."""
 
 
 class BrokenError(Exception):
@@ -42,6 +47,7 @@ class Link(asyncio.Protocol):
         self._pieces: list[bytes] = []
         self._held = 0
         self._waiter: asyncio.Future[None] | None = None
+        self._sink: Sink | None = None
         self._error: Exception | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -83,6 +89,16 @@ class Link(asyncio.Protocol):
             self._transport.resume_reading()
         self._held = 0
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def pour(self, sink: Sink) -> None:
+        """Give each piece to ``sink`` as it comes, no task in between; until it refuses one, or the end."""
+        if self._pieces or (self._body is not None and self._body.done):
+            return
+        self._sink = sink
+        try:
+            await self._more()
+        finally:
+            self._sink = None
 
     def rest(self) -> None:
         """The request is over: forget its deadline."""
@@ -127,12 +143,21 @@ class Link(asyncio.Protocol):
         except BadAnswerError as error:
             self._fail(BrokenError(f"it does not speak HTTP: {error}"))
             return
-        if piece:
-            self._pieces.append(piece)
-            self._held += len(piece)
-            if self._held > MOST_HELD and self._transport is not None and self.usable:
-                self._transport.pause_reading()
-        self._wake()
+        if piece and not self._poured(piece):
+            self._hold(piece)
+            self._wake()
+        elif self._sink is None or (body is not None and body.done):
+            self._wake()
+
+    def _poured(self, piece: bytes) -> bool:
+        # What waits goes first.
+        return self._sink is not None and not self._pieces and self._sink(piece)
+
+    def _hold(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self._held += len(piece)
+        if self._held > MOST_HELD and self._transport is not None and self.usable:
+            self._transport.pause_reading()
 
     def _begin(self, data: bytes) -> bytes:
         self._raw += data
