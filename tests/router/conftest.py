@@ -16,6 +16,8 @@ from dplaunch.router.settings import Settings
 from dplaunch.router.worker import Place, new_loop, serving
 
 ONE_EACH = {"prefill/0": 1, "prefill/1": 1, "decode/0": 1, "decode/1": 1}
+FLOOD = 64
+"""MiB."""
 CHUNKS = [f'data: {{"choices":[{{"index":0,"text":"é{n} "}}]}}\n\n'.encode() for n in range(5)] + [
     b"data: [DONE]\n\n"
 ]
@@ -25,7 +27,7 @@ class StubEngine:
     """An engine that serves until told otherwise. ``acts`` holds what the next requests meet, one each:
 
     "500", "400", "reset" (connection aborted, no byte), "cut" (aborted after two chunks), "no-kv",
-    "recomputed" (instead of text), "recomputed-late" (after one chunk and ``gate``); "gate" waits for ``gate`` after one chunk.
+    "recomputed" (instead of text), "recomputed-late" (after one chunk and ``gate``); "gate" waits for ``gate`` after one chunk; "flood" is 64 MiB.
     """
 
     def __init__(self, name, group, vault) -> None:
@@ -36,7 +38,7 @@ class StubEngine:
         self.gate = asyncio.Event()
         self.health, self.draining = 200, False
         self.running = self.waiting = 0
-        self.streaming = 0
+        self.streaming = self.written = 0
         self.cancelled = 0
 
     async def start(self):
@@ -127,6 +129,11 @@ class StubEngine:
         return response
 
     async def _chunks(self, request, response, act):
+        if act == "flood":
+            for _ in range(FLOOD):
+                await response.write(b"x" * (1 << 20))
+                self.written += 1
+            return
         gave_up = b'data: {"choices":[{"index":0,"text":"","stop_reason":"recomputed"}]}\n\n'
         for place, chunk in enumerate(CHUNKS):
             if place == 1 and act in ("gate", "recomputed-late"):

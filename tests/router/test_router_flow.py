@@ -330,3 +330,34 @@ def test_the_time_of_a_request_is_limited(run):
         assert c.idle()
 
     run(scenario, request_timeout=0.3)
+
+
+def test_a_client_that_does_not_read_makes_the_engine_wait(run):
+    async def scenario(c):
+        c["serve-0"].acts.append("flood")
+        async with c.http.post(c.url + "/v1/completions", json={"stream": True}) as answer:
+            await answer.content.readany()
+            last = -1
+            while c["serve-0"].written != last:
+                last = c["serve-0"].written
+                await asyncio.sleep(0.1)
+            assert last < 40
+            rest = await answer.content.read()
+        assert len(rest) > 60 << 20
+        assert set(rest) == {ord("x")}
+
+    run(scenario, {"serve/0": 1})
+
+
+def test_an_old_client_gets_the_plain_bytes_until_the_connection_closes(run, chunks):
+    async def scenario(c):
+        port = int(c.url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        body = b'{"prompt":"x","stream":true}'
+        writer.write(b"POST /v1/completions HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        head, _, rest = (await reader.read()).partition(b"\r\n\r\n")
+        assert b"chunked" not in head.lower()
+        assert rest == b"".join(chunks)
+        writer.close()
+
+    run(scenario)
