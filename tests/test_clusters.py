@@ -43,7 +43,7 @@ def test_it_loads_and_plans_without_a_warning(example):
 
 def test_it_says_where_it_comes_from(example):
     opening = example.read_text().split("cluster:")[0]
-    assert "Source: " in opening or "Topology: " in opening
+    assert "# Source: " in opening
 
 
 def test_its_scripts_are_valid_bash(example):

@@ -271,15 +271,15 @@ def test_several_groups_on_a_node_have_kv_ports_of_their_own(stage):
 def test_secrets_are_named_in_the_script_and_given_in_the_environment(stage):
     token = SecretRef("env", "MY_TOKEN")
     spec = cluster(
-        serve(tp=16, env={"HF_TOKEN": token, "PLAIN": "1"}), api_key=SecretRef("file", "/home/me/key")
+        serve(tp=16, env={"HF_TOKEN": token, "PLAIN": "1"}), api_key=SecretRef("file", "/keys/key")
     )
     planned = plan.build(spec)
     found = process(planned, "serve-0")
-    assert found.env == {"HF_TOKEN": token, "VLLM_API_KEY": SecretRef("file", "/home/me/key")}
+    assert found.env == {"HF_TOKEN": token, "VLLM_API_KEY": SecretRef("file", "/keys/key")}
     text = next(f.text for f in planned.nodes[0].files if f.path == "serve/run_dp_template.sh")
     assert "HF_TOKEN VLLM_API_KEY\n" in text
     assert "MY_TOKEN" not in text
-    assert "/home/me" not in text
+    assert "/keys" not in text
     ran = run(stage, planned, "serve-0", HF_TOKEN="t0ken", VLLM_API_KEY="k3y")
     assert (ran.env["HF_TOKEN"], ran.env["VLLM_API_KEY"]) == ("t0ken", "k3y")
 
