@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -78,23 +78,32 @@ class Reading:
         self._query = query
 
     def show(self, timestamps: bool) -> ExitCode:
-        """Merged onto stdout; followed lines at once, past lines by their own clock."""
-        from dplaunch.logs import Merge
+        """Onto stdout: a tail by the lines' own clocks, whole or followed logs as they come."""
+        from dplaunch.logs import past
         from dplaunch.view.logs import LogPrinter
 
         names = tuple(p.name for p in self._chosen)
         one = len(names) == 1
         self._printer = LogPrinter(names, color=self._call.screen.color, prefix=not one, times=timestamps)
-        # With JSON nothing is folded: every line is somebody's.
-        self._merge = Merge(window=0.0 if one or self._call.screen.json else FOLD_WINDOW)
-        self._job.fleet.on_tick = lambda _: self._write(self._merge.flush(time.time()))
+        if self._query.follow or self._query.tail is None or self._call.screen.json:
+            return self._stream(fold=not one and not self._call.screen.json)
+        chunks: list[LogChunk] = []
+        self._read(chunks.append)
+        self._write(past(chunks))
+        return ExitCode.DONE
+
+    def _stream(self, *, fold: bool) -> ExitCode:
+        from dplaunch.logs import Merge
+
+        merge = Merge(window=FOLD_WINDOW if fold else 0.0)
+        self._job.fleet.on_tick = lambda _: self._write(merge.flush(time.time()))
         try:
-            self._read(lambda chunk: self._write(self._merge.feed(chunk, time.time())))
+            self._read(lambda chunk: self._write(merge.feed(chunk, time.time())), merge.restarted)
         except Interrupted:
             # Ctrl-C is how following ends: the engines never noticed.
-            self._write(self._merge.flush())
+            self._write(merge.flush())
             return ExitCode.INTERRUPTED
-        self._write(self._merge.flush())
+        self._write(merge.flush())
         return ExitCode.DONE
 
     def collect(self, folder: Path) -> ExitCode:
@@ -112,12 +121,13 @@ class Reading:
         self._call.screen.present("\n".join(files), {"files": files})
         return ExitCode.DONE
 
-    def _read(self, sink: Sink) -> None:
+    def _read(self, sink: Sink, restarted: Callable[[str], None] = lambda _: None) -> None:
         from dplaunch.fleet.follow import Following
 
         for error in self._job.fleet.unreached.values():
             self._call.screen.warn(error.text)
         following = Following(self._job, [(p.name, p.node) for p in self._chosen], self._query, sink)
+        following.on_restart = restarted
         following.run()
         for refusal in following.refusals:
             self._call.screen.warn(refusal)

@@ -32,12 +32,16 @@ Sink = Callable[[LogChunk], None]
 
 
 class Following:
-    """Streams of several nodes into one sink; nothing lost, nothing twice."""
+    """Streams of several nodes into one sink; nothing lost, nothing twice.
+
+    ``on_restart`` is told when a process began a new run: its log begins at 0 again.
+    """
 
     def __init__(self, job: Job, names: Iterable[tuple[str, str]], query: LogQuery, sink: Sink) -> None:
         self._job = job
         self._query = query
         self._sink = sink
+        self.on_restart: Callable[[str], None] = lambda _: None
         self._names: dict[str, list[str]] = {}
         for process, node in names:
             self._names.setdefault(node, []).append(process)
@@ -81,6 +85,9 @@ class Following:
     def _take(self, node: str, message: Mapping[str, Any]) -> None:
         if message.get("event") == "log":
             self._on_log(node, message)
+        elif message.get("event") == "restarted":
+            self._offsets.pop(message["name"], None)
+            self.on_restart(message["name"])
         elif message.get("event") == "gap":
             text = f"{message['name']}: {message['lost']} bytes of its log were dropped before they were read"
             self._job.emit(Note(at=self._job.now, text=text))

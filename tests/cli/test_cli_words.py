@@ -126,16 +126,16 @@ def test_explain_schema_and_completion(cli):
 
 
 def test_init_writes_an_example_with_my_hosts(cli):
-    cli("init", "--preset", "deepseek-r1-a3-4p4d", "--hosts", "10.1.1.[11-18]")
+    cli("init", "--preset", "deepseek-r1-a3-4p4d", "--hosts", "192.0.2.[11-18]")
     plan = cli.json("plan")
-    assert plan["nodes"][7]["host"] == "10.1.1.18"
+    assert plan["nodes"][7]["host"] == "192.0.2.18"
     assert "is there already" in cli("init", "--preset", "laptop", code=2).stderr
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--preset", "deepseek-r1-a3-4p4d", "--hosts", "10.1.1.[1-3]"], "is for 8 nodes"),
+        (["--preset", "deepseek-r1-a3-4p4d", "--hosts", "192.0.2.[1-3]"], "is for 8 nodes"),
         (["--preset", "latop"], "did you mean laptop"),
         ([], "--preset"),
     ],
