@@ -16,10 +16,10 @@ from dplaunch.spec import scalars
 from dplaunch.spec.finding import Finding, KeyPath, Place, dotted
 from dplaunch.spec.syntax import syntax_problem, unreadable
 
-MOST_VALUES = 50_000
+MOST_VALUES = 20_000
 """Values a file may unfold to: aliases of aliases grow without bound."""
 
-DEEPEST = 50
+DEEPEST = 20
 """Levels of lists and maps in a file."""
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -90,7 +90,7 @@ def read(text: str, file: str, reading: Callable[[KeyPath], Reading]) -> Documen
     try:
         node = yaml.compose(text, Loader=_LOADER)
     except yaml.YAMLError as error:
-        raise SpecError((syntax_problem(error, len(text.rstrip()), file, lines),)) from error
+        raise SpecError((syntax_problem(error, file, lines),)) from error
     if node is None:
         raise SpecError(
             (Problem("the file is empty", file=file, hint="dplaunch init writes one to start from"),)
@@ -237,7 +237,9 @@ class _Walk:
         try:
             return scalars.value(node.value, node.tag)
         except ValueError:
-            self.add(path, f"the YAML tag {node.tag} is not for cluster files", "write the plain value")
+            self.add(
+                path, f"the YAML tag {scalars.short(node.tag)} does not fit here", "write the plain value"
+            )
             return str(node.value)
 
     def add(self, path: KeyPath, text: str, hint: str = "", place: Place | None = None) -> None:

@@ -45,7 +45,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """The known word the user may have meant; empty when none is close."""
     word = word.lower()
     by_lower = {name.lower(): name for name in known}
-    close = get_close_matches(word, by_lower)
+    close = get_close_matches(word, by_lower, cutoff=0.65)
     best = max(
         close, key=lambda name: (SequenceMatcher(None, name, word).ratio(), name[0] == word[0]), default=""
     )

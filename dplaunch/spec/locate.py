@@ -19,22 +19,25 @@ from dplaunch.spec.hostrange import RangeError, expand
 def locate(document: Document, problem: Problem) -> Problem:
     """The problem at the place of its ``key``, or of the nearest key above it that the file has."""
     parts = tuple(problem.key.split(".")) if problem.key else ()
-    path = _walk(document.data, parts)
-    if parts[:1] in {("roles",), ("nodes",), ("overrides",)} and len(path) < len(parts):
-        general = _walk(document.data, ("defaults", *parts[2:]))
-        path = general if len(general) > _SECTION else path
-    found = document.problem(Finding(path, problem.text))
+    path, rest = _walk(document.data, parts)
+    if rest and parts[0] in _UNDER_DEFAULTS and len(parts) > _ENTRY:
+        general, missing = _walk(document.data, ("defaults", *parts[2:]))
+        path, rest = (path, rest) if missing else (general, missing)
+    found = document.problem(Finding(path, problem.text, at_key=bool(rest)))
     return replace(
         problem, file=found.file, line=found.line, column=found.column, source_line=found.source_line
     )
 
 
-_SECTION = 2
-"""``defaults.args`` alone says nothing: the entry must be there."""
+_UNDER_DEFAULTS = ("roles", "nodes", "overrides")
+"""Sections whose env and args may come from ``defaults``."""
+
+_ENTRY = 3
+"""Parts before the entry itself: ``roles.decode.args``."""
 
 
-def _walk(data: Any, parts: KeyPath) -> KeyPath:
-    """As much of ``parts`` as the file has, in the file's own spelling."""
+def _walk(data: Any, parts: KeyPath) -> tuple[KeyPath, KeyPath]:
+    """As much of ``parts`` as the file has, in the file's own spelling, and what it has not."""
     path: KeyPath = ()
     left = parts
     while left:
@@ -42,7 +45,7 @@ def _walk(data: Any, parts: KeyPath) -> KeyPath:
         if step is None:
             break
         data, path, left = data[step], (*path, step), left[used:]
-    return path
+    return path, left
 
 
 def _step(data: Any, left: KeyPath) -> tuple[str | int | None, int]:

@@ -64,10 +64,16 @@ def _cut(data: dict[str, Any], path: KeyPath) -> KeyPath:
 
 
 def touches(broken: frozenset[KeyPath], reads: Iterable[str]) -> bool:
-    """Whether anything a rule reads is broken: ``reads`` are dotted paths in which ``*`` is any part."""
+    """Whether anything a rule reads is broken.
+
+    ``reads`` are dotted paths; ``*`` is any one part, a last ``**`` all that is below. Without it only
+    the key itself counts, and the sections that it is in.
+    """
     patterns = [tuple(read.split(".")) for read in reads]
     return any(_overlap(path, pattern) for path in broken for pattern in patterns)
 
 
 def _overlap(path: KeyPath, pattern: tuple[str, ...]) -> bool:
-    return all(want in ("*", str(part)) for part, want in zip(path, pattern, strict=False))
+    if pattern[-1] != "**" and len(path) > len(pattern):
+        return False
+    return all(want in ("*", "**", str(part)) for part, want in zip(path, pattern, strict=False))

@@ -46,15 +46,17 @@ def _words(error: _Error, path: KeyPath) -> tuple[str, str]:
     if error["type"] == "literal_error":
         return _not_among(key, value, context["expected"])
     what = _TAKES.get(error["type"])
-    if what:
-        quote = (
-            isinstance(value, int | float) and not isinstance(value, bool) and error["type"] == "string_type"
-        )
-        return (
-            f"{key} takes {what(context)}, not {values.describe(value)}",
-            f'write "{value}"' if quote else "",
-        )
-    return f"{key}: {error['msg']}", ""
+    if what is None:
+        return f"{key}: {error['msg']}", ""
+    return f"{key} takes {what(context)}, not {values.describe(value)}", _remedy(error["type"], value, path)
+
+
+def _remedy(kind: str, value: object, path: KeyPath) -> str:
+    if kind == "string_type" and isinstance(value, int | float):
+        return "put it in quotes"
+    if kind == "int_type" and isinstance(value, str) and value.isdigit():
+        return "remove the quotes"
+    return f"its keys are: {', '.join(keys_below(path))}" if kind == "model_type" else ""
 
 
 _TAKES: dict[str, Callable[[dict[str, Any]], str]] = {
@@ -80,7 +82,10 @@ def _not_among(key: str, value: object, expected: str) -> tuple[str, str]:
 
 def _missing(path: KeyPath) -> Finding:
     where = f" in {dotted(path[:-1])}" if path[:-1] else ""
-    return Finding(path, f"'{path[-1]}' is missing{where}", f"add {path[-1]}: (dplaunch explain {path[-1]})")
+    name = ".".join(part for part in path if isinstance(part, str))
+    return Finding(
+        path, f"'{path[-1]}' is missing{where}", f"add it; dplaunch explain {name} says what it takes"
+    )
 
 
 def _unknown(path: KeyPath) -> Finding:

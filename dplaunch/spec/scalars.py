@@ -24,6 +24,11 @@ _TAG = "tag:yaml.org,2002:"
 _TEXT_TAGS = frozenset({"str", "timestamp", "value"})
 
 
+def short(tag: str) -> str:
+    """A tag as it is written: ``!!int``."""
+    return tag.replace(_TAG, "!!")
+
+
 def surprise(written: str, tag: str) -> Surprise | None:
     """Why an unquoted scalar is ambiguous; ``None`` when every reader agrees."""
     kind = tag.removeprefix(_TAG)

@@ -27,13 +27,15 @@ from dplaunch.spec.values import (
     Duration,
     Env,
     ExpertParallel,
+    Hosts,
     Name,
     Names,
+    NodeNames,
     Port,
-    Range,
     Secret,
     Size,
     Text,
+    Word,
 )
 
 ROLES = ("prefill", "decode", "serve")
@@ -55,10 +57,10 @@ class Engine(_Section):
 class Ssh(_Section):
     """How to log in."""
 
-    user: Text | None = None
+    user: Word | None = None
     port: Port | None = None
     key: Text | None = None
-    jump: Text | None = None
+    jump: Word | None = None
     host_keys: Literal["strict", "accept-new"] = "strict"
     connect_timeout: Duration = 10.0
 
@@ -83,9 +85,9 @@ class _OrPreset:
 class Node(_Section):
     """One node, or several with ranges that go in step."""
 
-    name: Range
-    host: Range | None = None
-    address: Range | None = None
+    name: NodeNames
+    host: Hosts | None = None
+    address: Hosts | None = None
     nic: Text | None = None
     devices: Annotated[int, Field(ge=0)] | None = None
     ssh: Ssh = Field(default_factory=Ssh)
@@ -98,7 +100,7 @@ class Node(_Section):
             if names is not None and len(names) != len(self.name):
                 raise values.refuse(
                     f"name stands for {counted(len(self.name), 'node')}, {key} for {len(names)}",
-                    f"give {key} a range as long as the names': 192.0.0.[1-{len(self.name)}]",
+                    "ranges of one entry go in step: n[1-4] with 192.0.2.[1-4]",
                 )
         return self
 

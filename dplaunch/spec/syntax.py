@@ -40,12 +40,12 @@ _MEANINGS = (
     (
         "expected <block end>",
         "this does not fit what stands around it",
-        "align the line with its neighbours, and look for text after a closing quote",
+        "align it with its neighbours; nothing may follow a closing quote",
     ),
     (
         "did not find expected key",
         "this does not fit what stands around it",
-        "align the line with its neighbours, and look for text after a closing quote",
+        "align it with its neighbours; nothing may follow a closing quote",
     ),
 )
 
@@ -68,24 +68,27 @@ def unreadable(text: str, file: str, lines: tuple[str, ...]) -> Problem | None:
     return None
 
 
-def syntax_problem(error: yaml.YAMLError, end: int, file: str, lines: tuple[str, ...]) -> Problem:
-    """The one problem of a file that is not YAML, where reading stopped; ``end`` is where its text ends."""
+def syntax_problem(error: yaml.YAMLError, file: str, lines: tuple[str, ...]) -> Problem:
+    """The one problem of a file that is not YAML, where reading stopped."""
     complaint = " ".join(filter(None, (getattr(error, "context", ""), getattr(error, "problem", ""))))
-    line, column = _where(error, complaint, end)
-    source = lines[line - 1].rstrip() if 0 < line <= len(lines) else ""
+    line, column = _where(error, complaint, lines)
+    source = lines[line - 1].rstrip()
     meaning, hint = _meaning(complaint or str(error), source, source[max(0, column - 2) : column])
     return Problem(f"not YAML: {meaning}", file=file, line=line, column=column, source_line=source, hint=hint)
 
 
-def _where(error: yaml.YAMLError, complaint: str, end: int) -> tuple[int, int]:
+def _where(error: yaml.YAMLError, complaint: str, lines: tuple[str, ...]) -> tuple[int, int]:
     """Where reading stopped, or began: the end of the file says less than what was left open."""
-    stopped = getattr(error, "problem_mark", None)
-    began = getattr(error, "context_mark", None)
-    if stopped is None:
-        return 0, 0
-    if began and (stopped.index >= end or _NO_COLON in complaint):
-        return began.line + 1, began.column + 1
-    return stopped.line + 1, stopped.column + 1
+    last = max((number for number, line in enumerate(lines, 1) if line.strip()), default=1)
+    end = (last, len(lines[last - 1].rstrip()))
+    places = [
+        (mark.line + 1, mark.column + 1)
+        for mark in (getattr(error, "problem_mark", None), getattr(error, "context_mark", None))
+        if mark
+    ]
+    if _NO_COLON in complaint:
+        places.reverse()
+    return next((place for place in places if place <= end), end)
 
 
 def _meaning(complaint: str, source: str, there: str) -> tuple[str, str]:

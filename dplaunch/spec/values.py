@@ -26,6 +26,8 @@ PRESETS = {
 """Hardware by name: devices are NPU dies or GPUs of one node."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_HOST = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9._:%-]*")
+_WORD = re.compile(r"[^\s-]\S*")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ENV_DOLLAR = re.compile(r"\$(?:\$|\{[A-Za-z_][A-Za-z0-9_]*\}|(\{[^}]*\}?|[A-Za-z_][A-Za-z0-9_]*)|)")
 _VERSION = re.compile(r"[0-9]+(?:\.[0-9]+)+(?:\.?(?:rc|post)[0-9]+)*")
@@ -44,9 +46,8 @@ def describe(value: object) -> str:
         return f"the text '{value}'" if value else "an empty text"
     if isinstance(value, int | float):
         return f"the number {value}"
-    if isinstance(value, list | dict):
-        return "a list" if isinstance(value, list) else "a map"
-    return "nothing"
+    kind = "list" if isinstance(value, list) else "map"
+    return f"a {kind}" if value else f"an empty {kind}"
 
 
 def takes(what: str, value: object, hint: str = "") -> PydanticCustomError:
@@ -73,11 +74,17 @@ def selector(key: str) -> str:
 
 def _expand(value: object) -> tuple[str, ...]:
     if not isinstance(value, str):
-        raise takes("a name or a range such as n[1-4]", value, "put a number in quotes to make it a name")
+        hint = "put a number in quotes to make it a name" if isinstance(value, int | float) else ""
+        raise takes("a name or a range such as n[1-4]", value, hint)
     try:
         return expand(value)
     except RangeError as error:
         raise refuse(str(error), "ranges are written n[1-4], n[01-16] or n[1-3,5]") from error
+
+
+def _each(check: Callable[[str], str]) -> Callable[[object], tuple[str, ...]]:
+    """A validator for a range of which every name must pass ``check``."""
+    return lambda value: tuple(check(name) for name in _expand(value))
 
 
 def _names(value: object) -> tuple[str, ...]:
@@ -170,13 +177,16 @@ def _schema(*kinds: dict[str, Any]) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": list(kinds)} if len(kinds) > 1 else kinds[0])
 
 
+_name = checked(_NAME, "is no name: letters, digits, '.', '_', '-', at most 63")
+_host = checked(_HOST, "is no host name and no address")
+
 Text = Annotated[str, Field(min_length=1)]
-Name = Annotated[
-    str, AfterValidator(checked(_NAME, "is no name: letters, digits, '.', '_', '-', at most 63"))
-]
+Name = Annotated[str, AfterValidator(_name)]
+Word = Annotated[str, AfterValidator(checked(_WORD, "is no single word, or begins with a dash"))]
 Size = Annotated[int, Field(ge=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
-Range = Annotated[tuple[str, ...], PlainValidator(_expand), _RANGE]
+NodeNames = Annotated[tuple[str, ...], PlainValidator(_each(_name)), _RANGE]
+Hosts = Annotated[tuple[str, ...], PlainValidator(_each(_host)), _RANGE]
 Names = Annotated[
     tuple[str, ...], PlainValidator(_names), _schema(_TEXT, {"type": "array", "items": _TEXT, "minItems": 1})
 ]

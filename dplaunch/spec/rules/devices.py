@@ -61,14 +61,13 @@ def devices_used(case: Case) -> Iterator[Finding]:
 def nodes_used(case: Case) -> Iterator[Finding]:
     """A node without any seat is a slip, unless it is the router's."""
     router = case.spec.router.node if case.spec.router else ""
+    idle: dict[int, list[str]] = {}
     for index, node in case.entries():
         if not case.on(node.name) and node.name != router:
-            yield Finding(
-                ("nodes", index),
-                f"nothing runs on {node.name}",
-                "give it to a role, or remove it",
-                warning=True,
-            )
+            idle.setdefault(index, []).append(node.name)
+    for index, names in idle.items():
+        text = f"nothing runs on {fold(names)}"
+        yield Finding(("nodes", index), text, "give it to a role, or remove it", warning=True)
 
 
 def _loads(case: Case) -> Iterator[Load]:
@@ -81,9 +80,9 @@ def _loads(case: Case) -> Iterator[Load]:
         yield Load(fold(nodes), devices, case.on(nodes[0]))
 
 
-_DEVICES = (*SEATING, "hardware", "nodes.*.devices", "roles.*.tp", "roles.*.pp", "roles.*.pcp")
+_DEVICES = (*SEATING, "hardware.**", "nodes.*.devices", "roles.*.tp", "roles.*.pp", "roles.*.pcp")
 RULES = (
     Rule(_DEVICES, devices_suffice),
     Rule(_DEVICES, devices_used),
-    Rule(("nodes.*.name", "roles.*.nodes", "router"), nodes_used),
+    Rule(("nodes.*.name", "roles.*.nodes", "router.kind", "router.node"), nodes_used),
 )

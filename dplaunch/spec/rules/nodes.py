@@ -55,7 +55,7 @@ def _address_path(case: Case, index: int) -> KeyPath:
     return ("nodes", index, key)
 
 
-_ADDRESSES = ("nodes.*.name", "nodes.*.host", "nodes.*.address")
+_ADDRESSES = ("nodes.*.host", "nodes.*.address")
 RULES = (
     Rule(("nodes.*.name",), names_unique),
     Rule(_ADDRESSES, addresses_ipv4),

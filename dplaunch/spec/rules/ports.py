@@ -21,7 +21,7 @@ def bases_differ(case: Case, role: RoleSpec) -> Iterator[Finding]:
         base = getattr(role.ports, one)
         if base == getattr(role.ports, other):
             yield Finding(
-                _key(case, role, other),
+                _key(case, role, other, one),
                 f"{one} and {other} of {role.name} both begin at port {base}",
                 "move one of the two",
             )
@@ -53,27 +53,31 @@ def _devices(case: Case, role: RoleSpec) -> int:
     return max(node.devices for node in case.spec.nodes if node.name in role.nodes)
 
 
-def _key(case: Case, role: RoleSpec, which: str) -> KeyPath:
-    """Where the base is written: at the role, or for all."""
-    own = getattr(case.file.roles.given()[role.name].ports, which)
-    return ("ports", which) if own is None else ("roles", role.name, "ports", which)
+def _key(case: Case, role: RoleSpec, *bases: str) -> KeyPath:
+    """Where the first of the bases is written that is written at all: at the role, or for all."""
+    for base in bases:
+        if base in case.file.roles.given()[role.name].ports.model_fields_set:
+            return ("roles", role.name, "ports", base)
+        if base in case.file.ports.model_fields_set:
+            return ("ports", base)
+    return ("ports", bases[0])
 
 
 def _meet(one: range, other: range) -> bool:
     return max(one.start, other.start) < min(one.stop, other.stop)
 
 
-ROLE_RULES = (RoleRule(("ports", "roles.{role}.ports"), bases_differ),)
+ROLE_RULES = (RoleRule(("ports.**", "roles.{role}.ports.**"), bases_differ),)
 RULES = (
     Rule(
         (
-            "ports",
-            "kv_transfer",
+            "ports.kv",
+            "kv_transfer.connector",
             "engine.kind",
-            "hardware",
+            "hardware.**",
             "nodes.*.name",
             "nodes.*.devices",
-            *(f"roles.*.{key}" for key in ("ports", "nodes", "dp", "tp", "pp", "pcp")),
+            *(f"roles.*.{key}" for key in ("ports.kv", "nodes", "dp", "tp", "pp", "pcp")),
         ),
         kv_quiet,
     ),

@@ -41,7 +41,7 @@ def dp_divides(_: Case, role: RoleSpec) -> Iterator[Finding]:
         yield Finding(
             ("roles", role.name, "dp"),
             f"dp {role.dp} of {role.name} does not divide over the {share} nodes of a group",
-            f"make dp a multiple of {share}",
+            f"make dp a multiple of {share}, or change groups",
         )
 
 

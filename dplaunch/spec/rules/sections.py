@@ -132,8 +132,7 @@ def overrides_exist(case: Case) -> Iterator[Finding]:
     for key in case.file.overrides:
         for name in selected(key):
             if name not in {*engines, *nodes}:
-                guess = nearest(name, [*engines, *nodes])
-                hint = f"did you mean '{guess}'?" if guess else f"known are: {fold(engines)}, {fold(nodes)}"
+                hint = f"known are: {fold(engines)}, {fold(nodes)}"
                 yield Finding(("overrides", key), f"{name} is no engine and no node:NAME", hint, at_key=True)
             if seen.setdefault(name, key) != key:
                 yield Finding(
@@ -145,10 +144,10 @@ def overrides_exist(case: Case) -> Iterator[Finding]:
 
 
 RULES = (
-    Rule(("roles",), roles_complete),
-    Rule(("engine",), engine_complete),
-    Rule(("engine.kind", "hardware", "nodes.*.devices", "roles.*.nodes"), hardware_given),
-    Rule(("engine.kind", "kv_transfer", "roles"), kv_transfer_fits),
-    Rule(("router", "nodes.*.name"), router_fits),
+    Rule(("roles.*",), roles_complete),
+    Rule(("engine.kind", "engine.version", "engine.path"), engine_complete),
+    Rule(("engine.kind", "hardware.**", "nodes.*.name", "nodes.*.devices", "roles.*.nodes"), hardware_given),
+    Rule(("engine.kind", "kv_transfer", "roles.*"), kv_transfer_fits),
+    Rule(("nodes.*.name", "router.**"), router_fits),
     Rule(("overrides", *SEATING), overrides_exist),
 )
