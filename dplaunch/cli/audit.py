@@ -12,7 +12,8 @@ Count = Annotated[int, option("-n", help="How many entries.")]
 
 def audit(call: Call, count: Count = 20) -> ExitCode:
     """Show who changed this cluster, when and how it ended; kept on the nodes."""
-    from dplaunch.cli.work import at_work, open_cluster
+    from dplaunch.cli.cluster import open_cluster
+    from dplaunch.cli.work import at_work
     from dplaunch.fleet.ask import audit_trail
     from dplaunch.fleet.job import connect
     from dplaunch.view import trail as drawing

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from dplaunch.cli.verb import Call, option
 from dplaunch.errors import ExitCode, UsageError, worst
+from dplaunch.words import plural
 
 if TYPE_CHECKING:
     from dplaunch.model.observed import Observed
@@ -17,8 +18,9 @@ Grace = Annotated[
 
 def down(call: Call, grace: Grace = None) -> ExitCode:
     """Stop router, engines and services; leave no process, no port."""
+    from dplaunch.cli.cluster import memory, open_cluster
     from dplaunch.cli.up import hook
-    from dplaunch.cli.work import at_work, interruptible, memory, open_cluster, watching
+    from dplaunch.cli.work import at_work, interruptible, watching
     from dplaunch.fleet.down import down as walk
     from dplaunch.spec import seconds
     from dplaunch.view import down as drawing
@@ -43,4 +45,4 @@ def down(call: Call, grace: Grace = None) -> ExitCode:
 
 def _agree(call: Call, seen: Observed) -> bool:
     alive = sum(p.alive for p in seen.processes)
-    return call.agree(f"Stop {alive} processes on {len(seen.nodes)} nodes?")
+    return call.agree(f"Stop {plural(alive, 'process')} on {plural(len(seen.nodes), 'node')}?")

@@ -20,7 +20,8 @@ Timeout = Annotated[float, option("--timeout", help="Seconds until the command i
 
 def exec_(call: Call, target: Target, command: Words, timeout: Timeout = 60.0) -> ExitCode:
     """Run a command on the nodes of a target, all at once; equal answers are folded."""
-    from dplaunch.cli.work import at_work, open_cluster
+    from dplaunch.cli.cluster import open_cluster
+    from dplaunch.cli.work import at_work
     from dplaunch.fleet.ask import execute
     from dplaunch.fleet.targets import nodes_of
     from dplaunch.spec import expand

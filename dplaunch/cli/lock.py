@@ -8,7 +8,8 @@ from dplaunch.errors import ExitCode
 
 def lock(call: Call) -> ExitCode:
     """Show who holds the cluster's lock, for which verb and since when."""
-    from dplaunch.cli.work import at_work, open_cluster
+    from dplaunch.cli.cluster import open_cluster
+    from dplaunch.cli.work import at_work
     from dplaunch.fleet.job import connect
     from dplaunch.fleet.lock import lock_node
     from dplaunch.fleet.observe import observe

@@ -51,7 +51,8 @@ def logs(
     collect: Collect = None,
 ) -> ExitCode:
     """Show or follow what engines and router wrote; equal lines of many ranks are folded."""
-    from dplaunch.cli.work import at_work, interruptible, open_cluster
+    from dplaunch.cli.cluster import open_cluster
+    from dplaunch.cli.work import at_work, interruptible
     from dplaunch.fleet.follow import LogQuery
     from dplaunch.fleet.targets import find
     from dplaunch.spec import expand, seconds

@@ -15,7 +15,7 @@ Diff = Annotated[Path | None, option("--diff", help="Compare with a plan saved b
 def plan(call: Call, save: Save = None, diff: Diff = None) -> ExitCode:
     """Show what would run where: ranks, devices, ports. Touch nothing."""
     from dplaunch import plan as plans
-    from dplaunch.cli.work import open_cluster
+    from dplaunch.cli.cluster import open_cluster
     from dplaunch.view import plan as drawing
     from dplaunch.workspace import read_plan, write_by_rename
 

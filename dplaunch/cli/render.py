@@ -13,7 +13,7 @@ Folder = Annotated[Path, option("--out", "-O", help="Folder to write to: NODE/RO
 
 def render(call: Call, out: Folder) -> ExitCode:
     """Write every file that `up` would send, one folder per node."""
-    from dplaunch.cli.work import open_cluster
+    from dplaunch.cli.cluster import open_cluster
 
     cluster = open_cluster(call)
     written = [

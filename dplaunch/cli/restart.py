@@ -9,6 +9,7 @@ import typer
 from dplaunch.cli.targets import complete_target
 from dplaunch.cli.verb import Call
 from dplaunch.errors import ExitCode, UsageError
+from dplaunch.words import plural
 
 if TYPE_CHECKING:
     from dplaunch.model.plan import Process
@@ -25,7 +26,8 @@ Targets = Annotated[
 
 def restart(call: Call, targets: Targets) -> ExitCode:
     """Restart whole data-parallel groups: drained at the router first, proven before they count."""
-    from dplaunch.cli.work import at_work, interruptible, open_cluster, watching
+    from dplaunch.cli.cluster import open_cluster
+    from dplaunch.cli.work import at_work, interruptible, watching
     from dplaunch.fleet.targets import find, widen
     from dplaunch.fleet.up import restart as walk
     from dplaunch.spec import expand
@@ -35,7 +37,7 @@ def restart(call: Call, targets: Targets) -> ExitCode:
     named = find(targets, cluster.plan, expand)
     chosen = widen(named, cluster.plan)
     _say_widened(call, named, chosen)
-    if not call.agree(f"Restart {len(chosen)} processes?"):
+    if not call.agree(f"Restart {plural(len(chosen), 'process')}?"):
         raise UsageError("nothing was restarted")
     names = {p.name for p in chosen}
     plan = cluster.plan

@@ -24,7 +24,7 @@ LOOK_AGAIN = 2.0
 
 def status(call: Call, watch: Watch = False, wait: Wait = None, timeout: Timeout = None) -> ExitCode:
     """Show what runs where and whether it serves; the exit code says it too."""
-    from dplaunch.cli.work import open_cluster
+    from dplaunch.cli.cluster import open_cluster
 
     if wait not in (None, "ready"):
         raise UsageError(f"--wait {wait}: the only thing to wait for is `ready`")

@@ -34,7 +34,7 @@ def up(
     keep: Keep = False,
 ) -> ExitCode:
     """Start what the file says, wait until it serves, prove it with real completions."""
-    from dplaunch.cli.work import open_cluster
+    from dplaunch.cli.cluster import open_cluster
     from dplaunch.fleet.targets import role
     from dplaunch.fleet.up import UpOptions
     from dplaunch.spec import seconds
@@ -57,7 +57,8 @@ def _preview(call: Call, cluster: Cluster, options: UpOptions) -> ExitCode:
 
 
 def _bring_up(call: Call, cluster: Cluster, options: UpOptions) -> ExitCode:
-    from dplaunch.cli.work import at_work, interruptible, memory, watching
+    from dplaunch.cli.cluster import memory
+    from dplaunch.cli.work import at_work, interruptible, watching
     from dplaunch.fleet.up import up as walk
     from dplaunch.view import up as drawing
 

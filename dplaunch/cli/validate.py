@@ -8,7 +8,7 @@ from dplaunch.errors import ExitCode
 
 def validate(call: Call) -> ExitCode:
     """Show every problem of the cluster file with its line; touch nothing."""
-    from dplaunch.cli.work import memory
+    from dplaunch.cli.cluster import memory
     from dplaunch.view import problems
     from dplaunch.workspace import load_cluster
 

@@ -1,4 +1,4 @@
-"""Opening a cluster for a verb: file → plan → fleet, with the screen listening."""
+"""A verb at work on its cluster: a job on a fleet, with the screen listening."""
 
 from __future__ import annotations
 
@@ -20,20 +20,7 @@ from dplaunch.model.event import Event
 from dplaunch.model.plan import Plan
 from dplaunch.transport import Options, connect
 from dplaunch.view.display import Display
-from dplaunch.workspace import Cluster, Memory, load_cluster, read_secrets
-
-
-def memory() -> Memory:
-    """What this machine remembers."""
-    return Memory(os.environ, Path.cwd())
-
-
-def open_cluster(call: Call) -> Cluster:
-    """The cluster file that is meant, loaded and planned; its warnings are shown."""
-    cluster = load_cluster(memory().pick(call.file), rehearse=call.rehearse)
-    for warning in cluster.warnings:
-        call.screen.warn(warning.text)
-    return cluster
+from dplaunch.workspace import read_secrets
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from dplaunch.fleet.observe import observe
 from dplaunch.fleet.stop import stop_in_order
 from dplaunch.model.event import Stopped
 from dplaunch.model.observed import Observed
+from dplaunch.words import plural
 
 FORGET_DEADLINE = 15.0
 
@@ -40,7 +41,7 @@ def down(job: Job, confirm: Callable[[Observed], bool], grace: float | None = No
             return None
         verdicts: tuple[Stopped, ...] = ()
         if alive:
-            with phase(job, "stop", f"{len(alive)} processes"):
+            with phase(job, "stop", plural(len(alive), "process")):
                 verdicts = stop_in_order(job, observed, alive, grace)
         _forget(job, {v.process for v in verdicts if v.left})
         if alive:

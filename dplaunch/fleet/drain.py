@@ -11,6 +11,7 @@ from dplaunch.fleet.start import PUT_DEADLINE
 from dplaunch.model.event import Note
 from dplaunch.model.observed import Observed
 from dplaunch.model.plan import File, Process
+from dplaunch.words import plural
 
 MEMBERS = "router/members.json"
 DRAIN_FOR = 30.0
@@ -27,7 +28,7 @@ def drain(job: Job, observed: Observed, names: Collection[str]) -> None:
     )
     if router is None or members is None or not going:
         return
-    with phase(job, "drain", f"{len(going)} engines"):
+    with phase(job, "drain", plural(len(going), "engine")):
         _put(job, router.node, File(MEMBERS, drained(members.text, going)))
         deadline = job.now + DRAIN_FOR
         while (busy := _busy(job, router, going)) and job.now < deadline:

@@ -11,6 +11,7 @@ from dplaunch.fleet.fleet import Fleet
 from dplaunch.model.cluster import SecretRef
 from dplaunch.model.event import Event, NodeFailed, PhaseBegan, PhaseEnded
 from dplaunch.model.plan import Plan
+from dplaunch.words import plural
 
 Emit = Callable[[Event], None]
 
@@ -43,7 +44,7 @@ def phase(job: Job, name: str, detail: str = "") -> Iterator[None]:
 
 def connect(job: Job) -> None:
     """Reach every node at once; those that fail are events and stay in ``fleet.unreached``."""
-    with phase(job, "connect", f"{len(job.plan.nodes)} nodes"):
+    with phase(job, "connect", plural(len(job.plan.nodes), "node")):
         job.fleet.open()
         for node, error in sorted(job.fleet.unreached.items()):
             job.emit(NodeFailed(at=job.now, node=node, text=error.text, hint=error.hint))

@@ -18,6 +18,7 @@ from dplaunch.model.event import Failed, Note
 from dplaunch.model.observed import Observed
 from dplaunch.model.plan import Action, Change, Process
 from dplaunch.plan import diff
+from dplaunch.words import plural
 
 Confirm = Callable[[tuple[Action, ...]], bool]
 """Shown what would stop; True goes on."""
@@ -107,14 +108,14 @@ def _replace(job: Job, observed: Observed, stopping: set[str], starting: set[str
     alive = {p.name for p in observed.processes if p.alive}
     if stopping & alive:
         drain(job, observed, stopping & alive)
-        with phase(job, "stop", f"{len(stopping & alive)} processes"):
+        with phase(job, "stop", plural(len(stopping & alive), "process")):
             left = [v for v in stop_in_order(job, observed, stopping & alive) if v.left]
         if left:
             raise DplaunchError(f"{left[0].process} could not be stopped: {left[0].left[0]}")
     if not starting:
         return
     at_once = {p.name for p in job.plan.processes if p.name in starting and not p.start_last}
-    with phase(job, "start", f"{len(at_once)} processes"):
+    with phase(job, "start", plural(len(at_once), "process")):
         put_files(job, {node.name for node in job.plan.nodes})
         refusals = start(job, at_once)
     if refusals:
@@ -136,7 +137,7 @@ def _serve(job: Job, options: UpOptions, starting: set[str], names: set[str]) ->
 
 def await_ready(job: Job, processes: tuple[Process, ...], timeout: float | None) -> None:
     """Wait until all serve. Raises the first failure with its cause, NotReadyError when time is up."""
-    with phase(job, "load", f"{len(processes)} processes"):
+    with phase(job, "load", plural(len(processes), "process")):
         failures = Readiness(job, processes, timeout or job.plan.ready_timeout).wait()
     if failures:
         raise _failure(failures)
@@ -145,7 +146,7 @@ def await_ready(job: Job, processes: tuple[Process, ...], timeout: float | None)
 def prove(job: Job, processes: tuple[Process, ...]) -> None:
     """One completion on every engine, then one through the router. Raises the first failure."""
     engines = [p for p in processes if p.kind == "engine"]
-    with phase(job, "prove", f"one completion on each of {len(engines)} engines"):
+    with phase(job, "prove", f"one completion on each of {plural(len(engines), 'engine')}"):
         failures = prove_engines(job, engines)
     if failures:
         raise _failure(failures)
@@ -162,7 +163,7 @@ def _tear_down(job: Job, options: UpOptions, started: set[str], error: DplaunchE
         job.emit(Note(at=job.now, text="--keep: what runs goes on; `dplaunch status -v` shows it"))
     if options.keep or not started:
         return
-    with phase(job, "take down", f"{len(started)} processes"):
+    with phase(job, "take down", plural(len(started), "process")):
         if job.fleet.unreached:
             job.fleet.open(set(job.fleet.unreached))
         observed = observe(job)

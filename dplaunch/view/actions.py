@@ -12,7 +12,7 @@ from dplaunch.fold import fold
 from dplaunch.model.plan import Action, Change
 from dplaunch.view import style
 from dplaunch.view.sheet import sheet
-from dplaunch.view.words import plural
+from dplaunch.words import plural
 
 _COLOUR = {
     Change.START: style.GOOD,

@@ -13,7 +13,7 @@ from dplaunch.model.progress import Progress, RoleProgress
 from dplaunch.view import style
 from dplaunch.view.narrate import Narrator, failures, slowest, standing
 from dplaunch.view.screen import Screen
-from dplaunch.view.words import seconds
+from dplaunch.words import seconds
 
 _FRAME = 0.1
 """Seconds between two pictures."""

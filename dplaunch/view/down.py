@@ -11,7 +11,7 @@ from rich.text import Text
 from dplaunch.fold import fold
 from dplaunch.model.event import Stopped
 from dplaunch.view import style
-from dplaunch.view.words import plural, seconds
+from dplaunch.words import plural, seconds
 
 
 def drawn(verdicts: Sequence[Stopped], unreached: Sequence[str]) -> Text:

@@ -15,7 +15,7 @@ from dplaunch.fold import fold
 from dplaunch.model import event as ev
 from dplaunch.model.progress import Progress, RoleProgress, Step
 from dplaunch.view import style
-from dplaunch.view.words import plural, seconds
+from dplaunch.words import plural, seconds
 
 TAIL = 10
 """Lines of a failed process's log shown with the first failure of a kind."""

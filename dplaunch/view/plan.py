@@ -12,7 +12,7 @@ from dplaunch.fold import fold, ranges
 from dplaunch.model.plan import Plan, Seat
 from dplaunch.view import style
 from dplaunch.view.sheet import Sheet, sheet
-from dplaunch.view.words import plural
+from dplaunch.words import plural
 
 _HEADS = ("ROLE", "NODES", "GROUPS", "ENGINES", "RANKS", "DEVICES", "HTTP", "RPC", "KV")
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from dplaunch.errors import Problem
 from dplaunch.model.plan import Plan
 from dplaunch.view import style
-from dplaunch.view.words import plural
+from dplaunch.words import plural
 
 _WORD = re.compile(r"""("[^"]*"|'[^']*'|[^\s:,\[\]{}#]+)""")
 

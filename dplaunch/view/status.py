@@ -16,7 +16,7 @@ from dplaunch.model.summary import Health, Summary
 from dplaunch.view import style
 from dplaunch.view.records import MISSING, UNKNOWN, Record, records
 from dplaunch.view.sheet import Sheet, sheet
-from dplaunch.view.words import plural, seconds
+from dplaunch.words import plural, seconds
 
 _COLOUR = {
     Health.SERVING: style.GOOD,

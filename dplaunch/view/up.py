@@ -14,7 +14,7 @@ from dplaunch.fold import fold
 from dplaunch.model.plan import Plan
 from dplaunch.model.progress import Progress
 from dplaunch.view import style
-from dplaunch.view.words import plural, seconds
+from dplaunch.words import plural, seconds
 
 
 def done(plan: Plan, took: float, *, changed: bool = True) -> RenderableType:

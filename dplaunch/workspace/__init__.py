@@ -8,4 +8,13 @@ from dplaunch.workspace.hooks import run_hook
 from dplaunch.workspace.memory import Memory, Pick, write_by_rename
 from dplaunch.workspace.secret_values import read_secrets
 
-__all__ = ["Cluster", "Memory", "Pick", "load_cluster", "read_plan", "read_secrets", "run_hook", "write_by_rename"]
+__all__ = [
+    "Cluster",
+    "Memory",
+    "Pick",
+    "load_cluster",
+    "read_plan",
+    "read_secrets",
+    "run_hook",
+    "write_by_rename",
+]

@@ -17,6 +17,7 @@ FLOORS = {
     "dplaunch": 0,  # the version
     "errors": 0,
     "fold": 1,
+    "words": 1,
     "model": 1,
     "spec": 2,
     "engines": 2,
@@ -50,7 +51,7 @@ NEVER = {  # beyond what the floors say
     "fleet": ({"spec", "engines", "render"}, "a plan is all it needs"),
 }
 
-PURE = {"errors", "fold", "model", "spec", "engines", "render", "plan", "probes", "progress", "diagnose"}
+PURE = {"errors", "fold", "words", "model", "spec", "engines", "render", "plan", "probes", "progress", "diagnose"}
 IMPURE = {
     "socket",
     "subprocess",

@@ -4,7 +4,7 @@ import pytest
 
 from dplaunch.view.sheet import sheet
 from dplaunch.view.style import plain
-from dplaunch.view.words import listed, plural, seconds
+from dplaunch.words import listed, plural, seconds
 
 HEADS = ("NAME", "WORDS", "N")
 ROWS = [("a", "one, two, three, four", "1"), ("bb", "-", "22")]
