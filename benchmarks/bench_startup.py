@@ -24,10 +24,9 @@ BARS = {"--help": 1.3, "plan": 2.0}
 
 def bare_app(verbs: int) -> str:
     """A typer app with as many verbs as ours, that do nothing."""
-    commands = "\n".join(
-        f'@app.command()\ndef verb{n}() -> None:\n    """Does nothing."""\n' for n in range(verbs)
-    )
-    return f"import typer\napp = typer.Typer(add_completion=False, pretty_exceptions_enable=False)\n{commands}\napp()\n"
+    begin = "import typer\napp = typer.Typer(add_completion=False, pretty_exceptions_enable=False)\n"
+    verb = '@app.command()\ndef verb{}() -> None:\n    """Does nothing."""\n'
+    return begin + "".join(verb.format(number) for number in range(verbs)) + "app()\n"
 
 
 def seconds(argv: list[str]) -> float:
@@ -41,15 +40,14 @@ def compare(name: str, ours: list[str], theirs: list[str]) -> bool:
     mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
     ratio = mine / other
     verdict = "ok" if ratio <= BARS[name] else "OVER"
-    print(
-        f"{name:8} {mine * 1000:6.0f} ms against {other * 1000:6.0f} ms: ratio {ratio:.2f}, bar {BARS[name]} {verdict}"
-    )
+    print(f"{name:8} {mine * 1000:6.0f} ms against {other * 1000:6.0f} ms:", end=" ")
+    print(f"ratio {ratio:.2f}, bar {BARS[name]} {verdict}")
     return ratio <= BARS[name]
 
 
 def imports_paramiko(argv: list[str]) -> bool:
-    code = f"import sys; sys.argv = {argv!r}\ntry:\n    from dplaunch.cli import main; main()\nexcept SystemExit: pass\n"
-    code += "sys.exit('paramiko' in sys.modules)"
+    run = "try:\n    from dplaunch.cli import main; main()\nexcept SystemExit: pass\n"
+    code = f"import sys; sys.argv = {argv!r}\n{run}sys.exit('paramiko' in sys.modules)"
     return (
         subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False).returncode != 0
     )

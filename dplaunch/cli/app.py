@@ -54,7 +54,9 @@ app.command()(verb(completion, targets=True))
 
 def _version(value: bool) -> None:
     if value:
-        sys.stdout.write(f"dplaunch {__version__}\n")
+        from dplaunch.view.screen import Screen
+
+        Screen(sys.stdout, sys.stderr).write(f"dplaunch {__version__}\n")
         raise typer.Exit
 
 

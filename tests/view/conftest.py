@@ -10,7 +10,7 @@ from dplaunch.model.cluster import RouterSpec, RuntimeSpec, SshSpec
 from dplaunch.model.observed import Observed, ObservedNode, ObservedProcess, State
 from dplaunch.model.plan import HttpProbe, NodePlan, Plan, Ports, Process, Seat
 
-STATE_HOME = "/root/.local/state/dplaunch/deepseek-r1"
+STATE_HOME = "/srv/.local/state/dplaunch/deepseek-r1"
 
 
 class Terminal(io.StringIO):

@@ -55,9 +55,9 @@ def test_the_odd_ones_come_first_and_in_words(draw, big_plan, troubled):
 deepseek-r1: degraded — 72 of 72 engines ready, router ok, http://192.0.0.1:8000
 not reached n8: connection refused by 192.0.0.8 port 22
 prefill-0 on n1: killed by SIGKILL, 2 left behind (pids 77-78; 8 min 40 s ago),
-log n1:/root/.local/state/dplaunch/deepseek-r1/n1/proc/prefill-0/log
+log n1:/srv/.local/state/dplaunch/deepseek-r1/n1/proc/prefill-0/log
 decode-17 on n6: exited with code 1 (20 s ago), log
-n6:/root/.local/state/dplaunch/deepseek-r1/n6/proc/decode-17/log
+n6:/srv/.local/state/dplaunch/deepseek-r1/n6/proc/decode-17/log
 decode-40 on n7: serving, unguarded
 prefill-9 on n4: serving, not in the plan
 decode-[3-4] on n5: missing
@@ -82,7 +82,7 @@ def test_verbose_is_a_row_per_process_the_odd_ones_first(draw, big_plan, trouble
     assert lines[head + 1].startswith("prefill-0  n1    0     40")
     assert lines[head + 2].split() == ["decode-3", "n5", "3", "-", "9003", "missing", "-", "-"]
     assert len(lines[head + 1 : lines.index("", head)]) == 74
-    assert lines[-1] == "log on each node  /root/.local/state/dplaunch/deepseek-r1/NODE/proc/NAME/log"
+    assert lines[-1] == "log on each node  /srv/.local/state/dplaunch/deepseek-r1/NODE/proc/NAME/log"
 
 
 def test_nodes_that_fail_for_one_reason_are_one_line(draw, big_plan, observe):
