@@ -98,7 +98,7 @@ def assign(
 
 def _range(base: int, seat: Seat, width: int) -> tuple[int, int]:
     first = base + seat.rank * width
-    return (first, first + width) if base else (0, 0)
+    return first, first + width
 
 
 def _key(spec: ClusterSpec, role: RoleSpec, which: str) -> str:

@@ -6,7 +6,15 @@ from specs import cluster, four_p_four_d, serve
 
 from dplaunch import plan
 from dplaunch.errors import SpecError
-from dplaunch.model.cluster import KvTransferSpec, Override, RouterSpec, RuntimeSpec, SecretRef, SshSpec
+from dplaunch.model.cluster import (
+    EngineSpec,
+    KvTransferSpec,
+    Override,
+    RouterSpec,
+    RuntimeSpec,
+    SecretRef,
+    SshSpec,
+)
 from dplaunch.model.plan import HttpProbe, Member, StopStep
 
 SOURCES = {"__main__.py": "main\n", "pick.py": "pick\n"}
@@ -70,10 +78,13 @@ def test_our_router():
     assert router.ports == (8000,)
     assert router.probe == HttpProbe(url="http://192.0.0.1:8000", served_model="model")
     assert (router.start_last, router.restarts, router.seat) == (False, True, None)
+    assert router.env == {}
     there = files(planned, "n1")
     assert there["router/dprouter/pick.py"].text == "pick\n"
     assert there["router/run_router.sh"].mode == 0o755
-    assert "router/run_router.sh" not in files(planned, "n2")
+    assert list(files(planned, "n2")) == ["prefill/run_dp_template.sh"]
+    assert files(planned, "n2")["prefill/run_dp_template.sh"].mode == 0o755
+    assert "Secrets" not in there["router/run_router.sh"].text
     members = json.loads(there["router/members.json"].text)
     assert (members["generation"], members["model"]) == (planned.generation, "model")
     assert members["members"][0] == {
@@ -93,6 +104,16 @@ def test_without_a_router_clients_ask_the_first_engine():
         assert planned.endpoint == "http://192.0.0.1:9000"
         assert [p.name for p in planned.processes] == ["serve-0", "serve-1"]
         assert "router/members.json" not in files(planned, "n1")
+
+
+def test_files_that_need_no_rendering_are_sent_as_they_are():
+    text = "#!/bin/sh\nvllm serve --data-parallel-size $3\n"
+    engine = EngineSpec(kind="script", version="0.23.0", path="run.sh", script_text=text)
+    planned = plan.build(replace(cluster(serve(dp=2, tp=8)), engine=engine))
+    found = files(planned, "n1")
+    assert list(found) == ["serve/start.sh", "serve/run_dp_template.sh"]
+    assert (found["serve/run_dp_template.sh"].text, found["serve/run_dp_template.sh"].mode) == (text, 0o755)
+    assert planned.processes[0].files == ("serve/start.sh", "serve/run_dp_template.sh")
 
 
 def test_a_file_with_problems_gives_no_plan():
@@ -168,6 +189,9 @@ def test_check_gathers_engine_router_and_ports():
         "router.kind",
         "ports.http",
     ]
+    router = plan.check(bad)[1]
+    assert router.text.startswith("vLLM-Ascend's proxy needs prefill and decode")
+    assert router.hint == "router: {kind: dplaunch}"
     proxy = RouterSpec(node="n1", kind="vllm-ascend", path="/p.py")
     assert plan.check(four_p_four_d(router=proxy)) == ()
     transfer = KvTransferSpec(connector="MooncakeConnectorV1")

@@ -72,6 +72,11 @@ def test_one_that_does_not_run_takes_its_group_along(planned, state, change, rea
 def test_a_dead_router_takes_nobody_along(planned):
     found = told(plan.diff(planned, running(planned, router={"state": State.EXITED})))
     assert found["router"] == (Change.START, "died")
+    actions = plan.diff(planned, running(planned, serve_3=None))
+    assert [(a.process, a.node) for a in actions if a.change is not Change.KEEP] == [
+        ("serve-2", "n2"),
+        ("serve-3", "n2"),
+    ]
     assert {found[f"serve-{n}"] for n in range(4)} == {(Change.KEEP, "")}
 
 

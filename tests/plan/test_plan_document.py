@@ -60,7 +60,7 @@ def test_what_is_no_plan_is_said(text, why):
     with pytest.raises(UsageError, match=why) as caught:
         plan.load(text, "saved.json")
     assert "saved.json" in caught.value.text
-    assert "--save" in caught.value.hint
+    assert caught.value.hint == "save one with: dplaunch plan --save FILE"
 
 
 def test_a_plan_does_not_differ_from_itself():
@@ -87,6 +87,7 @@ def test_what_differs_is_told_per_thing():
     assert "- n4/prefill/run_dp_template.sh" in lines
     back = plan.compare(after, before)
     assert "+ prefill-7 on n4" in back
+    assert "± decode-3 on n5: secret VLLM_API_KEY: ***(env K) → none" in back
     assert "+ n4/prefill/run_dp_template.sh" in back
 
 

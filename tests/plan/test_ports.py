@@ -34,7 +34,7 @@ def test_http_counts_over_all_roles_of_a_node_and_rpc_over_its_groups():
     assert [wide[f"decode-{n}"].http for n in range(4)] == [9002, 9003, 9002, 9003]
     assert {wide[f"prefill-{n}"].rpc for n in range(4)} == {0}
     assert {wide[f"decode-{n}"].rpc for n in range(4)} == {13395}
-    assert wide["decode-0"].kv == (0, 0)
+    assert wide["decode-1"] == Ports(http=9003, rpc=13395, kv_base=0, kv=(0, 0))
 
 
 def test_roles_have_bases_of_their_own():
@@ -99,6 +99,26 @@ def test_no_room_for_kv_is_a_problem():
     (problem,) = problems(replace(spec, roles=roles))
     assert problem.key == "ports.kv"
     assert problem.text == "decode/0 (KV transfer): no 64 free ports from 65500 on"
+    assert problem.hint == "lower ports.kv"
+
+
+def test_what_counts_is_the_whole_groups_range():
+    spec = four_p_four_d()
+    roles = (replace(spec.roles[0], ports=PortBases(kv=65521)), spec.roles[1])
+    assert [p.text.split(" (")[0] for p in problems(replace(spec, roles=roles))] == [
+        f"prefill/{group}" for group in range(4)
+    ]
+    roles = (replace(spec.roles[0], ports=PortBases(kv=65520)), spec.roles[1])
+    assert ports(replace(spec, roles=roles))["prefill-1"].kv == (65528, 65536)
+
+
+def test_different_collisions_are_all_told():
+    role = serve(groups=2, dp=2, tp=4, ports=PortBases(http=13393))
+    found = problems(cluster(role, router=RouterSpec(node="n1", port=13393)))
+    assert [p.text.split("wanted by both ")[1] for p in found] == [
+        "router and serve-0 (HTTP)",
+        "serve-2 (HTTP) and serve/0 (rendezvous)",
+    ]
 
 
 def test_the_last_port_can_be_used():

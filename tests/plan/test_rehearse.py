@@ -38,7 +38,12 @@ def test_addresses_follow_from_name_and_place():
     assert address("a", 3) == address("a", 3)
     assert len({address("a", index) for index in range(600)}) == 600
     assert address("a", 0) != address("b", 0)
-    assert address("a", 1).endswith(".2")
+    assert [address("deepseek-r1", index) for index in (0, 7, 253, 254)] == [
+        "127.56.97.1",
+        "127.56.97.8",
+        "127.56.97.254",
+        "127.56.98.1",
+    ]
 
 
 def test_foreign_routers_are_played_by_ours():
@@ -47,6 +52,8 @@ def test_foreign_routers_are_played_by_ours():
     mine = RouterSpec(node="n1", workers=3, args={"grace": 1})
     assert plan.rehearsed(four_p_four_d(router=mine)).router == mine
     assert plan.rehearsed(four_p_four_d(router=None)).router is None
+    nobody = RouterSpec(node="n1", kind="none")
+    assert plan.rehearsed(four_p_four_d(router=nobody)).router == nobody
 
 
 def test_a_rehearsal_plan(stage):
