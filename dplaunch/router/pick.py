@@ -32,8 +32,12 @@ class Candidate(NamedTuple):
 
 def open_groups(candidates: Sequence[Candidate], role: str) -> frozenset[str]:
     """Groups of ``role`` in which every member serves."""
-    ours = [c for c in candidates if c.role == role]
-    return frozenset(c.group for c in ours) - frozenset(c.group for c in ours if not c.serving)
+    some: set[str] = set()
+    closed: set[str] = set()
+    for candidate in candidates:
+        if candidate.role == role:
+            (some if candidate.serving else closed).add(candidate.group)
+    return frozenset(some - closed)
 
 
 def load(candidate: Candidate, typical: float) -> float:
@@ -62,12 +66,14 @@ def choose(
     if not seats:
         return None
     if policy == "tokens":
-        least = min(load(c, typical) for c in seats)
-        seats = [c for c in seats if load(c, typical) == least]
+        loads = [load(seat, typical) for seat in seats]
+        least = min(loads)
+        seats = [seat for seat, tokens in zip(seats, loads) if tokens == least]  # noqa: B905 - strict= is newer than 3.9
     return seats[turn % len(seats)]
 
 
 def _seats(candidates: Sequence[Candidate], role: str, avoid: AbstractSet[str]) -> list[Candidate]:
     groups = open_groups(candidates, role)
-    pool = [c for c in candidates if c.role == role and c.group in (groups - avoid or groups)]
+    wanted = groups - avoid or groups
+    pool = [c for c in candidates if c.role == role and c.group in wanted]
     return [c for c in pool if not c.suspect] or pool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .members import ROLES
 from .pick import open_groups
 from .state import Member, State
 
@@ -13,7 +14,7 @@ def health(state: State) -> dict[str, Any]:
 
     Reasons are sentences, and given whenever not everything serves.
     """
-    seen = state.candidates()
+    seen = state.candidates(*state.needed)
     roles = {}
     for role in state.needed:
         groups = {c.group for c in seen if c.role == role}
@@ -46,7 +47,7 @@ def _trouble(member: Member) -> str:
 
 def members(state: State) -> dict[str, Any]:
     """Everything the router sees, for ``status``. Counts are of the worker that answers."""
-    opened = {role: open_groups(state.candidates(), role) for role in ("prefill", "decode", "serve")}
+    opened = {role: open_groups(state.candidates(role), role) for role in ROLES}
     return {
         "generation": state.membership.generation,
         "model": state.membership.model,

@@ -61,6 +61,8 @@ class State:
         self.membership = Membership()
         self.problem = "no members file was read yet"
         self.typical = 512.0
+        self._ready: bool | None = None
+        """Known until an engine comes, goes or drains: it is asked for every request."""
         # Workers that all start at 0 would send their first requests to the same engine.
         self._turns = {role: random.randrange(1 << 16) for role in ("prefill", "decode", "serve")}  # noqa: S311 - spreads load, guards nothing
 
@@ -75,6 +77,7 @@ class State:
         self.members = kept
         self.membership = membership
         self.problem = ""
+        self._ready = None
 
     def complain(self, text: str) -> None:
         """The members file cannot be used; what is known stays."""
@@ -90,21 +93,23 @@ class State:
         """Roles that must all serve before a request can be answered."""
         return ("prefill", "decode") if self.split else ("serve",)
 
-    def candidates(self) -> list[Candidate]:
-        """A snapshot, in the file's order."""
+    def candidates(self, *roles: str) -> list[Candidate]:
+        """A snapshot of ``roles``, in the file's order."""
         now = self.clock()
-        return [member.candidate(now) for member in self.members.values()]
+        return [member.candidate(now) for member in self.members.values() if member.entry.role in roles]
 
     def ready(self) -> bool:
         """Each needed role has a group that serves."""
-        seen = self.candidates()
-        return all(open_groups(seen, role) for role in self.needed)
+        if self._ready is None:
+            seen = self.candidates(*self.needed)
+            self._ready = all(open_groups(seen, role) for role in self.needed)
+        return self._ready
 
     def choose(self, role: str, avoid: AbstractSet[str] = frozenset()) -> Member | None:
         """The engine for the next request of ``role``; None when no group of it serves."""
         self._turns[role] += 1
         found = choose(
-            self.candidates(),
+            self.candidates(role),
             role,
             policy=self.policy,
             turn=self._turns[role],
@@ -129,6 +134,7 @@ class State:
     def lost(self, member: Member, reason: str) -> bool:
         """Out at once; only a health check begun later brings it back. True when it was in."""
         was, member.alive = member.alive, False
+        self._ready = None
         member.reason = reason
         member.lost_at = self.clock()
         member.running = member.waiting = member.foreign = 0
@@ -144,6 +150,7 @@ class State:
         if asked_at < member.lost_at:
             return False
         was, member.alive = member.alive, True
+        self._ready = None
         member.reason = ""
         member.slow = 0
         return not was

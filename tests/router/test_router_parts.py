@@ -140,9 +140,9 @@ def test_a_good_answer_forgets_slow_ones():
 def test_an_error_makes_an_engine_suspect_for_a_while():
     state, now, known = a_state()
     state.erred(known["s0"])
-    assert state.candidates()[0].suspect
+    assert state.candidates("serve")[0].suspect
     now[0] += SUSPECT_SECONDS
-    assert not state.candidates()[0].suspect
+    assert not state.candidates("serve")[0].suspect
 
 
 def test_counts_are_given_back_however_a_request_ends():
@@ -161,9 +161,9 @@ def test_counts_are_given_back_however_a_request_ends():
 def test_requests_this_router_sent_are_not_counted_twice():
     state, _, known = a_state()
     state.figures(known["s0"], running=5, waiting=2, own=4)
-    assert state.candidates()[0][-2:] == (3, 2)
+    assert state.candidates("serve")[0][-2:] == (3, 2)
     state.figures(known["s0"], running=1, waiting=0, own=4)
-    assert state.candidates()[0][-2:] == (0, 0)
+    assert state.candidates("serve")[0][-2:] == (0, 0)
 
 
 def test_a_new_members_file_keeps_what_is_known_of_an_engine_at_the_same_address():
@@ -218,3 +218,12 @@ def test_a_wrong_argument_is_refused(wrong, capsys):
         settings.parse(["--members", "m", *wrong.split()], {})
     assert stopped.value.code == 2
     assert wrong.split()[0] in capsys.readouterr().err
+
+
+def test_draining_the_last_open_group_is_noticed_at_once():
+    state, _, known = a_state()
+    state.well(known["s0"], 100)
+    assert state.ready()
+    state.apply(Membership((Entry("s0", "serve", "serve/0", "http://a:1", draining=True),)))
+    assert not state.ready()
+    assert state.choose("serve") is None
