@@ -52,5 +52,6 @@ def restart(call: Call, targets: Targets) -> ExitCode:
 def _say_widened(call: Call, named: tuple[Process, ...], chosen: tuple[Process, ...]) -> None:
     more = [p for p in chosen if p not in named]
     if more:
-        groups = ", ".join(sorted({p.group for p in more}))
-        call.screen.say(f"a data-parallel group restarts as one: {len(more)} more engines of {groups}")
+        from dplaunch.fold import fold
+
+        call.screen.say(f"with {fold(p.name for p in more)}: a data-parallel group restarts as one")
