@@ -74,7 +74,11 @@ def _bring_up(call: Call, cluster: Cluster, options: UpOptions) -> ExitCode:
         if result.ready:
             hook(call, plan, "after_up")
     took = display.progress.elapsed
-    human = drawing.done(plan, took, changed=result.changed) if result.ready else drawing.detached(plan, took)
+    human = (
+        drawing.done(plan, took, changed=result.changed, only=options.only)
+        if result.ready
+        else drawing.detached(plan, took)
+    )
     call.screen.present(
         human, drawing.to_json(plan, display.progress, ready=result.ready, changed=result.changed)
     )
@@ -90,7 +94,7 @@ def agree(call: Call, actions: tuple[Action, ...]) -> bool:
     if not stopping:
         return True
     call.screen.say(drawing.drawn(actions))
-    return call.agree(f"{len(stopping)} running processes will be stopped. Go on?")
+    return call.agree(f"This stops {plural(len(stopping), 'running process')}. Go on?")
 
 
 def detached(cluster: Cluster) -> Interrupted:

@@ -8,11 +8,10 @@ from dplaunch.errors import ExitCode
 
 def validate(call: Call) -> ExitCode:
     """Show every problem of the cluster file with its line; touch nothing."""
-    from dplaunch.cli.cluster import memory
+    from dplaunch.cli.cluster import load
     from dplaunch.view import problems
-    from dplaunch.workspace import load_cluster
 
-    cluster = load_cluster(memory().pick(call.file), rehearse=call.rehearse)
+    cluster = load(call)
     call.screen.present(
         problems.verdict(cluster.plan, cluster.warnings), problems.verdict_json(cluster.warnings)
     )
