@@ -19,7 +19,7 @@ _INDEX_LIMIT = 256 << 10
 
 
 class Bound:
-    """The guard's side: keeps the size within ``limit`` and the index of times."""
+    """Keeps the log of a run that begins now within ``limit``, and its index of times."""
 
     def __init__(self, folder: str, limit: int = LIMIT, keep: int = KEEP) -> None:
         self.log = Log(folder)
@@ -27,8 +27,8 @@ class Bound:
         self.keep = min(keep, limit // 2)
         self.unbounded = ""
         """Why the log cannot be bounded here; empty while it can."""
-        self._base = self.log.base()
-        self._indexed = -1
+        self._base = 0
+        self._indexed = 0
         self._indexed_at = 0.0
         self._size = 0
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+_boot: list[str] = []
+
 
 def hostname() -> str:
     """The name this machine gives itself."""
@@ -12,8 +14,10 @@ def hostname() -> str:
 
 def boot_id() -> str:
     """Changes with every boot; empty where the kernel does not say."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
+    if not _boot:
+        try:
+            with open("/proc/sys/kernel/random/boot_id") as file:
+                _boot.append(file.read().strip())
+        except OSError:
+            _boot.append("")
+    return _boot[0]

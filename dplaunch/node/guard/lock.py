@@ -42,13 +42,16 @@ class Lock:
             raise refusal(error, self.folder.root) from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             os.close(fd)
             held = read_json(self.folder.path("lock.json")) or {}
             who, what = held.get("holder", "somebody"), held.get("what", "a verb")
             text = f"{who} is running {what} on this cluster"
             hint = "wait for it; the lock ends by itself when its launcher is gone"
             raise Refused("locked", text, hint, lock=held) from error
+        except OSError as error:
+            os.close(fd)
+            raise refusal(error, self.folder.path("lock")) from error
         return fd
 
     def release(self) -> None:

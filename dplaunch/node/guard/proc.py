@@ -7,10 +7,18 @@ engine has so many threads that ``task/*/children`` costs more than the scan doe
 from __future__ import annotations
 
 import os
+import time
 
 _DEAD = b"ZXx"
 _SHELLS = ("sh", "bash", "dash", "ash", "zsh", "ksh", "busybox")
 _COMMAND_LENGTH = 200
+SHARE = 0.001
+"""Of a core: what one guard may spend on looking at what was born."""
+_READ_COST = 12e-6
+"""Seconds that reading one process costs."""
+_MANY = 5000
+_AT_LAST = 30.0
+"""Seconds after which births are looked at whatever that costs."""
 
 
 class Proc:
@@ -131,59 +139,83 @@ def is_shell(pid: int) -> bool:
     return name.split(" ")[0] in _SHELLS
 
 
-def heads(main: int, procs: dict[int, Proc]) -> list[Proc]:
+def heads(main: int, family: list[Proc]) -> list[Proc]:
     """Whom to ask to stop: the main process, and where that is a shell, what it runs."""
-    if main not in procs:
-        return []
-    found = [procs[main]]
-    if is_shell(main):
-        for proc in procs.values():
-            if proc.ppid == main:
-                found += heads(proc.pid, procs)
+    found = [one for one in family if one.pid == main]
+    if found and is_shell(main):
+        for child in family:
+            if child.ppid == main:
+                found += heads(child.pid, family)
     return found
+
+
+class Births:
+    """Every pid there was, and the last one given out, when a start began: what came later is looked at."""
+
+    def __init__(self) -> None:
+        self.newest = _newest()
+        self.seen = pids()
 
 
 class Tree:
     """Everything below ``root``, kept current cheaply: only pids not seen before are read.
 
-    A process never joins a tree later than at its birth; a number used again is found by
-    ``renew``, which reads everything.
+    A process never joins a tree later than at its birth. Where many are born (a machine that starts
+    a hundred engines) looking at them is put off, so that it costs at most ``share`` of a core;
+    ``renew`` looks at everything at once.
     """
 
-    def __init__(self, root: int) -> None:
+    def __init__(self, root: int, births: Births, share: float = SHARE) -> None:
         self.root = root
+        self._share = share
         self.members: dict[int, Proc] = {}
-        self._seen: set[int] = set()
-        self._last = b""
+        self._seen = births.seen
+        self._newest = births.newest
+        self._looked = time.monotonic()
+
+    def adopt(self, pid: int) -> None:
+        """Add a child of the root that was just born."""
+        found = read(pid)
+        if found is not None:
+            self.members[pid] = found
 
     def renew(self) -> list[Proc]:
         """The tree now, from a full scan."""
-        self._last, self._seen = _newest(), pids()
+        self._newest, self._seen, self._looked = _newest(), pids(), time.monotonic()
         self.members = {proc.pid: proc for proc in below({self.root}, scan())}
         return list(self.members.values())
 
+    def current(self) -> list[Proc]:
+        """The tree now, whatever looking costs."""
+        self._looked = float("-inf")
+        return self.refresh()
+
     def refresh(self) -> list[Proc]:
-        """The tree now, at the cost of its members and of what was born since."""
+        """The tree as far as it is known: who died is gone, who was born is there soon."""
         kept = (read(pid) for pid in self.members)
         procs = {p.pid: p for p in kept if p is not None and p.start == self.members[p.pid].start}
+        known = set(procs)
         newest = _newest()
-        if newest != self._last or not newest:
-            self._last = newest
+        if newest != self._newest and self._worth(newest):
+            self._newest, self._looked = newest, time.monotonic()
             current = pids()
             born = (read(pid) for pid in current - self._seen)
             procs.update((p.pid, p) for p in born if p is not None)
             self._seen = current
-        roots = {self.root} | (set(self.members) & set(procs))
-        below_now = {p.pid: p for p in below(roots, procs)}
-        below_now.update((pid, procs[pid]) for pid in roots - {self.root})
-        self.members = below_now
-        return list(below_now.values())
+        self.members = {p.pid: p for p in below({self.root} | known, procs)}
+        self.members.update((pid, procs[pid]) for pid in known)
+        return list(self.members.values())
+
+    def _worth(self, newest: int) -> bool:
+        waited = time.monotonic() - self._looked
+        births = newest - self._newest if newest > self._newest else _MANY  # the numbers began again
+        return births * _READ_COST < waited * self._share or waited > _AT_LAST
 
 
-def _newest() -> bytes:
+def _newest() -> int:
     """The pid given out last, as the kernel says: unchanged means that nobody was born."""
     try:
         with open("/proc/loadavg", "rb") as file:
-            return file.read().split()[-1]
-    except (OSError, IndexError):
-        return b""
+            return int(file.read().split()[-1])
+    except (OSError, IndexError, ValueError):
+        return -1

@@ -1,20 +1,19 @@
-"""Forks: the guard off its session, the process off its guard. Each says whether it got where it should."""
+"""The guard off its session, the process off its guard: each parent learns whether that went well."""
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import signal
 import sys
 
 from . import kernel, proc
-from .store import Refused, refusal, write_all
+from .store import Refused, refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, NoReturn
+    from typing import Any
 
 BUNDLE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ)
@@ -49,10 +48,10 @@ def _let_go(kept: int) -> None:
     for fd in [int(name) for name in os.listdir("/proc/self/fd")]:
         if fd != kept:
             os.closerange(fd, fd + 1)  # does not mind that the listing's own is closed
-    null = os.open("/dev/null", os.O_RDWR)
-    for fd in range(3):
-        if fd != null:
-            os.dup2(null, fd)
+    null = os.open("/dev/null", os.O_RDWR)  # becomes 0
+    os.set_inheritable(null, True)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
     os.chdir("/")
     kernel.become_guard()
 
@@ -72,47 +71,47 @@ def spawn(spec: dict[str, Any], root: str, folder: str) -> tuple[int, int]:
         log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     except OSError as error:
         raise refusal(error, path) from error
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        _become(spec, root, log, writing)
-    os.close(writing)
-    os.close(log)
-    with os.fdopen(reading, "rb") as pipe:
-        said = pipe.read()
+    cwd = os.path.join(root, spec.get("cwd") or "")
+    try:
+        os.chdir(cwd)
+    except OSError as error:
+        text = f"{spec['name']}: its working folder {cwd} cannot be used: {error.strerror}"
+        raise Refused("exec", text) from error
+    try:
+        pid = _exec(spec["argv"], environment(spec, root), log)
+    except OSError as error:
+        raise _refusal(spec, root, error) from error
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise Refused("exec", f"{spec['name']}: it cannot be started: {error}") from error
+    finally:
+        os.close(log)
+        os.chdir("/")
     found = proc.read(pid, dead=True)
-    if said:
-        os.waitpid(pid, 0)
-        raise _exec_refusal(spec, root, json.loads(said))
     return pid, found.start if found else 0
 
 
-def _become(spec: dict[str, Any], root: str, log: int, pipe: int) -> NoReturn:
-    """In the child: exec, or say why not through the pipe, which an exec closes."""
-    step = "start"
-    try:
-        os.setsid()
-        for number in _IGNORED:
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        step = "chdir"
-        os.chdir(working_folder(spec, root))
-        step = "exec"
-        argv = spec["argv"]
-        os.execvpe(argv[0], argv, environment(spec, root))  # noqa: S606 - a list of words needs no shell
-    except OSError as error:
-        write_all(pipe, json.dumps({"step": step, "errno": error.errno}).encode())
-    except BaseException as error:
-        write_all(pipe, json.dumps({"step": step, "errno": errno.EINVAL, "text": repr(error)}).encode())
-    finally:
-        os._exit(127)
+def _exec(argv: list[str], env: dict[str, str], log: int) -> int:
+    """Its pid once the exec is done (vfork: the guard's memory is not copied). Raises OSError."""
+    return os.posix_spawn(
+        find(argv[0], env),
+        argv,
+        env,
+        file_actions=[(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)],
+        setsid=True,
+        setsigmask=(),
+        setsigdef=_IGNORED,
+    )
 
 
-def working_folder(spec: dict[str, Any], root: str) -> str:
-    """``cwd`` of the spec, relative to the node folder, which it is by default."""
-    return os.path.join(root, spec.get("cwd") or "")
+def find(program: str, env: dict[str, str]) -> str:
+    """Where ``program`` is by the PATH that it will get. Raises FileNotFoundError, PermissionError."""
+    if "/" in program:
+        return program
+    folders = env.get("PATH", os.defpath).split(":")
+    found = [path for path in (os.path.join(folder, program) for folder in folders) if os.path.isfile(path)]
+    if not found:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    return next((path for path in found if os.access(path, os.X_OK)), found[0])
 
 
 def environment(spec: dict[str, Any], root: str) -> dict[str, str]:
@@ -121,16 +120,11 @@ def environment(spec: dict[str, Any], root: str) -> dict[str, str]:
     return {**os.environ, **(spec.get("env") or {}), **(spec.get("secrets") or {}), **ours}
 
 
-def _exec_refusal(spec: dict[str, Any], root: str, said: dict[str, Any]) -> Refused:
+def _refusal(spec: dict[str, Any], root: str, error: OSError) -> Refused:
     name, program = spec["name"], spec["argv"][0]
-    why = said.get("text") or os.strerror(said["errno"])
-    if said["step"] == "chdir":
-        return Refused(
-            "exec", f"{name}: its working folder {working_folder(spec, root)} cannot be used: {why}"
-        )
-    if said["errno"] == errno.ENOENT:
-        path = environment(spec, root).get("PATH", "")
-        where = "" if "/" in program else f" in PATH={path}"
+    if error.errno == errno.ENOENT:
+        where = "" if "/" in program else f" in PATH={environment(spec, root).get('PATH', os.defpath)}"
         hint = "install it on the node, or let runtime.setup put its folder into PATH"
         return Refused("exec", f"{name}: {program} (or the interpreter it names) was not found{where}", hint)
-    return Refused("exec", f"{name}: {program} cannot be executed: {why}", f"ls -l {program}, on the node")
+    text = f"{name}: {program} cannot be executed: {error.strerror}"
+    return Refused("exec", text, f"look at it on the node: ls -l {program}")

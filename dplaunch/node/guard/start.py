@@ -8,7 +8,7 @@ import os
 import select
 import time
 
-from . import log, observe, ports, spawn, supervise
+from . import observe, proc, spawn, supervise
 from .store import Folder, Refused, refusal, write_all
 
 TYPE_CHECKING = False
@@ -27,8 +27,9 @@ def answer(call: Call) -> dict[str, Any]:
     specs = call.get("processes", [])
     results: dict[int, dict[str, Any]] = {}
     waiting: dict[int, int] = {}
+    births = proc.Births()
     for place, spec in enumerate(specs):
-        pid, pipe, error = _try(call.folder, spec)
+        pid, pipe, error = _try(call.folder, spec, births)
         if error is not None:
             results[place] = {"ok": False, "error": error}
         else:
@@ -38,29 +39,30 @@ def answer(call: Call) -> dict[str, Any]:
     return {"results": [{"name": spec.get("name"), **results[place]} for place, spec in enumerate(specs)]}
 
 
-def _try(folder: Folder, spec: dict[str, Any]) -> tuple[int, int, dict[str, Any] | None]:
+def _try(folder: Folder, spec: dict[str, Any], births: proc.Births) -> tuple[int, int, dict[str, Any] | None]:
     try:
-        return (*_launch(folder, spec), None)
+        return (*_launch(folder, spec, births), None)
     except Refused as refused:
         return 0, 0, refused.error
     except OSError as error:
         return 0, 0, refusal(error, folder.root).error
 
 
-def _launch(folder: Folder, spec: dict[str, Any]) -> tuple[int, int]:
+def _launch(folder: Folder, spec: dict[str, Any], births: proc.Births) -> tuple[int, int]:
     """Fork the guard: its pid and the pipe it will answer on."""
     name = spec.get("name", "")
     home = folder.proc(name)
     _check(folder, spec)
     folder.make("proc", name)
-    log.begin_run(home)
 
     def work(pipe: int) -> None:
-        guard = supervise.Guard(spec, folder.root, home)
+        guard = supervise.Guard(spec, folder.root, home, births)
         try:
             pid = guard.begin()
         except Refused as refused:
             _say(pipe, {"ok": False, "error": refused.error})
+        except OSError as error:
+            _say(pipe, {"ok": False, "error": refusal(error, home).error})
         else:
             _say(pipe, {"ok": True, "pid": pid})
             guard.run()
@@ -90,10 +92,17 @@ def _check(folder: Folder, spec: dict[str, Any]) -> None:
     if found and (found["state"] in observe.ALIVE or found["left"]):
         which = found["pid"] or ", ".join(map(str, found["left"]))
         raise Refused("running", f"{name} runs already (pid {which})", f"stop it first: dplaunch down {name}")
-    for port in spec.get("ports") or ():
+    if spec.get("ports"):
+        _check_ports(spec)
+
+
+def _check_ports(spec: dict[str, Any]) -> None:
+    from . import ports  # noqa: PLC0415 - 5 ms, only where there are some
+
+    for port in spec["ports"]:
         holder = ports.taken(spec.get("address") or "", int(port))
         if holder is not None:
-            text = f"{name}: port {port} is taken by {holder.text()}"
+            text = f"{spec['name']}: port {port} is taken by {holder.text()}"
             hint = "stop that process, or choose other ports in the cluster file"
             raise Refused("port-taken", text, hint, port=port, pid=holder.pid)
 

@@ -27,7 +27,7 @@ _LAST_LOOK = 0.25
 
 
 class Stopping:
-    """One stop. ``family`` scans for what lives of the tree; ``wait`` sleeps; ``hurry`` ends every grace."""
+    """One stop. ``family`` finds what lives of the tree; ``wait`` sleeps; ``hurry`` ends every grace."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Stopping:
         """Signal after signal to the engine (not only to a shell around it) until it is gone."""
         if not self._alive():
             return ""
-        asked = proc.heads(self.main[0], proc.scan())
+        asked = proc.heads(self.main[0], self._family())
         for name, grace in steps:
             self._notify(name)
             for head in asked:

@@ -66,8 +66,9 @@ class Folder:
     def make(self, *parts: str) -> str:
         """Make a folder below the node folder, 0700. Raises OSError."""
         path = self.path(*parts)
-        os.makedirs(self.root, mode=0o700, exist_ok=True)
-        os.makedirs(path, mode=0o700, exist_ok=True)
+        for folder in (self.root, path):
+            if not os.path.isdir(folder):
+                os.makedirs(folder, mode=0o700, exist_ok=True)
         return path
 
     def problem(self) -> str:

@@ -9,6 +9,7 @@ import time
 
 from . import linux, proc, spawn
 from .bound import KEEP, LIMIT, Bound
+from .log import begin_run
 from .stop import Stopping
 from .store import Refused, read_json, refusal, remove, write_json
 
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 _WAKING = (signal.SIGCHLD, signal.SIGTERM)
-_FIRST_LOOK = 0.05
+_FIRST_LOOK = 0.2
 _LAST_LOOK = 2.0
-_RENEW_EVERY = 60.0
+_RENEW_EVERY = 600.0
+"""Seconds between two full scans: they find what a reused pid hid."""
 _FIRST_BACKOFF = 1.0
 _LAST_BACKOFF = 30.0
 _LAST_WORDS = 1.0
@@ -31,13 +33,13 @@ _STEADY = 60.0
 class Guard:
     """One guard. ``folder`` is the process's own folder."""
 
-    def __init__(self, spec: dict[str, Any], root: str, folder: str) -> None:
+    def __init__(self, spec: dict[str, Any], root: str, folder: str, births: proc.Births) -> None:
         self.spec = spec
         self.root = root
         self.folder = folder
         limits = spec.get("limits") or {}
         self.bound = Bound(folder, int(limits.get("log", LIMIT)), int(limits.get("keep", KEEP)))
-        self.tree = proc.Tree(os.getpid())
+        self.tree = proc.Tree(os.getpid(), births, float(limits.get("share", proc.SHARE)))
         self.main = (0, 0)
         self.status: int | None = None
         """What wait said about the main process, once it ended."""
@@ -57,11 +59,11 @@ class Guard:
         self._saved: dict[str, Any] = {}
         me = proc.read(os.getpid())
         self._me = (os.getpid(), me.start if me else 0)
-        self._here = {"host": linux.hostname(), "boot": linux.boot_id()}
 
     def begin(self) -> int:
         """Take the process's place, start it; its pid. Raises Refused and leaves no state behind."""
         self._claim()
+        begin_run(self.folder)
         for name in ("exit.json", "stop.json"):
             remove(os.path.join(self.folder, name))
         self.save(must=True)
@@ -88,7 +90,7 @@ class Guard:
         self.main = spawn.spawn(self.spec, self.root, self.folder)
         self.phase = "running"
         self._look = _FIRST_LOOK
-        self.tree.renew()
+        self.tree.adopt(self.main[0])
 
     def run(self) -> None:
         """Until everything of the process is gone and its exit is written."""
@@ -102,7 +104,7 @@ class Guard:
 
     def _pause(self) -> float:
         pause = self._look
-        self._look = min(self._look * 1.5, _LAST_LOOK)
+        self._look = min(self._look * 2, _LAST_LOOK)
         if self.phase == "waiting":
             return max(0.0, min(pause, self._again_at - time.time()))
         return pause
@@ -125,7 +127,7 @@ class Guard:
     def look(self) -> None:
         """One round of the ordinary life: tree, log, exit, restart."""
         if self.bound.tend():
-            self._look = min(self._look, 4 * _FIRST_LOOK)
+            self._look = min(self._look, _FIRST_LOOK)
         before = len(self.tree.members)
         if time.monotonic() - self._renewed > _RENEW_EVERY:
             self._renewed = time.monotonic()
@@ -133,7 +135,7 @@ class Guard:
         else:
             self.tree.refresh()
         if len(self.tree.members) != before:
-            self._look = min(self._look, 4 * _FIRST_LOOK)
+            self._look = min(self._look, _FIRST_LOOK)
         if self.phase == "running" and self.status is not None:
             self._ended()
         elif self.phase == "waiting" and time.time() >= self._again_at:
@@ -144,14 +146,14 @@ class Guard:
 
     def _ended(self) -> None:
         """The main process is gone though nobody asked."""
-        rest = self.tree.renew()
+        rest = self.tree.current()
         self.exit = {**how_it_ended(self.status), "at": time.time(), "how": "exited", "asked": False}
         self.exit["left"] = proc.describe(rest)
         if not self.spec.get("restarts"):
             self.phase = "left"
             self._outlive()
             return
-        Stopping(self.main, self.tree.renew, self.wait).run([["TERM", 0]])
+        Stopping(self.main, self.tree.current, self.wait).run([["TERM", 0]])
         if time.time() - self._spawned > _STEADY:
             self._backoff = self._first_backoff
         self._wait_to_restart()
@@ -192,7 +194,7 @@ class Guard:
         asked = self._asked()
         self.phase = "stopping"
         grace = asked.get("grace")
-        stopping = Stopping(self.main, self.tree.renew, self.wait, self._hurry, self._notify)
+        stopping = Stopping(self.main, self.tree.current, self.wait, self._hurry, self._notify)
         verdict = stopping.run(self.spec.get("stop") or [["TERM", 30], ["KILL", 10]], grace)
         self.wait(0)
         self.exit = {**how_it_ended(self.status), "at": time.time(), "asked": True, **verdict}
@@ -238,7 +240,8 @@ class Guard:
         state = {key: spec.get(key) for key in ("name", "ports", "address", "stop", "restarts", "meta")}
         state.update(
             fingerprint=spec.get("fingerprint", ""),
-            **self._here,
+            host=linux.hostname(),
+            boot=linux.boot_id(),
             guard=list(self._me),
             main=list(self.main),
             phase=self.phase,

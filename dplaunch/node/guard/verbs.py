@@ -9,7 +9,7 @@ import json
 import time
 from importlib import import_module
 
-from . import files, lock, observe
+from . import files, linux, lock, observe
 from .store import read_json
 
 TYPE_CHECKING = False
@@ -28,6 +28,7 @@ def _observe(call: Call) -> dict[str, Any]:
     plan = read_json(call.folder.path("plan.json")) or {}
     return {
         "generation": plan.get("generation", ""),
+        "hostname": linux.hostname(),
         "clock": time.time(),
         "lock": lock.holder(call.folder),
         "processes": observe.node(call.folder, health=bool(call.get("health"))),

@@ -99,8 +99,17 @@ class Client:
         return code
 
 
-def spec(name, *argv: str, stop=(("TERM", 5), ("KILL", 5)), **more):
-    return {"name": name, "argv": list(argv), "stop": [list(s) for s in stop], "meta": {}, **more}
+def spec(name, *argv: str, stop=(("TERM", 5), ("KILL", 5)), limits=(), **more):
+    """A StartSpec. Its guard looks for children at once, however busy the machine is."""
+    limits = {"share": 1, **dict(limits)}
+    return {
+        "name": name,
+        "argv": list(argv),
+        "stop": [list(s) for s in stop],
+        "meta": {},
+        "limits": limits,
+        **more,
+    }
 
 
 @pytest.fixture(name="spec")
@@ -133,15 +142,26 @@ def client(clients):
 
 
 def sweep(root):
-    """Kill what the state files name, guards first: a test that failed leaves nothing."""
+    """Stop what still runs: by its guard; where that is gone, by what the state file names."""
+    states = []
     for path in root.glob("proc/*/state.json"):
         try:
-            state = json.loads(path.read_text())
+            states.append(json.loads(path.read_text()))
         except ValueError:
             continue
-        for pid, start in [state["guard"], state["main"], *[pair[:2] for pair in state["tree"]]]:
-            if pid and start_of(pid) == start:
-                os.kill(pid, signal.SIGKILL)
+        (path.parent / "stop.json").write_text('{"grace": 0}')
+    guards = [tuple(state["guard"]) for state in states]
+    for pid, start in guards:
+        end_one(pid, start, signal.SIGTERM)
+    until(lambda: not any(start_of(pid) == start for pid, start in guards))
+    for state in states:
+        for pid, start in [state["main"], *[pair[:2] for pair in state["tree"]]]:
+            end_one(pid, start, signal.SIGKILL)
+
+
+def end_one(pid, start, number):
+    if pid and start_of(pid) == start:
+        os.kill(pid, number)
 
 
 def start_of(pid):

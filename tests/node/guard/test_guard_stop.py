@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 
 DEAF = """
 import signal, sys, time
@@ -26,6 +27,16 @@ def _up(client, name):
     return "up" in (client.root / "proc" / name / "log").read_text()
 
 
+def _family(client, name):
+    """The pids of FAMILY, once it is whole and recorded; empty before."""
+    tree = [pid for pid, *_ in client.state_of(name)["tree"]]
+    return (
+        tree
+        if _up(client, name) and len(tree) == 4 and all(Path(f"/proc/{pid}").exists() for pid in tree)
+        else []
+    )
+
+
 def test_the_steps_are_gone_through_in_order(client, spec, script, until):
     client.start(spec("e-0", *script(DEAF), stop=(("TERM", 0.2), ("INT", 5), ("KILL", 5))))
     until(lambda: _up(client, "e-0"))
@@ -46,7 +57,7 @@ def test_a_deaf_process_is_killed_and_the_verdict_says_so(client, spec, script, 
 
 def test_the_whole_tree_is_swept(client, spec, script, until, living):
     client.start(spec("e-0", *script(FAMILY)))
-    tree = until(lambda: (t := client.state_of("e-0")["tree"]) and len(t) == 4 and [p for p, *_ in t])
+    tree = until(lambda: _family(client, "e-0"))
     (verdict,) = client.stop("e-0")
     assert verdict["left"] == []
     assert not any(map(living, tree))
@@ -54,7 +65,7 @@ def test_the_whole_tree_is_swept(client, spec, script, until, living):
 
 def test_a_killed_main_process_takes_its_tree_at_stop(client, spec, script, until, living):
     (result,) = client.start(spec("e-0", *script(FAMILY)))
-    tree = until(lambda: (t := client.state_of("e-0")["tree"]) and len(t) == 4 and [p for p, *_ in t])
+    tree = until(lambda: _family(client, "e-0"))
     os.kill(result["pid"], signal.SIGKILL)
     seen = until(lambda: (p := client.observe("e-0"))["state"] == "exited" and p)
     assert seen["signal"] == "SIGKILL"
@@ -66,10 +77,7 @@ def test_a_killed_main_process_takes_its_tree_at_stop(client, spec, script, unti
 
 def test_an_unguarded_tree_is_swept_too_main_process_dead_or_not(client, spec, script, until, living):
     results = client.start(spec("e-0", *script(FAMILY)), spec("e-1", *script(FAMILY)))
-    trees = [
-        until(lambda n=n: len(t := client.state_of(n)["tree"]) == 4 and [p for p, *_ in t])
-        for n in ("e-0", "e-1")
-    ]
+    trees = [until(lambda n=n: _family(client, n)) for n in ("e-0", "e-1")]
     for name in ("e-0", "e-1"):
         os.kill(client.state_of(name)["guard"][0], signal.SIGKILL)
     os.kill(results[1]["pid"], signal.SIGKILL)
