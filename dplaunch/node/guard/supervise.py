@@ -84,6 +84,8 @@ class Guard:
             raise Refused(
                 "running", f"{name} has a guard already", f"dplaunch status, then stop {name}"
             ) from error
+        except OSError:
+            return  # a file system without locks: the state file alone tells
 
     def _spawn(self) -> None:
         self.status, self._spawned, self.signal = None, time.time(), ""

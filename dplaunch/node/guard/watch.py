@@ -22,6 +22,7 @@ TAIL = 40
 """Lines of its log that go with an exit."""
 _LOOK = 0.15
 _HEALTH_TIMEOUT = 2.0
+_OK = 200
 
 
 def answer(call: Call) -> dict[str, Any]:
@@ -47,19 +48,25 @@ def _compiled(text: str) -> Pattern[str]:
 
 
 def _ask_on(call: Call, watched: list[_Watched]) -> None:
-    """Ask every live process at once, again and again."""
+    """Ask every live process at once, again and again; for its models only until it names the right one."""
     interval = max(0.05, float(call.get("interval", 0.5)))
     while True:
-        asked = [(one, url) for one in watched if one.alive for url in one.urls()]
-        requests = [{"url": u, "headers": one.headers, "timeout": _HEALTH_TIMEOUT} for one, u in asked]
-        answers: dict[str, list[dict[str, Any]]] = {}
-        for place, said in enumerate(ask.ask_all(requests)):
-            answers.setdefault(asked[place][0].name, []).append(said)
+        for one, said in _ask([one for one in watched if one.alive and one.url], "health", "/health"):
+            one.heard_health(said)
+        for one, said in _ask([one for one in watched if one.model_wanted()], "models", "/v1/models"):
+            one.heard_models(said)
         for one in watched:
-            if one.name in answers:
-                one.judge(answers[one.name])
+            one.tell_health()
         if call.pause(interval):
             return
+
+
+def _ask(asked: list[_Watched], path: str, default: str) -> list[tuple[_Watched, dict[str, Any]]]:
+    requests = [
+        {"url": one.url + (one.spec.get(path) or default), "headers": one.headers, "timeout": _HEALTH_TIMEOUT}
+        for one in asked
+    ]
+    return [(asked[place], said) for place, said in enumerate(ask.ask_all(requests))]
 
 
 class _Watched:
@@ -70,30 +77,40 @@ class _Watched:
         self.headers: dict[str, str] = spec.get("headers") or {}
         self.alive = True
         self._call = call
-        self._spec = spec
+        self.spec = spec
+        self.url = str(spec.get("url") or "").rstrip("/")
         self._patterns = patterns
         self._log = Log(call.folder.proc(self.name))
         self._cursor = Cursor(self._log, int(spec.get("offset") or 0))
-        self._health: tuple[Any, ...] | None = None
+        self._status: int | None = None
+        self._asked = False
+        self._models = False
+        self._told: tuple[Any, ...] | None = None
         self._exits: tuple[Any, ...] | None = None
 
-    def urls(self) -> list[str]:
-        """What to ask: /health, and /v1/models where a model is expected."""
-        base = str(self._spec.get("url") or "").rstrip("/")
-        if not base:
-            return []
-        urls = [base + (self._spec.get("health") or "/health")]
-        return urls + ([base + (self._spec.get("models") or "/v1/models")] if self._spec.get("model") else [])
+    def heard_health(self, said: dict[str, Any]) -> None:
+        """An answer of /health."""
+        self._status = said["status"]
+        self._asked = True
+        if self._status != _OK:
+            self._models = False
 
-    def judge(self, answers: list[dict[str, Any]]) -> None:
+    def model_wanted(self) -> bool:
+        """Healthy, and it has yet to name the model that is waited for."""
+        return self.alive and self._status == _OK and bool(self.spec.get("model")) and not self._models
+
+    def heard_models(self, said: dict[str, Any]) -> None:
+        """An answer of /v1/models."""
+        self._models = ask.names_model(said["body"], self.spec["model"])
+
+    def tell_health(self) -> None:
         """Tell the launcher when the answers mean something new."""
-        status = answers[0]["status"]
-        ok = status == 200  # noqa: PLR2004 - HTTP OK
-        model = self._spec.get("model")
-        models = ok and (not model or ask.names_model(answers[1]["body"], model))
-        if (ok, models, status) != self._health:
-            self._health = (ok, models, status)
-            self._call.emit("health", {"name": self.name, "ok": ok, "models": models, "status": status})
+        ok = self._status == _OK
+        told = (ok, ok and (self._models or not self.spec.get("model")), self._status)
+        if self._asked and told != self._told:
+            self._told = told
+            fields = {"name": self.name, "ok": told[0], "models": told[1], "status": told[2]}
+            self._call.emit("health", fields)
 
     def look(self) -> None:
         """New lines, then the exit: its last lines come before it."""

@@ -187,3 +187,30 @@ def test_sixteen_starts_cost_little_cpu(client, spec):
     spent = os.times().children_user + os.times().children_system
     spent -= before.children_user + before.children_system
     assert spent < 1.5, "start and stop of 16 processes: CPU seconds of the session"
+
+
+def test_the_process_gets_three_descriptors_and_no_signal_mask(client, spec, until):
+    text = """
+import os, signal
+print([os.readlink(f"/proc/self/fd/{fd}") for fd in sorted(map(int, os.listdir("/proc/self/fd")))[:-1]])
+print(signal.pthread_sigmask(signal.SIG_BLOCK, []), os.getppid())
+print([line.split()[1] for line in open("/proc/self/status") if line.startswith("SigIgn")])
+"""
+    client.start(spec("e-0", sys.executable, "-I", "-S", "-c", text))
+    until(lambda: client.observe("e-0")["ended_at"])
+    log = client.root / "proc/e-0/log"
+    links, signals, ignored = log.read_text().splitlines()
+    assert eval(links) == ["/dev/null", str(log), str(log)]
+    assert signals == f"set() {client.observe('e-0')['guard_pid']}"
+    numbers = {n for n in range(1, 32) if int(eval(ignored)[0], 16) >> (n - 1) & 1}
+    assert numbers == {signal.SIGPIPE, signal.SIGXFSZ}, "Python itself ignores these"
+
+
+def test_two_sessions_that_start_the_same_name_start_it_once(clients, spec):
+    pair = clients(), clients()
+    for _ in range(5):
+        numbers = [one.send("start", processes=[spec("e-0", "sleep", "60")]) for one in pair]
+        results = [one.reply(number)["results"][0] for one, number in zip(pair, numbers, strict=True)]
+        assert sorted(r["ok"] for r in results) == [False, True]
+        assert {r["error"]["kind"] for r in results if not r["ok"]} == {"running"}
+        pair[0].stop("e-0", grace=0)

@@ -185,6 +185,21 @@ def test_a_flood_is_followed_whole_while_it_is_bounded(client, spec, script, unt
     assert client.reply(number)["offsets"] == {"e-0": count * 101}
 
 
+def test_a_second_run_is_bounded_from_its_own_beginning(client, spec, script, until):
+    argv = script(FLOOD.format(count=30_000))  # 3 MB
+    folder = client.root / "proc/e-0"
+    for _ in range(2):
+        client.start(spec("e-0", *argv, limits={"log": MIB, "keep": MIB // 4}))
+        until(lambda: client.observe("e-0")["ended_at"])
+        log = Log(str(folder))
+        assert [int(line[:9]) for line in lines_of(drain(Cursor(log, log.tail(100))))] == list(
+            range(29_900, 30_000)
+        )
+        assert log.size() == 30_000 * 101
+        assert client.observe("e-0")["notes"] == []
+    assert Log(str(folder), "log.prev").size() == 30_000 * 101
+
+
 def test_follow_resumes_from_an_offset_nothing_twice(clients, spec, until):
     first = clients()
     first.start(spec("e-0", "sh", "-c", "for i in 1 2 3; do echo line $i; done; sleep 60"))
