@@ -73,16 +73,20 @@ class Problem:
 class DplaunchError(Exception):
     """Something failed: ``text`` says what and where, ``hint`` what to do next.
 
-    ``detail`` holds lines worth seeing verbatim (a log tail), shown below the message.
+    ``detail`` holds lines worth seeing verbatim (a log tail), shown below the message; ``told``: whoever
+    listens to events has seen them.
     """
 
     exit_code = ExitCode.FAILED
 
-    def __init__(self, text: str, *, hint: str = "", detail: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, text: str, *, hint: str = "", detail: tuple[str, ...] = (), told: bool = False
+    ) -> None:
         super().__init__(text)
         self.text = text
         self.hint = hint
         self.detail = detail
+        self.told = told
 
 
 class UsageError(DplaunchError):

@@ -223,10 +223,17 @@ def _probe(process: Process) -> dict[str, str]:
 STAGE = "stage:"
 
 
-def watch_request(processes: Iterable[Process], plan: Plan, *, interval: float = 0.5) -> dict[str, Any]:
-    """Fields of ``watch``: each log from its beginning, the engine's stages as patterns."""
+def watch_request(
+    processes: Iterable[Process], plan: Plan, *, headers: Mapping[str, str], interval: float = 0.5
+) -> dict[str, Any]:
+    """Fields of ``watch``: each log from its beginning, the engine's stages as patterns.
+
+    ``headers`` go with every question: an engine with an API key tells its models to nobody else.
+    """
     return {
-        "processes": [{"name": p.name, "offset": 0, **_probe(p)} for p in processes],
+        "processes": [
+            {"name": p.name, "offset": 0, "headers": dict(headers), **_probe(p)} for p in processes
+        ],
         "patterns": [{"id": f"{STAGE}{n}", "regex": stage.pattern} for n, stage in enumerate(plan.stages)],
         "interval": interval,
     }
@@ -264,6 +271,7 @@ def _observed(node: str, entry: Mapping[str, Any]) -> ObservedProcess:
         ended_at=entry.get("ended_at") or 0.0,
         exit_code=entry.get("exit_code"),
         signal=_signal(entry.get("signal")),
+        how=entry.get("how") or "",
         healthy=entry.get("healthy"),
         restarts=entry.get("restarts") or 0,
         fingerprint=entry.get("fingerprint") or "",

@@ -202,10 +202,10 @@ def test_put_request_names_secrets_and_sends_files():
 
 
 def test_watch_request_asks_for_stages_by_index():
-    request = wire.watch_request([process(probe=None)], PLAN)
-    assert request["processes"] == [
-        {"name": "decode-1", "offset": 0, "url": "", "health": "", "models": "", "model": ""}
-    ]
+    key = {"Authorization": "Bearer x"}
+    request = wire.watch_request([process(probe=None)], PLAN, headers=key)
+    nothing = {"url": "", "health": "", "models": "", "model": ""}
+    assert request["processes"] == [{"name": "decode-1", "offset": 0, "headers": key, **nothing}]
     assert [wire.stage_index(p["id"]) for p in request["patterns"]] == [0, 1]
     assert wire.stage_index("other") is None
 

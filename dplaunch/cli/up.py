@@ -89,6 +89,7 @@ def agree(call: Call, actions: tuple[Action, ...]) -> bool:
     """Ask only where something that runs would stop."""
     from dplaunch.model.plan import Change
     from dplaunch.view import actions as drawing
+    from dplaunch.words import plural
 
     stopping = [a for a in actions if a.change in (Change.STOP, Change.RESTART)]
     if not stopping:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from typing_extensions import Self
@@ -53,13 +54,15 @@ class Fleet:
         self._nodes = {node.name: node for node in nodes}
         self._opener = opener
         self._beaten = clock()
+        self._connecting = False
 
     def open(self, names: Iterable[str] | None = None) -> Self:
         """Reach every node (or ``names``) at once. Never raises for a node: see ``unreached``."""
         nodes = [self._nodes[name] for name in names or self._nodes]
         patience = max((node.ssh.connect_timeout for node in nodes), default=0.0) + CONNECT_SLACK
         by_name = {node.name: node for node in nodes}
-        outcomes = fan_out(by_name, lambda name: self._opener(by_name[name]), deadline=patience)
+        with self._opening():
+            outcomes = fan_out(by_name, lambda name: self._opener(by_name[name]), deadline=patience)
         for name, outcome in outcomes.items():
             if outcome.error is not None:
                 self.unreached[name] = as_host_error(name, outcome.error)
@@ -81,8 +84,18 @@ class Fleet:
         self.close()
 
     def interrupt(self, *_: object) -> None:
-        """Post a Ctrl-C; fit to be a signal handler."""
+        """Post a Ctrl-C; fit to be a signal handler. Nobody waits for silent hosts to be told of it."""
+        if self._connecting and not self.on_interrupt():
+            raise Interrupted("interrupted")
         self.mailbox.put(Interrupt())
+
+    @contextmanager
+    def _opening(self) -> Iterator[None]:
+        self._connecting = True
+        try:
+            yield
+        finally:
+            self._connecting = False
 
     def send(self, node: str, request: Request) -> int | None:
         """Send one request; None when the node is gone (then it is in ``unreached``)."""

@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 
 from dplaunch.errors import DplaunchError, HostError
 from dplaunch.fleet.fleet import Fleet
+from dplaunch.fold import fold
 from dplaunch.model.cluster import SecretRef
 from dplaunch.model.event import Event, NodeFailed, PhaseBegan, PhaseEnded
 from dplaunch.model.plan import Plan
 from dplaunch.words import plural
 
 Emit = Callable[[Event], None]
+REASONS = 8
+"""Reasons shown where many nodes were not reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +53,34 @@ def connect(job: Job) -> None:
             job.emit(NodeFailed(at=job.now, node=node, text=error.text, hint=error.hint))
 
 
-def need_every_node(job: Job) -> None:
-    """Raise HostError naming all nodes that are missing: a cluster starts whole or not at all."""
-    missing = job.fleet.unreached
-    if not missing:
-        return
-    first = missing[min(missing)]
-    if len(missing) == 1:
-        raise first
-    raise HostError(
+def connect_all(job: Job) -> None:
+    """Reach every node, or raise HostError naming all that are missing: a cluster starts whole or not."""
+    with phase(job, "connect", plural(len(job.plan.nodes), "node")):
+        job.fleet.open()
+        if job.fleet.unreached:
+            raise missing(job.plan, job.fleet.unreached)
+
+
+def missing(plan: Plan, unreached: Mapping[str, HostError]) -> HostError:
+    """One error for all nodes that were not reached; the reasons of the first few are its detail."""
+    names = [node.name for node in plan.nodes if node.name in unreached]
+    first = unreached[names[0]]
+    if len(names) == 1:
+        return first
+    reasons = [unreached[name].text for name in names[:REASONS]]
+    more = [f"… and {len(names) - REASONS} more"] if len(names) > REASONS else []
+    return HostError(
         first.node,
-        f"{len(missing)} of {len(job.plan.nodes)} nodes were not reached: {', '.join(sorted(missing))}",
+        f"{len(names)} of {len(plan.nodes)} nodes were not reached: {fold(names)}",
         hint=first.hint,
-        detail=tuple(error.text for _, error in sorted(missing.items())),
+        detail=(*reasons, *more),
     )
+
+
+def authorization(job: Job) -> dict[str, str]:
+    """The header that engines and router ask for; empty when the cluster has no API key."""
+    key = job.secrets.get(job.plan.api_key) if job.plan.api_key else None
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def refused(node: str, reply: Mapping[str, object]) -> DplaunchError:

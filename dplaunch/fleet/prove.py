@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dplaunch.fleet.job import Job
+from dplaunch.fleet.job import Job, authorization
 from dplaunch.model.event import Failed, Note, Proved
 from dplaunch.model.plan import Process
 
@@ -64,8 +64,7 @@ def _ask(job: Job, by_node: Mapping[str, list[Process]], *, quiet: bool = False)
 
 def completion(job: Job, process: Process) -> dict[str, Any]:
     """The probe request of one process."""
-    key = job.secrets.get(job.plan.api_key) if job.plan.api_key else None
-    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+    headers = {"Content-Type": "application/json"} | authorization(job)
     body = {"model": job.plan.served_model_name, "prompt": PROMPT, "max_tokens": 8, "temperature": 0}
     return {
         "key": process.name,

@@ -12,14 +12,14 @@ from typing import Any
 from dplaunch import wire
 from dplaunch.errors import DplaunchError, NotReadyError
 from dplaunch.fleet.cause import Cause, find_cause
-from dplaunch.fleet.job import Job
+from dplaunch.fleet.job import Job, authorization
+from dplaunch.fold import fold
 from dplaunch.model.event import Failed, Milestone, NodeFailed, Note, Ready
 from dplaunch.model.plan import Process
 
 AFTERMATH = 1.0
 """Seconds to go on listening after the first failure: the cause may stand in another log."""
-NAMED = 8
-"""Names in a message before it says "and n more"."""
+HTTP_OK = 200
 RECONNECT_EVERY = 3.0
 RECONNECT_FOR = 60.0
 """Seconds until a node whose link broke counts as lost."""
@@ -39,6 +39,8 @@ class Readiness:
         self._quiet_until: float | None = None
         self._lost_since: dict[str, float] = {}
         self._tried_at = 0.0
+        self._stage: dict[str, int] = {}
+        self._status: dict[str, int | None] = {}
 
     def wait(self) -> tuple[Failed, ...]:
         """The failures, the one with the clearest cause first; empty when all are ready.
@@ -60,7 +62,9 @@ class Readiness:
     def _watch(self, nodes: set[str]) -> None:
         for node in nodes:
             mine = [self._processes[n] for n in sorted(self._pending) if self._processes[n].node == node]
-            self._job.fleet.send(node, ("watch", wire.watch_request(mine, self._job.plan)))
+            self._job.fleet.send(
+                node, ("watch", wire.watch_request(mine, self._job.plan, headers=authorization(self._job)))
+            )
 
     def _settled(self) -> bool:
         if self._failed:
@@ -77,17 +81,23 @@ class Readiness:
         kind = message.get("event")
         if kind == "line":
             self._on_line(name, message)
-        elif kind == "health" and message["ok"] and message.get("models"):
-            self._pending.discard(name)
-            self._job.emit(Ready(at=self._job.now, process=name, seconds=self._job.now - self._began))
+        elif kind == "health":
+            self._on_health(name, message)
         elif kind == "exit":
             self._on_exit(name, node, message)
+
+    def _on_health(self, name: str, message: Mapping[str, Any]) -> None:
+        self._status[name] = message.get("status")
+        if message["ok"] and message.get("models"):
+            self._pending.discard(name)
+            self._job.emit(Ready(at=self._job.now, process=name, seconds=self._job.now - self._began))
 
     def _on_line(self, name: str, message: Mapping[str, Any]) -> None:
         stages = self._job.plan.stages
         index = wire.stage_index(message["pattern"])
         if index is None:
             return
+        self._stage[name] = max(index, self._stage.get(name, index))
         self._job.emit(
             Milestone(
                 at=self._job.now,
@@ -138,13 +148,30 @@ class Readiness:
         self._watch(back)
 
     def _out_of_time(self) -> DplaunchError:
-        waiting = sorted(self._pending)
-        more = len(waiting) - NAMED
-        shown = ", ".join(waiting[:NAMED]) + (f" and {more} more" if more > 0 else "")
+        waiting = sorted(self._pending, key=self._how_far)
+        alike: dict[str, list[str]] = {}
+        for name in waiting:
+            alike.setdefault(self._hangs_at(name), []).append(name)
+        shown = [
+            f"{fold(names)} on {fold(self._processes[n].node for n in names)} ({where})"
+            for where, names in alike.items()
+        ]
         return NotReadyError(
-            f"not ready after {self._patience:.0f} s: {shown}",
+            f"not ready after {self._patience:.0f} s: {'; '.join(shown)}",
             hint=f"dplaunch logs {waiting[0]} -n 50",
         )
+
+    def _how_far(self, name: str) -> tuple[bool, int]:
+        """Engines before what waits for them, the one that came least far first."""
+        return self._processes[name].kind != "engine", self._stage.get(name, -1)
+
+    def _hangs_at(self, name: str) -> str:
+        status, stage = self._status.get(name), self._stage.get(name)
+        if status == HTTP_OK:
+            return "serves, but /v1/models does not name the model"
+        if status is not None:
+            return f"/health answers {status}"
+        return "no start-up line yet" if stage is None else f"last at `{self._job.plan.stages[stage].name}`"
 
 
 def how_it_ended(message: Mapping[str, Any]) -> str:

@@ -58,10 +58,9 @@ def _acknowledge(job: Job, node: str, reply: Mapping[str, Any]) -> list[Failed]:
 
 
 def _refusal(job: Job, node: str, result: Mapping[str, Any]) -> Failed:
-    error = result["error"]
-    return Failed(
-        at=job.now, process=result["name"], node=node, text=error["text"], hint=error.get("hint", "")
-    )
+    error, name = result["error"], result["name"]
+    text = f"{name} on {node} was not started: {error['text'].removeprefix(f'{name}: ')}"
+    return Failed(at=job.now, process=name, node=node, text=text, hint=error.get("hint", ""))
 
 
 def _need_all(job: Job, requests: Mapping[str, Any], replies: Mapping[str, Mapping[str, Any]]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dplaunch.errors import DplaunchError, Interrupted, UsageError
 from dplaunch.fleet.drain import drain
-from dplaunch.fleet.job import Job, connect, need_every_node, phase
+from dplaunch.fleet.job import Job, connect_all, phase
 from dplaunch.fleet.lock import audit, locked
 from dplaunch.fleet.observe import observe
 from dplaunch.fleet.prove import prove_engines, prove_router
@@ -48,8 +48,7 @@ class UpResult:
 
 def preview(job: Job, options: UpOptions) -> tuple[tuple[Action, ...], Observed]:
     """What ``up`` would do, from a fresh look at every node. Touches nothing."""
-    connect(job)
-    need_every_node(job)
+    connect_all(job)
     observed = observe(job)
     return diff(job.plan, observed, only=options.only, force=options.force), observed
 
@@ -61,8 +60,7 @@ def up(job: Job, options: UpOptions, confirm: Confirm) -> UpResult:
             "--detach cannot start a router that must start after the engines serve",
             hint="leave --detach out, or use `router: {kind: dplaunch}`, which starts together with them",
         )
-    connect(job)
-    need_every_node(job)
+    connect_all(job)
     with locked(job, options.verb):
         observed = observe(job)
         actions = diff(job.plan, observed, only=options.only, force=options.force)
@@ -73,8 +71,7 @@ def up(job: Job, options: UpOptions, confirm: Confirm) -> UpResult:
 
 def restart(job: Job, names: Collection[str]) -> UpResult:
     """Stop and start these processes (whole groups), whatever their state; prove them."""
-    connect(job)
-    need_every_node(job)
+    connect_all(job)
     with locked(job, "restart"):
         observed = observe(job)
         chosen = [p for p in job.plan.processes if p.name in names]
@@ -163,11 +160,13 @@ def _tear_down(job: Job, options: UpOptions, started: set[str], error: DplaunchE
         job.emit(Note(at=job.now, text="--keep: what runs goes on; `dplaunch status -v` shows it"))
     if options.keep or not started:
         return
-    with phase(job, "take down", plural(len(started), "process")):
-        if job.fleet.unreached:
-            job.fleet.open(set(job.fleet.unreached))
-        observed = observe(job)
-        stop_in_order(job, observed, {p.name for p in observed.processes if p.name in started})
+    if job.fleet.unreached:
+        job.fleet.open(set(job.fleet.unreached))
+    observed = observe(job)
+    alive = {p.name for p in observed.processes if p.name in started and p.alive}
+    if alive:
+        with phase(job, "take down", plural(len(alive), "process")):
+            stop_in_order(job, observed, alive)
     audit(job, options.verb, f"failed: {error.text}")
     for node in sorted(job.fleet.unreached):
         text = (
@@ -182,4 +181,4 @@ def _failure(failures: tuple[Failed, ...]) -> DplaunchError:
     others = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
     detail = tuple(filter(None, (first.cause, f"log: {first.node}:{first.log}" if first.log else "")))
     hint = first.hint or f"dplaunch logs {first.process} -n 50"
-    return DplaunchError(first.text + others, hint=hint, detail=detail)
+    return DplaunchError(first.text + others, hint=hint, detail=detail, told=True)

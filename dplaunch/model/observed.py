@@ -37,6 +37,8 @@ class ObservedProcess:
     ended_at: float = 0.0
     exit_code: int | None = None
     signal: str = ""
+    how: str = ""
+    """How it ended, as its guard says: TERM, KILL, swept; ``rebooted``: with its machine."""
     healthy: bool | None = None
     """Answer of /health on the node; None when not asked."""
     restarts: int = 0

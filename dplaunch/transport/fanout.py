@@ -79,5 +79,7 @@ def _overdue(running: dict[Item, float], deadline: float) -> dict[Item, Outcome[
 def _late(item: object, deadline: float) -> HostError:
     name = str(getattr(item, "node", item))
     return HostError(
-        name, f"{name} did not finish within {deadline:g} s", hint="`dplaunch check` looks at every node"
+        name,
+        f"{name} did not finish within {deadline:g} s",
+        hint=f"look what keeps it busy: `dplaunch exec node:{name} -- uptime`",
     )

@@ -75,6 +75,6 @@ def _end(verdicts: Sequence[Stopped], unreached: Sequence[str]) -> Text:
         hint = "; `dplaunch down` again tries again"
         return Text.assemble((f"{plural(len(left), 'process')} not freed on {where}", style.BAD), hint)
     if not verdicts:
-        return Text("nothing runs" + (" on the nodes that were reached" if unreached else ""))
+        return Text("nothing was stopped" if unreached else "nothing runs")
     colour = style.ODD if unreached else style.GOOD
     return Text(f"{plural(len(verdicts), 'process')} stopped, nothing of them is left", colour)

@@ -11,12 +11,12 @@ from dplaunch.errors import DplaunchError, HostError, SpecError
 from dplaunch.view import problems, style
 
 
-def drawn(error: DplaunchError, width: int = 10_000) -> Text:
-    """``error: …``, the detail lines, ``hint: …``."""
+def drawn(error: DplaunchError, width: int = 10_000, *, brief: bool = False) -> Text:
+    """``error: …``, the detail lines (not when ``brief``: somebody has read them), ``hint: …``."""
     if isinstance(error, SpecError):
         return problems.drawn(error.problems, width)
     parts = [Text.assemble(("error: ", style.BAD), _node(error), style.plain(error.text))]
-    parts += [Text.assemble(("  | ", style.DIM), style.plain(line)) for line in error.detail]
+    parts += [Text.assemble(("  | ", style.DIM), style.plain(line)) for line in error.detail if not brief]
     if error.hint:
         parts.append(Text.assemble(("hint: ", style.NAME), style.plain(error.hint)))
     return style.lines(*parts)

@@ -76,7 +76,7 @@ class Narrator:
 
     def _node_failed(self, event: ev.NodeFailed, _: Progress) -> Iterator[Text]:
         named = "" if event.node in event.text else f"{event.node}: "
-        yield Text.assemble(("node ", style.BAD), named, style.plain(event.text))
+        yield Text.assemble(("UNREACHED ", style.BAD), named, style.plain(event.text))
         if event.hint:
             yield _aside("hint", event.hint)
 
@@ -90,7 +90,7 @@ class Narrator:
     def _started(self, event: ev.Started, progress: Progress) -> Iterator[Text]:
         if self._verbose:
             yield Text(f"{event.process} on {event.node}: started, pid {event.pid}")
-        yield from self._whole("started", event.process, progress, lambda role: role.started)
+        yield from self._whole("started", event.process, progress, lambda role: role.started - role.failed)
 
     def _milestone(self, event: ev.Milestone, progress: Progress) -> Iterator[Text]:
         if self._terse or event.process not in progress.processes:
@@ -167,7 +167,7 @@ def slowest(role: RoleProgress, at: float) -> str:
 
 
 def failure(event: ev.Failed, tail: int = TAIL) -> Iterator[Text]:
-    """A failure: what, why, the log's end where it says more, where the log is, what to do."""
+    """A failure: what, why, the log's end where it says more, where the log is. What to do ends the verb."""
     named = "" if event.process in event.text else f"{event.process} on {event.node}: "
     yield Text.assemble(("FAILED ", style.BAD), named, style.plain(event.text))
     if event.cause:
@@ -176,8 +176,6 @@ def failure(event: ev.Failed, tail: int = TAIL) -> Iterator[Text]:
         yield Text.assemble(("  | ", style.DIM), style.plain(line))
     if event.log:
         yield _aside("log", f"{event.node}:{event.log}")
-    if event.hint:
-        yield _aside("hint", event.hint)
 
 
 def failures(progress: Progress) -> Text:

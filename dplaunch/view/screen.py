@@ -83,7 +83,8 @@ class Screen:
         if self.json:
             self.write(json.dumps(errors.to_json(error), indent=2, ensure_ascii=False) + "\n")
         else:
-            self.talk.print(errors.drawn(error, self.talk.width), soft_wrap=True)
+            brief = error.told and not self.quiet
+            self.talk.print(errors.drawn(error, self.talk.width, brief=brief), soft_wrap=True)
 
     def ask(self, question: str, answers: TextIO) -> bool:
         """Put a yes/no question on stderr, read one line; anything but yes is no."""

@@ -32,7 +32,7 @@ def drawn(plan: Plan, observed: Observed, summary: Summary, *, verbose: int = 0)
     found = records(plan, observed)
     parts: list[RenderableType] = [headline(plan, summary)]
     parts += _remarks(observed, summary)
-    parts += _odd(found, down=summary.state is Health.DOWN)
+    parts += _odd(found, down=summary.state in (Health.DOWN, Health.UNKNOWN))
     if found and summary.state is not Health.DOWN:
         parts += [Text(""), _per_process(found) if verbose else _per_node(found)]
         parts += _logs(found) if verbose else ()
@@ -107,15 +107,17 @@ def _remarks(observed: Observed, summary: Summary) -> list[Text]:
     reasons: dict[str, list[str]] = {}
     for node, reason in observed.unreached.items():
         reasons.setdefault(reason, []).append(node)
-    said = [
-        Text.assemble(("not reached ", style.BAD), (fold(nodes), style.HEAD), f": {style.plain(reason)}")
-        for reason, nodes in reasons.items()
-    ]
+    said = [_unreached(nodes, reason) for reason, nodes in reasons.items()]
     if summary.stale:
         nodes = fold(summary.stale)
         text = ": run another plan than this file's; `dplaunch up --dry-run` shows what differs"
         said.append(Text.assemble(("changed ", style.ODD), (nodes, style.HEAD), text))
     return said
+
+
+def _unreached(nodes: Sequence[str], reason: str) -> Text:
+    named = "" if len(nodes) == 1 and nodes[0] in reason else f" {fold(nodes)}"
+    return Text.assemble(("not reached", style.BAD), (named, style.HEAD), f": {style.plain(reason)}")
 
 
 def _odd(found: Sequence[Record], *, down: bool) -> list[Text]:

@@ -17,11 +17,13 @@ from dplaunch.view import style
 from dplaunch.words import plural, seconds
 
 
-def done(plan: Plan, took: float, *, changed: bool = True) -> RenderableType:
-    """``up`` has ended well: the endpoint, a request to paste, how to look and how to stop."""
-    engines = sum(process.kind == "engine" for process in plan.processes)
-    said = f"{plural(engines, 'engine')} ready and proved in {seconds(took)}"
-    said = said if changed else f"nothing to do, {plural(engines, 'engine')} ready and proved"
+def done(plan: Plan, took: float, *, changed: bool = True, only: str | None = None) -> RenderableType:
+    """``up`` has ended well: the endpoint, a request to paste, how to look and stop. ``only``: one role."""
+    engines = sum(p.kind == "engine" and only in (None, p.role) for p in plan.processes)
+    proved = f"{plural(engines, 'engine')} ready and proved" if engines else "ready and proved"
+    said = f"{proved} in {seconds(took)}" if changed else f"nothing to do, {proved}"
+    if only is not None:
+        return Text.assemble((f"{only} of {plan.cluster} is up", style.GOOD), f": {said}")
     return Group(
         Text.assemble((f"{plan.cluster} is up", style.GOOD), f": {said}"),
         Text.assemble("endpoint  ", (plan.endpoint, style.NAME), f"  model {plan.served_model_name}"),

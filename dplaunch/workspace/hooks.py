@@ -8,6 +8,13 @@ from collections.abc import Mapping
 from dplaunch.errors import DplaunchError
 from dplaunch.model.plan import Plan
 
+STANDS = {
+    "before_up": "nothing was started",
+    "after_up": "the cluster is up and goes on",
+    "after_down": "everything was stopped",
+}
+"""How the cluster stands when a hook fails."""
+
 
 def run_hook(plan: Plan, name: str, environ: Mapping[str, str]) -> str | None:
     """Run one hook to its end; its output, None when the file has no such hook.
@@ -28,7 +35,7 @@ def run_hook(plan: Plan, name: str, environ: Mapping[str, str]) -> str | None:
     )
     if done.returncode != 0:
         raise DplaunchError(
-            f"the hook {name} exited with code {done.returncode}",
+            f"the hook {name} exited with code {done.returncode}; {STANDS[name]}",
             hint=f"run it by hand: {command}",
             detail=tuple((done.stdout + done.stderr).splitlines()[-10:]),
         )

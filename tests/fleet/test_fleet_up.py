@@ -2,8 +2,9 @@ import pytest
 from fakefleet import FakeNode, Scene, a_plan, a_process
 
 from dplaunch.errors import DplaunchError, HostError, LockedError, NotReadyError, UsageError
+from dplaunch.fleet.job import missing
 from dplaunch.fleet.up import UpOptions, restart, up
-from dplaunch.model.event import Failed, Note, PhaseEnded, Proved, Ready, Started, Stopped
+from dplaunch.model.event import Failed, NodeFailed, Note, PhaseEnded, Proved, Ready, Started, Stopped
 
 ENGINES = (a_process("prefill-0", "n1"), a_process("decode-0", "n2"), a_process("decode-1", "n2"))
 ROUTER = a_process("router", "n1")
@@ -96,8 +97,18 @@ def test_a_host_that_is_off_stops_everything_before_it_begins():
 
 def test_two_hosts_that_are_off_are_both_named():
     stage = scene(FakeNode("n1", unreachable="a"), FakeNode("n2", unreachable="b"))
-    with pytest.raises(HostError, match="2 of 2 nodes were not reached: n1, n2"):
+    with pytest.raises(HostError, match=r"2 of 2 nodes were not reached: n\[1-2\]"):
         up(stage.job, UpOptions(), yes)
+    assert stage.of(NodeFailed) == []  # the error says it all, once
+
+
+def test_of_many_that_are_off_the_first_few_say_why():
+    off = {f"n{n}": HostError(f"n{n}", f"n{n} is off", hint=f"look at n{n}") for n in range(1, 65)}
+    error = missing(a_plan(*(a_process(f"e-{n}", f"n{n}") for n in range(1, 65))), off)
+    assert error.text == "64 of 64 nodes were not reached: n[1-64]"
+    assert error.detail[0] == "n1 is off"
+    assert error.detail[-1] == "… and 56 more"
+    assert error.hint == "look at n1"
 
 
 def test_a_second_operator_is_told_who_holds_the_lock():
@@ -109,10 +120,27 @@ def test_a_second_operator_is_told_who_holds_the_lock():
 
 
 def test_time_up_names_what_hangs_and_takes_it_down():
-    stage = scene(FakeNode("n2", watch={"decode-1": []}))
-    with pytest.raises(NotReadyError, match=r"not ready after 60 s: decode-1$"):
+    loading = {"event": "line", "pattern": "stage:0"}
+    waiting = {"event": "health", "ok": False, "models": False, "status": 503}
+    silent = FakeNode("n2", watch={"decode-0": [loading], "decode-1": []})
+    stage = scene(FakeNode("n1", watch={"router": [waiting]}), silent)
+    with pytest.raises(NotReadyError) as caught:
         up(stage.job, UpOptions(timeout=60.0), yes)
+    assert caught.value.text == (
+        "not ready after 60 s: decode-1 on n2 (no start-up line yet); decode-0 on n2 (last at `load`); "
+        "router on n1 (/health answers 503)"
+    )
+    assert caught.value.hint == "dplaunch logs decode-1 -n 50"
     assert len(stage.of(Stopped)) == 4
+
+
+def test_a_model_that_is_not_served_is_told_from_one_that_loads():
+    other = {"event": "health", "ok": True, "models": False, "status": 200}
+    stage = scene(FakeNode("n2", watch={"decode-1": [other]}))
+    with pytest.raises(
+        NotReadyError, match=r"decode-1 on n2 \(serves, but /v1/models does not name the model\)"
+    ):
+        up(stage.job, UpOptions(timeout=60.0), yes)
 
 
 def test_a_link_that_breaks_while_loading_is_reached_again():
