@@ -32,7 +32,7 @@ def load(call: Call) -> Cluster:
 
 @contextmanager
 def _without_plugins() -> Iterator[None]:
-    """pydantic looks through every installed package for plugins, a tenth of our start-up; we use none.
+    """Pydantic looks through every installed package for plugins, a tenth of our start-up; we use none.
 
     Engines on this machine inherit our environment: it is put back before anything is started.
     """

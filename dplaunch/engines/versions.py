@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 FINAL = 1_000
 """Stands for "no rc" in a version's last place: a release is later than its candidates."""
@@ -18,6 +19,7 @@ Version = tuple[int, int, int, int]
 _SHAPE = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:rc(\d+))?(?:\.?post\d+)?(?:\+\S*)?")
 
 
+@cache
 def parse(text: str) -> Version | None:
     """``"0.11.0rc2"`` → (0, 11, 0, 2); ``"0.23.0"`` → (0, 23, 0, FINAL); None when it is no version."""
     match = _SHAPE.fullmatch(text.strip())

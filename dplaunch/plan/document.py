@@ -52,6 +52,8 @@ def load(text: str, name: str) -> Plan:
 
 
 def _encode(value: Any) -> Any:
+    if value is None or isinstance(value, (str, int, float)):  # most are: asked first
+        return value
     if is_dataclass(value):
         kind: Any = type(value)
         return {name: _encode(getattr(value, name)) for name in _names(kind)}
