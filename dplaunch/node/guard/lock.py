@@ -28,16 +28,15 @@ class Lock:
         me = proc.read(os.getpid())
         note = {"holder": holder, "what": what, "since": time.time(), "pid": os.getpid()}
         note.update(start=me.start if me else 0, host=linux.hostname(), boot=linux.boot_id())
+        path = self.folder.path("lock.json")
         try:
-            write_json(self.folder.path("lock.json"), note)
-        except OSError as error:
-            self.release()
-            raise refusal(error, self.folder.root) from error
+            write_json(path, note)
+        except OSError:
+            remove(path)  # a full disk must not hinder a stop: held without a name, and under no wrong one
 
     def _flock(self) -> int:
         try:
-            self.folder.make()
-            fd = os.open(self.folder.path("lock"), os.O_RDWR | os.O_CREAT, 0o600)
+            fd = self._open()
         except OSError as error:
             raise refusal(error, self.folder.root) from error
         try:
@@ -53,6 +52,16 @@ class Lock:
             os.close(fd)
             raise refusal(error, self.folder.path("lock")) from error
         return fd
+
+    def _open(self) -> int:
+        path = self.folder.path("lock")
+        try:
+            self.folder.make()
+            return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError:
+            if not os.path.exists(path):
+                raise
+            return os.open(path, os.O_RDONLY)  # on a disk that became read-only an old file locks as well
 
     def release(self) -> None:
         """Let go; nothing to do when it is not held."""

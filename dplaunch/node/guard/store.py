@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
+_FORBIDDEN = (errno.EACCES, errno.EPERM)
 _unique = itertools.count()
 
 
@@ -28,13 +28,23 @@ class Refused(Exception):  # noqa: N818 - an answer to the launcher, not a fault
 
 def refusal(error: OSError, path: str) -> Refused:
     """What the operating system said about ``path``, as a refusal: full, read-only or io."""
-    why = error.strerror or str(error)
+    why, place = error.strerror or str(error), existing(path)
     if error.errno in _FULL:
-        return Refused("full", f"{path} cannot be written: {why}", f"free space there: df -h {path}")
-    if error.errno in _FORBIDDEN:
-        hint = f"make it writable for the ssh user: ls -ld {path}"
+        return Refused("full", f"{path} cannot be written: {why}", f"free space there: df -h {place}")
+    if error.errno == errno.EROFS:
+        hint = f"remount it writable there: findmnt -T {place}"
         return Refused("read-only", f"{path} cannot be written: {why}", hint)
-    return Refused("io", f"{path}: {why}", f"look at it on the node: ls -ld {path}")
+    if error.errno in _FORBIDDEN:
+        hint = f"make it writable for the ssh user: ls -ld {place}"
+        return Refused("read-only", f"{path} cannot be written: {why}", hint)
+    return Refused("io", f"{path}: {why}", f"look at it on the node: ls -ld {place}")
+
+
+def existing(path: str) -> str:
+    """The folder nearest to ``path`` that is there."""
+    while not os.path.isdir(path) and path not in ("", "/"):
+        path = os.path.dirname(path)
+    return path or "/"
 
 
 class Folder:
@@ -73,9 +83,7 @@ class Folder:
 
     def problem(self) -> str:
         """Why nothing can be written here; empty when it can. Makes nothing that stays."""
-        base = self.root
-        while not os.path.isdir(base) and base != "/":
-            base = os.path.dirname(base) or "/"
+        base = existing(self.root)
         try:
             _try_to_write(base)
         except OSError as error:

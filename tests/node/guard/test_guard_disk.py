@@ -88,9 +88,13 @@ if ROOT:  # mounting is root's; the limits above cover the messages for everybod
             spec("e-1", "sleep", "60"),
             spec("e-2", "sleep", "60"),
         )
+        assert client.ask("lock", holder="anna", what="up")["ok"]
+        client.ask("unlock")
         fill(small)
         until(lambda: not living(results[0]["pid"]))
         full = clients(state=small)
+        assert full.ask("lock", holder="bert", what="down")["ok"]  # who stops must be able to
+        assert clients(state=small).ask("lock", holder="carl", what="up")["error"]["kind"] == "locked"
         assert full.hello["writable"] is False
         assert full.start(spec("e-3", "true"))[0]["error"]["kind"] == "full"
         assert full.observe("e-1")["state"] == "running"
