@@ -81,7 +81,7 @@ def spawn(spec: dict[str, Any], root: str, folder: str) -> tuple[int, int]:
         pid = _exec(spec["argv"], environment(spec, root), log)
     except OSError as error:
         raise _refusal(spec, root, error) from error
-    except (TypeError, ValueError, NotImplementedError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # no words; a libc without setsid in spawn
         raise Refused("exec", f"{spec['name']}: it cannot be started: {error}") from error
     finally:
         os.close(log)
