@@ -119,7 +119,7 @@ class Fleet:
         replies: dict[str, Reply] = {}
 
         def take(node: str, message: Message) -> None:
-            if "ok" in message and waiting.get(node) == message.get("id"):
+            if "event" not in message and waiting.get(node) == message.get("id"):
                 replies[node] = message
                 del waiting[node]
             elif on_event is not None:

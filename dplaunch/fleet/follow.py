@@ -91,7 +91,7 @@ class Following:
         elif message.get("event") == "gap":
             text = f"{message['name']}: {message['lost']} bytes of its log were dropped before they were read"
             self._job.emit(Note(at=self._job.now, text=text))
-        elif "ok" in message and message.get("id") == self._waiting.get(node):
+        elif "event" not in message and message.get("id") == self._waiting.get(node):
             del self._waiting[node]
             if not message["ok"]:
                 self.refusals.append(f"{node}: {message['error']['text']}")

@@ -86,6 +86,7 @@ class Hurry:
 def verdict(job: Job, node: str, message: Mapping[str, Any]) -> Stopped:
     """One ``stopped`` event of a guard as a value; ``left`` names pids and ports with their commands."""
     left = [f"pid {entry['pid']} ({entry['command']})" for entry in message.get("left", ())]
+    left += [str(message["problem"])] if message.get("problem") else []
     left += [f"port {entry['port']} held by {holder(entry)}" for entry in message.get("ports", ())]
     return Stopped(
         at=job.now,
