@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
-import re
-
 from dplaunch.errors import HostError
-
-_NO_PROGRAM = re.compile(r"executable file .*not found|invoked a command that was not found", re.IGNORECASE)
-
 
 NOT_FOUND = 127
 """What a shell answers for a program that is not there."""
+CANNOT_RUN = (126, NOT_FOUND)
+"""What ``docker exec`` and ``podman exec`` answer for a program that the container cannot run."""
+
+# What docker and podman say (lower case) → what that means, what to do. The first that fits counts.
+_SAID = (
+    (
+        ("no such container", "no container with name"),
+        "{label} has no container named {name}",
+        "start it there (`{engine} run -d --name {name} …`), or correct runtime.container",
+    ),
+    (("is paused",), "container {name} on {label} is paused", "`{engine} unpause {name}` on {label}"),
+    (
+        ("is restarting",),
+        "container {name} on {label} is restarting",
+        "`{engine} logs {name}` on {label} says why it ends; run the command again when it stays up",
+    ),
+    (
+        ("on running containers",),  # podman says the same of a paused one
+        "container {name} on {label} does not run",
+        "`{engine} start {name}` on {label}, or `{engine} unpause {name}` if it is paused",
+    ),
+    (("is not running",), "container {name} on {label} does not run", "`{engine} start {name}` on {label}"),
+    (
+        (
+            "cannot connect to the docker daemon",
+            "failed to connect to the docker api",
+            "permission denied while trying to connect",
+            "cannot connect to podman",
+        ),
+        "{label} may not use {engine}",
+        "start {engine} there, or log in as a user who may use it; `{engine} ps` must work",
+    ),
+)
 
 
 def missing_program(node: str, where: str, program: str, err: str) -> HostError:
@@ -25,48 +53,37 @@ def missing_program(node: str, where: str, program: str, err: str) -> HostError:
 
 
 def container_failure(
-    node: str, label: str, prefix: tuple[str, ...], code: int, err: str
+    node: str, label: str, prefix: tuple[str, ...], program: str, *, code: int, said: str
 ) -> HostError | None:
     """What ``docker exec`` or ``podman exec`` says when there is no container to run in; None otherwise.
 
-    ``prefix`` is (docker|podman, exec, -i, NAME); docker answers 1, podman 125 and 255.
+    ``prefix`` is (docker|podman, exec, -i, NAME); docker answers 1, podman 125 and 255. Where the container
+    cannot run ``program`` both name OCI, older dockers on stdout: nothing said counts as that.
     """
     if not prefix or code == 0:
         return None
     engine, name = prefix[0], prefix[-1]
-    text = err.lower()
-    found = [
-        (says, hint)
-        for marks, says, hint in (
-            (
-                ("no such container", "no container with name"),
-                f"{label} has no container named {name}",
-                f"start it there (`{engine} run -d --name {name} …`), or correct runtime.container",
-            ),
-            (
-                ("is not running", "on running containers", "is paused"),
-                f"container {name} on {label} does not run",
-                f"`{engine} start {name}` on {label}",
-            ),
-            (
-                ("cannot connect to the docker daemon", "permission denied while trying to connect"),
-                f"{label} may not use {engine}",
-                f"start {engine} there, or log in as a user who may use it; `{engine} ps` must work",
-            ),
-        )
-        if any(mark in text for mark in marks)
-    ]
-    if found:
-        says, hint = found[0]
-        return HostError(node, says, hint=hint, detail=tuple(err.strip().splitlines()[-3:]))
-    if code in (126, NOT_FOUND) and _NO_PROGRAM.search(err):
-        return HostError(
-            node,
-            f"container {name} on {label} has no python3",
-            hint=f"install Python 3.8 or newer in it; `{engine} exec {name} python3 --version` must answer",
-            detail=tuple(err.strip().splitlines()[-3:]),
-        )
-    return missing_program(node, label, engine, err) if code == NOT_FOUND else None
+    text, names = said.lower(), {"label": label, "engine": engine, "name": name}
+    detail = tuple(said.strip().splitlines()[-3:])
+    for marks, says, hint in _SAID:
+        if any(mark in text for mark in marks):
+            return HostError(node, says.format(**names), hint=hint.format(**names), detail=detail)
+    if code in CANNOT_RUN and ("OCI" in said or not detail):
+        return _cannot_run(node, f"container {name} on {label}", program, f"{engine} exec {name}", detail)
+    if code == NOT_FOUND and engine in said:
+        return missing_program(node, label, engine, said)
+    return None
+
+
+def _cannot_run(node: str, where: str, program: str, enter: str, detail: tuple[str, ...]) -> HostError:
+    python = "python" in program
+    hint = "install Python 3.8 or newer in it, or correct runtime.python" if python else "install it there"
+    return HostError(
+        node,
+        f"{where} cannot run {program}",
+        hint=f"{hint}; `{enter} {program} --version` must answer",
+        detail=detail,
+    )
 
 
 STILL_RUNS = "what runs there goes on; `dplaunch status` asks again"

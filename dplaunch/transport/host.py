@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from dplaunch.errors import HostError
-from dplaunch.transport.failures import NOT_FOUND, container_failure, lost_link, missing_program
+from dplaunch.transport.failures import CANNOT_RUN, NOT_FOUND, container_failure, lost_link, missing_program
 from dplaunch.transport.once import Once
 from dplaunch.transport.stream import LineStream, Pipe
 
@@ -108,15 +108,17 @@ class PipeHost:
 
     def _explain(self, argv: Sequence[str], code: int, err: str) -> HostError | None:
         """Why the host, not the command, is at fault; None when it is the command's own business."""
-        return container_failure(self.node, self.label, self._prefix, code, err) or (
-            missing_program(self.node, self.label, argv[0], err) if code == NOT_FOUND else None
-        )
+        failure = container_failure(self.node, self.label, self._prefix, argv[0], code=code, said=err)
+        if failure is None and code == NOT_FOUND and not self._prefix:
+            return missing_program(self.node, self.label, argv[0], err)
+        return failure
 
     def stream(self, argv: Sequence[str]) -> LineStream:
         """Starts argv; a session that ends badly raises from ``lines``."""
 
         def explain(code: int, err: str) -> HostError:
-            text = f"the session on {self.label} " + (
+            where = f"in container {self._prefix[-1]} on" if self._prefix else "on"
+            text = f"the session {where} {self.label} " + (
                 f"ended with exit code {code}" if code > 0 else "was killed"
             )
             return self._explain(argv, code, err) or HostError(
@@ -140,7 +142,8 @@ class PipeHost:
                 if pipe.lost()
                 else HostError(self.node, text, hint="look what keeps it busy, then run the command again")
             )
-        failure = container_failure(self.node, self.label, self._prefix, result.code, result.err)
+        said = result.err + (result.out.decode(errors="replace") if result.code in CANNOT_RUN else "")
+        failure = container_failure(self.node, self.label, self._prefix, argv[0], code=result.code, said=said)
         if failure is not None:
             raise failure
         return result

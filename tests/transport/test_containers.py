@@ -16,10 +16,14 @@ shift 2
 case "$1" in
     up) shift; exec "$@" ;;
     down) echo "Error response from daemon: container 0ab1 is not running" >&2; exit 1 ;;
+    paused) echo "Error response from daemon: Container paused is paused, unpause the container before exec" >&2; exit 1 ;;
+    failing) echo "Error response from daemon: Container 0ab1 is restarting, wait until the container is running" >&2; exit 1 ;;
     podman-down) echo "Error: can only create exec sessions on running containers: container state improper" >&2; exit 255 ;;
     podman-gone) echo 'Error: no container with name or ID "podman-gone" found: no such container' >&2; exit 125 ;;
-    nopython) echo 'OCI runtime exec failed: exec failed: unable to start container process: exec: "python3": executable file not found in $PATH: unknown' >&2; exit 127 ;;
+    nopython) echo 'OCI runtime exec failed: exec failed: unable to start container process: exec: "python3": executable file not found in $PATH: unknown'; exit 126 ;;
+    podman-nopython) echo 'Error: runc: exec failed: unable to start container process: exec: "/py": stat /py: no such file or directory: OCI runtime attempted to invoke a command that was not found' >&2; exit 127 ;;
     denied) echo "permission denied while trying to connect to the Docker daemon socket" >&2; exit 1 ;;
+    stopped) echo "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?" >&2; exit 1 ;;
     *) echo "Error response from daemon: No such container: $1" >&2; exit 1 ;;
 esac
 """
@@ -44,6 +48,7 @@ def test_commands_run_inside(engines):
     host = connect(node("up"), options=Options())
     assert host.run(["sh", "-c", "echo $0 $1", "a b", "c"], timeout=5).out == b"a b c\n"
     assert host.run(["false"], timeout=5).code == 1
+    assert host.run(["sh", "-c", "nosuch"], timeout=5).code == 127
     stream = host.stream(["cat"])
     stream.send(b"line\n")
     assert next(stream.lines()) == b"line"
@@ -60,20 +65,35 @@ def test_commands_run_inside(engines):
         (
             "nopython",
             "docker",
-            "container nopython on n1 (this machine) has no python3",
+            "container nopython on n1 (this machine) cannot run python3",
             "install Python 3.8",
         ),
+        (
+            "podman-nopython",
+            "podman",
+            "container podman-nopython on n1 (this machine) cannot run python3",
+            "or correct runtime.python; `podman exec podman-nopython python3",
+        ),
+        ("paused", "docker", "container paused on n1 (this machine) is paused", "docker unpause paused"),
+        ("failing", "docker", "container failing on n1 (this machine) is restarting", "docker logs failing"),
+        ("stopped", "docker", "n1 (this machine) may not use docker", "start docker there"),
         ("denied", "docker", "n1 (this machine) may not use docker", "`docker ps` must work"),
     ],
 )
 def test_what_is_wrong_with_a_container_is_a_sentence(engines, container, engine, text, hint):
     host = connect(node(container, engine), options=Options())
     with pytest.raises(HostError) as ran:
-        host.run(["true"], timeout=5)
+        host.run(["python3"], timeout=5)
     with pytest.raises(HostError) as streamed:
         list(host.stream(["python3"]).lines())
     assert ran.value.text == streamed.value.text == text
     assert hint in ran.value.hint
+
+
+def test_a_container_that_ends_under_a_session_is_named(engines):
+    host = connect(node("up"), options=Options())
+    with pytest.raises(HostError, match=r"the session in container up on n1 .* ended with exit code 137"):
+        list(host.stream(["sh", "-c", "exit 137"]).lines())
 
 
 def test_no_container_engine_is_a_sentence(tmp_path, monkeypatch):
