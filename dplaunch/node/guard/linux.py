@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from . import proc
+
 _boot: list[str] = []
 
 
@@ -13,11 +15,19 @@ def hostname() -> str:
 
 
 def boot_id() -> str:
-    """Changes with every boot; empty where the kernel does not say."""
+    """Changes with every boot, and with every start of a container: process numbers begin anew then.
+
+    The kernel's id (empty where it does not say) and the start time of the first process.
+    """
     if not _boot:
-        try:
-            with open("/proc/sys/kernel/random/boot_id") as file:
-                _boot.append(file.read().strip())
-        except OSError:
-            _boot.append("")
+        first = proc.read(1)
+        _boot.append(f"{_kernel_boot()}/{first.start if first else 0}")
     return _boot[0]
+
+
+def _kernel_boot() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+    except OSError:
+        return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 
 from . import linux, proc
@@ -45,12 +46,31 @@ def process(folder: Folder, name: str) -> dict[str, Any] | None:
     shown.update(_ended(state, ended))
     if state["host"] != linux.hostname():
         shown["state"] = "foreign"
+    elif state["boot"] != linux.boot_id() and guarded_elsewhere(folder, name):
+        shown.update(state="foreign", host=f"{state['host']}, in another container")
     elif state["boot"] != linux.boot_id():
         shown.update(state="stopped" if ended and ended.get("asked") else "exited", left=[])
         shown["how"] = shown["how"] or "rebooted"
     else:
         shown.update(_living(state, ended))
     return shown
+
+
+def guarded_elsewhere(folder: Folder, name: str) -> bool:
+    """Whether a guard that is no process of ours holds this place: two containers share the state folder."""
+    try:
+        fd = os.open(folder.proc(name, "guard"), os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # a file system without locks
+    finally:
+        os.close(fd)
+    return False
 
 
 def guard_lives(state: dict[str, Any]) -> bool:

@@ -25,7 +25,7 @@ _RENEW_EVERY = 600.0
 _FIRST_BACKOFF = 1.0
 _LAST_BACKOFF = 30.0
 _LAST_WORDS = 1.0
-"""Seconds a guard tries to write down how a stop ended, where the disk is full."""
+"""Seconds a guard tries to learn how a stop ended, and to write it down where the disk is full."""
 _STEADY = 60.0
 """A service that ran so many seconds starts its backoff at one second again."""
 
@@ -198,13 +198,22 @@ class Guard:
         grace = asked.get("grace")
         stopping = Stopping(self.main, self.tree.current, self.wait, self._hurry, self._notify)
         verdict = stopping.run(self.spec.get("stop") or [["TERM", 30], ["KILL", 10]], grace)
-        self.wait(0)
+        self._see_it_end()
         self.exit = {**how_it_ended(self.status), "at": time.time(), "asked": True, **verdict}
         deadline = time.monotonic() + _LAST_WORDS
         while not self._save_exit() and time.monotonic() < deadline:
             self.wait(0.2)
         self.bound.tend()
         self.phase = "done"
+
+    def _see_it_end(self) -> None:
+        """A main thread is a zombie before the last of its threads has gone: only then wait tells how."""
+        self.wait(0)
+        deadline = time.monotonic() + _LAST_WORDS
+        while self.status is None and self.main[0] and time.monotonic() < deadline:
+            if proc.alive(*self.main):
+                return  # it could not be killed
+            self.wait(0.02)
 
     def _asked(self) -> dict[str, Any]:
         return read_json(os.path.join(self.folder, "stop.json")) or {}

@@ -149,7 +149,7 @@ def test_a_killed_guard_leaves_its_engine_serving(client, spec, living, until):
     assert client.observe("e-0")["state"] == "stopped"
 
 
-def test_state_of_another_host_or_boot_is_never_acted_on(client, spec, living):
+def test_state_of_another_host_or_boot_is_never_acted_on(client, spec, living, until):
     (result,) = client.start(spec("e-0", "sleep", "60"))
     path = client.root / "proc/e-0/state.json"
     state = json.loads(path.read_text())
@@ -158,9 +158,14 @@ def test_state_of_another_host_or_boot_is_never_acted_on(client, spec, living):
     assert client.start(spec("e-0", "true"))[0]["error"]["kind"] == "foreign"
     (verdict,) = client.stop("e-0")
     assert "elsewhere" in verdict["problem"]
-    path.write_text(json.dumps({**state, "boot": "before"}))
-    seen = client.observe("e-0")
-    assert (seen["state"], seen["how"]) == ("exited", "rebooted")
+    path.write_text(json.dumps({**state, "boot": "before"}))  # and its guard lives: in another container
+    assert client.observe("e-0")["state"] == "foreign"
+    (verdict,) = client.stop("e-0")
+    assert "in another container" in verdict["problem"]
+    assert living(result["pid"])
+    os.kill(state["guard"][0], signal.SIGKILL)  # now nobody can tell it from a process of an earlier boot
+    seen = until(lambda: (p := client.observe("e-0"))["state"] == "exited" and p)
+    assert (seen["how"], seen["left"]) == ("rebooted", [])
     client.stop("e-0")
     assert living(result["pid"])
     path.write_text(json.dumps(state))
