@@ -24,4 +24,10 @@ def observe(job: Job, *, health: bool = False) -> Observed:
         for node in job.plan.nodes
         if node.name in replies and replies[node.name]["ok"]
     ]
-    return Observed(nodes=tuple(nodes), unreached={n: e.text for n, e in sorted(job.fleet.unreached.items())})
+    unreached = {node: _reason(error) for node, error in sorted(job.fleet.unreached.items())}
+    return Observed(nodes=tuple(nodes), unreached=unreached)
+
+
+def _reason(error: HostError) -> str:
+    """Why a node did not answer, and what helps."""
+    return f"{error.text}; {error.hint}" if error.hint else error.text

@@ -136,7 +136,7 @@ def test_observe_keeps_why_a_node_did_not_answer():
     stage.fleet.open()
     observed = observe(stage.job, health=True)
     assert names(observed.processes) == ["decode-0"]
-    assert observed.unreached == {"n1": "n1 did not answer within 15 s"}
+    assert observed.unreached == {"n1": "n1 did not answer within 15 s; dplaunch exec node:n1 -- uptime"}
 
 
 def log(offset: int, *lines: str):
