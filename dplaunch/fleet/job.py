@@ -70,7 +70,7 @@ def missing(plan: Plan, unreached: Mapping[str, HostError]) -> HostError:
     reasons = [unreached[name].text for name in names[:REASONS]]
     more = [f"… and {len(names) - REASONS} more"] if len(names) > REASONS else []
     return HostError(
-        first.node,
+        fold(names),
         f"{len(names)} of {len(plan.nodes)} nodes were not reached: {fold(names)}",
         hint=first.hint,
         detail=(*reasons, *more),

@@ -92,8 +92,7 @@ class ChannelPipe:
         except TimeoutError:
             return None
         finally:
-            while self._channel.recv_stderr_ready():
-                self._tail.add(self._channel.recv_stderr(CHUNK))
+            self._drain()
 
     def write(self, data: memoryview) -> int:
         """As ``Pipe.write``; comes back early when there is output to read first."""
@@ -124,8 +123,16 @@ class ChannelPipe:
             self._channel.shutdown_write()
 
     def stderr(self) -> str:
-        """The last 8 KiB of stderr."""
+        """The last 8 KiB of stderr; it may come after the exit status, but not after the close."""
+        deadline = time.monotonic() + SLICE
+        while self._channel.exit_status != -1 and not self._channel.closed and time.monotonic() < deadline:
+            time.sleep(0.002)
+        self._drain()
         return self._tail.text()
+
+    def _drain(self) -> None:
+        while self._channel.recv_stderr_ready():
+            self._tail.add(self._channel.recv_stderr(CHUNK))
 
     def wait(self, timeout: float) -> int | None:
         """As ``Pipe.wait``; sshd sends the status just after the end of stdout."""

@@ -45,6 +45,6 @@ def _kind(error: DplaunchError) -> str:
 
 def _node(error: DplaunchError) -> str:
     """``n3: `` where the sentence does not name the node itself."""
-    if not isinstance(error, HostError) or re.search(rf"\b{re.escape(error.node)}\b", error.text):
+    if not isinstance(error, HostError) or re.search(rf"(?<!\w){re.escape(error.node)}(?!\w)", error.text):
         return ""
     return f"{error.node}: "
