@@ -32,7 +32,9 @@ def test_every_command_block_of_the_readme(tmp_path, env):
     try:
         faults = readme.run((ROOT / "README.md").read_text(), tmp_path, env)
     finally:
-        subprocess.run(["dplaunch", "down", "-y", "clusters/laptop.yaml"], cwd=tmp_path, env=env, timeout=60, check=False)
+        subprocess.run(
+            ["dplaunch", "down", "-y", "clusters/laptop.yaml"], cwd=tmp_path, env=env, timeout=60, check=False
+        )
     assert not faults, "\n\n".join(faults)
 
 

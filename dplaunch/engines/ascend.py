@@ -96,7 +96,7 @@ def _computed_env(site: Site, seat: Seat) -> Env:
 def _flags(site: Site, seat: Seat) -> Flags:
     block = kv.block(site, seat, _version(site.spec))
     transfer = {"kv-transfer-config": words("kv-transfer-config", block)} if block else {}
-    return parallel.computed(site) | user_flags(site, seat) | transfer
+    return parallel.computed(site, _version(site.spec)) | user_flags(site, seat) | transfer
 
 
 def _unknown_version(spec: ClusterSpec) -> Iterator[Problem]:

@@ -5,10 +5,19 @@ from __future__ import annotations
 from dplaunch.engines.adapter import Site
 from dplaunch.engines.flags import words
 from dplaunch.engines.settings import Flags
+from dplaunch.engines.versions import at_least
 
 
-def computed(site: Site) -> Flags:
-    """Host and parallel sizes; data- and tensor-parallel ones stand in the templates."""
+QUIET_SINCE = "0.16.0"
+"""The first vLLM that can leave single paths out of its access log (vllm-project/vllm#30011)."""
+
+
+def computed(site: Site, version: str) -> Flags:
+    """Host and parallel sizes; data- and tensor-parallel ones stand in the templates.
+
+    The router asks for health and metrics every second: from vLLM 0.16 on that stays out of the log.
+    """
+    quiet = "/health,/metrics" if at_least(version, QUIET_SINCE) else None
     role = site.role
     sizes = {
         "pipeline-parallel-size": role.pp,
@@ -17,6 +26,7 @@ def computed(site: Site) -> Flags:
     }
     return {
         "host": words("host", "0.0.0.0"),
+        "disable-access-log-for-endpoints": words("disable-access-log-for-endpoints", quiet),
         **{flag: words(flag, size) for flag, size in sizes.items() if size > 1},
         "enable-expert-parallel": words("enable-expert-parallel", role.expert_parallel),
     }

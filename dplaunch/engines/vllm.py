@@ -94,7 +94,7 @@ def _computed_env(site: Site, seat: Seat) -> Env:
 def _flags(site: Site, seat: Seat) -> Flags:
     block = _block(site, seat)
     transfer = {"kv-transfer-config": words("kv-transfer-config", block)} if block else {}
-    return parallel.computed(site) | user_flags(site, seat) | transfer
+    return parallel.computed(site, site.spec.engine.version) | user_flags(site, seat) | transfer
 
 
 def _block(site: Site, seat: Seat) -> dict[str, Any] | None:

@@ -53,7 +53,9 @@ def laptop(cli):
     text = LAPTOP.read_text().replace("cluster: laptop", f"cluster: laptop-{os.getpid()}")
     # An address and a router port of its own: several tests may run at once.
     number = os.getpid()
-    text = text.replace("host: localhost", f"host: localhost, address: 127.9.{number // 250 % 250}.{number % 250 + 1}")
+    text = text.replace(
+        "host: localhost", f"host: localhost, address: 127.9.{number // 250 % 250}.{number % 250 + 1}"
+    )
     text = text.replace("port: 8000", f"port: {18000 + number % 2000}")
     cli.write("cluster.yaml", text)
     shutil.copymode(LAPTOP, cli.folder / "cluster.yaml")

@@ -44,6 +44,7 @@ def test_documented_prefill_node_of_the_newest_version(stage):
             "--data-parallel-rpc-port", "13395",
             "--tensor-parallel-size", "8",
             "--host", "0.0.0.0",
+            "--disable-access-log-for-endpoints", "/health,/metrics",
             "--enable-expert-parallel",
             "--max-num-seqs", "4",
             "--enforce-eager",
@@ -290,3 +291,11 @@ def test_called_by_hand_with_too_few_words_it_says_how(stage):
     ran = stage.run(replace(process(planned, "serve-0"), argv=("bash", "serve/run_dp_template.sh", "0")))
     assert ran.code == 2
     assert "DEVICES HTTP_PORT DP_SIZE DP_RANK DP_ADDRESS DP_RPC_PORT TP_SIZE" in ran.err
+
+
+@pytest.mark.parametrize(("version", "quiet"), [("0.23.0", True), ("0.18.0", True), ("0.13.0", False)])
+def test_the_routers_questions_stay_out_of_the_log_where_the_engine_can(version, quiet):
+    spec = four_p_four_d()
+    spec = replace(spec, engine=replace(spec.engine, version=version))
+    texts = [f.text for node in plan.build(spec).nodes for f in node.files if f.path.endswith("template.sh")]
+    assert all(("--disable-access-log-for-endpoints /health,/metrics" in text) is quiet for text in texts)

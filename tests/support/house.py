@@ -51,7 +51,19 @@ NEVER = {  # beyond what the floors say
     "fleet": ({"spec", "engines", "render"}, "a plan is all it needs"),
 }
 
-PURE = {"errors", "fold", "words", "model", "spec", "engines", "render", "plan", "probes", "progress", "diagnose"}
+PURE = {
+    "errors",
+    "fold",
+    "words",
+    "model",
+    "spec",
+    "engines",
+    "render",
+    "plan",
+    "probes",
+    "progress",
+    "diagnose",
+}
 IMPURE = {
     "socket",
     "subprocess",

@@ -38,7 +38,8 @@ class Api:
         try:
             self._answer(request, connection)
         finally:
-            if self.settings.access_log and connection.status:
+            heard = self.settings.access_log and request.path not in self.settings.quiet_paths
+            if heard and connection.status:
                 reason = REASONS.get(connection.status, "")
                 what = f'"{request.method} {request.target} HTTP/1.1" {connection.status} {reason}'
                 self.log.plain(API, f"INFO:     {connection.peer} - {what}")

@@ -34,6 +34,7 @@ class Settings:
             "debug",
             "trace",
         )
+        self.quiet_paths = arguments.word("disable-access-log-for-endpoints", "").split(",")
         self.keep_alive = float(env.get("VLLM_HTTP_TIMEOUT_KEEP_ALIVE") or 5)
         interval = float(env.get("VLLM_LOG_STATS_INTERVAL") or 10)
         self.stats_interval = 0.0 if arguments.flag("disable-log-stats") else interval

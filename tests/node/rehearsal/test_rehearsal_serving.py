@@ -278,3 +278,10 @@ def test_version_and_help(bundle):
     assert code == 0
     assert "--data-parallel-rank" in text
     assert vllm("dance")[0] == 2
+
+
+def test_paths_that_are_to_be_quiet_are_not_in_the_access_log(start):
+    engine = start("--disable-access-log-for-endpoints", "/health,/metrics").ready()
+    engine.complete("hello")
+    assert engine.said("POST /v1/completions")
+    assert "GET /health" not in engine.log
