@@ -8,6 +8,8 @@ lacking() { # programs of those packages that are not here, as package names
     [ -x /usr/sbin/sshd ] || echo openssh-server
     command -v ssh > /dev/null || echo openssh-client
     command -v ip > /dev/null || echo iproute2
+    command -v podman > /dev/null || echo podman # for runtime.container; runc because it runs on every cgroup
+    command -v runc > /dev/null || echo runc
 }
 
 left_out=
