@@ -7,7 +7,6 @@ from dplaunch.engines.flags import words
 from dplaunch.engines.settings import Flags
 from dplaunch.engines.versions import at_least
 
-
 QUIET_SINCE = "0.16.0"
 """The first vLLM that can leave single paths out of its access log (vllm-project/vllm#30011)."""
 

@@ -1,0 +1,152 @@
+"""The operator's side: which file is meant, what is remembered, secrets, hooks, starting files."""
+
+import json
+from pathlib import Path
+
+import pytest
+from fakefleet import a_plan, a_process
+
+from dplaunch.errors import DplaunchError, SpecError, UsageError
+from dplaunch.model.cluster import SecretRef
+from dplaunch.workspace import Memory, Pick, load_cluster, read_plan, read_secrets, run_hook
+from dplaunch.workspace.presets import presets, with_hosts, written_for
+
+LAPTOP = written_for("laptop", None)
+
+
+@pytest.fixture
+def memory(tmp_path):
+    (tmp_path / "here").mkdir()
+    return Memory({"XDG_STATE_HOME": str(tmp_path / "state")}, tmp_path / "here")
+
+
+def file_in(folder: Path, name: str = "cluster.yaml", text: str = LAPTOP) -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_what_is_given_wins_over_environment_here_and_current(tmp_path):
+    here = tmp_path / "here"
+    here.mkdir()
+    file_in(here)
+    environ = {"XDG_STATE_HOME": str(tmp_path), "DPLAUNCH_CLUSTER": "b.yaml"}
+    assert Memory(environ, here).pick("a.yaml").path == here / "a.yaml"
+    assert Memory(environ, here).pick(None).path == here / "b.yaml"
+    del environ["DPLAUNCH_CLUSTER"]
+    assert Memory(environ, here).pick(None).path == here / "cluster.yaml"
+
+
+def test_the_current_cluster_is_meant_when_nothing_else_is(memory, tmp_path):
+    path = file_in(tmp_path, "far.yaml")
+    memory.remember(path, LAPTOP, "laptop", rehearse=True)
+    pick = memory.pick(None)
+    assert pick.path == path
+    assert pick.rehearse
+    assert pick.text_from is not None
+    assert pick.text_from.read_text() == LAPTOP
+
+
+def test_the_copy_serves_when_the_file_is_gone(memory, tmp_path):
+    path = file_in(tmp_path, "far.yaml")
+    memory.remember(path, LAPTOP, "laptop", rehearse=False)
+    path.unlink()
+    assert load_cluster(memory.pick(None)).plan.cluster == "laptop"
+
+
+def test_a_file_given_again_is_rehearsed_again_as_long_as_its_rehearsal_is_current(memory, tmp_path):
+    path = file_in(tmp_path, "far.yaml")
+    memory.remember(path, LAPTOP, "laptop", rehearse=True)
+    assert memory.pick(str(path)).rehearse
+    assert not memory.pick(str(file_in(tmp_path, "other.yaml"))).rehearse
+
+
+def test_forgotten_is_forgotten_and_another_cluster_stays(memory, tmp_path):
+    memory.remember(file_in(tmp_path, "a.yaml"), LAPTOP, "a", rehearse=False)
+    memory.forget("b")
+    assert memory.pick(None).path.name == "a.yaml"
+    memory.forget("a")
+    with pytest.raises(UsageError, match="no cluster is current"):
+        memory.pick(None)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{broken"])
+def test_a_damaged_memory_is_no_memory(memory, text):
+    memory.folder.mkdir(parents=True)
+    (memory.folder / "current.json").write_text(text)
+    with pytest.raises(UsageError, match="no cluster file"):
+        memory.pick(None)
+
+
+def test_without_an_xdg_folder_the_home_is_used(tmp_path):
+    assert Memory({"HOME": str(tmp_path)}, tmp_path).folder == tmp_path / ".local/state/dplaunch/.operator"
+
+
+def test_problems_of_the_engine_stand_at_their_line(tmp_path):
+    text = LAPTOP.replace("router:", "kv_transfer: {connector: NoSuchConnector}\nrouter:")
+    with pytest.raises(SpecError) as caught:
+        load_cluster(Pick(file_in(tmp_path, text=text)))
+    [problem] = [p for p in caught.value.problems if not p.warning]
+    assert "NoSuchConnector" in problem.text + problem.source_line
+    assert problem.line == text[: text.index("NoSuchConnector")].count("\n") + 1
+
+
+def test_a_saved_plan_that_cannot_be_read(tmp_path):
+    with pytest.raises(UsageError, match="there is no file"):
+        read_plan(tmp_path / "nothing.json")
+
+
+KEY, FILE = SecretRef("env", "API_KEY"), SecretRef("file", "token.txt")
+
+
+def test_secrets_are_read_from_the_environment_and_from_files_beside_the_cluster_file(tmp_path):
+    file_in(tmp_path, "token.txt", "t0ken\n")
+    plan = a_plan(a_process("decode-0", "n1", env={"TOKEN": FILE, "PLAIN": "x"}), api_key=KEY)
+    assert read_secrets(plan, {"API_KEY": "k3y"}, tmp_path) == {KEY: "k3y", FILE: "t0ken"}
+
+
+@pytest.mark.parametrize(("environ", "said"), [({}, "API_KEY"), ({"API_KEY": ""}, "API_KEY")])
+def test_a_secret_that_is_not_set_is_named(environ, said, tmp_path):
+    with pytest.raises(UsageError, match=said):
+        read_secrets(a_plan(a_process("decode-0", "n1"), api_key=KEY), environ, tmp_path)
+
+
+def test_a_secret_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(UsageError, match=r"token\.txt"):
+        read_secrets(a_plan(a_process("decode-0", "n1", env={"T": FILE})), {}, tmp_path)
+
+
+def test_a_hook_finds_the_cluster_in_its_environment():
+    plan = a_plan(a_process("decode-0", "n1"), hooks={"after_up": "echo $DPLAUNCH_HOOK_ENDPOINT"})
+    assert run_hook(plan, "after_up", {"PATH": "/usr/bin:/bin"}) == "http://n1:8000\n"
+    assert run_hook(plan, "before_up", {}) is None
+
+
+def test_a_hook_that_fails_says_what_it_said():
+    plan = a_plan(a_process("decode-0", "n1"), hooks={"before_up": "echo no disk >&2; exit 7"})
+    with pytest.raises(DplaunchError, match="before_up exited with code 7") as caught:
+        run_hook(plan, "before_up", {"PATH": "/usr/bin:/bin"})
+    assert caught.value.detail == ("no disk",)
+
+
+def test_every_example_says_in_its_first_line_what_it_is():
+    assert len(presets()) >= 8
+    assert all(len(about) > 20 for about in presets().values())
+
+
+def test_hosts_move_with_everything_that_names_them():
+    text = with_hosts('nodes:\n  - {name: "n[1-2]", host: "192.0.2.[1-2]"}\nmaster: 192.0.2.2\n', "a,b", "x")
+    assert 'host: "a,b"' in text
+    assert text.endswith("master: b\n")
+
+
+def test_hosts_are_dealt_over_several_entries():
+    text = "nodes:\n  - {name: a, host: h1}\n  - {name: b, host: h2}\nrouter: {node: a}\n"
+    assert 'host: "x1"' in with_hosts(text, "x[1-2]", "x")
+    assert 'host: "x2"' in with_hosts(text, "x[1-2]", "x")
+
+
+def test_the_plan_is_the_same_on_every_machine(tmp_path):
+    path = file_in(tmp_path)
+    first, second = (load_cluster(Pick(path)).plan for _ in range(2))
+    assert json.dumps(first.generation) == json.dumps(second.generation)
