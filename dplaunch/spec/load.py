@@ -50,8 +50,6 @@ def load(text: str, path: str, *, read_file: ReadFile) -> Loaded:
     if file is None:
         file, cut = mend(document.data, found)
         broken |= cut
-    if file is None:
-        raise SpecError(_problems(document, found))
     return _judge(document, file, found, broken, read_file)
 
 

@@ -13,7 +13,8 @@ from dplaunch.errors import Problem
 from dplaunch.spec.document import Document
 from dplaunch.spec.finding import Finding, KeyPath
 from dplaunch.spec.flags import flag
-from dplaunch.spec.hostrange import RangeError, expand
+from dplaunch.spec.hostrange import RangeError
+from dplaunch.spec.resolve import selected
 
 
 def locate(document: Document, problem: Problem) -> Problem:
@@ -65,8 +66,7 @@ def _step(data: Any, left: KeyPath) -> tuple[str | int | None, int]:
 
 def _stands_for(written: str, name: str) -> bool:
     """Whether a range (``n[1-4]``, ``node:n[1-4]``) includes the name."""
-    prefix = "node:" if written.startswith("node:") else ""
     try:
-        return name in {prefix + one for one in expand(written.removeprefix(prefix))}
+        return name in selected(written)
     except RangeError:
         return False

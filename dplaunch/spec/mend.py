@@ -30,22 +30,19 @@ def broken_by(findings: Iterable[Finding]) -> frozenset[KeyPath]:
     return frozenset(f.path for f in wrong) | {f.meant for f in wrong if f.meant}
 
 
-def mend(data: dict[str, Any], findings: tuple[Finding, ...]) -> tuple[File | None, frozenset[KeyPath]]:
-    """The file without what ``findings`` are about, and every path that is broken for it."""
+def mend(data: dict[str, Any], findings: tuple[Finding, ...]) -> tuple[File, frozenset[KeyPath]]:
+    """The file without what ``findings`` are about, and every path that is broken for it.
+
+    A cut may leave its section incomplete, which is cut in the next round; stand-ins end it.
+    """
     data = deepcopy(data)
     broken = broken_by(findings)
-    for _ in range(_DEEPEST):
-        cuts = {_cut(data, finding.path) for finding in findings}
-        broken |= cuts
-        data = {key: data.get(key, stand_in) for key, stand_in in _STAND_INS.items()} | data
+    file: File | None = None
+    while file is None:
+        broken |= {_cut(data, finding.path) for finding in findings}
+        data = _STAND_INS | data
         file, findings = validate(data)
-        if file is not None:
-            return file, broken
-    return None, broken
-
-
-_DEEPEST = 6
-"""A cut may make its section incomplete, and so cut that; no section lies deeper."""
+    return file, broken
 
 
 def _cut(data: dict[str, Any], path: KeyPath) -> KeyPath:

@@ -54,7 +54,5 @@ def _part(lines: list[str], start: int, prose: int, depth: int) -> tuple[str, ..
     end = start + 1
     while end < len(lines) and (len(lines[end]) - len(lines[end].lstrip())) > depth:
         end += 1
-    while _PROSE.fullmatch(lines[end - 1]) and not _KEY.fullmatch(lines[end - 1]):
-        end -= 1  # the comment of what follows
     indent = len(lines[start]) - len(lines[start].lstrip())
     return tuple(line[indent:].rstrip() for line in lines[start - prose : end])

@@ -68,7 +68,7 @@ def value(written: str, tag: str) -> Scalar:
     if kind == "null":
         return None
     if kind == "bool":
-        return written.lower() in {"true", "yes", "on"}
+        return written.lower() == "true"
     if kind in {"int", "float"}:
         return _number(written.replace("_", ""), kind)
     raise ValueError(tag)

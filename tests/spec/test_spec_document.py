@@ -156,6 +156,7 @@ def test_the_words_around_findings():
     assert nearest("dpp", ["pp", "dp", "ports"]) == "dp"
     assert nearest("Groups", ["groups"]) == "groups"
     assert nearest("HTTP", ["Http"]) == "Http"
+    assert nearest("xports", ["xparts", "ports"]) == "ports"
     assert nearest("xyz", ["groups"]) == ""
     assert did_you_mean("grups", ["groups", "dp"], "known") == "did you mean 'groups'?"
     assert did_you_mean("xyz", ["groups", "dp"], "known") == "known: groups, dp"

@@ -1,8 +1,12 @@
 """Whole files: what they mean, what is told at once, and what is kept quiet because it only follows."""
 
+import copy
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dplaunch import spec
 from dplaunch.errors import Problem, SpecError
@@ -423,6 +427,66 @@ def test_a_problem_of_another_room_is_placed_by_its_key(load, key, place):
         True,
     )
     assert found.source_line == PLACES.split("\n")[place[0] - 1]
+
+
+def problems_of(text):
+    try:
+        return spec.load(text, "c.yaml", read_file=gone).warnings
+    except SpecError as error:
+        return error.problems
+
+
+def nested(value):
+    """Values that a cluster file may hold by mistake."""
+    return st.one_of(
+        value,
+        st.lists(value, max_size=2),
+        st.dictionaries(st.sampled_from(["name", "env", "args", "dp", "from_env", "x"]), value, max_size=2),
+    )
+
+
+WRONG = nested(
+    st.sampled_from([None, True, -1, 0, 3, 0.5, 70000, "", "x", "n[1-", "n[1-2]", "n1", "$X", "0s"])
+)
+
+
+def parts(data, path=()):
+    """Every key path of parsed YAML."""
+    for key, item in data.items() if isinstance(data, dict) else enumerate(data):
+        yield (*path, key)
+        if isinstance(item, dict | list):
+            yield from parts(item, (*path, key))
+
+
+REFERENCE = yaml.safe_load(spec.reference())
+PATHS = sorted(parts(REFERENCE), key=str)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(PATHS), st.sampled_from(["put", "drop", "add"]), WRONG), max_size=4)
+)
+def test_whatever_is_wrong_it_is_told_with_a_place_and_nothing_else_happens(changes):
+    data = copy.deepcopy(REFERENCE)
+    for path, how, value in changes:
+        section = data
+        for part in path[:-1]:
+            inside = (
+                part in section
+                if isinstance(section, dict)
+                else isinstance(part, int) and part < len(section)
+            )
+            section = section[part] if inside else {}
+            section = section if isinstance(section, dict | list) else {}
+        if isinstance(section, list) and not (isinstance(path[-1], int) and path[-1] < len(section)):
+            continue
+        if how == "put":
+            section[path[-1]] = value
+        elif isinstance(section, dict):
+            section.pop(path[-1], None)
+            section |= {"strange": value} if how == "add" else {}
+    text = yaml.safe_dump(data, sort_keys=False)
+    assert all(problem.line and problem.text for problem in problems_of(text))
 
 
 CLUSTERS = sorted(Path(__file__).parents[2].glob("clusters/*.yaml"))

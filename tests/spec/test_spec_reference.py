@@ -14,6 +14,11 @@ from dplaunch.spec.reference import entries
 from dplaunch.spec.values import PRESETS
 
 
+@pytest.fixture(scope="module")
+def schema():
+    return bare_schema()
+
+
 def unread(path):
     raise AssertionError(path)
 
@@ -24,15 +29,13 @@ def test_the_reference_is_a_good_cluster_file():
     assert loaded.warnings == ()
 
 
-def test_every_key_of_the_schema_is_documented_and_every_documented_key_is_in_the_schema():
-    schema = bare_schema()
+def test_every_key_of_the_schema_is_documented_and_every_documented_key_is_in_the_schema(schema):
     documented = {find(schema, entry.path) for entry in entries() if entry.comment}
     assert documented == set(properties(schema))
     assert not [entry.path for entry in entries() if find(schema, entry.path) is None]
 
 
-def test_a_key_that_is_switched_off_is_one_of_the_schema():
-    schema = bare_schema()
+def test_a_key_that_is_switched_off_is_one_of_the_schema(schema):
     off = [entry for entry in entries() if any(line.startswith("#" + entry.path[-1]) for line in entry.lines)]
     assert [".".join(entry.path) for entry in off] == [
         "engine.path",
@@ -120,12 +123,11 @@ def test_a_comment_of_two_lines_is_one_sentence():
         ("cluster.x", None),
     ],
 )
-def test_a_path_leads_to_a_key(path, site):
-    assert find(bare_schema(), tuple(path.split("."))) == site
+def test_a_path_leads_to_a_key(schema, path, site):
+    assert find(schema, tuple(path.split("."))) == site
 
 
-def test_required_is_per_section():
-    schema = bare_schema()
+def test_required_is_per_section(schema):
     assert required(schema, Site("Role", "nodes"))
     assert not required(schema, Site("Role", "dp"))
     assert not required(schema, Site("Router", "node"))

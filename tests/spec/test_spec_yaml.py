@@ -80,6 +80,13 @@ SYNTAX = [
 
 VALUES = [
     (
+        {"d": "defaults: {args: , env: }"},
+        [
+            '6:18 defaults.args: defaults.args has no value (give it one, or remove the key ("" is the empty text))',
+            '6:25 defaults.env: defaults.env has no value (give it one, or remove the key ("" is the empty text))',
+        ],
+    ),
+    (
         {"model": "model: yes"},
         [
             '3:8 model: yes is text to some YAML readers and true or false to others (write true or false, or "yes" in quotes for the text)'
