@@ -13,13 +13,13 @@ Count = Annotated[int, option("-n", help="How many entries.")]
 def audit(call: Call, count: Count = 20) -> ExitCode:
     """Show who changed this cluster, when and how it ended; kept on the nodes."""
     from dplaunch.cli.cluster import open_cluster
-    from dplaunch.cli.work import at_work
+    from dplaunch.cli.work import Teller, at_work
     from dplaunch.fleet.ask import audit_trail
     from dplaunch.fleet.job import connect
     from dplaunch.view import trail as drawing
 
     cluster = open_cluster(call)
-    with at_work(cluster.plan) as job:
+    with at_work(cluster.plan, Teller(call)) as job:
         connect(job)
         entries = audit_trail(job, count)
     call.screen.present(drawing.audit(entries), {"entries": list(entries)})

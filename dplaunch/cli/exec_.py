@@ -21,7 +21,7 @@ Timeout = Annotated[float, option("--timeout", help="Seconds until the command i
 def exec_(call: Call, target: Target, command: Words, timeout: Timeout = 60.0) -> ExitCode:
     """Run a command on the nodes of a target, all at once; equal answers are folded."""
     from dplaunch.cli.cluster import open_cluster
-    from dplaunch.cli.work import at_work
+    from dplaunch.cli.work import Teller, at_work
     from dplaunch.fleet.ask import execute
     from dplaunch.fleet.targets import nodes_of
     from dplaunch.spec import expand
@@ -29,7 +29,7 @@ def exec_(call: Call, target: Target, command: Words, timeout: Timeout = 60.0) -
 
     cluster = open_cluster(call)
     nodes = nodes_of(target, cluster.plan, expand)
-    with at_work(cluster.plan) as job:
+    with at_work(cluster.plan, Teller(call)) as job:
         job.fleet.open(nodes)
         results = execute(job, nodes, command[1:] if command[0] == "--" else command, timeout)
     call.screen.present(drawing.drawn(results), drawing.to_json(results))

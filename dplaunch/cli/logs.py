@@ -52,7 +52,7 @@ def logs(
 ) -> ExitCode:
     """Show or follow what engines and router wrote; equal lines of many ranks are folded."""
     from dplaunch.cli.cluster import open_cluster
-    from dplaunch.cli.work import at_work, interruptible
+    from dplaunch.cli.work import Teller, at_work, interruptible
     from dplaunch.fleet.follow import LogQuery
     from dplaunch.fleet.targets import find
     from dplaunch.spec import expand, seconds
@@ -61,7 +61,7 @@ def logs(
     chosen = find(targets, cluster.plan, expand)
     tail = None if lines == 0 or since or collect else lines
     query = LogQuery(tail, seconds(since) if since else None, grep, previous, follow)
-    with at_work(cluster.plan) as job:
+    with at_work(cluster.plan, Teller(call)) as job:
         job.fleet.open({p.node for p in chosen})
         interruptible(job)
         reading = Reading(call, job, chosen, query)

@@ -60,9 +60,9 @@ def _look(job: Job) -> tuple[Observed, Summary]:
 
 
 def _look_once(call: Call, cluster: Cluster) -> ExitCode:
-    from dplaunch.cli.work import at_work
+    from dplaunch.cli.work import Teller, at_work
 
-    with at_work(cluster.plan) as job:
+    with at_work(cluster.plan, Teller(call)) as job:
         observed, summary = _look(job)
     _show(call, cluster.plan, observed, summary)
     return exit_code(summary)
@@ -71,13 +71,13 @@ def _look_once(call: Call, cluster: Cluster) -> ExitCode:
 def _watch(call: Call, cluster: Cluster) -> ExitCode:
     from contextlib import closing
 
-    from dplaunch.cli.work import at_work, interruptible
+    from dplaunch.cli.work import Teller, at_work, interruptible
     from dplaunch.errors import Interrupted
     from dplaunch.view import status as drawing
     from dplaunch.view.board import Board
     from dplaunch.view.screen import json_line
 
-    with at_work(cluster.plan) as job, closing(Board(call.screen)) as board:
+    with at_work(cluster.plan, Teller(call)) as job, closing(Board(call.screen)) as board:
         interruptible(job)
         try:
             while True:

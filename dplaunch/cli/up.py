@@ -46,11 +46,11 @@ def up(
 
 
 def _preview(call: Call, cluster: Cluster, options: UpOptions) -> ExitCode:
-    from dplaunch.cli.work import at_work
+    from dplaunch.cli.work import Teller, at_work
     from dplaunch.fleet.up import preview
     from dplaunch.view import actions as drawing
 
-    with at_work(cluster.plan) as job:
+    with at_work(cluster.plan, Teller(call)) as job:
         actions, _ = preview(job, options)
     call.screen.present(drawing.drawn(actions), drawing.to_json(actions))
     return ExitCode.DONE

@@ -12,11 +12,10 @@ from pathlib import Path
 
 from dplaunch import progress
 from dplaunch.cli.verb import Call
-from dplaunch.errors import HostError
 from dplaunch.fleet.fleet import Fleet
 from dplaunch.fleet.job import Job
 from dplaunch.fleet.session import Address, open_session
-from dplaunch.model.event import Event
+from dplaunch.model.event import Event, NodeFailed, Note
 from dplaunch.model.plan import Plan
 from dplaunch.transport import Options, connect
 from dplaunch.view.display import Display
@@ -32,27 +31,36 @@ def watching(call: Call, plan: Plan, only: Container[str] | None = None) -> Iter
 
 
 @contextmanager
-def at_work(plan: Plan, display: Display | None = None, *, base: Path | None = None) -> Iterator[Job]:
+def at_work(plan: Plan, display: Display | Teller, *, base: Path | None = None) -> Iterator[Job]:
     """A job on an unopened fleet. ``base``: secrets are needed; files are named from there."""
     options = Options(local=plan.local)
     fleet = Fleet(
         plan.nodes, lambda node: open_session(node, lambda n: connect(n, options=options), address(plan))
     )
-    if display is not None:
-        fleet.on_tick = display.tick
-    emit = display.handle if display is not None else ignore
+    fleet.on_tick = display.tick
     secrets = {} if base is None else read_secrets(plan, os.environ, base)
     before = signal.getsignal(signal.SIGINT)
     try:
         with fleet:
-            yield Job(plan, fleet, emit, operator(), secrets)
+            yield Job(plan, fleet, display.handle, operator(), secrets)
     finally:
         signal.signal(signal.SIGINT, before)
         options.shared.close()
 
 
-def ignore(_: Event) -> None:
-    """Nobody listens."""
+class Teller:
+    """Listens where a verb has a result and no picture: only what goes wrong is said."""
+
+    def __init__(self, call: Call) -> None:
+        self._screen = call.screen
+
+    def handle(self, event: Event) -> None:
+        """Nodes that are lost and notes are told, nothing else."""
+        if isinstance(event, (NodeFailed, Note)):
+            self._screen.warn(event.text)
+
+    def tick(self, at: float) -> None:
+        """Time is of no interest."""
 
 
 def interruptible(job: Job) -> None:
@@ -72,8 +80,3 @@ def operator() -> str:
     except (KeyError, OSError):
         user = str(os.getuid())
     return f"{user}@{socket.gethostname()}"
-
-
-def first_lost(job: Job) -> HostError | None:
-    """The error of the first node that was not reached."""
-    return next((job.fleet.unreached[n] for n in sorted(job.fleet.unreached)), None)

@@ -55,6 +55,7 @@ class Fleet:
         self._opener = opener
         self._beaten = clock()
         self._connecting = False
+        self._presses = 0
 
     def open(self, names: Iterable[str] | None = None) -> Self:
         """Reach every node (or ``names``) at once. Never raises for a node: see ``unreached``."""
@@ -84,15 +85,23 @@ class Fleet:
         self.close()
 
     def interrupt(self, *_: object) -> None:
-        """Post a Ctrl-C; fit to be a signal handler. Nobody waits for silent hosts to be told of it."""
-        if self._connecting and not self.on_interrupt():
-            raise Interrupted("interrupted")
+        """Post a Ctrl-C; fit to be a signal handler. It does not wait for silent hosts to be heard."""
         self.mailbox.put(Interrupt())
+        self._presses += 1
+        if self._connecting:
+            self._hear()
+
+    def _hear(self) -> None:
+        self._presses -= 1
+        if not self.on_interrupt():
+            raise Interrupted("interrupted")
 
     @contextmanager
     def _opening(self) -> Iterator[None]:
         self._connecting = True
         try:
+            while self._presses:
+                self._hear()
             yield
         finally:
             self._connecting = False
@@ -153,8 +162,8 @@ class Fleet:
             on_event(mail.node, mail.message)
         elif isinstance(mail, Lost):
             self._lose(mail.node, mail.error)
-        elif not self.on_interrupt():
-            raise Interrupted("interrupted")
+        elif self._presses:
+            self._hear()
 
     def _lose(self, node: str, error: HostError) -> None:
         session = self.sessions.pop(node, None)

@@ -192,3 +192,17 @@ def test_the_audit_trail_of_all_nodes_is_one():
     stage = Scene(PLAN)
     stage.fleet.open()
     assert audit_trail(stage.job, 5) == ()
+
+
+def test_ctrl_c_is_heard_while_hosts_are_silent_and_each_press_counts_once():
+    stage = Scene(a_plan(a_process("e-0", "n1")))
+    stage.fleet.interrupt()  # before the first host is asked
+    with pytest.raises(Interrupted):
+        stage.fleet.open()
+    stage.fleet.open()
+    presses = []
+    stage.fleet.on_interrupt = lambda: presses.append(1) is None
+    stage.fleet.interrupt()
+    stage.fleet.interrupt()
+    stage.fleet.listen(lambda *_: None, until=lambda: len(presses) == 2, deadline=stage.fleet.clock() + 60)
+    assert len(presses) == 2

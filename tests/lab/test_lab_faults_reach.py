@@ -31,7 +31,7 @@ def site():
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left(site):
-    site.write()
+    site.mend()
     yield
     site.clean()
 
