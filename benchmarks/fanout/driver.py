@@ -1,88 +1,132 @@
-"""One verb over many hosts with nothing but the transport and the wire: what ``bench.py`` measures.
+"""One verb on many hosts, by the walks that ``dplaunch up --detach``, ``status`` and ``down`` are made of.
 
 python driver.py start|status|stop SSH_CONFIG HOST,HOST,… PROCESSES
+
+Everything is what users run, from the cluster file on, but for two things: the SSH configuration comes
+from a file of its own, and each engine is a ``sleep``. Figures go to stdout as one line of JSON, what
+failed to stderr: verb, node, what it was and why.
 """
 
 import json
 import os
 import resource
 import sys
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from dplaunch import wire
-from dplaunch.model.cluster import RuntimeSpec, SshSpec
-from dplaunch.model.plan import NodePlan, Process, StopStep
-from dplaunch.transport import Options, connect, fan_out
+from dplaunch.errors import DplaunchError
+from dplaunch.fleet.down import down
+from dplaunch.fleet.fleet import Fleet
+from dplaunch.fleet.job import Job, connect
+from dplaunch.fleet.observe import observe
+from dplaunch.fleet.session import Address, open_session
+from dplaunch.fleet.up import UpOptions, up
+from dplaunch.fleet.verdict import summarise
+from dplaunch.model.event import Event, Failed, NodeFailed, Started, Stopped
+from dplaunch.model.plan import Plan
+from dplaunch.transport import Options
+from dplaunch.transport import connect as reach
+from dplaunch.workspace import Pick, load_cluster
+
+CLUSTER = """\
+cluster: bench
+engine: {{kind: rehearsal}}
+model: none/no-op
+nodes:
+{nodes}
+hardware: {{devices: {processes}}}
+roles:
+  serve: {{nodes: [{names}], dp: {total}, tp: 1}}
+router: {{kind: none}}
+"""
+SHOWN = 20
+"""Failures told in words."""
 
 
-def node(host: str) -> NodePlan:
-    return NodePlan(
-        name=host, host=host, address=host, ssh=SshSpec(), runtime=RuntimeSpec(), files=(), processes=()
+@dataclass
+class Seen:
+    """What the events of a walk said."""
+
+    processes: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    def take(self, event: Event) -> None:
+        if isinstance(event, Started):
+            self.processes += 1
+        elif isinstance(event, Stopped):
+            self.processes += not event.left
+            self.failures += [f"{event.node} {event.process}: left {left}" for left in event.left]
+        elif isinstance(event, Failed):
+            self.failures.append(f"{event.node} {event.process}: {event.text}")
+        elif isinstance(event, NodeFailed):
+            self.failures.append(f"{event.node}: {event.text}")
+
+
+def plan_of(hosts: list[str], processes: int) -> Plan:
+    """From a cluster file, as ever; then every engine is a ``sleep``."""
+    names = [f"n{number}" for number in range(1, len(hosts) + 1)]
+    nodes = "\n".join(f"  - {{name: {n}, host: {h}}}" for n, h in zip(names, hosts, strict=True))
+    text = CLUSTER.format(
+        nodes=nodes, processes=processes, names=", ".join(names), total=len(hosts) * processes
     )
-
-
-def process(host: str, number: int) -> Process:
-    return Process(
-        name=f"p-{number}",
-        kind="service",
-        role="bench",
-        group=f"p-{number}",
-        node=host,
-        argv=("sleep", "1000"),
-        stop=(StopStep("KILL", 5.0),),
+    with tempfile.TemporaryDirectory(prefix="dplaunch-fanout-file-") as folder:
+        path = Path(folder) / "cluster.yaml"
+        path.write_text(text, encoding="utf-8")
+        plan = load_cluster(Pick(path)).plan
+    sleeping = (
+        replace(node, processes=tuple(replace(p, argv=("sleep", "1000")) for p in node.processes))
+        for node in plan.nodes
     )
+    return replace(plan, nodes=tuple(sleeping))
 
 
-def request(verb: str, where: NodePlan, count: int) -> dict[str, Any]:
-    processes = [process(where.host, number) for number in range(count)]
-    fields: dict[str, dict[str, Any]] = {
-        "start": wire.start_request(where, processes, {}),
-        "observe": {"health": False},
-        "stop": {"names": [p.name for p in processes], "grace": None, "ports": False},
-    }
-    return {"id": 1, "verb": verb, **fields[verb]}
+def start(job: Job, seen: Seen) -> int:
+    up(job, UpOptions(detach=True), lambda _: True)
+    return seen.processes
 
 
-def session(verb: str, host: str, count: int, options: Options) -> Mapping[str, Any]:
-    """Connect, ask once, read the one reply."""
-    where = node(host)
-    reached = connect(where, options=options)
-    try:
-        stream = reached.stream(wire.bootstrap())
-        wire.greet(stream, host, "bench", None)
-        stream.send(wire.encode(request(verb, where, count)))
-        return next(m for line in stream.lines() if "ok" in (m := wire.decode(line)))
-    finally:
-        reached.close()
+def status(job: Job, seen: Seen) -> int:
+    connect(job)
+    observed = observe(job, health=True)
+    summary = summarise(job.plan, observed)
+    seen.failures += [f"{name}: does not run" for name in (*summary.failing, *summary.missing)]
+    return sum(p.alive for p in observed.processes)
 
 
-def seen(verb: str, reply: Mapping[str, Any]) -> int:
-    """How many processes the reply vouches for."""
-    if verb == "observe":
-        return sum(p["state"] == "running" for p in reply["processes"])
-    return sum(bool(r.get("ok", True)) for r in reply.get("results", ()))
+def stop(job: Job, seen: Seen) -> int:
+    down(job, lambda _: True)
+    return seen.processes
+
+
+VERBS: dict[str, Callable[[Job, Seen], int]] = {"start": start, "status": status, "stop": stop}
 
 
 def main() -> int:
-    name, config, hosts, count = sys.argv[1], sys.argv[2], sys.argv[3].split(","), int(sys.argv[4])
-    verb = "observe" if name == "status" else name
-    options, began = Options(ssh_config=config), time.monotonic()
-    outcomes = fan_out(hosts, lambda host: session(verb, host, count, options), deadline=60.0)
-    errors = [str(outcome.error) for outcome in outcomes.values() if outcome.error]
-    total = sum(seen(verb, outcome.value) for outcome in outcomes.values() if outcome.value)
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    figures = {"walk": time.monotonic() - began, "rss_mb": usage.ru_maxrss / 1024, "processes": total}
-    print(json.dumps(figures))
-    sys.stdout.flush()
-    expected = total == len(hosts) * count or name == "status"
-    if errors or not expected:
-        sys.stderr.write("\n".join([f"{total} of {len(hosts) * count} processes", *errors]) + "\n")
-    os._exit(1 if errors or not expected else 0)
+    verb, config, hosts, count = sys.argv[1], sys.argv[2], sys.argv[3].split(","), int(sys.argv[4])
+    plan, options, seen = plan_of(hosts, count), Options(ssh_config=config), Seen()
+    address, walked, done = Address(plan.cluster), time.monotonic(), 0
+    fleet = Fleet(plan.nodes, lambda n: open_session(n, lambda m: reach(m, options=options), address))
+    try:
+        with fleet:
+            done = VERBS[verb](Job(plan, fleet, seen.take), seen)
+    except DplaunchError as error:
+        seen.failures.append(" ".join((error.text, *error.detail)))
+    options.shared.close()
+    usage, now = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
+    own = usage.ru_utime + usage.ru_stime
+    figures = {"walk": now - walked, "own_cpu": own, "rss_mb": usage.ru_maxrss / 1024}
+    print(json.dumps({**figures, "processes": done}), flush=True)
+    good = done == len(plan.processes) and not seen.failures
+    if not good:
+        told = [f"{verb}: {done} of {len(plan.processes)} processes", *seen.failures[:SHOWN]]
+        told += [f"… and {len(seen.failures) - SHOWN} more"] if len(seen.failures) > SHOWN else []
+        print("\n".join(told), file=sys.stderr, flush=True)
+    os._exit(0 if good else 1)  # the threads of silent hosts hold nothing up
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from .session import Call
 
-_LOOK = 0.05
+_LOOK = 0.02
+_LAST_LOOK = 0.25
 _PORTS_FREE = 2.0
 """Seconds a port may take to be free after the last of its process."""
 _STEPS = [["TERM", 30], ["KILL", 10]]
@@ -77,11 +78,13 @@ class _Halt:
         self._ask(state, request)
         patience = stop.patience(state.get("stop") or _STEPS, self.grace)
         deadline = time.monotonic() + float(self.call.get("patience", patience))
+        look = _LOOK
         while observe.guard_lives(state) and time.monotonic() < deadline:
             self._tell(read_json(self.folder.proc(self.name, "state.json")) or {})
             if self.call.over():
                 break
-            self.call.pause(_LOOK)
+            self.call.pause(look)
+            look = min(look * 1.3, _LAST_LOOK)
         self._tell(read_json(self.folder.proc(self.name, "state.json")) or {})
         ended = read_json(self.folder.proc(self.name, "exit.json"))
         if ended and ended.get("asked"):

@@ -69,7 +69,7 @@ class Stopping:
         """Signal after signal to the engine (not only to a shell around it) until it is gone."""
         if not self._alive():
             return ""
-        asked = proc.heads(self.main[0], self._family())
+        asked = self._heads()
         for name, grace in steps:
             self._notify(name)
             for head in asked:
@@ -77,6 +77,13 @@ class Stopping:
             if self._gone(asked, grace):
                 return name
         return ""
+
+    def _heads(self) -> list[Proc]:
+        """Whom to ask. Only a shell hides somebody behind it: else nobody need be looked for."""
+        main = proc.read(self.main[0])
+        if main is not None and not proc.is_shell(main.pid):
+            return [main]
+        return proc.heads(self.main[0], self._family())
 
     def _settle(self, rest: list[Proc], name: str, grace: float) -> list[Proc]:
         for one in rest:

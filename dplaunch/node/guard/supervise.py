@@ -7,7 +7,7 @@ import os
 import signal
 import time
 
-from . import linux, proc, spawn
+from . import kernel, linux, proc, spawn
 from .bound import KEEP, LIMIT, Bound
 from .log import begin_run
 from .stop import Stopping
@@ -56,6 +56,8 @@ class Guard:
         self._renewed = time.monotonic()
         self._look = _FIRST_LOOK
         self._told = False
+        self._childless = False
+        self._keeps_orphans = kernel.keeps_orphans()
         self._saved: dict[str, Any] = {}
         me = proc.read(os.getpid())
         self._me = (os.getpid(), me.start if me else 0)
@@ -88,7 +90,7 @@ class Guard:
             return  # a file system without locks: the state file alone tells
 
     def _spawn(self) -> None:
-        self.status, self._spawned, self.signal = None, time.time(), ""
+        self.status, self._spawned, self.signal, self._childless = None, time.time(), "", False
         self.main = spawn.spawn(self.spec, self.root, self.folder)
         self.phase = "running"
         self._look = _FIRST_LOOK
@@ -120,18 +122,30 @@ class Guard:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
+                self._childless = True
                 return
             if pid == 0:
                 return
             if pid == self.main[0] and self.status is None:
                 self.status = status
 
+    def family(self) -> list[proc.Proc]:
+        """The tree now, whatever looking costs."""
+        self.wait(0)
+        return self.tree.none() if self._alone() else self.tree.current()
+
+    def _alone(self) -> bool:
+        """Who keeps all orphans and has no child has nobody: no need to look at all processes."""
+        return self._childless and self._keeps_orphans
+
     def look(self) -> None:
         """One round of the ordinary life: tree, log, exit, restart."""
         if self.bound.tend():
             self._look = min(self._look, _FIRST_LOOK)
         before = len(self.tree.members)
-        if time.monotonic() - self._renewed > _RENEW_EVERY:
+        if self._alone():
+            self.tree.none()
+        elif time.monotonic() - self._renewed > _RENEW_EVERY:
             self._renewed = time.monotonic()
             self.tree.renew()
         else:
@@ -148,14 +162,14 @@ class Guard:
 
     def _ended(self) -> None:
         """The main process is gone though nobody asked."""
-        rest = self.tree.current()
+        rest = self.family()
         self.exit = {**how_it_ended(self.status), "at": time.time(), "how": "exited", "asked": False}
         self.exit["left"] = proc.describe(rest)
         if not self.spec.get("restarts"):
             self.phase = "left"
             self._outlive()
             return
-        Stopping(self.main, self.tree.current, self.wait).run([["TERM", 0]])
+        Stopping(self.main, self.family, self.wait).run([["TERM", 0]])
         if time.time() - self._spawned > _STEADY:
             self._backoff = self._first_backoff
         self._wait_to_restart()
@@ -196,7 +210,7 @@ class Guard:
         asked = self._asked()
         self.phase = "stopping"
         grace = asked.get("grace")
-        stopping = Stopping(self.main, self.tree.current, self.wait, self._hurry, self._notify)
+        stopping = Stopping(self.main, self.family, self.wait, self._hurry, self._notify)
         verdict = stopping.run(self.spec.get("stop") or [["TERM", 30], ["KILL", 10]], grace)
         self._see_it_end()
         self.exit = {**how_it_ended(self.status), "at": time.time(), "asked": True, **verdict}
