@@ -8,9 +8,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
-import shutil
 import sys
-import tempfile
 
 
 def boot(header: dict[str, str], stdin: io.BufferedReader) -> int:
@@ -42,7 +40,9 @@ def state_home(given: str | None) -> str:
 
 def unpack(data: bytes, folder: str) -> None:
     """Writes the bundle's files to ``folder`` by rename; whoever comes second finds it done."""
-    import zipfile  # noqa: PLC0415 - only the first session on a node pays for it
+    import shutil  # noqa: PLC0415 - only the first session on a node pays for these
+    import tempfile  # noqa: PLC0415
+    import zipfile  # noqa: PLC0415
 
     parent = os.path.dirname(folder)
     os.makedirs(parent, mode=0o700, exist_ok=True)
@@ -59,6 +59,8 @@ def unpack(data: bytes, folder: str) -> None:
 
 def temporary(data: bytes) -> str:
     """A folder for this session only, in memory if there is such a place."""
+    import tempfile  # noqa: PLC0415 - hardly ever needed
+
     for place in ("/dev/shm", None):  # noqa: S108 - mkdtemp makes a name of its own, mode 0700
         try:
             base = tempfile.mkdtemp(prefix="dplaunch-", dir=place)
@@ -79,4 +81,6 @@ def run(header: dict[str, str], folder: str, passing: str | None) -> int:
         return int(session.main(header, 0, 1))
     finally:
         if passing and os.getpid() == me:
+            import shutil  # noqa: PLC0415
+
             shutil.rmtree(os.path.dirname(passing), ignore_errors=True)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import threading
 import time
-from urllib.parse import urlsplit
+
+from . import http
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from .session import Call
-
-BODY = 64 << 10
-"""Bytes of an answer that are kept."""
 
 
 def answer(call: Call) -> dict[str, Any]:
@@ -70,20 +67,10 @@ def _ask(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _exchange(request: dict[str, Any]) -> dict[str, Any]:
-    deadline = time.monotonic() + timeout(request)
-    url = urlsplit(request["url"])
-    if url.scheme != "http" or not url.hostname:
-        return {"status": None, "body": "", "error": f"{request['url']} is no http:// address"}
-    connection = http.client.HTTPConnection(url.hostname, url.port or 80, timeout=timeout(request))
-    try:
-        path = (url.path or "/") + (f"?{url.query}" if url.query else "")
-        body, headers = _body(request)
-        connection.request(request.get("method") or "GET", path, body=body, headers=headers)
-        response = connection.getresponse()
-        text = _read(response, deadline).decode("utf-8", "replace")
-        return {"status": response.status, "body": text, "error": ""}
-    finally:
-        connection.close()
+    body, headers = _body(request)
+    method, deadline = request.get("method") or "GET", time.monotonic() + timeout(request)
+    status, said = http.exchange(request["url"], method, headers, body, deadline)
+    return {"status": status, "body": said.decode("utf-8", "replace"), "error": ""}
 
 
 def _body(request: dict[str, Any]) -> tuple[bytes | None, dict[str, str]]:
@@ -94,18 +81,6 @@ def _body(request: dict[str, Any]) -> tuple[bytes | None, dict[str, str]]:
         headers.setdefault("Content-Type", "application/json")
         body = json.dumps(body)
     return body.encode(), headers
-
-
-def _read(response: Any, deadline: float) -> bytes:
-    data = b""
-    while len(data) < BODY and time.monotonic() < deadline:
-        piece: bytes = response.read1(BODY - len(data))
-        if not piece:
-            return data
-        data += piece
-    if len(data) < BODY:
-        raise TimeoutError
-    return data
 
 
 def names_model(body: str, model: str) -> bool:

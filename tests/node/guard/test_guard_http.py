@@ -1,0 +1,118 @@
+"""One HTTP exchange, against servers that say exactly these bytes."""
+
+import contextlib
+import socket
+import threading
+import time
+
+import pytest
+
+from dplaunch.node.guard.http import BODY, NoHttpError, exchange
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.fixture
+def says():
+    """``says(bytes)`` → (url, what it was asked): a server for one question that answers so and closes."""
+    listeners = []
+    gone = threading.Event()
+
+    def start(*pieces: bytes, pause=0.0):
+        server = socket.create_server(("127.0.0.1", 0))
+        listeners.append(server)
+        heard = []
+
+        def serve():
+            connection, _ = server.accept()
+            with connection:
+                heard.append(connection.recv(65536))
+                with contextlib.suppress(OSError):  # who asked has gone
+                    for piece in pieces:
+                        connection.sendall(piece)
+                        gone.wait(pause)
+                    connection.shutdown(socket.SHUT_WR)
+                    connection.recv(65536)
+
+        threading.Thread(target=serve, daemon=True).start()
+        return f"http://127.0.0.1:{server.getsockname()[1]}", heard
+
+    yield start
+    gone.set()
+    for server in listeners:
+        server.close()
+
+
+def get(url, method="GET", headers=None, body=None):
+    return exchange(url, method, headers or {}, body, time.monotonic() + 5)
+
+
+@pytest.mark.parametrize(
+    ("answer", "body"),
+    [
+        (b"Content-Length: 2\r\n\r\nhi, and what belongs to nobody", b"hi"),
+        (b"\r\nuntil the end", b"until the end"),
+        (b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n", b"abcde"),
+        (b"transfer-encoding:Chunked\r\n\r\n" + b"ff00\r\n" + b"x" * 0xFF00 + b"\r\nfff\r\n" + b"y" * 0xFFF, None),
+        (b"Content-Length: 0\r\n\r\n", b""),
+    ],
+)  # fmt: skip
+def test_a_body_is_as_long_as_its_head_says(says, answer, body):
+    url, _ = says(OK + answer)
+    status, said = get(url + "/x")
+    assert status == 200
+    assert said == body if body is not None else len(said) == BODY
+
+
+def test_an_answer_may_come_in_pieces_and_after_interim_ones(says):
+    url, _ = says(
+        b"HTTP/1.1 100 Conti", b"nue\r\n\r\nHTTP/1.1 503 Wait\r", b"\nContent-Length: 4\r\n\r\nlo", b"ad"
+    )
+    assert get(url) == (503, b"load")
+
+
+def test_a_status_without_a_body_waits_for_none(says):
+    url, _ = says(b"HTTP/1.1 204 No Content\r\nContent-Length: 7\r\n\r\n")
+    assert get(url) == (204, b"")
+
+
+def test_what_is_sent(says):
+    url, heard = says(OK + b"\r\n")
+    get(url + "?a=b", "POST", {"Authorization": "Bearer k"}, b"{}")
+    head, _, body = heard[0].partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    host = url.removeprefix("http://").encode()
+    assert lines[0] == b"POST /?a=b HTTP/1.1"
+    assert set(lines[1:]) == {
+        b"Host: " + host,
+        b"Connection: close",
+        b"Authorization: Bearer k",
+        b"Content-Length: 2",
+    }
+    assert body == b"{}"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"SSH-2.0-OpenSSH\r\n", b"", OK, OK + b"Content-Length: 9\r\n\r\nshort", OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"],
+)  # fmt: skip
+def test_what_is_no_whole_answer_is_said(says, answer):
+    url, _ = says(answer)
+    with pytest.raises(NoHttpError):
+        get(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://127.0.0.1/", "http://", "http://a b/", "http://::1/", "127.0.0.1:80"]
+)
+def test_an_address_that_is_none(url):
+    with pytest.raises(NoHttpError, match="http://"):
+        get(url)
+
+
+def test_the_deadline_counts_for_the_whole_answer(says):
+    url, _ = says(OK + b"Content-Length: 100\r\n\r\n", *[b"x"] * 40, pause=0.05)
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        exchange(url, "GET", {}, None, began + 0.2)
+    assert time.monotonic() - began < 1.5
