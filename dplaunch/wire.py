@@ -217,7 +217,8 @@ def _probe(process: Process) -> dict[str, str]:
     if process.probe is None:
         return {"url": "", "health": "", "models": "", "model": ""}
     probe = process.probe
-    return {"url": probe.url, "health": probe.health, "models": probe.models, "model": probe.served_model}
+    model = probe.served_model if probe.models else ""  # who has no such path is not asked for it
+    return {"url": probe.url, "health": probe.health, "models": probe.models, "model": model}
 
 
 STAGE = "stage:"

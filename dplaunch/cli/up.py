@@ -10,6 +10,7 @@ from dplaunch.errors import ExitCode, Interrupted
 if TYPE_CHECKING:
     from dplaunch.fleet.up import UpOptions
     from dplaunch.model.plan import Action, Plan
+    from dplaunch.model.progress import Progress
     from dplaunch.workspace import Cluster
 
 Only = Annotated[str | None, option("--only", metavar="ROLE", help="Act on this role only.")]
@@ -70,7 +71,7 @@ def _bring_up(call: Call, cluster: Cluster, options: UpOptions) -> ExitCode:
         try:
             result = walk(job, options, lambda actions: agree(call, actions))
         except Interrupted as error:
-            raise detached(cluster) from error
+            raise detached(cluster.plan, display.progress) from error
         if result.ready:
             hook(call, plan, "after_up")
     took = display.progress.elapsed
@@ -98,10 +99,14 @@ def agree(call: Call, actions: tuple[Action, ...]) -> bool:
     return call.agree(f"This stops {plural(len(stopping), 'running process')}. Go on?")
 
 
-def detached(cluster: Cluster) -> Interrupted:
+def detached(plan: Plan, progress: Progress) -> Interrupted:
     """What Ctrl-C during ``up`` means: everything that was started goes on."""
+    from dplaunch.model.progress import Step
+
+    if all(process.step is Step.WAITING for process in progress.processes.values()):
+        return Interrupted("interrupted; nothing was started", hint="`dplaunch up` begins anew")
     return Interrupted(
-        f"detached from {cluster.plan.cluster}: what was started goes on",
+        f"detached from {plan.cluster}: what was started goes on",
         hint="`dplaunch status` looks, `dplaunch up` waits and proves, `dplaunch down` stops it",
     )
 

@@ -36,13 +36,13 @@ def down(job: Job, confirm: Callable[[Observed], bool], grace: float | None = No
         return DownResult((), tuple(sorted(job.fleet.unreached)))
     with locked(job, "down"):
         observed = observe(job)
-        alive = {p.name for p in observed.processes if p.alive}
+        alive = [p for p in observed.processes if p.alive]
         if alive and not confirm(observed):
             return None
         verdicts: tuple[Stopped, ...] = ()
         if alive:
             with phase(job, "stop", plural(len(alive), "process")):
-                verdicts = stop_in_order(job, observed, alive, grace)
+                verdicts = stop_in_order(job, alive, grace)
         _forget(job, {v.process for v in verdicts if v.left})
         if alive:
             audit(job, "down", "clean" if not any(v.left for v in verdicts) else "something is left")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dplaunch.fleet.job import Job, refused
 from dplaunch.model.event import NodeFailed, Note, Stopped
-from dplaunch.model.observed import Observed, ObservedProcess
+from dplaunch.model.observed import ObservedProcess
 
 STOP_SLACK = 60.0
 """Seconds a node may take beyond the graces of its stop steps."""
@@ -16,10 +16,9 @@ GRACE = 45.0
 
 
 def stop_in_order(
-    job: Job, observed: Observed, names: Collection[str], grace: float | None = None
+    job: Job, chosen: Iterable[ObservedProcess], grace: float | None = None
 ) -> tuple[Stopped, ...]:
     """Router first, so that nobody is sent to an engine that goes; then engines; then other services."""
-    chosen = [p for p in observed.processes if p.name in names]
     verdicts: list[Stopped] = []
     for wave in waves(chosen):
         verdicts += stop(job, wave, grace)

@@ -15,7 +15,7 @@ from dplaunch.fleet.ready import Readiness
 from dplaunch.fleet.start import put_files, start
 from dplaunch.fleet.stop import stop_in_order
 from dplaunch.model.event import Failed, Note
-from dplaunch.model.observed import Observed
+from dplaunch.model.observed import Observed, ObservedProcess
 from dplaunch.model.plan import Action, Change, Process
 from dplaunch.plan import diff
 from dplaunch.words import plural
@@ -83,7 +83,9 @@ def apply(job: Job, options: UpOptions, actions: tuple[Action, ...], observed: O
     """Carry out ``actions``; the caller holds the lock."""
     changed = any(a.change is not Change.KEEP for a in actions)
     starting = {a.process for a in actions if a.change in (Change.START, Change.RESTART)}
-    stopping = {a.process for a in actions if a.change in (Change.STOP, Change.RESTART)}
+    # by place: a node that was away may still run, under the same name, what another serves now
+    places = {(a.node, a.process) for a in actions if a.change in (Change.STOP, Change.RESTART)}
+    stopping = [p for p in observed.processes if p.alive and (p.node, p.name) in places]
     if changed:
         audit(job, options.verb, "began")
     try:
@@ -101,19 +103,21 @@ def apply(job: Job, options: UpOptions, actions: tuple[Action, ...], observed: O
     return UpResult(actions, ready=True, changed=changed)
 
 
-def _replace(job: Job, observed: Observed, stopping: set[str], starting: set[str]) -> None:
-    alive = {p.name for p in observed.processes if p.alive}
-    if stopping & alive:
-        drain(job, observed, stopping & alive)
-        with phase(job, "stop", plural(len(stopping & alive), "process")):
-            left = [v for v in stop_in_order(job, observed, stopping & alive) if v.left]
+def _replace(job: Job, observed: Observed, stopping: list[ObservedProcess], starting: set[str]) -> None:
+    if stopping:
+        drain(job, observed, {p.name for p in stopping})
+        with phase(job, "stop", plural(len(stopping), "process")):
+            left = [v for v in stop_in_order(job, stopping) if v.left]
         if left:
-            raise DplaunchError(f"{left[0].process} could not be stopped: {left[0].left[0]}")
+            first = left[0]
+            raise DplaunchError(f"{first.process} on {first.node} could not be stopped: {first.left[0]}")
+        put_files(job, {node.name for node in job.plan.nodes})  # the router's members among them
     if not starting:
         return
     at_once = {p.name for p in job.plan.processes if p.name in starting and not p.start_last}
     with phase(job, "start", plural(len(at_once), "process")):
-        put_files(job, {node.name for node in job.plan.nodes})
+        if not stopping:
+            put_files(job, {node.name for node in job.plan.nodes})
         refusals = start(job, at_once)
     if refusals:
         raise _failure(refusals)
@@ -163,10 +167,11 @@ def _tear_down(job: Job, options: UpOptions, started: set[str], error: DplaunchE
     if job.fleet.unreached:
         job.fleet.open(set(job.fleet.unreached))
     observed = observe(job)
-    alive = {p.name for p in observed.processes if p.name in started and p.alive}
+    places = {(p.node, p.name) for p in job.plan.processes if p.name in started}
+    alive = [p for p in observed.processes if p.alive and (p.node, p.name) in places]
     if alive:
         with phase(job, "take down", plural(len(alive), "process")):
-            stop_in_order(job, observed, alive)
+            stop_in_order(job, alive)
     audit(job, options.verb, f"failed: {error.text}")
     for node in sorted(job.fleet.unreached):
         text = (

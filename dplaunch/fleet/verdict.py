@@ -13,13 +13,13 @@ RUNS = (State.RUNNING, State.UNGUARDED)
 
 def summarise(plan: Plan, observed: Observed) -> Summary:
     """What the nodes said (health asked) held against what should run."""
-    seen = {p.name: p for p in observed.processes}
+    places = {(p.node, p.name) for p in plan.processes}
+    seen = {p.name: p for p in observed.processes if (p.node, p.name) in places}
     reached = {node.name for node in observed.nodes}
-    planned = {p.name for p in plan.processes}
     missing = tuple(p.name for p in plan.processes if p.name not in seen and p.node in reached)
-    failing = tuple(n for n, p in seen.items() if n in planned and not runs(p))
+    failing = tuple(n for n, p in seen.items() if not runs(p))
     router = next((p for p in plan.processes if p.role == "router"), None)
-    leftover = tuple(n for n, p in seen.items() if n not in planned and p.alive)
+    leftover = tuple(p.name for p in observed.processes if (p.node, p.name) not in places and p.alive)
     leftover += tuple(n for n in failing if seen[n].left)
     return Summary(
         state=health(plan, observed, seen),
@@ -37,7 +37,7 @@ def health(plan: Plan, observed: Observed, seen: Mapping[str, ObservedProcess]) 
     """The cluster in one word."""
     if not observed.nodes:
         return Health.UNKNOWN
-    if not any(p.alive for p in seen.values()):
+    if not any(p.alive for p in observed.processes):
         return Health.DOWN if not observed.unreached else Health.UNKNOWN
     if all(serves(seen.get(p.name)) for p in plan.processes):
         return Health.SERVING

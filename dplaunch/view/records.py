@@ -74,16 +74,20 @@ class Record:
 
 
 def records(plan: Plan, observed: Observed) -> tuple[Record, ...]:
-    """Planned processes in plan order (engines before services), then whatever else was seen."""
+    """Planned processes in plan order (engines before services), then what else is there and not over."""
     clocks = {node.name: node.clock for node in observed.nodes}
-    seen = {process.name: process for process in observed.processes}
+    seen = {(process.node, process.name): process for process in observed.processes}
     planned = sorted(plan.processes, key=lambda process: process.kind == "service")
-    names = {process.name for process in planned}
-    others = [process for process in observed.processes if process.name not in names]
+    places = {(process.node, process.name) for process in planned}
+    others = [process for place, process in seen.items() if place not in places and _there(process)]
     return (
-        *(_planned(process, seen.get(process.name), clocks) for process in planned),
+        *(_planned(process, seen.get((process.node, process.name)), clocks) for process in planned),
         *(_other(process, clocks.get(process.node)) for process in others),
     )
+
+
+def _there(process: ObservedProcess) -> bool:
+    return process.alive or process.state is State.FOREIGN
 
 
 def _planned(process: Process, seen: ObservedProcess | None, clocks: dict[str, float]) -> Record:

@@ -80,14 +80,13 @@ def test_a_harmless_word_is_no_error_line():
 
 
 def look(states, unreached=None, *, router=True):
-    processes = tuple(
-        ObservedProcess(
-            name=name, kind="engine", role="x", group="g", node="n1", state=state, healthy=healthy
-        )
-        for name, (state, healthy) in states.items()
-    )
+    nodes = {"n1": [], "n2": []}
+    for name, (state, healthy) in states.items():
+        place = "n2" if name.startswith("decode") else "n1"
+        fields = {"name": name, "kind": "engine", "role": "x", "group": "g", "node": place}
+        nodes[place].append(ObservedProcess(**fields, state=state, healthy=healthy))
     return Observed(
-        nodes=(ObservedNode(name="n1", processes=processes), ObservedNode(name="n2")),
+        nodes=tuple(ObservedNode(name=name, processes=tuple(there)) for name, there in nodes.items()),
         unreached=unreached or {},
     )
 
@@ -206,3 +205,19 @@ def test_ctrl_c_is_heard_while_hosts_are_silent_and_each_press_counts_once():
     stage.fleet.interrupt()
     stage.fleet.listen(lambda *_: None, until=lambda: len(presses) == 2, deadline=stage.fleet.clock() + 60)
     assert len(presses) == 2
+
+
+def test_what_stopped_on_a_node_it_left_hides_nothing_on_its_new_one():
+    plan = a_plan(a_process("e-0", "n1"), a_process("router", "n1"), a_process("e-1", "n2"))
+    here = {"kind": "engine", "role": "e", "group": "e/0", "state": State.RUNNING, "healthy": True}
+    running = [ObservedProcess(name=n, node="n1", **here) for n in ("e-0", "router")]
+    old = ObservedProcess(name="router", node="n2", **{**here, "state": State.STOPPED, "healthy": None})
+    other = ObservedProcess(name="e-1", node="n2", **here)
+    seen = Observed(
+        nodes=(
+            ObservedNode(name="n1", processes=tuple(running)), ObservedNode(name="n2", processes=(old, other))
+        )
+    )  # fmt: skip
+    summary = summarise(plan, seen)
+    assert summary.state is Health.SERVING
+    assert (summary.failing, summary.leftover, summary.router_ok) == ((), (), True)

@@ -235,3 +235,13 @@ def test_failed_event_carries_the_tail_for_the_screen():
     failed = stage.of(Failed)[0]
     assert failed.tail[-1] == "line 39"
     assert len(failed.tail) == 12
+
+
+def test_what_came_back_under_a_name_that_serves_elsewhere_is_stopped_alone():
+    nodes = [FakeNode("n1").observed("prefill-0").observed("router").observed("decode-1"), FakeNode("n2")]
+    nodes[1].observed("decode-0").observed("decode-1")
+    stage = scene(*nodes)
+    assert up(stage.job, UpOptions(), yes).changed
+    assert [(e.process, e.node) for e in stage.of(Stopped)] == [("decode-1", "n1")]
+    assert stage.of(Started) == []
+    assert "put" in stage.nodes["n1"].verbs()  # the router learns of it
