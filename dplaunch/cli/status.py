@@ -100,13 +100,10 @@ def _show(call: Call, plan: Plan, observed: Observed, summary: Summary) -> None:
 
 def _wait(call: Call, cluster: Cluster, timeout: str | None) -> None:
     from dplaunch.cli.work import at_work, interruptible, watching
-    from dplaunch.fleet.job import connect_all
-    from dplaunch.fleet.up import await_ready, prove
+    from dplaunch.fleet.up import wait_ready
     from dplaunch.spec import seconds
 
     plan = cluster.plan
     with watching(call, plan) as display, at_work(plan, display, base=cluster.path.parent) as job:
         interruptible(job)
-        connect_all(job)
-        await_ready(job, plan.processes, seconds(timeout) if timeout else None)
-        prove(job, plan.processes)
+        wait_ready(job, seconds(timeout) if timeout else None)

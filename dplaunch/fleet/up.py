@@ -14,8 +14,9 @@ from dplaunch.fleet.prove import prove_engines, prove_router
 from dplaunch.fleet.ready import Readiness
 from dplaunch.fleet.start import put_files, start
 from dplaunch.fleet.stop import stop_in_order
+from dplaunch.fold import fold
 from dplaunch.model.event import Failed, Note
-from dplaunch.model.observed import Observed, ObservedProcess
+from dplaunch.model.observed import Observed, ObservedProcess, State
 from dplaunch.model.plan import Action, Change, Process
 from dplaunch.plan import diff
 from dplaunch.words import plural
@@ -77,6 +78,22 @@ def restart(job: Job, names: Collection[str]) -> UpResult:
         chosen = [p for p in job.plan.processes if p.name in names]
         actions = tuple(Action(Change.RESTART, p.name, p.node, "asked for") for p in chosen)
         return apply(job, UpOptions(verb="restart"), actions, observed)
+
+
+def wait_ready(job: Job, timeout: float | None) -> None:
+    """Wait until all of the plan serves, and prove it. Changes nothing; what was never started is no wait."""
+    connect_all(job)
+    known = {
+        (p.node, p.name) for p in observe(job).processes if p.alive or p.state is State.EXITED
+    }  # how one exited, readiness tells
+    absent = [p for p in job.plan.processes if (p.node, p.name) not in known]
+    if absent:
+        names, nodes = fold(p.name for p in absent), fold(p.node for p in absent)
+        raise DplaunchError(
+            f"nothing to wait for: {names} on {nodes} was not started", hint="`dplaunch up` starts it"
+        )
+    await_ready(job, job.plan.processes, timeout)
+    prove(job, job.plan.processes)
 
 
 def apply(job: Job, options: UpOptions, actions: tuple[Action, ...], observed: Observed) -> UpResult:
