@@ -23,7 +23,7 @@ def drawn(verdicts: Sequence[Stopped], unreached: Sequence[str]) -> Text:
     parts = [_role(role, stopped) for role, stopped in by_role.items()]
     parts += [_left(verdict) for verdict in verdicts if verdict.left]
     if unreached:
-        text = ": whatever runs there still runs; `dplaunch down` again when it can be reached"
+        text = ": what runs there, if anything, goes on; `dplaunch down` again when it can be reached"
         parts.append(Text.assemble(("not reached ", style.BAD), fold(unreached), text))
     return style.lines(*parts, _end(verdicts, unreached))
 

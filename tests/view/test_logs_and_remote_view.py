@@ -112,7 +112,7 @@ def test_down_names_what_is_left_and_whom_it_could_not_ask():
 router: 1 stopped (TERM 1) in 3.1 s
 decode: 64 of 65 stopped (TERM 62, KILL 2: decode-[3-4]) in 3.1 s
 left on n5 by decode-64: pid 812 (python3 -m vllm); port 9015 held by pid 812 (python3)
-not reached n[3-4]: whatever runs there still runs; `dplaunch down` again when it can be reached
+not reached n[3-4]: what runs there, if anything, goes on; `dplaunch down` again when it can be reached
 1 process not freed on n5; `dplaunch down` again tries again"""
     )
 
