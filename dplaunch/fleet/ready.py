@@ -75,16 +75,13 @@ class Readiness:
         return self._settled() or bool(self._nodes() - set(self._job.fleet.sessions))
 
     def _take(self, node: str, message: Mapping[str, Any]) -> None:
-        name = message.get("name", "")
-        if name not in self._pending:
-            return
-        kind = message.get("event")
-        if kind == "line":
-            self._on_line(name, message)
-        elif kind == "health":
-            self._on_health(name, message)
-        elif kind == "exit":
+        name, kind = message.get("name", ""), message.get("event")
+        if kind == "exit" and name in self._processes:
             self._on_exit(name, node, message)
+        elif kind == "line" and name in self._pending:
+            self._on_line(name, message)
+        elif kind == "health" and name in self._pending:
+            self._on_health(name, message)
 
     def _on_health(self, name: str, message: Mapping[str, Any]) -> None:
         self._status[name] = message.get("status")
@@ -110,13 +107,14 @@ class Readiness:
         )
 
     def _on_exit(self, name: str, node: str, message: Mapping[str, Any]) -> None:
+        when = "before it was ready" if name in self._pending else "while others were still starting"
         tail = tuple(message.get("tail", ()))
         cause: Cause = find_cause(tail, self._job.plan.signatures)
         failed = Failed(
             at=self._job.now,
             process=name,
             node=node,
-            text=f"{name} on {node} {how_it_ended(message)} before it was ready",
+            text=f"{name} on {node} {how_it_ended(message)} {when}",
             cause=cause.line,
             hint=cause.hint,
             log=message.get("log", ""),

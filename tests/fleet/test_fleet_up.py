@@ -245,3 +245,14 @@ def test_what_came_back_under_a_name_that_serves_elsewhere_is_stopped_alone():
     assert [(e.process, e.node) for e in stage.of(Stopped)] == [("decode-1", "n1")]
     assert stage.of(Started) == []
     assert "put" in stage.nodes["n1"].verbs()  # the router learns of it
+
+
+def test_an_engine_that_was_ready_and_dies_while_others_load_fails_at_once():
+    ready = {"event": "health", "ok": True, "models": True}
+    gone = {"event": "exit", "code": 0, "signal": "", "tail": ["EI0006"], "log": ""}
+    stage = scene(FakeNode("n2", watch={"decode-0": [ready, gone], "decode-1": []}))
+    with pytest.raises(
+        DplaunchError, match="decode-0 on n2 exited with code 0 while others were still starting"
+    ):
+        up(stage.job, UpOptions(), yes)
+    assert len(stage.of(Stopped)) == 4
