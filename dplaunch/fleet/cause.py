@@ -10,6 +10,9 @@ from dplaunch.model.plan import Signature
 
 ERROR_LINE = re.compile(r"\bERROR\b|\b\w*(Error|Exception)\b: |\bFATAL\b|error:")
 
+CONSEQUENCE = re.compile(r"See root cause above|Connection (closed|reset) by peer")
+"""What an engine says because another process failed: never the first place to look."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cause:
@@ -20,7 +23,7 @@ class Cause:
 
 
 def find_cause(tail: Sequence[str], signatures: Iterable[Signature]) -> Cause:
-    """The earliest line a signature knows; else the last error line; else the last line."""
+    """The earliest line a signature knows; else the last error line that is no consequence; else the last."""
     known = [(re.compile(s.pattern), s) for s in signatures]
     for line in tail:
         for pattern, signature in known:
@@ -28,4 +31,5 @@ def find_cause(tail: Sequence[str], signatures: Iterable[Signature]) -> Cause:
                 return Cause(line.strip(), f"{signature.meaning}; {signature.hint}".strip("; "))
     errors = [line for line in tail if ERROR_LINE.search(line)]
     spoken = [line for line in tail if line.strip()]
-    return Cause((errors or spoken or [""])[-1].strip())
+    causes = [line for line in errors if not CONSEQUENCE.search(line)]
+    return Cause((causes or errors or spoken or [""])[-1].strip())

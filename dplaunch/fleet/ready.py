@@ -11,7 +11,7 @@ from typing import Any
 
 from dplaunch import wire
 from dplaunch.errors import DplaunchError, NotReadyError
-from dplaunch.fleet.cause import Cause, find_cause
+from dplaunch.fleet.cause import CONSEQUENCE, Cause, find_cause
 from dplaunch.fleet.job import Job, authorization
 from dplaunch.fold import fold
 from dplaunch.model.event import Failed, Milestone, NodeFailed, Note, Ready
@@ -54,7 +54,7 @@ class Readiness:
             self._reach_again()
             if not self._settled() and self._job.now >= self._deadline:
                 raise self._out_of_time()
-        return tuple(sorted(self._failed, key=lambda failed: not failed.hint))
+        return tuple(sorted(self._failed, key=_clarity))
 
     def _nodes(self) -> set[str]:
         return {self._processes[name].node for name in self._pending}
@@ -170,6 +170,11 @@ class Readiness:
         if status is not None:
             return f"/health answers {status}"
         return "no start-up line yet" if stage is None else f"last at `{self._job.plan.stages[stage].name}`"
+
+
+def _clarity(failed: Failed) -> tuple[bool, bool]:
+    """What a signature knows comes first, what only follows from another's failure last."""
+    return not failed.hint, bool(CONSEQUENCE.search(failed.cause))
 
 
 def how_it_ended(message: Mapping[str, Any]) -> str:

@@ -135,9 +135,7 @@ def _replace(job: Job, observed: Observed, stopping: list[ObservedProcess], star
     with phase(job, "start", plural(len(at_once), "process")):
         if not stopping:
             put_files(job, {node.name for node in job.plan.nodes})
-        refusals = start(job, at_once)
-    if refusals:
-        raise _failure(refusals)
+        _succeed(start(job, at_once))
 
 
 def _serve(job: Job, options: UpOptions, starting: set[str], names: set[str]) -> None:
@@ -146,9 +144,7 @@ def _serve(job: Job, options: UpOptions, starting: set[str], names: set[str]) ->
     last = tuple(p for p in wanted if p.start_last)
     if last:
         with phase(job, "start", ", ".join(p.name for p in last)):
-            refusals = start(job, {p.name for p in last} & starting)
-        if refusals:
-            raise _failure(refusals)
+            _succeed(start(job, {p.name for p in last} & starting))
         await_ready(job, last, options.timeout)
     prove(job, wanted)
 
@@ -156,23 +152,17 @@ def _serve(job: Job, options: UpOptions, starting: set[str], names: set[str]) ->
 def await_ready(job: Job, processes: tuple[Process, ...], timeout: float | None) -> None:
     """Wait until all serve. Raises the first failure with its cause, NotReadyError when time is up."""
     with phase(job, "load", plural(len(processes), "process")):
-        failures = Readiness(job, processes, timeout or job.plan.ready_timeout).wait()
-    if failures:
-        raise _failure(failures)
+        _succeed(Readiness(job, processes, timeout or job.plan.ready_timeout).wait())
 
 
 def prove(job: Job, processes: tuple[Process, ...]) -> None:
     """One completion on every engine, then one through the router. Raises the first failure."""
     engines = [p for p in processes if p.kind == "engine"]
     with phase(job, "prove", f"one completion on each of {plural(len(engines), 'engine')}"):
-        failures = prove_engines(job, engines)
-    if failures:
-        raise _failure(failures)
+        _succeed(prove_engines(job, engines))
     for router in (p for p in processes if p.role == "router"):
         with phase(job, "prove router"):
-            failures = prove_router(job, router)
-        if failures:
-            raise _failure(failures)
+            _succeed(prove_router(job, router))
 
 
 def _tear_down(job: Job, options: UpOptions, started: set[str], error: DplaunchError) -> None:
@@ -197,10 +187,12 @@ def _tear_down(job: Job, options: UpOptions, started: set[str], error: DplaunchE
         job.emit(Note(at=job.now, text=text))
 
 
-def _failure(failures: tuple[Failed, ...]) -> DplaunchError:
-    """The first failure as the error of the verb; the events have shown them all."""
+def _succeed(failures: tuple[Failed, ...]) -> None:
+    """Raise the first failure as the error of the verb; the events have shown them all."""
+    if not failures:
+        return
     first = failures[0]
     others = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
     detail = tuple(filter(None, (first.cause, f"log: {first.node}:{first.log}" if first.log else "")))
     hint = first.hint or f"dplaunch logs {first.process} -n 50"
-    return DplaunchError(first.text + others, hint=hint, detail=detail, told=True)
+    raise DplaunchError(first.text + others, hint=hint, detail=detail, told=True)

@@ -56,9 +56,10 @@ class Display:
             self._say(standing(self.progress, at), at)
 
     def pause(self) -> None:
-        """Take the picture away; the next event brings it back."""
+        """Take the picture away; the next event brings a new one, below whatever was written meanwhile."""
         if self._live:
             self._live.stop()
+            self._live = _live(self._screen)
 
     def close(self) -> None:
         """Remove the picture; what was told stays."""

@@ -75,6 +75,12 @@ def test_without_a_signature_the_last_error_line_is_the_cause():
     assert find_cause([], []).line == ""
 
 
+def test_a_consequence_is_the_cause_only_where_nothing_else_is_said():
+    symptoms = ["RuntimeError: Connection closed by peer", "RuntimeError: failed. See root cause above."]
+    assert find_cause(["ValueError: root", "noise", *symptoms], []).line == "ValueError: root"
+    assert find_cause(symptoms, []).line == symptoms[-1]
+
+
 def test_a_harmless_word_is_no_error_line():
     assert find_cause(["Found ulimit of 20000 with errors possible", "done"], []).line == "done"
 

@@ -256,3 +256,14 @@ def test_an_engine_that_was_ready_and_dies_while_others_load_fails_at_once():
     ):
         up(stage.job, UpOptions(), yes)
     assert len(stage.of(Stopped)) == 4
+
+
+def test_of_two_that_fail_the_one_that_does_not_point_elsewhere_is_the_error():
+    peer = {"event": "exit", "code": 1, "signal": "", "tail": ["RuntimeError: Connection closed by peer"]}
+    root = {**peer, "tail": ["ValueError: root", "RuntimeError: Failed. See root cause above"]}
+    stage = scene(FakeNode("n2", watch={"decode-0": [peer], "decode-1": [root]}))
+    with pytest.raises(DplaunchError) as caught:
+        up(stage.job, UpOptions(), yes)
+    assert caught.value.text == "decode-1 on n2 exited with code 1 before it was ready (and 1 more)"
+    assert caught.value.detail == ("ValueError: root",)
+    assert "load" not in [e.phase for e in stage.of(PhaseEnded)]  # what failed is not called done
