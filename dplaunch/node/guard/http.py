@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import re
-import socket
 import time
+
+from .plain import socket
 
 BODY = 64 << 10
 """Bytes of an answer that are kept."""
@@ -36,9 +37,28 @@ def exchange(
     if body is not None:
         lines["Content-Length"] = str(len(body))
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-    with socket.create_connection((host, port), _left(deadline)) as sock:
+    sock = _connect(host, port, deadline)
+    try:
         sock.sendall(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + (body or b""))
         return _Answer(sock, deadline).read(method)
+    finally:
+        sock.close()
+
+
+def _connect(host: str, port: int, deadline: float) -> socket.socket:
+    """To the first address of ``host`` that answers."""
+    failure = OSError(f"{host} has no address")
+    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM):
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(_left(deadline))
+            sock.connect(address)
+        except OSError as error:
+            sock.close()
+            failure = error
+        else:
+            return sock
+    raise failure
 
 
 def _left(deadline: float) -> float:

@@ -14,28 +14,19 @@ else:
 
 PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
-PR_GET_CHILD_SUBREAPER = 37
 PUNCH_HOLE_KEEP_SIZE = 0x02 | 0x01
 
 
 def become_guard() -> bool:
     """Orphans below this process become its children; its name in ``ps`` is ``dplaunch-guard``.
 
-    False where that cannot be had: orphans then go to init, and the recorded tree finds them.
+    Without a child it then has no descendant. False where that cannot be had: orphans go to init, and
+    the recorded tree finds them.
     """
     if _libc is None:
         return False
     _libc.prctl(PR_SET_NAME, b"dplaunch-guard", 0, 0, 0)
     return bool(_libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
-
-
-def keeps_orphans() -> bool:
-    """Whether orphans below this process become its children: without a child it then has no descendant."""
-    if _libc is None:
-        return False
-    kept = ctypes.c_int(0)
-    _libc.prctl(PR_GET_CHILD_SUBREAPER, ctypes.byref(kept), 0, 0, 0)
-    return kept.value == 1
 
 
 def punch(fd: int, start: int, length: int) -> None:

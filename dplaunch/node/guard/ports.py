@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import pwd
-import socket
 import sys
 
+from .plain import socket
 from .proc import command
 
 _LISTEN = "0A"
@@ -40,13 +40,15 @@ def taken(address: str, port: int) -> Holder | None:
 
 def _can_bind(address: str, port: int) -> bool:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-            probe.listen(1)  # two may bind with SO_REUSEADDR, only one may listen
-        except OSError as error:
-            return error.errno != errno.EADDRINUSE
+    probe = socket.socket(family, socket.SOCK_STREAM)
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        probe.bind((address, port))
+        probe.listen(1)  # two may bind with SO_REUSEADDR, only one may listen
+    except OSError as error:
+        return error.errno != errno.EADDRINUSE
+    finally:
+        probe.close()
     return True
 
 

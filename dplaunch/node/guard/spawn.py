@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
 
 from . import kernel, proc
+from .plain import signal
 from .store import Refused, refusal
 
 TYPE_CHECKING = False
@@ -20,10 +20,10 @@ _IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ)
 _BLOCKED = (signal.SIGCHLD, signal.SIGTERM)
 
 
-def detach(work: Callable[[int], None], log: str) -> tuple[int, int]:
+def detach(work: Callable[[int, bool], None], log: str) -> tuple[int, int]:
     """Fork a process that outlives us: its pid, and a pipe on which ``work`` says one thing.
 
-    ``work`` gets the pipe's other end; a traceback goes to ``log``.
+    ``work`` gets the pipe's other end and whether orphans below it stay with it. A traceback goes to ``log``.
     """
     reading, writing = os.pipe()
     pid = os.fork()
@@ -31,15 +31,14 @@ def detach(work: Callable[[int], None], log: str) -> tuple[int, int]:
         os.close(writing)
         return pid, reading
     try:
-        _let_go(writing)
-        work(writing)
+        work(writing, _let_go(writing))
     except BaseException:
         _leave_note(log)
     finally:
         os._exit(0)
 
 
-def _let_go(kept: int) -> None:
+def _let_go(kept: int) -> bool:
     """Own session, no stream, no descriptor (the session's lock!), no signal but ours."""
     os.setsid()
     signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
@@ -53,7 +52,7 @@ def _let_go(kept: int) -> None:
     os.dup2(null, 1)
     os.dup2(null, 2)
     os.chdir("/")
-    kernel.become_guard()
+    return kernel.become_guard()
 
 
 def _leave_note(path: str) -> None:

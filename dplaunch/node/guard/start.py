@@ -23,40 +23,42 @@ DEADLINE = 30.0
 
 def answer(call: Call) -> dict[str, Any]:
     """The verb: one result per spec, in order: ``{name, ok, pid}`` or ``{name, ok: false, error}``."""
-    gc.freeze()  # what the guards share stays shared
     specs = call.get("processes", [])
+    errors = [_refused(call.folder, spec) for spec in specs]
+    births = proc.Births()
     results: dict[int, dict[str, Any]] = {}
     waiting: dict[int, int] = {}
-    births = proc.Births()
-    for place, spec in enumerate(specs):
-        pid, pipe, error = _try(call.folder, spec, births)
-        if error is not None:
-            results[place] = {"ok": False, "error": error}
-        else:
+    gc.freeze()  # what the guards share stays shared
+    for place, spec in enumerate(specs):  # nothing but forks: whatever else we do now, memory is copied for
+        error = errors[place]
+        if error is None:
+            pid, pipe = _launch(call.folder, spec, births)
             call.session.guards.append(pid)
             waiting[pipe] = place
+        else:
+            results[place] = {"ok": False, "error": error}
     results.update(_gather(waiting))
     return {"results": [{"name": spec.get("name"), **results[place]} for place, spec in enumerate(specs)]}
 
 
-def _try(folder: Folder, spec: dict[str, Any], births: proc.Births) -> tuple[int, int, dict[str, Any] | None]:
+def _refused(folder: Folder, spec: dict[str, Any]) -> dict[str, Any] | None:
+    """Why this one cannot be started; None, and its folder is there, when it can."""
     try:
-        return (*_launch(folder, spec, births), None)
+        _check(folder, spec)
+        folder.make("proc", spec["name"])
     except Refused as refused:
-        return 0, 0, refused.error
+        return refused.error
     except OSError as error:
-        return 0, 0, refusal(error, folder.root).error
+        return refusal(error, folder.root).error
+    return None
 
 
 def _launch(folder: Folder, spec: dict[str, Any], births: proc.Births) -> tuple[int, int]:
     """Fork the guard: its pid and the pipe it will answer on."""
-    name = spec.get("name", "")
-    home = folder.proc(name)
-    _check(folder, spec)
-    folder.make("proc", name)
+    home = folder.proc(spec["name"])
 
-    def work(pipe: int) -> None:
-        guard = supervise.Guard(spec, folder.root, home, births)
+    def work(pipe: int, keeps_orphans: bool) -> None:
+        guard = supervise.Guard(spec, folder.root, home, births, keeps_orphans=keeps_orphans)
         try:
             pid = guard.begin()
         except Refused as refused:
@@ -81,13 +83,14 @@ def _say(pipe: int, said: dict[str, Any]) -> None:
 
 def _check(folder: Folder, spec: dict[str, Any]) -> None:
     """Raises Refused where this name runs already, or a port of it is taken."""
-    name, argv = spec["name"], spec.get("argv")
+    name, argv = spec.get("name", ""), spec.get("argv")
+    home = folder.proc(name)
     if not argv or not all(isinstance(word, str) for word in argv):
         raise Refused("request", f"{name}: argv must be a list of words")
     found = observe.process(folder, name)
     if found and found["state"] == "foreign":
         text = f"{name}: its state here was written by host {found['host']}"
-        hint = f"if that host is gone, remove {folder.proc(name)}"
+        hint = f"if that host is gone, remove {home}"
         raise Refused("foreign", text, hint)
     if found and (found["state"] in observe.ALIVE or found["left"]):
         which = found["pid"] or ", ".join(map(str, found["left"]))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 import time
 
-from . import kernel, linux, proc, spawn
+from . import linux, proc, spawn
 from .bound import KEEP, LIMIT, Bound
 from .log import begin_run
+from .plain import SIGNALS, signal
 from .stop import Stopping
 from .store import Refused, read_json, refusal, remove, write_json
 
@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 _WAKING = (signal.SIGCHLD, signal.SIGTERM)
-_FIRST_LOOK = 0.2
-_LAST_LOOK = 2.0
+_BUSY_LOOK = 0.2
+"""Seconds to the next look where much happens: a log that grows fast, a tree that changes."""
+_FIRST_LOOK = 1.0
+_LAST_LOOK = 4.0
+"""Seconds between looks where nothing happens. An end or a stop wakes a guard at once."""
 _RENEW_EVERY = 600.0
 """Seconds between two full scans: they find what a reused pid hid."""
 _FIRST_BACKOFF = 1.0
@@ -31,9 +34,11 @@ _STEADY = 60.0
 
 
 class Guard:
-    """One guard. ``folder`` is the process's own folder."""
+    """One guard. ``folder`` is the process's own folder; ``keeps_orphans``: see ``kernel.become_guard``."""
 
-    def __init__(self, spec: dict[str, Any], root: str, folder: str, births: proc.Births) -> None:
+    def __init__(
+        self, spec: dict[str, Any], root: str, folder: str, births: proc.Births, *, keeps_orphans: bool
+    ) -> None:
         self.spec = spec
         self.root = root
         self.folder = folder
@@ -57,7 +62,7 @@ class Guard:
         self._look = _FIRST_LOOK
         self._told = False
         self._childless = False
-        self._keeps_orphans = kernel.keeps_orphans()
+        self._keeps_orphans = keeps_orphans
         self._saved: dict[str, Any] = {}
         me = proc.read(os.getpid())
         self._me = (os.getpid(), me.start if me else 0)
@@ -141,7 +146,7 @@ class Guard:
     def look(self) -> None:
         """One round of the ordinary life: tree, log, exit, restart."""
         if self.bound.tend():
-            self._look = min(self._look, _FIRST_LOOK)
+            self._look = _BUSY_LOOK
         before = len(self.tree.members)
         if self._alone():
             self.tree.none()
@@ -151,7 +156,7 @@ class Guard:
         else:
             self.tree.refresh()
         if len(self.tree.members) != before:
-            self._look = min(self._look, _FIRST_LOOK)
+            self._look = _BUSY_LOOK
         if self.phase == "running" and self.status is not None:
             self._ended()
         elif self.phase == "waiting" and time.time() >= self._again_at:
@@ -286,8 +291,6 @@ def how_it_ended(status: int | None) -> dict[str, Any]:
         return {"code": None, "signal": ""}
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
-        try:
-            return {"code": None, "signal": signal.Signals(number).name}
-        except ValueError:
-            return {"code": None, "signal": f"signal {number}"}
+        name = next((name for name, known in SIGNALS.items() if known == number), f"signal {number}")
+        return {"code": None, "signal": name}
     return {"code": os.WEXITSTATUS(status), "signal": ""}

@@ -124,7 +124,7 @@ def test_a_launcher_that_stops_reading_ends_the_session(bundle, client, spec, tm
 def test_a_session_killed_in_the_middle_of_a_start_leaves_what_is_consistent(clients, spec, until):
     first = clients()
     first.send("start", processes=[spec(f"e-{n}", "sleep", "60") for n in range(16)])
-    until((first.root / "proc/e-1").exists, 5, 0.0005)
+    until((first.root / "proc/e-1/state.json").exists, 5, 0.0005)
     first.process.kill()
     first.process.wait()
     second = clients()
