@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # as the command does, see cli/cluster.py
 
 from dplaunch.errors import DplaunchError
 from dplaunch.fleet.down import down

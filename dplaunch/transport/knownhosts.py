@@ -48,6 +48,8 @@ def _matches(pattern: str, name: str) -> bool:
     if pattern.startswith("|1|"):
         _, _, salt, digest = pattern.split("|")
         return hmac.compare_digest(_hash(name, base64.b64decode(salt)), base64.b64decode(digest))
+    if "*" not in pattern and "?" not in pattern:  # nearly every line of a file with a line for every host
+        return name.lower() == pattern.lower()
     # In known_hosts brackets are letters: [host]:port.
     return fnmatch.fnmatchcase(name.lower(), pattern.lower().replace("[", "[[]"))
 
@@ -75,6 +77,16 @@ def read(files: Iterable[str]) -> tuple[Line, ...]:
         with contextlib.suppress(OSError):
             lines += parse(Path(file).read_text(errors="replace"), file)
     return tuple(lines)
+
+
+def stamps(files: Iterable[str]) -> tuple[tuple[str, int, int], ...]:
+    """What tells whether ``read`` would say anything new: name, time and size of each file that is there."""
+    found = []
+    for file in files:
+        with contextlib.suppress(OSError):
+            status = Path(file).stat()
+            found.append((file, status.st_mtime_ns, status.st_size))
+    return tuple(found)
 
 
 def names(hostname: str, port: int, alias: str = "") -> tuple[str, ...]:

@@ -183,7 +183,7 @@ def _without_ssh(host: str) -> Callable[[Path], Config]:
 
 def _log_in(target: Target, spec: SshSpec, options: Options) -> paramiko.Transport:
     """A connection whose host key is checked and whose user is logged in."""
-    known = knownhosts.read((*target.known_hosts, *target.global_known_hosts))
+    known = _known(target, options)
     transport = _handshake(target, _socket(target, spec, options), known)
     try:
         _check_key(target, transport.get_remote_server_key(), known)
@@ -192,6 +192,12 @@ def _log_in(target: Target, spec: SshSpec, options: Options) -> paramiko.Transpo
         transport.close()
         raise
     return transport
+
+
+def _known(target: Target, options: Options) -> Sequence[knownhosts.Line]:
+    """The lines of its known_hosts files, read once for all hosts as long as the files stay as they are."""
+    files = (*target.known_hosts, *target.global_known_hosts)
+    return options.shared.get(("known", files, knownhosts.stamps(files)), lambda: knownhosts.read(files))
 
 
 def _socket(target: Target, spec: SshSpec, options: Options) -> socket.socket | paramiko.Channel:
