@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 _WAKING = (signal.SIGCHLD, signal.SIGTERM)
 _BUSY_LOOK = 0.2
 """Seconds to the next look where much happens: a log that grows fast, a tree that changes."""
-_FIRST_LOOK = 1.0
-_LAST_LOOK = 4.0
-"""Seconds between looks where nothing happens. An end or a stop wakes a guard at once."""
+_CALM_LOOK = 4.0
+"""Where nothing happens. An end or a stop wakes a guard at once."""
 _RENEW_EVERY = 600.0
 """Seconds between two full scans: they find what a reused pid hid."""
 _FIRST_BACKOFF = 1.0
@@ -59,7 +58,8 @@ class Guard:
         self._backoff = self._first_backoff
         self._again_at = 0.0
         self._renewed = time.monotonic()
-        self._look = _FIRST_LOOK
+        self._calm_look = float(limits.get("look", _CALM_LOOK))
+        self._look = self._calm_look
         self._told = False
         self._childless = False
         self._keeps_orphans = keeps_orphans
@@ -98,7 +98,7 @@ class Guard:
         self.status, self._spawned, self.signal, self._childless = None, time.time(), "", False
         self.main = spawn.spawn(self.spec, self.root, self.folder)
         self.phase = "running"
-        self._look = _FIRST_LOOK
+        self._look = self._calm_look
         self.tree.adopt(self.main[0])
 
     def run(self) -> None:
@@ -113,7 +113,7 @@ class Guard:
 
     def _pause(self) -> float:
         pause = self._look
-        self._look = min(self._look * 2, _LAST_LOOK)
+        self._look = min(self._look * 2, self._calm_look)
         if self.phase == "waiting":
             return max(0.0, min(pause, self._again_at - time.time()))
         return pause

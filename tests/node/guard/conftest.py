@@ -101,7 +101,7 @@ class Client:
 
 def spec(name, *argv: str, stop=(("TERM", 5), ("KILL", 5)), limits=(), **more):
     """A StartSpec. Its guard looks for children at once, however busy the machine is."""
-    limits = {"share": 1, **dict(limits)}
+    limits = {"share": 1, "look": 0.2, **dict(limits)}
     return {
         "name": name,
         "argv": list(argv),
