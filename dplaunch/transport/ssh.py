@@ -20,7 +20,7 @@ from paramiko.agent import Agent, AgentKey
 from dplaunch.errors import HostError
 from dplaunch.model.cluster import SshSpec
 from dplaunch.model.plan import NodePlan
-from dplaunch.transport import knownhosts, unreached
+from dplaunch.transport import alike, knownhosts, unreached
 from dplaunch.transport.failures import lost_link
 from dplaunch.transport.host import Options, PipeHost, command_line
 from dplaunch.transport.knownhosts import Verdict
@@ -167,10 +167,27 @@ def _limit(transport: paramiko.Transport) -> Iterator[None]:
 
 
 def _resolve(node: str, host: str, spec: SshSpec, options: Options) -> Target:
-    def ask() -> Config:
-        return ask_ssh(node, host, spec, options.ssh_config, _without_ssh(host))
+    def ask() -> tuple[str, Config]:
+        return host, ask_ssh(node, host, spec, options.ssh_config, _without_ssh(host))
 
-    return resolve(node, host, spec, options.shared.get(("config", host, spec.user, spec.port), ask))
+    config = _like_another(host, spec, options, ask)
+    if config is None:
+        _, config = options.shared.get(("config", host, spec.user, spec.port), ask)
+    return resolve(node, host, spec, config)
+
+
+def _like_another(
+    host: str, spec: SshSpec, options: Options, ask: Callable[[], tuple[str, Config]]
+) -> Config | None:
+    """What ssh says of a host that its configuration cannot tell from this one. None: ask for it."""
+    known = options.shared.get(("patterns",), lambda: alike.patterns(options.ssh_config))
+    group = None if known is None else alike.group(host, known)
+    if group is None:
+        return None
+    with contextlib.suppress(HostError):  # then it is asked for itself, and the error is its own
+        asked, answer = options.shared.get(("alike", group, spec.user, spec.port), ask)
+        return answer if asked == host else alike.answer_for(host, asked, answer)
+    return None
 
 
 def _without_ssh(host: str) -> Callable[[Path], Config]:
