@@ -10,7 +10,10 @@ from dplaunch.model.plan import Signature
 
 ERROR_LINE = re.compile(r"\bERROR\b|\b\w*(Error|Exception)\b: |\bFATAL\b|error:")
 
-CONSEQUENCE = re.compile(r"See root cause above|Connection (closed|reset) by peer")
+CONSEQUENCE = re.compile(
+    r"See root cause above|Connection (closed|reset) by peer"
+    r"|Traceback \(most recent|(Core|Proc) failed to start"
+)
 """What an engine says because another process failed: never the first place to look."""
 
 

@@ -47,6 +47,7 @@ class Following:
             self._names.setdefault(node, []).append(process)
         self._offsets: dict[str, int] = {}
         self._waiting: dict[str, int] = {}
+        self._told: set[str] = set()
         self.refusals: list[str] = []
 
     def run(self) -> None:
@@ -109,14 +110,17 @@ class Following:
     def _resume(self) -> None:
         lost = set(self._waiting) - set(self._job.fleet.sessions)
         for node in lost:
-            error = self._job.fleet.unreached[node]
-            self._job.emit(NodeFailed(at=self._job.now, node=node, text=error.text, hint=error.hint))
+            if node not in self._told:  # once per loss, however long it lasts
+                error = self._job.fleet.unreached[node]
+                self._job.emit(NodeFailed(at=self._job.now, node=node, text=error.text, hint=error.hint))
+            self._told.add(node)
             if not self._query.follow:
                 del self._waiting[node]
         if not lost or not self._query.follow:
             return
         self._job.fleet.open(lost)
         back = lost & set(self._job.fleet.sessions)
+        self._told -= back
         for node in sorted(back):
             self._job.emit(
                 Note(at=self._job.now, text=f"{node} is back, its logs go on where they broke off")

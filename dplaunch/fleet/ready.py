@@ -169,6 +169,8 @@ class Readiness:
             return "serves, but /v1/models does not name the model"
         if status is not None:
             return f"/health answers {status}"
+        if self._processes[name].kind != "engine":
+            return "no answer yet"
         return "no start-up line yet" if stage is None else f"last at `{self._job.plan.stages[stage].name}`"
 
 
