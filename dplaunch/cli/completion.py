@@ -11,6 +11,10 @@ from dplaunch.cli.verb import Call
 from dplaunch.errors import ExitCode
 
 
+COMPLETE = "_DPLAUNCH_COMPLETE"
+"""Set by the script in the user's shell when it asks for completions."""
+
+
 class Shell(str, Enum):
     """Shells that can complete ``decode-3``."""
 
@@ -24,6 +28,13 @@ def completion(call: Call, shell: Annotated[Shell, typer.Argument(help="bash, zs
     # typer writes these scripts, but offers them only as options of its own.
     from typer._completion_shared import get_completion_script
 
-    script = get_completion_script(prog_name="dplaunch", complete_var="_DPLAUNCH_COMPLETE", shell=shell.value)
+    script = get_completion_script(prog_name="dplaunch", complete_var=COMPLETE, shell=shell.value)
     call.screen.write(f"{script}\n")
     return ExitCode.DONE
+
+
+def prepare() -> None:
+    """Teach typer the shells; it does so by itself only with its own --install-completion."""
+    from typer._completion_classes import completion_init
+
+    completion_init()

@@ -35,7 +35,7 @@ Lines = Annotated[int, option("--lines", "-n", help="Last lines of each process;
 Since = Annotated[str | None, option("--since", help="Only what is younger: 10m, 90s.")]
 Grep = Annotated[str | None, option("--grep", help="Only lines that match this regular expression.")]
 Previous = Annotated[bool, option("--previous", help="Of the run before this one.")]
-Times = Annotated[bool, option("--timestamps", "-t", help="Put the time of arrival before each line.")]
+Times = Annotated[bool, option("--timestamps", "-t", help="With -f: the time of arrival before each line.")]
 Collect = Annotated[Path | None, option("--collect", metavar="DIR", help="Write whole logs to files here.")]
 
 
@@ -85,7 +85,9 @@ class Reading:
 
         names = tuple(p.name for p in self._chosen)
         one = len(names) == 1
-        self._printer = LogPrinter(names, color=self._call.screen.color, prefix=not one, times=timestamps)
+        self._printer = LogPrinter(
+            names, color=self._call.screen.color, prefix=not one, times=timestamps and self._query.follow
+        )
         if self._query.follow or self._query.tail is None or self._call.screen.json:
             return self._stream(fold=not one and not self._call.screen.json)
         chunks: list[LogChunk] = []

@@ -1,6 +1,10 @@
 """Arguments, exit codes and forms of output: nothing is started here."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -147,3 +151,12 @@ def test_init_says_what_does_not_fit(cli, words, said):
 def test_version_and_help(cli):
     assert cli("--version").stdout.startswith("dplaunch 0.")
     assert "rehearse" in cli("up", "--help").stdout
+
+
+def test_the_shell_completes_verbs_and_targets(laptop):
+    asked = {"_DPLAUNCH_COMPLETE": "complete_bash", "COMP_WORDS": "dplaunch logs dec", "COMP_CWORD": "2"}
+    program = Path(sys.executable).parent / "dplaunch"
+    done = subprocess.run(
+        [program], env={**os.environ, **asked}, capture_output=True, text=True, check=True, cwd=laptop.folder
+    )
+    assert done.stdout.split() == ["decode", "decode-0", "decode-1", "decode-2", "decode-3"]
