@@ -10,7 +10,6 @@ import typer
 from dplaunch.cli.verb import Call
 from dplaunch.errors import ExitCode
 
-
 COMPLETE = "_DPLAUNCH_COMPLETE"
 """Set by the script in the user's shell when it asks for completions."""
 
