@@ -1,6 +1,6 @@
 """One sshd that plays many hosts: 127.0.1.N is host N, with a home of its own. Needs no root.
 
-Used by the transport's tests and by ``benchmarks/fanout``.
+Used by the transport's tests and by ``benchmarks/bench_fanout.py``.
 """
 
 import getpass

@@ -1,6 +1,6 @@
 """Our router beside vllm-router (and the example proxy): requests/s, CPU per token, death of a group.
 
-    python benchmarks/router/bench.py --vllm-router PATH [--proxy-script PATH --proxy-python PATH]
+    python benchmarks/bench_router.py --vllm-router PATH [--proxy-script PATH --proxy-python PATH]
 
 2 prefill and 2 decode stand-ins on 127.0.0.1; rounds alternate between the routers and the figures are
 medians of one run: only their ratios mean anything on another machine. Under two minutes.
@@ -22,10 +22,13 @@ import time
 import urllib.request
 from pathlib import Path
 
-import load
 import uvloop
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent / "router"
+sys.path.insert(0, str(HERE))
+
+import load  # noqa: E402 - found through the line above
+
 TICK = os.sysconf("SC_CLK_TCK")
 BURST = {"clients": 32, "tokens": 64, "pause": 0.0}
 TRICKLE = {"clients": 100, "tokens": 100_000, "pause": 0.05}
