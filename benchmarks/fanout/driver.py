@@ -1,6 +1,8 @@
 """One verb on many hosts, by the walks that ``dplaunch up --detach``, ``status`` and ``down`` are made of.
 
-python driver.py start|status|stop SSH_CONFIG HOST,HOST,… PROCESSES
+BEGAN=SECONDS python driver.py start|status|stop SSH_CONFIG HOST,HOST,… PROCESSES
+
+BEGAN is the moment on the monotonic clock when this command was given: figures count from there.
 
 Everything is what users run, from the cluster file on, but for two things: the SSH configuration comes
 from a file of its own, and each engine is a ``sleep``. Figures go to stdout as one line of JSON, what
@@ -54,13 +56,17 @@ class Seen:
     """What the events of a walk said."""
 
     processes: int = 0
+    answered: float = 0.0
+    """When the last process was acknowledged, on the monotonic clock."""
     failures: list[str] = field(default_factory=list)
 
     def take(self, event: Event) -> None:
         if isinstance(event, Started):
             self.processes += 1
+            self.answered = event.at
         elif isinstance(event, Stopped):
             self.processes += not event.left
+            self.answered = event.at
             self.failures += [f"{event.node} {event.process}: left {left}" for left in event.left]
         elif isinstance(event, Failed):
             self.failures.append(f"{event.node} {event.process}: {event.text}")
@@ -95,6 +101,7 @@ def status(job: Job, seen: Seen) -> int:
     connect(job)
     observed = observe(job, health=True)
     summary = summarise(job.plan, observed)
+    seen.answered = job.now
     seen.failures += [f"{name}: does not run" for name in (*summary.failing, *summary.missing)]
     return sum(p.alive for p in observed.processes)
 
@@ -110,7 +117,8 @@ VERBS: dict[str, Callable[[Job, Seen], int]] = {"start": start, "status": status
 def main() -> int:
     verb, config, hosts, count = sys.argv[1], sys.argv[2], sys.argv[3].split(","), int(sys.argv[4])
     plan, options, seen = plan_of(hosts, count), Options(ssh_config=config), Seen()
-    address, walked, done = Address(plan.cluster), time.monotonic(), 0
+    began = float(os.environ["BEGAN"])
+    address, planned, done = Address(plan.cluster), time.monotonic(), 0
     fleet = Fleet(plan.nodes, lambda n: open_session(n, lambda m: reach(m, options=options), address))
     try:
         with fleet:
@@ -118,10 +126,12 @@ def main() -> int:
     except DplaunchError as error:
         seen.failures.append(" ".join((error.text, *error.detail)))
     options.shared.close()
-    usage, now = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
-    own = usage.ru_utime + usage.ru_stime
-    figures = {"walk": now - walked, "own_cpu": own, "rss_mb": usage.ru_maxrss / 1024}
-    print(json.dumps({**figures, "processes": done}), flush=True)
+    figures = {
+        "answered": seen.answered - began,
+        "planned": planned - began,
+        "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    print(json.dumps(figures), flush=True)
     good = done == len(plan.processes) and not seen.failures
     if not good:
         told = [f"{verb}: {done} of {len(plan.processes)} processes", *seen.failures[:SHOWN]]
