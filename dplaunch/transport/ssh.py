@@ -74,6 +74,8 @@ class SshHost(PipeHost):
 
     def close(self) -> None:
         """Closes the connection: sshd ends the sessions' streams."""
+        with contextlib.suppress(OSError):  # paramiko's reader looks only now and then whether it is to end
+            self._transport.sock.shutdown(socket.SHUT_RD)
         self._transport.close()
 
 

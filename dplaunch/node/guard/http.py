@@ -48,7 +48,8 @@ def exchange(
 def _connect(host: str, port: int, deadline: float) -> socket.socket:
     """To the first address of ``host`` that answers."""
     failure = OSError(f"{host} has no address")
-    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM):
+    # as bytes: a str would load the codec for names that are not ASCII
+    for family, kind, protocol, _, address in socket.getaddrinfo(host.encode(), port, 0, socket.SOCK_STREAM):
         sock = socket.socket(family, kind, protocol)
         try:
             sock.settimeout(_left(deadline))
