@@ -1,10 +1,14 @@
 """Stop is a sequence with a verdict: the engine is asked, its tree is swept, nothing else is touched."""
 
+import contextlib
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
+
+from dplaunch.node.guard import proc, stop
 
 DEAF = """
 import signal, sys, time
@@ -182,3 +186,21 @@ def test_term_to_the_guard_alone_stops_its_process(client, spec, living, until):
     os.kill(client.state_of("e-0")["guard"][0], signal.SIGTERM)
     until(lambda: client.observe("e-0")["state"] == "stopped")
     assert not living(result["pid"])
+
+
+def test_a_process_that_is_no_shell_is_stopped_without_a_look_at_all_others():
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as sleep:
+        looks = []
+
+        def family():
+            looks.append(sleep.poll())
+            return []
+
+        def wait(seconds):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                sleep.wait(seconds)
+
+        started = proc.read(sleep.pid).start
+        verdict = stop.Stopping((sleep.pid, started), family, wait).run([["TERM", 5], ["KILL", 5]])
+        assert (verdict["how"], verdict["left"]) == ("TERM", [])
+        assert looks == [-signal.SIGTERM]  # once, when it had gone
