@@ -26,14 +26,39 @@ from waiting import until
 HOME = "/srv/home"
 PATH = f"{HOME}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OPERATOR_ADDRESS = "192.0.2.254"
+KEPT = tuple(dict.fromkeys((str(Path(__file__).parents[2]), sys.prefix, sys.base_prefix)))
 
-# Arguments: number of hosts, size of a home. Then one line of stdin per host to boot; end of file ends the lab.
+# What the tests run may lie where a machine of the lab has a folder of its own (a checkout below /tmp):
+# kept aside at first, it is put back, read-only, wherever it went out of sight.
+PUT_BACK = r"""
+put_back() {
+    for kept in /mnt/[0-9]*; do
+        place=$(cat "/mnt/place-${kept#/mnt/}")
+        [ ! -e "$place" ] || continue
+        mkdir -p "$place"
+        mount --bind "$kept" "$place"
+        mount -o remount,bind,ro "$place"
+    done
+}
+"""
+
+# Arguments: number of hosts, size of a home, what the tests run. Then one line of stdin per host to boot; end of
+# file ends the lab.
 HOLDER = r"""
 hosts=$1 size=$2
+shift 2
+mount -t tmpfs -o mode=755 tmpfs /mnt
+for place in "$@"; do
+    number=$(ls /mnt | wc -l)
+    mkdir "/mnt/$number"
+    mount --bind "$place" "/mnt/$number"
+    printf '%s' "$place" > "/mnt/place-$number"
+done
 echo operator > /proc/sys/kernel/hostname
 mount -t tmpfs -o mode=755 tmpfs /srv
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /srv/lab /srv/disk /srv/home /run/netns
+put_back
 # Own homes under root's name, for programs that ask passwd and not HOME; and root may always log in by key.
 sed 's#^\(root:[^:]*:0:0:[^:]*\):[^:]*:#\1:/srv/home:#' /etc/passwd > /srv/lab/passwd
 sed 's#^root:[^:]*:#root:*:#' /etc/shadow > /srv/lab/shadow
@@ -74,6 +99,7 @@ cat /proc/sys/kernel/random/uuid > "$me/boot_id"
 mount --bind "/srv/disk/h$1" /srv/home
 for own in /tmp /dev/shm /run; do mount -t tmpfs -o mode=1777 tmpfs "$own"; done
 mkdir -m 755 /run/sshd
+put_back
 mount -t proc proc /proc
 mount --bind "$me/boot_id" /proc/sys/kernel/random/boot_id
 mount -o remount,bind,ro /
@@ -201,7 +227,7 @@ class Lab:
         self._talk = tempfile.TemporaryFile("w+")
         unshare = ["unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--kill-child"]
         self._holder = subprocess.Popen(
-            [*unshare, "sh", "-eu", "-c", HOLDER, "lab", str(len(self.hosts)), self._disk],
+            [*unshare, "sh", "-eu", "-c", PUT_BACK + HOLDER, "lab", str(len(self.hosts)), self._disk, *KEPT],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._talk,
@@ -280,7 +306,7 @@ class Lab:
         self.pid = int(answer)
         self._net = str(Path(f"/proc/{self.pid}/ns/net").readlink())
         self._write_keys()
-        self.path("/srv/lab/host.sh").write_text(HOST)
+        self.path("/srv/lab/host.sh").write_text(PUT_BACK + HOST)
         self.boot(list(self.hosts.values()))
 
     def _write_keys(self) -> None:
