@@ -45,7 +45,8 @@ if [ -n "$left_out" ]; then
     fi
 fi
 
-.venv/bin/pytest -n 2 -m "$marks"
+# Most of these wait for processes more than they compute: four workers fill two cores.
+.venv/bin/pytest -n 4 --dist worksteal -m "$marks"
 if [ -z "$left_out" ]; then
     .venv/bin/pytest -m lab
 fi
