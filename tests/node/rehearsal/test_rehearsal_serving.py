@@ -102,14 +102,14 @@ def test_streams_end_with_usage_and_done(engine, path):
     assert '"finish_reason":"length"' in text
 
 
-def test_what_it_tells_about_itself(engine):
+def test_what_it_tells_about_itself(engine, until):
     status, body = engine.ask("GET", "/v1/models")
     assert status == 200
     assert [model["id"] for model in body["data"]] == ["m", "alias"]
     assert engine.ask("GET", "/version") == (200, {"version": "0.23.0"})
     assert engine.ask("GET", "/load") == (200, {"server_load": 0})
     assert engine.ask("GET", "/ping")[0] == 200
-    assert engine.metric('num_requests_running{engine="0",model_name="m"}') == 0.0
+    until(lambda: engine.metric('num_requests_running{engine="0",model_name="m"}') == 0.0)
 
 
 @pytest.mark.parametrize(
