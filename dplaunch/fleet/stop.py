@@ -39,13 +39,13 @@ def stop(job: Job, processes: Iterable[ObservedProcess], grace: float | None) ->
     by_node: dict[str, list[str]] = {}
     for process in processes:
         by_node.setdefault(process.node, []).append(process.name)
-    verdicts: list[Stopped] = []
+    verdicts: dict[tuple[str, Any], Stopped] = {}
 
     def take(node: str, message: Mapping[str, Any]) -> None:
-        known = {(v.node, v.process) for v in verdicts}
-        if message.get("event") == "stopped" and (node, message["name"]) not in known:
-            verdicts.append(verdict(job, node, message))
-            job.emit(verdicts[-1])
+        place = (node, message.get("name"))
+        if message.get("event") == "stopped" and place not in verdicts:
+            verdicts[place] = verdict(job, node, message)
+            job.emit(verdicts[place])
 
     requests = {
         node: ("stop", {"names": names, "grace": grace, "ports": True}) for node, names in by_node.items()
@@ -59,7 +59,7 @@ def stop(job: Job, processes: Iterable[ObservedProcess], grace: float | None) ->
             job.emit(NodeFailed(at=job.now, node=node, text=error.text, hint=error.hint))
         elif not replies[node]["ok"]:
             raise refused(node, replies[node])
-    return verdicts
+    return list(verdicts.values())
 
 
 class Hurry:
