@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 
 def main() -> None:
@@ -13,4 +14,21 @@ def main() -> None:
 
     if COMPLETE in os.environ:
         prepare()
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        leave(end.code)
+
+
+def leave(code: str | int | None) -> None:
+    """End now, with every word said.
+
+    Threads may still wait for hosts that are silent: an interpreter that shuts down around them can
+    abort (SIGABRT) on a lock that one of them holds.
+    """
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:  # whoever read it is gone: there is nobody to tell
+        os._exit(1)
+    os._exit(code if isinstance(code, int) else 0 if code is None else 1)

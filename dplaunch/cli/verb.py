@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dplaunch.errors import DplaunchError, ExitCode, Interrupted
+from dplaunch.errors import DplaunchError, ExitCode, Interrupted, UsageError
 
 if TYPE_CHECKING:  # rich and all below it are loaded by the verb that runs, not by `--help`
     from dplaunch.view.screen import Screen
@@ -49,8 +49,6 @@ class Call:
         if self.yes:
             return True
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            from dplaunch.errors import UsageError
-
             raise UsageError(f"{question} Nobody can answer here", hint="say -y to go ahead without asking")
         return self.screen.ask(question, sys.stdin)
 
@@ -131,6 +129,11 @@ def carry_out(common: dict[str, Any], work: Callable[[Call], ExitCode]) -> int:
         # Whoever read our output has enough of it (`| head`): no error, and none at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(ExitCode.DONE)
+    except OSError as error:
+        # A file the user named (--save, -O, --collect), or the place their output goes to.
+        place = error.filename or "the output"
+        screen.fail(UsageError(f"{place} cannot be written: {error.strerror}", hint="name another place"))
+        return int(ExitCode.USAGE)
 
 
 def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:

@@ -92,7 +92,10 @@ class Memory:
 
 
 def write_by_rename(path: Path, text: str) -> None:
-    """Write whole or not at all."""
+    """Write whole or not at all. Raises OSError naming ``path``."""
     new = path.with_name(f"{path.name}.{os.getpid()}.new")
-    new.write_text(text, encoding="utf-8")
-    new.replace(path)
+    try:
+        new.write_text(text, encoding="utf-8")
+        new.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error

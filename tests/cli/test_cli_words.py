@@ -160,3 +160,24 @@ def test_the_shell_completes_verbs_and_targets(laptop):
         [program], env={**os.environ, **asked}, capture_output=True, text=True, check=True, cwd=laptop.folder
     )
     assert done.stdout.split() == ["decode", "decode-0", "decode-1", "decode-2", "decode-3"]
+
+
+@pytest.mark.parametrize(
+    "words", [("plan", "--save", "no/x.json"), ("init", "--preset", "laptop", "-O", "no/x.json")]
+)
+def test_a_place_that_cannot_be_written_is_named(laptop, words):
+    error = laptop(*words, code=2).stderr
+    assert "no/x.json cannot be written: No such file or directory" in error
+
+
+def test_output_that_cannot_be_written_is_an_error_and_a_reader_that_left_is_none(laptop):
+    program = str(Path(sys.executable).parent / "dplaunch")
+    with Path("/dev/full").open("w") as full:
+        assert (
+            subprocess.run([program, "schema"], stdout=full, stderr=subprocess.PIPE, check=False).returncode
+            == 2
+        )
+    with subprocess.Popen([program, "schema"], stdout=subprocess.PIPE) as run:
+        run.stdout.read(1)
+        run.stdout.close()
+        assert run.wait(20) == 0

@@ -5,29 +5,15 @@ import os
 import signal
 
 import pytest
-from faulty import ELSEWHERE, STATE, Site
-from lab import Lab
+from faulty import ELSEWHERE, STATE
 from waiting import until
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("nothing_is_left")]
 
 HANGS = "overrides: {decode-1: {env: {DPLAUNCH_REHEARSAL_NEVER_READY: 1}}}\n"
 STUBBORN = (
     "overrides: {decode-1: {env: {DPLAUNCH_REHEARSAL_IGNORE_TERM: 1, DPLAUNCH_REHEARSAL_ORPHANS: 2}}}\n"
 )
-
-
-@pytest.fixture(scope="module")
-def site():
-    with Lab(3) as lab:
-        yield Site(lab)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_left(site):
-    site.mend()
-    yield
-    site.clean()
 
 
 def pids(seen):

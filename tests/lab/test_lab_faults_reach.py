@@ -4,11 +4,9 @@ import re
 from contextlib import contextmanager
 
 import pytest
-from faulty import Site
-from lab import Lab
 from waiting import until
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("nothing_is_left")]
 
 DOCKER = """\
 #!/bin/sh
@@ -21,19 +19,6 @@ stopped) echo "Error response from daemon: container 8f1d2c is not running" >&2;
 esac
 exec env INSIDE="$name" "$@"
 """
-
-
-@pytest.fixture(scope="module")
-def site():
-    with Lab(3) as lab:
-        yield Site(lab)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_left(site):
-    site.mend()
-    yield
-    site.clean()
 
 
 @contextmanager

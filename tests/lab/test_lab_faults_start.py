@@ -3,24 +3,10 @@
 import re
 
 import pytest
-from faulty import STATE, Site
-from lab import Lab
+from faulty import STATE
 from waiting import until
 
-pytestmark = pytest.mark.lab
-
-
-@pytest.fixture(scope="module")
-def site():
-    with Lab(3) as lab:
-        yield Site(lab)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_left(site):
-    site.mend()
-    yield
-    site.clean()
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("nothing_is_left")]
 
 
 def test_a_full_disk(site):
