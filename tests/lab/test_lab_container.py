@@ -133,9 +133,9 @@ def test_everything_happens_inside_and_nothing_is_left(box, way):
     assert "Application startup complete" in box.dplaunch(way, "logs", "decode-1", "-n", "0").stdout
     assert "sleep" in box.dplaunch(way, "exec", "node:n1", "--", "cat", "/proc/1/comm").stdout
     assert not json.loads(box.dplaunch(way, "up", "-o", "json").stdout)["changed"]
-    assert not box.sessions()
+    until(lambda: not box.sessions())
     box.dplaunch(way, "down", "-y")
-    assert not box.inside()
+    until(lambda: not box.inside())
     until(lambda: not box.sessions())
     assert box.dplaunch(way, "status", code=1)
 
@@ -156,7 +156,7 @@ def test_a_container_stopped_under_its_engines_takes_them_along(box, way):
     assert {process["state"] for process in seen["processes"]} == {"exited"}
     assert json.loads(box.dplaunch(way, "up", "-o", "json").stdout)["changed"]
     box.dplaunch(way, "down", "-y")
-    assert not box.inside()
+    until(lambda: not box.inside())
 
 
 @pytest.mark.parametrize("way", HOSTS)
