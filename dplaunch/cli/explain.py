@@ -14,8 +14,8 @@ Key = Annotated[str | None, typer.Argument(help="roles.decode.dp, ports …; not
 
 def explain(call: Call, key: Key = None) -> ExitCode:
     """Explain a key of the cluster file: what it means, its type, its default."""
-    from dplaunch.spec import explain as part
-    from dplaunch.spec import reference
+    from dplaunch.spec.explain import explain as part
+    from dplaunch.spec.reference import reference
 
     text = reference() if key is None else part(key)
     call.screen.present(text.rstrip(), {"key": key, "text": text})

@@ -10,7 +10,7 @@ from dplaunch.errors import ExitCode
 
 def schema(call: Call) -> ExitCode:
     """Print the cluster file's JSON Schema, for editors."""
-    from dplaunch.spec import json_schema
+    from dplaunch.spec.jsonschema import json_schema
 
     call.screen.write(json.dumps(json_schema(), indent=2) + "\n")
     return ExitCode.DONE

@@ -23,6 +23,7 @@ from dplaunch.model.cluster import (
     SecretRef,
     SshSpec,
 )
+from dplaunch.spec.reference import reference
 
 PRODUCTION = """
 cluster: deepseek-r1
@@ -458,7 +459,7 @@ def parts(data, path=()):
             yield from parts(item, (*path, key))
 
 
-REFERENCE = yaml.safe_load(spec.reference())
+REFERENCE = yaml.safe_load(reference())
 PATHS = sorted(parts(REFERENCE), key=str)
 
 

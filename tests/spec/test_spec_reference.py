@@ -9,8 +9,9 @@ import yaml
 from dplaunch import spec
 from dplaunch.errors import ExitCode, UsageError
 from dplaunch.model.cluster import ClusterSpec, PortBases
-from dplaunch.spec.jsonschema import Site, bare_schema, find, properties, required
-from dplaunch.spec.reference import entries
+from dplaunch.spec.explain import explain
+from dplaunch.spec.jsonschema import Site, bare_schema, find, json_schema, properties, required
+from dplaunch.spec.reference import entries, reference
 from dplaunch.spec.values import PRESETS
 
 
@@ -24,7 +25,7 @@ def unread(path):
 
 
 def test_the_reference_is_a_good_cluster_file():
-    loaded = spec.load(spec.reference(), "reference.yaml", read_file=unread)
+    loaded = spec.load(reference(), "reference.yaml", read_file=unread)
     assert isinstance(loaded.spec, ClusterSpec)
     assert loaded.warnings == ()
 
@@ -47,12 +48,12 @@ def test_a_key_that_is_switched_off_is_one_of_the_schema(schema):
 
 
 def test_switched_on_the_reference_is_still_yaml():
-    on = re.sub(r"^( *)#(?=[a-z_]+:)", r"\1", spec.reference(), flags=re.MULTILINE)
+    on = re.sub(r"^( *)#(?=[a-z_]+:)", r"\1", reference(), flags=re.MULTILINE)
     assert yaml.safe_load(on)["roles"].keys() == {"prefill", "decode", "serve"}
 
 
 def test_the_schema_is_for_editors():
-    schema = spec.json_schema()
+    schema = json_schema()
     assert json.loads(json.dumps(schema)) == schema
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["title"] == "dplaunch cluster file"
@@ -191,7 +192,7 @@ args:
     ],
 )
 def test_explain_shows_the_part_of_the_reference(key, text):
-    assert spec.explain(key) == text
+    assert explain(key) == text
 
 
 @pytest.mark.parametrize(
@@ -211,7 +212,7 @@ def test_explain_shows_the_part_of_the_reference(key, text):
     ],
 )
 def test_explain_begins_with_kind_and_default(key, first):
-    assert spec.explain(key).split("\n")[0] == first
+    assert explain(key).split("\n")[0] == first
 
 
 @pytest.mark.parametrize(
@@ -230,7 +231,7 @@ def test_explain_begins_with_kind_and_default(key, first):
 )
 def test_explain_of_no_key_helps(key, hint):
     with pytest.raises(UsageError) as error:
-        spec.explain(key)
+        explain(key)
     assert error.value.text == f"the cluster file has no key '{key}'"
     assert error.value.hint == hint
     assert error.value.exit_code == ExitCode.USAGE
