@@ -3,8 +3,8 @@
 ``--help`` against a bare typer app with as many verbs; ``plan`` of eight nodes against importing what it
 stands on. Runs alternate, medians are compared. Neither may import paramiko.
 
-``import rich`` and ``import pydantic`` load next to nothing until a name is used, so the bar is held against
-importing the names that any program on these libraries needs; the bare imports are shown beside it.
+The bar of ``plan`` is held against the bare import statement. rich and pydantic load next to nothing until a
+name is used, so the ratio to importing the names we use is shown beside it, without a bar.
 """
 
 import os
@@ -20,13 +20,13 @@ from dplaunch.cli.app import app
 ROOT = Path(__file__).parent.parent
 DPLAUNCH = str(Path(sys.executable).parent / "dplaunch")
 CLUSTER = str(ROOT / "clusters" / "deepseek-r1-a3-4p4d.yaml")
-LIBRARIES = (
+USED = (
     "import typer, yaml, jinja2; from pydantic import BaseModel; "
     "from rich.console import Console; from rich.table import Table; from rich.live import Live"
 )
-BARE = "import typer, rich, yaml, jinja2, pydantic"
+LIBRARIES = "import typer, rich, yaml, jinja2, pydantic"
 ROUNDS = 15
-BARS = {"--help": 1.3, "plan": 2.0, "(bare)": float("inf")}
+BARS = {"--help": 1.3, "plan": 2.0}
 
 
 def bare_app(verbs: int) -> str:
@@ -42,14 +42,17 @@ def seconds(argv: list[str]) -> float:
     return time.perf_counter() - start
 
 
-def compare(name: str, ours: list[str], theirs: list[str]) -> bool:
+def ratio(name: str, ours: list[str], theirs: list[str]) -> float:
     pairs = [(seconds(ours), seconds(theirs)) for _ in range(ROUNDS + 1)][1:]
     mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
-    ratio = mine / other
-    verdict = "ok" if ratio <= BARS[name] else "OVER"
-    print(f"{name:8} {mine * 1000:6.0f} ms against {other * 1000:6.0f} ms:", end=" ")
-    print(f"ratio {ratio:.2f}, bar {BARS[name]} {verdict}")
-    return ratio <= BARS[name]
+    print(f"{name:8} {mine * 1000:6.0f} ms against {other * 1000:6.0f} ms: ratio {mine / other:.2f}", end="")
+    return mine / other
+
+
+def within(name: str, ours: list[str], theirs: list[str]) -> bool:
+    good = ratio(name, ours, theirs) <= BARS[name]
+    print(f", bar {BARS[name]} {'ok' if good else 'OVER'}")
+    return good
 
 
 def imports_paramiko(argv: list[str]) -> bool:
@@ -64,9 +67,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         bare = Path(folder) / "bare.py"
         bare.write_text(bare_app(len(app.registered_commands)), encoding="utf-8")
-        good = compare("--help", [DPLAUNCH, "--help"], [sys.executable, str(bare), "--help"])
-        good &= compare("plan", [DPLAUNCH, "plan", CLUSTER], [sys.executable, "-c", LIBRARIES])
-        compare("(bare)", [DPLAUNCH, "plan", CLUSTER], [sys.executable, "-c", BARE])
+        good = within("--help", [DPLAUNCH, "--help"], [sys.executable, str(bare), "--help"])
+        good &= within("plan", [DPLAUNCH, "plan", CLUSTER], [sys.executable, "-c", LIBRARIES])
+        ratio("(used)", [DPLAUNCH, "plan", CLUSTER], [sys.executable, "-c", USED])
+        print(" of importing the names that we use")
     for argv in (["dplaunch", "--help"], ["dplaunch", "plan", CLUSTER]):
         loaded = imports_paramiko(argv)
         good &= not loaded
