@@ -7,9 +7,11 @@ in an installed wheel.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,12 +86,29 @@ def to_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def _compiled() -> jinja2.BytecodeCache | None:
+    """Compiled templates lie beside compiled Python, each under a hash of its text.
+
+    Compiling them anew takes as long as planning eight nodes. ``None`` where the package cannot be written.
+    """
+    import jinja2  # noqa: PLC0415 - as below
+
+    class Kept(jinja2.FileSystemBytecodeCache):
+        def dump_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+            with suppress(OSError):  # a full disk costs time, nothing else
+                super().dump_bytecode(bucket)
+
+    folder = _PACKAGE / "__pycache__"
+    return Kept(str(folder)) if os.access(folder, os.W_OK) else None
+
+
 @cache
 def _environment() -> jinja2.Environment:
     import jinja2  # noqa: PLC0415 - verbs that render nothing do not pay for it
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates_root()),
+        bytecode_cache=_compiled(),
         undefined=jinja2.StrictUndefined,
         autoescape=False,  # noqa: S701 - shell, not HTML: the filters quote
         trim_blocks=True,

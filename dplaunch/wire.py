@@ -13,11 +13,11 @@ import json
 import threading
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from dplaunch.errors import DplaunchError, HostError
+from dplaunch.frozen import dataclass
 from dplaunch.model.cluster import SecretRef
 from dplaunch.model.observed import ObservedNode, ObservedProcess, State
 from dplaunch.model.plan import NodePlan, Plan, Process

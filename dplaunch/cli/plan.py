@@ -27,5 +27,6 @@ def plan(call: Call, save: Save = None, diff: Diff = None) -> ExitCode:
         changes = plans.compare(read_plan(diff), cluster.plan)
         call.screen.present("\n".join(changes) or "no difference", {"changes": list(changes)})
         return ExitCode.DONE
-    call.screen.present(drawing.drawn(cluster.plan, verbose=call.screen.verbose), plans.to_json(cluster.plan))
+    machine = plans.to_json(cluster.plan) if call.screen.json else {}  # large: made only for who asks
+    call.screen.present(drawing.drawn(cluster.plan, verbose=call.screen.verbose), machine)
     return ExitCode.DONE

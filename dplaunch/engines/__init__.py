@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from dplaunch.engines.adapter import EngineAdapter, ReservedPorts, Sheet, Site
-from dplaunch.engines.ascend import Ascend
-from dplaunch.engines.rehearsal import Rehearsal
-from dplaunch.engines.script import Script
-from dplaunch.engines.vllm import Vllm
-
-_ADAPTERS: dict[str, EngineAdapter] = {
-    "vllm-ascend": Ascend(),
-    "vllm": Vllm(),
-    "script": Script(),
-    "rehearsal": Rehearsal(Ascend()),
-}
 
 
+@cache
 def adapter(kind: str) -> EngineAdapter:
-    """The adapter of an engine kind of the cluster file; KeyError for a kind the schema does not have."""
-    return _ADAPTERS[kind]
+    """The adapter of an engine kind of the cluster file; ValueError for a kind the schema does not have.
+
+    Only that engine's module is loaded.
+    """
+    match kind:
+        case "vllm-ascend":
+            from dplaunch.engines.ascend import Ascend  # noqa: PLC0415 - as the docstring says
+
+            return Ascend()
+        case "vllm":
+            from dplaunch.engines.vllm import Vllm  # noqa: PLC0415
+
+            return Vllm()
+        case "script":
+            from dplaunch.engines.script import Script  # noqa: PLC0415
+
+            return Script()
+        case "rehearsal":
+            from dplaunch.engines.rehearsal import Rehearsal  # noqa: PLC0415
+
+            return Rehearsal(adapter("vllm-ascend"))
+    raise ValueError(kind)
 
 
 __all__ = ["EngineAdapter", "ReservedPorts", "Sheet", "Site", "adapter"]

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
+
+from dplaunch.frozen import dataclass
 
 FINAL = 1_000
 """Stands for "no rc" in a version's last place: a release is later than its candidates."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dplaunch.errors import DplaunchError, HostError
 from dplaunch.fleet.fleet import Fleet
 from dplaunch.fold import fold
+from dplaunch.frozen import dataclass
 from dplaunch.model.cluster import SecretRef
 from dplaunch.model.event import Event, NodeFailed, PhaseBegan, PhaseEnded
 from dplaunch.model.plan import Plan

@@ -6,11 +6,11 @@ import json
 import queue
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dplaunch import wire
 from dplaunch.errors import DplaunchError, HostError
+from dplaunch.frozen import dataclass
 from dplaunch.model.plan import NodePlan
 from dplaunch.transport import Host, Stream
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 
 from dplaunch.errors import DplaunchError, Interrupted, UsageError
 from dplaunch.fleet.drain import drain
@@ -15,10 +14,11 @@ from dplaunch.fleet.ready import Readiness
 from dplaunch.fleet.start import put_files, start
 from dplaunch.fleet.stop import stop_in_order
 from dplaunch.fold import fold
+from dplaunch.frozen import dataclass
 from dplaunch.model.event import Failed, Note
 from dplaunch.model.observed import Observed, ObservedProcess, State
 from dplaunch.model.plan import Action, Change, Process
-from dplaunch.plan import diff
+from dplaunch.plan.diff import diff
 from dplaunch.words import plural
 
 Confirm = Callable[[tuple[Action, ...]], bool]

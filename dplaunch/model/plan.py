@@ -8,10 +8,11 @@ files and in argv are relative to the node's state folder, which is every proces
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Literal
 
+from dplaunch.frozen import dataclass
 from dplaunch.model.cluster import EnvValue, RouterSpec, RuntimeSpec, SecretRef, SshSpec
 
 

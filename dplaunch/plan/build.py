@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cache
 
 from dplaunch.engines import EngineAdapter, Sheet, Site, adapter
-from dplaunch.errors import SpecError
+from dplaunch.errors import Problem, SpecError
+from dplaunch.frozen import dataclass
 from dplaunch.model.cluster import ClusterSpec, NodeSpec, RouterSpec
 from dplaunch.model.plan import File, HttpProbe, Member, NodePlan, Plan, Process, Seat
 from dplaunch.plan.check import check, placed
@@ -44,14 +46,15 @@ def build(
     rehearse: bool = False,
     python: str = "python3",
     router_files: Mapping[str, str] | None = None,
+    checked: tuple[Problem, ...] | None = None,
 ) -> Plan:
     """The whole plan of a cluster.
 
     ``rehearse`` puts it on this machine with rehearsal engines; ``python`` is the interpreter for what runs
     on this machine then (the router). ``router_files``: our router's package, file name → text.
-    Raises SpecError with everything ``check`` found when any of it is wrong.
+    ``checked``: what ``check`` found, where it was asked before. Raises SpecError when any of it is wrong.
     """
-    problems = check(spec)
+    problems = check(spec) if checked is None else checked
     if any(not problem.warning for problem in problems):
         raise SpecError(problems)
     stands_in = rehearse or spec.engine.kind == "rehearsal"
@@ -169,7 +172,7 @@ def _bound(draft: _Draft, site: Site, seat: Seat) -> tuple[int, ...]:
 
 def _with_fingerprint(process: Process, files: Sequence[File]) -> Process:
     """Restart when argv, the names of secrets or a text it runs from changed; not when members did."""
-    parts = (process.argv, sorted(process.env), [(f.path, f.text) for f in files])
+    parts = (process.argv, sorted(process.env), [(f.path, _digest_of(f.text)) for f in files])
     return replace(process, fingerprint=_digest(parts, 16))
 
 
@@ -185,6 +188,12 @@ def _stamped(plan: Plan) -> Plan:
         for node in plan.nodes
     )
     return replace(plan, nodes=tuple(nodes))
+
+
+@cache
+def _digest_of(text: str) -> str:
+    """Of a file's text, which all engines of a script share."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _digest(value: object, length: int) -> str:

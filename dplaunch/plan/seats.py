@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from dplaunch.frozen import dataclass
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
 from dplaunch.model.plan import Ports, Seat
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from dplaunch.engines.adapter import API_KEY_ENV
 from dplaunch.engines.flags import words
+from dplaunch.frozen import dataclass
 from dplaunch.model.cluster import DECODE, PREFILL, ArgValue, ClusterSpec, NodeSpec, RouterSpec
 from dplaunch.model.plan import File, HttpProbe, Member, Process
 from dplaunch.render import render

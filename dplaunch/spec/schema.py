@@ -5,7 +5,7 @@ What keys mean stands in ``reference.yaml``; rules across keys are in ``rules``.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -44,6 +44,11 @@ ROLES = ("prefill", "decode", "serve")
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
+
+
+def _empty() -> Any:
+    """A section left out has nothing in it: as if ``{}`` stood there, judged by the file's one validator."""
+    return Field(default_factory=dict, validate_default=True)
 
 
 class Engine(_Section):
@@ -90,7 +95,7 @@ class Node(_Section):
     address: Hosts | None = None
     nic: Text | None = None
     devices: Annotated[int, Field(ge=0)] | None = None
-    ssh: Ssh = Field(default_factory=Ssh)
+    ssh: Ssh = _empty()
     env: Env = Field(default_factory=dict)
     args: Args = Field(default_factory=dict)
 
@@ -143,7 +148,7 @@ class Role(_Section):
     master: Names | None = None
     env: Env = Field(default_factory=dict)
     args: Args = Field(default_factory=dict)
-    ports: Ports = Field(default_factory=Ports)
+    ports: Ports = _empty()
 
 
 class Roles(_Section):
@@ -194,18 +199,18 @@ class File(_Section):
     engine: Engine
     model: Text
     served_model_name: Text | None = None
-    ssh: Ssh = Field(default_factory=Ssh)
+    ssh: Ssh = _empty()
     hardware: Annotated[Hardware, BeforeValidator(values.preset), _OrPreset()] | None = None
     nodes: Annotated[list[Node], Field(min_length=1)]
-    runtime: Runtime = Field(default_factory=Runtime)
-    defaults: EnvAndArgs = Field(default_factory=EnvAndArgs)
+    runtime: Runtime = _empty()
+    defaults: EnvAndArgs = _empty()
     roles: Roles
     kv_transfer: KvTransfer | None = None
-    ports: Ports = Field(default_factory=Ports)
-    router: Router = Field(default_factory=Router)
+    ports: Ports = _empty()
+    router: Router = _empty()
     api_key: Secret | None = None
     overrides: dict[Annotated[str, AfterValidator(values.selector)], EnvAndArgs] = Field(default_factory=dict)
-    hooks: Hooks = Field(default_factory=Hooks)
+    hooks: Hooks = _empty()
     ready_timeout: Duration = 2400.0
 
 

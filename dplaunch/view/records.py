@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from dplaunch.frozen import dataclass
 from dplaunch.model.observed import Observed, ObservedProcess, State
 from dplaunch.model.plan import Plan, Process, Seat
 

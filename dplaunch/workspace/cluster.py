@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from dplaunch import plan as plans
 from dplaunch.errors import Problem, SpecError, UsageError
+from dplaunch.frozen import dataclass
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.model.plan import Plan
 from dplaunch.spec import load
@@ -33,11 +33,18 @@ def load_cluster(pick: Pick, *, rehearse: bool = False) -> Cluster:
     rehearse = rehearse or pick.rehearse
     text = read_text(pick)
     loaded = load(text, shown(pick.path), read_file=lambda path: Path(path).read_text(encoding="utf-8"))
-    checked = tuple(loaded.locate(problem) for problem in plans.check(loaded.spec))
-    found = (*loaded.warnings, *checked)
+    checked = plans.check(loaded.spec)
+    located = tuple(map(loaded.locate, checked))
+    found = (*loaded.warnings, *located)
     if any(not problem.warning for problem in checked):
         raise SpecError(tuple(sorted(found, key=lambda p: (p.line, p.column))))
-    plan = plans.build(loaded.spec, rehearse=rehearse, python=sys.executable, router_files=router_files())
+    plan = plans.build(
+        loaded.spec,
+        rehearse=rehearse,
+        python=sys.executable,
+        router_files=router_files(),
+        checked=checked,
+    )
     return Cluster(loaded.spec, plan, pick.path, text, rehearse, found)
 
 

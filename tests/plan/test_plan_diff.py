@@ -7,6 +7,7 @@ from dplaunch import plan
 from dplaunch.model.cluster import RouterSpec
 from dplaunch.model.observed import Observed, ObservedNode, ObservedProcess, State
 from dplaunch.model.plan import Change
+from dplaunch.plan.diff import diff
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +34,16 @@ def told(actions):
 
 
 def test_on_empty_nodes_everything_is_new(planned):
-    actions = plan.diff(planned, Observed())
+    actions = diff(planned, Observed())
     assert [action.process for action in actions] == ["serve-0", "serve-1", "router", "serve-2", "serve-3"]
     assert {(action.change, action.reason) for action in actions} == {(Change.START, "new")}
     assert actions[3].node == "n2"
 
 
 def test_when_all_runs_nothing_changes(planned):
-    assert {a.change for a in plan.diff(planned, running(planned))} == {Change.KEEP}
+    assert {a.change for a in diff(planned, running(planned))} == {Change.KEEP}
     unguarded = running(planned, serve_0={"state": State.UNGUARDED})
-    assert {a.change for a in plan.diff(planned, unguarded)} == {Change.KEEP}
+    assert {a.change for a in diff(planned, unguarded)} == {Change.KEEP}
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_when_all_runs_nothing_changes(planned):
     ],
 )
 def test_one_that_does_not_run_takes_its_group_along(planned, state, change, reason):
-    found = told(plan.diff(planned, running(planned, serve_1=state)))
+    found = told(diff(planned, running(planned, serve_1=state)))
     assert found == {
         "serve-0": (Change.RESTART, "its group goes with serve-1"),
         "serve-1": (change, reason),
@@ -70,9 +71,9 @@ def test_one_that_does_not_run_takes_its_group_along(planned, state, change, rea
 
 
 def test_a_dead_router_takes_nobody_along(planned):
-    found = told(plan.diff(planned, running(planned, router={"state": State.EXITED})))
+    found = told(diff(planned, running(planned, router={"state": State.EXITED})))
     assert found["router"] == (Change.START, "died")
-    actions = plan.diff(planned, running(planned, serve_3=None))
+    actions = diff(planned, running(planned, serve_3=None))
     assert [(a.process, a.node) for a in actions if a.change is not Change.KEEP] == [
         ("serve-2", "n2"),
         ("serve-3", "n2"),
@@ -81,7 +82,7 @@ def test_a_dead_router_takes_nobody_along(planned):
 
 
 def test_force_restarts_what_would_stay(planned):
-    found = told(plan.diff(planned, running(planned, serve_0={"state": State.EXITED}), force=True))
+    found = told(diff(planned, running(planned, serve_0={"state": State.EXITED}), force=True))
     assert found["serve-0"] == (Change.START, "died")
     assert found["serve-1"] == (Change.RESTART, "forced")
     assert found["router"] == (Change.RESTART, "forced")
@@ -98,7 +99,7 @@ def test_force_restarts_what_would_stay(planned):
     ],
 )
 def test_only_looks_at_whole_groups(planned, only, names):
-    assert [a.process for a in plan.diff(planned, Observed(), only=only)] == names
+    assert [a.process for a in diff(planned, Observed(), only=only)] == names
 
 
 def stray(name="old-1", node="n2", **changes):
@@ -110,13 +111,13 @@ def test_what_is_not_in_the_file_stops_first(planned):
     observed = running(planned)
     second = replace(observed.nodes[1], processes=(*observed.nodes[1].processes, stray(), stray("serve-0")))
     observed = replace(observed, nodes=(observed.nodes[0], second))
-    actions = plan.diff(planned, observed)
+    actions = diff(planned, observed)
     assert [(a.change, a.process, a.node, a.reason) for a in actions[:2]] == [
         (Change.STOP, "old-1", "n2", "not in the file"),
         (Change.STOP, "serve-0", "n2", "not in the file"),
     ]
     assert {a.change for a in actions[2:]} == {Change.KEEP}
-    assert told(plan.diff(planned, observed, only="router")) == {"router": (Change.KEEP, "")}
+    assert told(diff(planned, observed, only="router")) == {"router": (Change.KEEP, "")}
 
 
 @pytest.mark.parametrize(
@@ -125,17 +126,17 @@ def test_what_is_not_in_the_file_stops_first(planned):
 )  # fmt: skip
 def test_only_what_lives_is_stopped(planned, changes, stops):
     observed = Observed(nodes=(ObservedNode(name="n9", processes=(stray(node="n9", **changes),)),))
-    assert sum(a.change is Change.STOP for a in plan.diff(planned, observed)) == stops
+    assert sum(a.change is Change.STOP for a in diff(planned, observed)) == stops
 
 
 def test_nothing_is_decided_about_nodes_that_were_not_reached(planned):
     observed = replace(running(planned), unreached={"n2": "no route"})
     observed = replace(observed, nodes=observed.nodes[:1])
-    assert list(told(plan.diff(planned, observed))) == ["serve-0", "serve-1", "router"]
+    assert list(told(diff(planned, observed))) == ["serve-0", "serve-1", "router"]
 
 
 def test_an_empty_plan_stops_everything(planned):
     empty = replace(planned, nodes=())
-    actions = plan.diff(empty, running(planned))
+    actions = diff(empty, running(planned))
     assert [a.process for a in actions] == ["serve-0", "serve-1", "router", "serve-2", "serve-3"]
     assert {a.change for a in actions} == {Change.STOP}

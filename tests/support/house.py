@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent.parent
 FLOORS = {
     "dplaunch": 0,  # the version
     "errors": 0,
+    "frozen": -1,
     "fold": 1,
     "words": 1,
     "model": 1,
@@ -52,6 +53,7 @@ NEVER = {  # beyond what the floors say
 }
 
 PURE = {
+    "frozen",
     "errors",
     "fold",
     "words",
