@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
 
 def main() -> None:
     """Entry point of ``dplaunch``."""
+    # Loading makes many objects and no rubbish. `cluster.load` puts the collector on again.
+    gc.disable()
     # Here, so that importing a part of the cli costs no more than that part.
     from dplaunch.cli.app import app
     from dplaunch.cli.completion import COMPLETE, prepare

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +28,10 @@ def open_cluster(call: Call) -> Cluster:
 def load(call: Call) -> Cluster:
     """As ``open_cluster``, its warnings left to the caller."""
     with _without_plugins():
-        return load_cluster(memory().pick(call.file), rehearse=call.rehearse)
+        cluster = load_cluster(memory().pick(call.file), rehearse=call.rehearse)
+    gc.freeze()  # what is loaded stays: only what comes after it is looked at
+    gc.enable()
+    return cluster
 
 
 @contextmanager
