@@ -6,11 +6,13 @@ KV ranges then look for the lowest place that is free on every node of their gro
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from dplaunch.engines import ReservedPorts
 from dplaunch.errors import Problem
+from dplaunch.frozen import dataclass
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
 from dplaunch.model.plan import Ports, Seat
 
@@ -30,7 +32,7 @@ class User:
         return f"{self.name} ({self.use})" if self.use else self.name
 
 
-@dataclass(slots=True)
+@dataclasses.dataclass(slots=True)
 class Allocator:
     """What is taken on each host, by node name; and the collisions met on the way."""
 

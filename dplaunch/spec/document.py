@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Any
 
@@ -12,6 +13,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from dplaunch.errors import Problem, SpecError
+from dplaunch.frozen import dataclass
 from dplaunch.spec import scalars
 from dplaunch.spec.finding import Finding, KeyPath, Place, dotted
 from dplaunch.spec.syntax import syntax_problem, unreadable
@@ -122,7 +124,7 @@ def _place(node: Node) -> Place:
     return Place(node.start_mark.line + 1, node.start_mark.column + 1)
 
 
-@dataclass(slots=True)
+@dataclasses.dataclass(slots=True)
 class _Walk:
     """One pass over the nodes."""
 

@@ -3,8 +3,6 @@
 What keys mean stands in ``reference.yaml``; rules across keys are in ``rules``.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -100,7 +98,7 @@ class Node(_Section):
     args: Args = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _in_step(self) -> Node:
+    def _in_step(self) -> "Node":
         for key, names in (("host", self.host), ("address", self.address)):
             if names is not None and len(names) != len(self.name):
                 raise values.refuse(

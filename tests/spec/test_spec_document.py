@@ -110,12 +110,16 @@ def test_values_nest_to_a_limit():
     assert finding.hint == "look for brackets that are not closed"
 
 
-def refused(text):
+def refusal(text):
     with pytest.raises(SpecError) as error:
         document(text)
     (problem,) = error.value.problems
     assert problem.file == "c.yaml"
-    return problem.text
+    return problem
+
+
+def refused(text):
+    return refusal(text).text
 
 
 def test_aliases_of_aliases_do_not_fill_the_memory():
@@ -161,3 +165,20 @@ def test_the_words_around_findings():
     assert did_you_mean("grups", ["groups", "dp"], "known") == "did you mean 'groups'?"
     assert did_you_mean("xyz", ["groups", "dp"], "known") == "known: groups, dp"
     assert (counted(1, "node"), counted(2, "node"), counted(0, "node")) == ("1 node", "2 nodes", "0 nodes")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("# a file\n  - a list  \n", "  - a list"),
+        ("a: [1, 2\nb: 3\n", "b: 3"),
+        ("a: 1\n  b: \a \n", "  b: \a"),
+    ],
+)
+def test_what_cannot_be_read_is_shown_as_it_stands(text, line):
+    assert refusal(text).source_line == line
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "- a\n"])
+def test_what_holds_no_keys_is_told_with_the_files_name(text):
+    assert refused(text)

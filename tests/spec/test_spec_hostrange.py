@@ -100,3 +100,9 @@ def test_any_text_is_expanded_or_refused(text):
         return
     assert found
     assert not any("[" in name or "]" in name or "," in name for name in found)
+
+
+def test_a_zero_alone_pads_nothing_and_a_leading_one_does():
+    assert expand("n[0-2]") == ("n0", "n1", "n2")
+    assert expand("n[9-10]") == ("n9", "n10")
+    assert expand("n[00-01]") == ("n00", "n01")
