@@ -2,7 +2,7 @@
 
 The library compiles six methods anew for each class. Five are the same for all frozen values and stand here
 once; what is compiled is ``__init__``. A type checker sees the library's own decorator, and ``fields``,
-``replace`` and ``asdict`` take these classes as their own. (From Python 3.13 on the library is as quick.)
+``replace`` and ``asdict`` take these classes as their own.
 """
 
 from __future__ import annotations

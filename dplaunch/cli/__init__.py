@@ -9,7 +9,8 @@ import sys
 
 def main() -> None:
     """Entry point of ``dplaunch``."""
-    # Loading makes many objects and no rubbish. `cluster.load` puts the collector on again.
+    # Loading makes many objects and no rubbish. `cluster.load` puts the collector on again;
+    # verbs that load no cluster are done before it would matter.
     gc.disable()
     # Here, so that importing a part of the cli costs no more than that part.
     from dplaunch.cli.app import app
