@@ -8,6 +8,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 # The set-up is done when a stamp of this very lock and project file lies in the environment.
 STAMP := .venv/.set-up-$(shell cat requirements.lock pyproject.toml | sha256sum | cut -c 1-16)
 
+# Thousands of short programs start in demo and tests: what Python compiles is kept, as in any installation.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test setup lint bench mutants clean
 
 demo: setup

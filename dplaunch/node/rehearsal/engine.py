@@ -149,8 +149,8 @@ class Engine:
 
     def _open(self, web: socket.socket, api: Api) -> None:
         self._play(narration.serving(self.settings, os.getpid()))
+        self.log.plain(API, narration.SERVES)  # before the first answer, as uvicorn says it
         Server(web, api.handle, self.settings.keep_alive).start()
-        self.log.plain(API, narration.SERVES)
         if self.settings.stats_interval > 0:
             threading.Thread(target=self._report, args=(api.generator,), daemon=True).start()
 
