@@ -45,8 +45,9 @@ if [ -n "$left_out" ]; then
     fi
 fi
 
-# Most of these wait for processes more than they compute: four workers fill two cores.
-.venv/bin/pytest -n 4 --dist worksteal -m "$marks"
+# Most of these wait for processes more than they compute: four workers fill two cores. The long ones
+# come first (tests/cli), and each worker takes one test at a time, so that none ends with a long one alone.
+.venv/bin/pytest -n 4 --dist load --maxschedchunk 1 -m "$marks"
 if [ -z "$left_out" ]; then
     .venv/bin/pytest -m lab
 fi
