@@ -1,0 +1,88 @@
+"""What preflight speaks of: commands for nodes, their outputs, facts read from these, findings about the facts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field
+from enum import Enum
+from typing import Any
+
+from dplaunch.frozen import dataclass
+
+Facts = Mapping[str, Any]
+"""What a probe read on one node; JSON all through. ``unread``: a list of what it could not make sense of."""
+
+
+class Level(Enum):
+    """How a finding counts. Order: the worst first."""
+
+    FAIL = "fail"
+    """Would not work, or not for long."""
+    WARN = "warn"
+    OK = "ok"
+    ABSENT = "n/a"
+    """Does not apply here: no such hardware, tool or setting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing found on one node (``node`` empty: about several or all of them)."""
+
+    probe: str
+    """Dotted name: ``npu.link``, ``host.clock``."""
+    level: Level
+    text: str
+    """One sentence, without the node's name: equal texts of several nodes are folded into one line."""
+    node: str = ""
+    remedy: str = ""
+    """What to do; a command where there is one. Never run by dplaunch when it changes a machine."""
+    fix: str = ""
+    """The command that would repair it on that node, for ``check --fix`` to print; empty where none is safe."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One command for a node. Commands of one ``lane`` run one after another, lanes side by side."""
+
+    key: str
+    argv: tuple[str, ...]
+    timeout: float = 10.0
+    """Seconds, after which its whole process group is ended."""
+    lane: str = ""
+    """Empty: a lane of its own."""
+    again: str = ""
+    """Pattern: an output that matches is no answer yet, the command is tried again a few times."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What came of a command. Both texts are cut at 64 KiB; bytes that are no UTF-8 are replaced."""
+
+    code: int | None = None
+    """-n: killed by signal n. None: it never ran or was ended; ``problem`` says why."""
+    out: str = ""
+    err: str = ""
+    seconds: float = 0.0
+    problem: str = ""
+    """``not found``, ``timed out after 10 s``, ``busy``…; empty when it ran to its end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSurvey:
+    """One node's answers. ``facts``: probe name → what it read."""
+
+    node: str
+    facts: Mapping[str, Facts] = field(default_factory=dict)
+    seconds: float = 0.0
+    """The time its own survey took, by its own clock."""
+    problem: str = ""
+    """Why there are none: not reached, silent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A whole preflight."""
+
+    findings: tuple[Finding, ...] = ()
+    nodes: tuple[NodeSurvey, ...] = ()
+    seconds: float = 0.0

@@ -1,0 +1,49 @@
+"""Small things that parsers and judgements share."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from dplaunch.model.check import Output
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]|\x1b\[[0-9;]*m")
+SHOWN = 80
+
+
+def clean(text: str) -> str:
+    """Without colours and control characters: what a sick tool prints never reaches a terminal as it is."""
+    return CONTROL.sub("", text)
+
+
+def unread(key: str, output: Output) -> str:
+    """One line that says what of a command could not be read."""
+    said = clean(output.out or output.err).strip().splitlines()
+    first = said[0][:SHOWN] if said else "nothing"
+    return f"{key}: {output.problem or f'printed {first!r}'}"
+
+
+def odd_ones(values: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
+    """The value most nodes have, and node → value for the others. Of equally many the first node's counts.
+
+    Values must be hashable; an empty mapping has no value (None).
+    """
+    if not values:
+        return None, {}
+    counts = Counter(values.values())
+    most = max(counts.values())
+    common = next(value for value in values.values() if counts[value] == most)
+    return common, {node: value for node, value in values.items() if value != common}
+
+
+def integers(text: str) -> Iterator[int]:
+    """Every whole number of a text."""
+    return (int(word) for word in re.findall(r"\d+", text))
+
+
+def shown_list(items: Sequence[object], most: int = 8) -> str:
+    """``0, 1, 2 … (16 in all)``."""
+    head = ", ".join(str(item) for item in items[:most])
+    return head if len(items) <= most else f"{head} … ({len(items)} in all)"
