@@ -1,4 +1,4 @@
-"""What preflight speaks of: commands for nodes, their outputs, facts read from these, findings about the facts."""
+"""What preflight speaks of: commands for nodes, their outputs, facts read from them, and findings."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Finding:
     remedy: str = ""
     """What to do; a command where there is one. Never run by dplaunch when it changes a machine."""
     fix: str = ""
-    """The command that would repair it on that node, for ``check --fix`` to print; empty where none is safe."""
+    """The command that would repair it there, for ``check --fix`` to print; empty where none is safe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
