@@ -28,6 +28,18 @@ def node(folder: Folder, *, health: bool) -> list[dict[str, Any]]:
     return found
 
 
+def pids(folder: Folder) -> list[int]:
+    """Every live process of ours here: guards, and all that the trees of the state files name."""
+    found: set[int] = set()
+    for name in folder.names():
+        state = read_json(folder.proc(name, "state.json"))
+        if state is None or not _whole(state) or state["boot"] != linux.boot_id():
+            continue
+        pairs = [state["guard"], state["main"], *(entry[:2] for entry in state["tree"])]
+        found.update(pid for pid, start in pairs if proc.alive(pid, start))
+    return sorted(found)
+
+
 def health_url(meta: dict[str, Any]) -> str:
     """``url`` and ``health`` of a process's meta, joined."""
     return str(meta["url"]).rstrip("/") + str(meta.get("health") or "/health")

@@ -73,11 +73,11 @@ def _cancel(call: Call) -> dict[str, Any]:
     return {}
 
 
-def _later(module: str) -> Verb:
-    """The verb ``module.answer``, imported when it is first asked for."""
+def _later(module: str, function: str = "answer") -> Verb:
+    """The verb ``module.function``, imported when it is first asked for."""
 
     def verb(call: Call) -> dict[str, Any]:
-        answered: dict[str, Any] = import_module("." + module, __package__).answer(call)
+        answered: dict[str, Any] = getattr(import_module("." + module, __package__), function)(call)
         return answered
 
     return verb
@@ -100,6 +100,9 @@ SLOW: dict[str, Verb] = {
     "probe": _later("ask"),
     "stop": _later("halt"),
     "exec": _later("run"),
+    "survey": _later("survey"),
+    "listen": _later("reach", "listen"),
+    "connect": _later("reach", "connect"),
 }
 """Answered when done, each in a thread of its own."""
 FINISHING = ("stop", "exec")

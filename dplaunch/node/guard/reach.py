@@ -1,0 +1,104 @@
+"""The host's TCP plane: ``listen`` opens real listeners for a while, ``connect`` tries real connections."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+
+from . import ports
+from .plain import socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .session import Call
+
+AT_ONCE = 64
+LOOK = 0.25
+
+
+def listen(call: Call) -> dict[str, Any]:
+    """The verb ``listen``: an event ``listening`` with the ports, then accept until cancelled.
+
+    A port that is taken already is told with who holds it: a connection reaches that one then.
+    """
+    address, wanted = str(call.get("address", "")), [int(port) for port in call.get("ports", [])]
+    tried = [(port, _listener(address, port)) for port in (*wanted, *([0] * int(call.get("random", 0))))]
+    sockets = [made for _, made in tried if not isinstance(made, OSError)]
+    opened = [sock.getsockname()[1] for sock in sockets]
+    refused = [_refusal(address, port, made) for port, made in tried if isinstance(made, OSError)]
+    random = [port for port in opened if port not in wanted]
+    call.emit("listening", {"ports": opened, "random": random, "refused": refused})
+    try:
+        return {"accepted": _accept(call, sockets, time.monotonic() + float(call.get("seconds", 60.0)))}
+    finally:
+        for sock in sockets:
+            sock.close()
+
+
+def _listener(address: str, port: int) -> socket.socket | OSError:
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((address, port))
+        sock.listen(256)
+    except OSError as error:
+        sock.close()
+        return error
+    return sock
+
+
+def _refusal(address: str, port: int, error: OSError) -> dict[str, Any]:
+    held = bool(port) and ports.taken(address, port) is not None
+    return {"port": port, "error": os.strerror(error.errno or 0), "held": held}
+
+
+def _accept(call: Call, sockets: list[Any], deadline: float) -> int:
+    accepted = 0
+    while sockets and not call.over() and time.monotonic() < deadline:
+        accepted += sum(_taken_in(sock) for sock in select.select(sockets, [], [], LOOK)[0])
+    return accepted
+
+
+def _taken_in(sock: Any) -> bool:
+    try:
+        os.close(sock._accept()[0])  # noqa: SLF001 - what accept is made of
+    except OSError:
+        return False  # the peer gave up meanwhile
+    return True
+
+
+def connect(call: Call) -> dict[str, Any]:
+    """The verb ``connect``: ``targets`` [{key, address, port}], each within ``timeout`` seconds (3)."""
+    targets, timeout = call.get("targets", []), float(call.get("timeout", 3.0))
+    results: list[dict[str, Any]] = []
+    slots = threading.Semaphore(AT_ONCE)
+
+    def one(target: dict[str, Any]) -> None:
+        with slots:
+            results.append({"key": target.get("key"), **_try(target, timeout)})
+
+    threads = [threading.Thread(target=one, args=(target,), daemon=True) for target in targets]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return {"results": results}
+
+
+def _try(target: dict[str, Any], timeout: float) -> dict[str, Any]:
+    address, began = str(target.get("address", "")), time.monotonic()
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    sock.settimeout(timeout)
+    try:
+        sock.connect((address, int(target.get("port", 0))))
+    except OSError as error:
+        late = type(error).__name__ in ("timeout", "TimeoutError")
+        why = f"no answer within {timeout:g} s" if late else os.strerror(error.errno or 0).lower()
+        return {"ok": False, "error": why, "seconds": round(time.monotonic() - began, 4)}
+    finally:
+        sock.close()
+    return {"ok": True, "error": "", "seconds": round(time.monotonic() - began, 4)}

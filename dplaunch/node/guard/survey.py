@@ -1,0 +1,139 @@
+"""``survey``: many commands of one preflight, lanes side by side, each bounded; who holds which port.
+
+A tool that hangs, floods or crashes costs its own lane its own timeout, and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+import time
+
+from . import observe, ports
+from .run import run
+from .store import Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .session import Call
+
+TEXT = 64 << 10
+"""Characters kept of each stream: what a probe reads is short."""
+FREE_LANES = 8
+"""Commands without a lane that run at once."""
+TRIES = 6
+PAUSE = 0.3
+"""Seconds before a busy tool is asked again, growing by as much each time."""
+NOT_FOUND = 127
+TELL_EVERY = 0.5
+
+
+class Survey:
+    """One request at work: its lanes, and the results so far."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.began = time.monotonic()
+        self.results: list[dict[str, Any]] = []
+        self._ends = self.began + float(call.get("limit", 300.0))
+        self._slots = threading.Semaphore(FREE_LANES)
+        self._told = self.began
+
+    def run(self, commands: list[dict[str, Any]]) -> None:
+        """All of them; returns when every lane is through."""
+        lanes: dict[Any, list[dict[str, Any]]] = {}
+        for place, command in enumerate(commands):
+            lanes.setdefault(command.get("lane") or place, []).append(command)
+        threads = [
+            threading.Thread(target=self._lane, args=(name, lane, len(commands)), daemon=True)
+            for name, lane in lanes.items()
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _lane(self, name: Any, commands: list[dict[str, Any]], count: int) -> None:
+        named = isinstance(name, str)
+        for command in commands:
+            if not named:
+                self._slots.acquire()
+            try:
+                self.results.append(self._one(command))
+            finally:
+                if not named:
+                    self._slots.release()
+            self._tell(count)
+
+    def _tell(self, count: int) -> None:
+        now = time.monotonic()
+        if now - self._told > TELL_EVERY:
+            self._told = now
+            self.call.emit("surveyed", {"done": len(self.results), "count": count})
+
+    def _one(self, command: dict[str, Any]) -> dict[str, Any]:
+        began = time.monotonic()
+        answer = self._patiently(command)
+        ended = time.monotonic()
+        times = {"seconds": round(ended - began, 4), "ended": round(ended - self.began, 4)}
+        return {"key": command.get("key"), **answer, **times}
+
+    def _patiently(self, command: dict[str, Any]) -> dict[str, Any]:
+        """A tool that says it is busy is asked again, a few times."""
+        again = command.get("again")
+        answer = self._run(command)
+        for attempt in range(1, TRIES):
+            if not again or not re.search(again, answer["out"] + answer["err"]):
+                return answer
+            if self.call.pause(PAUSE * attempt):
+                return answer
+            answer = self._run(command)
+        busy = again and re.search(again, answer["out"] + answer["err"])
+        return {**answer, "problem": f"busy, asked {TRIES} times"} if busy else answer
+
+    def _run(self, command: dict[str, Any]) -> dict[str, Any]:
+        argv, timeout = [str(word) for word in command.get("argv", [])], float(command.get("timeout", 10.0))
+        left = self._ends - time.monotonic()
+        if left <= 0 or self.call.over():
+            return _nothing("not run: the survey's time was up")
+        if not argv or shutil.which(argv[0]) is None:
+            return _nothing("not found")
+        try:
+            done = run(argv, "/", min(timeout, left), self.call.over)
+        except Refused as refused:
+            return _nothing(_why(refused, min(timeout, left)))
+        problem = "not found" if done["code"] == NOT_FOUND else ""
+        return {
+            "code": done["code"],
+            "out": done["out"][:TEXT],
+            "err": done["err"][:TEXT],
+            "problem": problem,
+        }
+
+
+def _why(refused: Refused, timeout: float) -> str:
+    kind, text = refused.error["kind"], refused.error["text"]
+    return f"timed out after {timeout:g} s" if kind == "timeout" else str(text)
+
+
+def _nothing(problem: str) -> dict[str, Any]:
+    return {"code": None, "out": "", "err": "", "problem": problem}
+
+
+def answer(call: Call) -> dict[str, Any]:
+    """The verb. ``seconds`` is what this node itself took."""
+    survey = Survey(call)
+    survey.run(call.get("commands", []))
+    taken = [
+        {"port": h.port, "pid": h.pid, "user": h.user, "command": h.command}
+        for h in ports.listening(str(call.get("address", "")), call.get("ports", []))
+    ]
+    return {
+        "results": survey.results,
+        "taken": taken,
+        "ours": observe.pids(call.folder),
+        "seconds": round(time.monotonic() - survey.began, 4),
+    }

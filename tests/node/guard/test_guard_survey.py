@@ -1,0 +1,122 @@
+import socket
+import sys
+
+import pytest
+from waiting import until
+
+HOST = "127.0.0.1"
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-I", "-S", "-c", code]
+
+
+@pytest.fixture
+def survey(client):
+    def ask(*commands: dict, **fields):
+        reply = client.ask("survey", commands=list(commands), **fields)
+        assert reply["ok"], reply
+        return reply, {result["key"]: result for result in reply["results"]}
+
+    return ask
+
+
+def test_what_commands_print_and_how_they_end(survey):
+    reply, results = survey(
+        {"key": "good", "argv": ["sh", "-c", "echo out; echo err >&2"]},
+        {"key": "bad", "argv": ["sh", "-c", "exit 3"]},
+        {"key": "binary", "argv": ["printf", "\\377\\000x"]},
+    )
+    assert (results["good"]["code"], results["good"]["out"], results["good"]["err"]) == (0, "out\n", "err\n")
+    assert (results["bad"]["code"], results["bad"]["problem"]) == (3, "")
+    assert results["binary"]["out"] == "\ufffd\x00x"
+    assert 0 < results["good"]["seconds"] <= results["good"]["ended"] <= reply["seconds"]
+
+
+def test_a_tool_that_is_not_there_is_said_to_be_missing(survey):
+    _, results = survey(
+        {"key": "itself", "argv": ["no-such-tool-anywhere", "-x"]},
+        {"key": "in a shell", "argv": ["sh", "-c", "exec no-such-tool-anywhere"]},
+    )
+    assert {result["problem"] for result in results.values()} == {"not found"}
+
+
+def test_a_command_that_hangs_is_ended_with_its_children_and_delays_no_other_lane(survey):
+    hang = {"key": "hang", "argv": ["sh", "-c", "sleep 60 & sleep 60"], "timeout": 0.5, "lane": "npu"}
+    reply, results = survey(
+        hang, {"key": "after", "argv": ["true"], "lane": "npu"}, {"key": "beside", "argv": ["true"]}
+    )
+    assert (results["hang"]["code"], results["hang"]["problem"]) == (None, "timed out after 0.5 s")
+    assert results["beside"]["ended"] < results["hang"]["ended"] < results["after"]["ended"]
+    assert reply["seconds"] < 10
+
+
+def test_when_the_time_of_all_is_up_the_rest_is_not_run(survey):
+    lane = [{"key": str(n), "argv": ["sleep", "60"], "lane": "a"} for n in range(3)]
+    _, results = survey(*lane, limit=0.5)
+    assert results["0"]["problem"].startswith("timed out after 0.")
+    assert {results["1"]["problem"], results["2"]["problem"]} == {"not run: the survey's time was up"}
+
+
+def test_a_lane_runs_one_at_a_time(survey, tmp_path):
+    take = f"mkdir {tmp_path}/held && rmdir {tmp_path}/held"
+    lane = [{"key": str(n), "argv": ["sh", "-c", take], "lane": "tool"} for n in range(8)]
+    _, results = survey(*lane)
+    assert {result["code"] for result in results.values()} == {0}
+
+
+def test_a_busy_tool_is_asked_again(survey, tmp_path):
+    busy = f"test -e {tmp_path}/seen && echo fine || {{ touch {tmp_path}/seen; echo tool is busy; }}"
+    _, results = survey({"key": "b", "argv": ["sh", "-c", busy], "again": "is busy"})
+    assert (results["b"]["out"], results["b"]["problem"]) == ("fine\n", "")
+
+
+def test_a_flood_is_cut(survey):
+    _, results = survey({"key": "f", "argv": python("print('x' * 1000000)")})
+    assert len(results["f"]["out"]) == 65536
+
+
+def test_who_holds_a_port_is_told(survey):
+    with socket.create_server((HOST, 0)) as server:
+        port = server.getsockname()[1]
+        reply, _ = survey(address=HOST, ports=[port])
+    assert [holder["port"] for holder in reply["taken"]] == [port]
+    assert "pytest" in reply["taken"][0]["command"] or "python" in reply["taken"][0]["command"]
+
+
+def test_our_own_processes_are_known(client, spec):
+    client.start(spec("a", "sleep", "60"))
+    [process] = client.ask("observe")["processes"]
+    ours = client.ask("survey", commands=[])["ours"]
+    assert {process["pid"], process["guard_pid"]} <= set(ours)
+
+
+def test_real_listeners_are_reached_and_closed_ports_are_not(client):
+    with socket.create_server((HOST, 0)) as held:
+        busy = held.getsockname()[1]
+        number = client.send("listen", address=HOST, ports=[busy], random=2, seconds=30)
+        [event] = until(lambda: client.events("listening"))
+        assert event["refused"] == [{"port": busy, "error": "Address already in use", "held": True}]
+        assert len(event["random"]) == 2
+        targets = [{"key": str(p), "address": HOST, "port": p} for p in (busy, *event["random"])]
+        results = client.ask("connect", targets=targets)["results"]
+        assert [result["ok"] for result in results] == [True] * 3
+    client.ask("cancel", target=number)
+    assert client.reply(number)["accepted"] == 2
+    closed = client.ask("connect", targets=targets)["results"]
+    assert {(result["ok"], result["error"]) for result in closed} == {(False, "connection refused")}
+
+
+def test_a_silent_peer_is_given_up_in_time(client):
+    with socket.socket() as full:  # a backlog that is full drops what comes, as a firewall does
+        full.bind((HOST, 0))
+        full.listen(0)
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        target = {"key": "x", "address": HOST, "port": full.getsockname()[1]}
+        [result] = client.ask("connect", targets=[target], timeout=0.3)["results"]
+        for filler in fillers:
+            filler.close()
+    assert (result["ok"], result["error"]) == (False, "no answer within 0.3 s")
