@@ -164,6 +164,16 @@ class RouterSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsSpec:
+    """What ``check`` looks at on every node that loads the model."""
+
+    path: str | None = None
+    """A folder, the same on every node; None when the model is a name, whose place the engine chooses."""
+    check: Literal["size", "sha256"] = "size"
+    """How files are compared between nodes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Override:
     """Entries that win for one engine (``decode-3``) or one node (``node:n2``)."""
 
@@ -184,6 +194,7 @@ class ClusterSpec:
     roles: tuple[RoleSpec, ...]
     """prefill before decode; or one role that does both."""
     runtime: RuntimeSpec = RuntimeSpec()
+    weights: WeightsSpec = WeightsSpec()
     kv_transfer: KvTransferSpec | None = None
     router: RouterSpec | None = None
     api_key: SecretRef | None = None

@@ -20,6 +20,7 @@ from dplaunch.model.cluster import (
     RouterSpec,
     RuntimeSpec,
     SshSpec,
+    WeightsSpec,
 )
 from dplaunch.spec import schema
 from dplaunch.spec.hostrange import expand
@@ -42,6 +43,7 @@ def resolve(file: schema.File, source: str, script_text: str | None) -> ClusterS
         engine=_engine(file.engine, source, script_text),
         model=file.model,
         served_model_name=file.served_model_name or file.model,
+        weights=_weights(file),
         hardware=hardware,
         nodes=nodes,
         roles=tuple(_role(name, role, file, nodes) for name, role in file.roles.given().items()),
@@ -65,6 +67,11 @@ def _engine(engine: schema.Engine, source: str, script_text: str | None) -> Engi
     version = engine.version or (REHEARSED_VERSION if engine.kind == "rehearsal" else "")
     path = beside(source, engine.path) if engine.path else None
     return EngineSpec(kind=engine.kind, version=version, path=path, script_text=script_text)
+
+
+def _weights(file: schema.File) -> WeightsSpec:
+    path = file.weights.path or (file.model if file.model.startswith("/") else None)
+    return WeightsSpec(path=path, check=file.weights.check)
 
 
 def _hardware(file: schema.File) -> Hardware:

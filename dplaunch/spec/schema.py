@@ -57,6 +57,13 @@ class Engine(_Section):
     path: Text | None = None
 
 
+class Weights(_Section):
+    """Where the weights are, for ``check``."""
+
+    path: values.Folder | None = None
+    check: Literal["size", "sha256"] = "size"
+
+
 class Ssh(_Section):
     """How to log in."""
 
@@ -197,6 +204,7 @@ class File(_Section):
     engine: Engine
     model: Text
     served_model_name: Text | None = None
+    weights: Weights = _empty()
     ssh: Ssh = _empty()
     hardware: Annotated[Hardware, BeforeValidator(values.preset), _OrPreset()] | None = None
     nodes: Annotated[list[Node], Field(min_length=1)]

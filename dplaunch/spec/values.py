@@ -27,6 +27,7 @@ PRESETS = {
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _HOST = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9._:%-]*")
+_FOLDER = re.compile(r"/\S.*")
 _WORD = re.compile(r"[^\s-]\S*")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ENV_DOLLAR = re.compile(r"\$(?:\$|\{[A-Za-z_][A-Za-z0-9_]*\}|(\{[^}]*\}?|[A-Za-z_][A-Za-z0-9_]*)|)")
@@ -183,6 +184,7 @@ _host = checked(_HOST, "is no host name and no address")
 Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, AfterValidator(_name)]
 Word = Annotated[str, AfterValidator(checked(_WORD, "is no single word, or begins with a dash"))]
+Folder = Annotated[str, AfterValidator(checked(_FOLDER, "is no absolute path"))]
 Size = Annotated[int, Field(ge=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 NodeNames = Annotated[tuple[str, ...], PlainValidator(_each(_name)), _RANGE]

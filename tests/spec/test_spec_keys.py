@@ -11,7 +11,7 @@ SCHEMA = [
             "1:1 model: 'model' is missing (add it; dplaunch explain model says what it takes)",
             "1:1 nodes: 'nodes' is missing (add it; dplaunch explain nodes says what it takes)",
             "1:1 roles: 'roles' is missing (add it; dplaunch explain roles says what it takes)",
-            "1:1 x: unknown key 'x' (known here: cluster, engine, model, served_model_name, ssh, hardware, nodes, runtime, defaults, roles, kv_transfer, ports, router, api_key, overrides, hooks, ready_timeout)",
+            "1:1 x: unknown key 'x' (known here: cluster, engine, model, served_model_name, weights, ssh, hardware, nodes, runtime, defaults, roles, kv_transfer, ports, router, api_key, overrides, hooks, ready_timeout)",
         ],
     ),
     (
@@ -315,16 +315,27 @@ SCHEMA = [
     (
         {"s": "warmup: {}"},
         [
-            "6:1 warmup: unknown key 'warmup' (known here: cluster, engine, model, served_model_name, ssh, hardware, nodes, runtime, defaults, roles, kv_transfer, ports, router, api_key, overrides, hooks, ready_timeout)"
+            "6:1 warmup: unknown key 'warmup' (known here: cluster, engine, model, served_model_name, weights, ssh, hardware, nodes, runtime, defaults, roles, kv_transfer, ports, router, api_key, overrides, hooks, ready_timeout)"
         ],
     ),
     (
-        {"s": "weights: x\nredis: x\nservices: x\nrestart: x"},
+        {"s": "weights: x"},
+        ["6:10 weights: weights takes keys with values, not the text 'x' (its keys are: path, check)"],
+    ),
+    (
+        {"s": "weights: {path: data/x, check: md5}"},
         [
-            "6:1 weights: unknown key 'weights' (known here: cluster, engine, model, served_model_name, ssh, hardware, nodes, runtime, defaults, roles, kv_transfer, ports, router, api_key, overrides, hooks, ready_timeout)",
-            "7:1 redis: unknown key 'redis' (known here: cluster, engine, model, served_model_name, ssh, hardware, nodes, runtime, defaults, roles, kv_transfer, ports, router, api_key, overrides, hooks, ready_timeout)",
-            "8:1 services: unknown key 'services' (known here: cluster, engine, model, served_model_name, ssh, hardware, nodes, runtime, defaults, roles, kv_transfer, ports, router, api_key, overrides, hooks, ready_timeout)",
-            "9:1 restart: unknown key 'restart' (known here: cluster, engine, model, served_model_name, ssh, hardware, nodes, runtime, defaults, roles, kv_transfer, ports, router, api_key, overrides, hooks, ready_timeout)",
+            "6:17 weights.path: 'data/x' is no absolute path",
+            "6:32 weights.check: weights.check takes one of size, sha256, not the text 'md5'",
+        ],
+    ),
+    ({"s": "weights: {path: /data/x, check: sha256}"}, []),
+    (
+        {"s": "redis: x\nservices: x\nrestart: x"},
+        [
+            "6:1 redis: unknown key 'redis' (known here: cluster, engine, model, served_model_name, weights, ssh, hardware, nodes, runtime, defaults, roles, kv_transfer, ports, router, api_key, overrides, hooks, ready_timeout)",
+            "7:1 services: unknown key 'services' (known here: cluster, engine, model, served_model_name, weights, ssh, hardware, nodes, runtime, defaults, roles, kv_transfer, ports, router, api_key, overrides, hooks, ready_timeout)",
+            "8:1 restart: unknown key 'restart' (known here: cluster, engine, model, served_model_name, weights, ssh, hardware, nodes, runtime, defaults, roles, kv_transfer, ports, router, api_key, overrides, hooks, ready_timeout)",
         ],
     ),
     (
@@ -755,7 +766,7 @@ SCHEMA = [
     (
         {"t": "bogus: 1"},
         [
-            "6:1 bogus: unknown key 'bogus' (known here: cluster, engine, model, served_model_name, ssh, hardware, nodes, runtime, defaults, roles, kv_transfer, ports, router, api_key, overrides, hooks, ready_timeout)"
+            "6:1 bogus: unknown key 'bogus' (known here: cluster, engine, model, served_model_name, weights, ssh, hardware, nodes, runtime, defaults, roles, kv_transfer, ports, router, api_key, overrides, hooks, ready_timeout)"
         ],
     ),
 ]

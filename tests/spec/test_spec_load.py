@@ -22,6 +22,7 @@ from dplaunch.model.cluster import (
     RuntimeSpec,
     SecretRef,
     SshSpec,
+    WeightsSpec,
 )
 from dplaunch.spec.reference import reference
 
@@ -242,6 +243,19 @@ def test_the_sections_that_are_rare(load, small):
         "node:n1": nodes,
         "node:n2": nodes,
     }
+
+
+@pytest.mark.parametrize(
+    ("model", "written", "path"),
+    [
+        ("some/model", "", None),
+        ("/data/m", "", "/data/m"),
+        ("some/model", "weights: {path: /data/x}", "/data/x"),
+        ("/data/m", "weights: {path: /data/x}", "/data/x"),
+    ],
+)
+def test_the_weights_are_where_the_model_is_unless_said_otherwise(load, small, model, written, path):
+    assert load(small(model=f"model: {model}", weights=written)).spec.weights == WeightsSpec(path=path)
 
 
 def test_a_router_can_be_switched_off(load, small):

@@ -162,6 +162,11 @@ router.path: text
 
 # kind vllm-ascend: where its proxy script is on the node.
 #path: /opt/load_balance_proxy_server_example.py
+
+weights.path: text
+
+# The model's folder, absolute. Default: model where that is a path; else they are not looked at.
+path: /data/DeepSeek-R1-W8A8
 """
 PORT = """\
 ssh.port: a whole number, at least 1, at most 65535
@@ -223,7 +228,7 @@ def test_explain_begins_with_kind_and_default(key, first):
         (
             "zzz",
             (
-                "sections are: cluster, engine, model, served_model_name, ssh, hardware, nodes, runtime, defaults, "
+                "sections are: cluster, engine, model, served_model_name, weights, ssh, hardware, nodes, runtime, defaults, "
                 "roles, kv_transfer, ports, router, api_key, overrides, hooks, ready_timeout"
             ),
         ),
