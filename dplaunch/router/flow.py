@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 from aiohttp import HttpVersion11, web
@@ -29,6 +29,7 @@ from .engines import (
 from .health import Health
 from .link import Pool
 from .metrics import Metrics
+from .pair import HEADER, Pair, named
 from .state import Member, State
 
 log = logging.getLogger("dprouter")
@@ -53,6 +54,13 @@ class Call:
     """What every try starts from: its body is the client's, without a KV handle."""
     body: bodies.Body
     started: float
+    pair: Pair = field(default_factory=dict)
+    """The engines that the client named; none as a rule."""
+
+    def headers(self, theirs: Mapping[str, str]) -> dict[str, str]:
+        """The answer's headers: an engine's, the request's id, and who was named."""
+        own = {"X-Request-Id": self.id}
+        return {**theirs, **own, HEADER: named(self.pair)} if self.pair else {**theirs, **own}
 
     def ask(self, content: bytes, tag: str) -> Message:
         """The message of one phase of the try ``tag``."""
@@ -79,8 +87,13 @@ class Flow:
         self._pool = pool
 
     async def answer(self, call: Call) -> web.StreamResponse:
-        """The engines' answer; raises ``Unserved``, or ``EngineError`` when every try failed."""
+        """The engines' answer; raises ``Unserved``, or ``EngineError`` when every try failed.
+
+        Where the client named the engines there is one try: another pair's answer would say nothing.
+        """
         avoid: set[str] = set()
+        if call.pair:
+            return await self._attempt(call, avoid)
         for _ in range(TRIES - 1):
             response = await self._try(call, avoid)
             if response is not None:
@@ -117,7 +130,7 @@ class Flow:
         return await self._last_phase(call, "decode", call.ask(call.body.for_decode(handle), tag), avoid)
 
     async def _prefill(self, call: Call, message: Message, avoid: set[str]) -> tuple[Reply, Any]:
-        member = self._pick("prefill", avoid)
+        member = self._pick(call, "prefill", avoid)
         with self._state.lease(member, call.body.prompt_tokens):
             async with asked(self._pool, member, message) as answer:
                 reply = await answer.whole()
@@ -134,15 +147,15 @@ class Flow:
     async def _last_phase(
         self, call: Call, role: str, message: Message, avoid: set[str]
     ) -> web.StreamResponse:
-        member = self._pick(role, avoid)
+        member = self._pick(call, role, avoid)
         with self._state.lease(member, call.body.prompt_tokens + call.body.output_tokens):
             async with asked(self._pool, member, message) as answer:
                 if answer.head.kind == "application/json":
                     return await self._whole(call, answer)
                 return await self._stream(call, answer)
 
-    def _pick(self, role: str, avoid: set[str]) -> Member:
-        member = self._state.choose(role, avoid)
+    def _pick(self, call: Call, role: str, avoid: set[str]) -> Member:
+        member = call.pair.get(role) or self._state.choose(role, avoid)
         if member is None:
             raise Unserved
         return member
@@ -159,7 +172,7 @@ class Flow:
         if call.recomputed(first):
             self._give_up(answer.member)
         self._metrics.first_byte(time.monotonic() - call.started)
-        response = web.StreamResponse(status=answer.head.status, headers=_headers(call, answer.passed_back()))
+        response = web.StreamResponse(status=answer.head.status, headers=call.headers(answer.passed_back()))
         response.content_length = answer.head.length
         if response.content_length is None and call.request.version >= HttpVersion11:
             response.enable_chunked_encoding()
@@ -188,7 +201,7 @@ class Flow:
 
     def _give(self, call: Call, reply: Reply) -> web.Response:
         self._metrics.first_byte(time.monotonic() - call.started)
-        return web.Response(status=reply.status, body=reply.body, headers=_headers(call, reply.headers))
+        return web.Response(status=reply.status, body=reply.body, headers=call.headers(reply.headers))
 
     async def _blame(self, call: Call, error: EngineError, *, cut: bool = False) -> None:
         """Note what failed; a lost engine is asked at once, so that the next try knows."""
@@ -217,7 +230,3 @@ def _sink(request: web.BaseRequest, *, chunked: bool) -> Callable[[bytes], bool]
         return True
 
     return sink
-
-
-def _headers(call: Call, theirs: Mapping[str, str]) -> dict[str, str]:
-    return {**theirs, "X-Request-Id": call.id}

@@ -9,6 +9,7 @@ import logging
 import re
 import time
 import uuid
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -18,6 +19,7 @@ from . import metrics, report
 from .engines import EngineError, EngineFaultError, EngineLateError, Message
 from .flow import Call, Flow, Unserved
 from .metrics import Exchange, Metrics
+from .pair import HEADER, Pair, PairError, find, from_here
 from .settings import Settings
 from .state import State
 
@@ -80,7 +82,8 @@ class Front:
         self._check_key(request)
         if kind != "other" and request.method != "POST":
             raise Refused(405, f"{request.path} takes POST", {"Allow": "POST"})
-        call = self._call(request, request_id, kind, await self._read(request))
+        pair = self._pair(request)
+        call = replace(self._call(request, request_id, kind, await self._read(request)), pair=pair)
         try:
             return await self._flow.answer(call)
         except Unserved:
@@ -96,6 +99,18 @@ class Front:
         given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
         if not hmac.compare_digest(given, self._expected):
             raise Refused(401, "the API key is missing or wrong", {"WWW-Authenticate": "Bearer"})
+
+    def _pair(self, request: web.BaseRequest) -> Pair:
+        """The engines that the client names, if it may."""
+        header = request.headers.get(HEADER)
+        if header is None:
+            return {}
+        if not (self._expected or from_here(request.remote or "")):
+            raise Refused(403, f"{HEADER} is for requests with the API key, or from the router's own node")
+        try:
+            return find(header, self._state)
+        except PairError as error:
+            raise Refused(error.status, str(error)) from None
 
     async def _read(self, request: web.BaseRequest) -> bytes:
         limit = self._settings.max_body
@@ -130,12 +145,13 @@ class Front:
 
     def _failed(self, call: Call, error: EngineError) -> web.Response:
         if isinstance(error, EngineFaultError) and error.reply.body:
-            headers = {**error.reply.headers, "X-Request-Id": call.id}
+            headers = call.headers(error.reply.headers)
             return web.Response(status=error.reply.status, body=error.reply.body, headers=headers)
         if isinstance(error, EngineLateError):
-            return _error(Refused(504, f"no answer within {self._settings.request_timeout:g} s"), call.id)
+            late = f"no answer within {self._settings.request_timeout:g} s"
+            return _error(Refused(504, late, call.headers({})), call.id)
         text = f"every try failed, the last on {error.member.entry.name}: {error}"
-        return _error(Refused(502, text, {"Retry-After": RETRY_AFTER}), call.id)
+        return _error(Refused(502, text, call.headers({"Retry-After": RETRY_AFTER})), call.id)
 
     def _health(self) -> web.Response:
         ready = self._state.ready()

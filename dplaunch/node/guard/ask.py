@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from .session import Call
 
 
+LONG = 4 << 20
+"""Bytes of an answer that are searched: the metrics of one engine are 100 KB and more."""
+
+
 def answer(call: Call) -> dict[str, Any]:
     """The verb ``probe``: all requests at once, each result with its ``key``."""
     requests = call.get("requests", [])
@@ -25,7 +30,8 @@ def answer(call: Call) -> dict[str, Any]:
 def ask_all(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """``{url, method, body, headers, timeout}`` → ``{status, body, error, seconds}``, in order.
 
-    ``status`` is None and ``error`` one sentence where no answer came in time.
+    ``status`` is None and ``error`` one sentence where no answer came in time. With ``grep``, a regular
+    expression, the body is only the lines in which it is found.
     """
     answers: list[dict[str, Any] | None] = [None] * len(requests)
     threads = []
@@ -69,8 +75,16 @@ def _ask(request: dict[str, Any]) -> dict[str, Any]:
 def _exchange(request: dict[str, Any]) -> dict[str, Any]:
     body, headers = _body(request)
     method, deadline = request.get("method") or "GET", time.monotonic() + timeout(request)
-    status, said = http.exchange(request["url"], method, headers, body, deadline)
-    return {"status": status, "body": said.decode("utf-8", "replace"), "error": ""}
+    wanted = request.get("grep")
+    keep = LONG if wanted else http.BODY
+    status, said = http.exchange(request["url"], method, headers, body, deadline, keep=keep)
+    text = said.decode("utf-8", "replace")
+    return {"status": status, "body": _found(wanted, text) if wanted else text, "error": ""}
+
+
+def _found(wanted: str, text: str) -> str:
+    pattern = re.compile(wanted)
+    return "\n".join(line for line in text.splitlines() if pattern.search(line))[: http.BODY]
 
 
 def _body(request: dict[str, Any]) -> tuple[bytes | None, dict[str, str]]:

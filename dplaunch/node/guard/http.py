@@ -11,7 +11,7 @@ import time
 from .plain import socket
 
 BODY = 64 << 10
-"""Bytes of an answer that are kept."""
+"""Bytes of an answer that are kept, unless told otherwise."""
 _URL = re.compile(r"http://((?:\[([^\]/]+)\]|([^\[\]/:?#\s]+))(?::(\d{1,5}))?)(/[^\s#]*|\?[^\s#]*)?\Z")
 _HEAD = 64 << 10
 _NO_BODY = (204, 304)
@@ -22,9 +22,9 @@ class NoHttpError(Exception):
 
 
 def exchange(
-    url: str, method: str, headers: dict[str, str], body: bytes | None, deadline: float
+    url: str, method: str, headers: dict[str, str], body: bytes | None, deadline: float, *, keep: int = BODY
 ) -> tuple[int, bytes]:
-    """Status and the first 64 KiB of the body. ``deadline`` on the monotonic clock.
+    """Status and the first ``keep`` bytes of the body. ``deadline`` on the monotonic clock.
 
     Raises TimeoutError (before 3.10: socket.timeout), OSError, NoHttpError.
     """
@@ -40,7 +40,7 @@ def exchange(
     sock = _connect(host, port, deadline)
     try:
         sock.sendall(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + (body or b""))
-        return _Answer(sock, deadline).read(method)
+        return _Answer(sock, deadline, keep).read(method)
     finally:
         sock.close()
 
@@ -72,9 +72,10 @@ def _left(deadline: float) -> float:
 class _Answer:
     """What comes back on a socket, taken apart."""
 
-    def __init__(self, sock: socket.socket, deadline: float) -> None:
+    def __init__(self, sock: socket.socket, deadline: float, keep: int) -> None:
         self._sock = sock
         self._deadline = deadline
+        self._keep = keep
         self._data = b""
 
     def read(self, method: str) -> tuple[int, bytes]:
@@ -88,8 +89,8 @@ class _Answer:
             return status, self._chunks()
         length = headers.get(b"content-length", b"")
         if not length.isdigit():
-            return status, self._take(BODY, whole=False)
-        return status, self._take(min(int(length), BODY))
+            return status, self._take(self._keep, whole=False)
+        return status, self._take(min(int(length), self._keep))
 
     def _head(self) -> tuple[int, dict[bytes, bytes]]:
         words = self._line().split(None, 2)
@@ -105,15 +106,15 @@ class _Answer:
 
     def _chunks(self) -> bytes:
         body = b""
-        while len(body) < BODY:
+        while len(body) < self._keep:
             try:
                 size = int(self._line().split(b";")[0], 16)
             except ValueError as error:
                 raise NoHttpError("the answer's chunks are broken") from error
             if size == 0:
                 break
-            body += self._take(min(size, BODY - len(body)))
-            if len(body) < BODY:
+            body += self._take(min(size, self._keep - len(body)))
+            if len(body) < self._keep:
                 self._line()
         return body
 

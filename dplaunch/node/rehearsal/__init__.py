@@ -29,6 +29,8 @@ TITLE               change the process title (1 = VLLM::EngineCore), which wipes
 DEAD_GROUP_HEALTH   what /health says when another rank died while this one was idle: 200 (default, as the
                     engine does until the next request), or 503, and then the process ends
 FIRST_FETCH_FAILS   the first KV fetch from each prefill engine fails, as seen with NIXL
+BAD_KV_FROM         HOST:PORT of a prefill engine's KV side channel, or its HOST: what is fetched from there
+                    is garbage, and the answer is 200 all the same
 ANSWER              empty or garbage
 LOG_FLOOD           lines per second
 =================== ==========================================================================================

@@ -140,7 +140,10 @@ class Engine:
         transfer = self.settings.transfer
         if transfer and transfer.consumes:
             generator.consumer = Consumer(
-                transfer, self.settings.connect_timeout, self.knobs.first_fetch_fails
+                transfer,
+                self.settings.connect_timeout,
+                self.knobs.first_fetch_fails,
+                self.knobs.bad_kv_from,
             )
         api = Api(self.settings, generator, self.log)
         generator.on_dead = lambda: self._lose_core(api, DYING)

@@ -31,6 +31,7 @@ class Knobs:
         self.dead_group_health = int(self._number(self._fault("DEAD_GROUP_HEALTH", "200")))
         self.answer = self._fault("ANSWER").lower()
         self.first_fetch_fails = self._switch("FIRST_FETCH_FAILS")
+        self.bad_kv_from = self._fault("BAD_KV_FROM")
         self.log_flood = self._number(self._fault("LOG_FLOOD", "0"))
 
     def _setting(self, name: str, default: str = "") -> str:

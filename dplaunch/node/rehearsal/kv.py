@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 
+from .answers import GARBAGE
 from .log import CORE, Log
 from .machine import listener
 from .transfer import DATADIST, MOONCAKE, NIXL, Transfer
@@ -161,12 +162,13 @@ class Producer:
 
 
 class Consumer:
-    """The fetching side of a decode engine."""
+    """The fetching side of a decode engine. ``bad_from``: the side channel from which garbage comes."""
 
-    def __init__(self, transfer: Transfer, timeout: float, first_fails: bool) -> None:
+    def __init__(self, transfer: Transfer, timeout: float, first_fails: bool, bad_from: str = "") -> None:
         self.transfer = transfer
         self._timeout = timeout
         self._first_fails = first_fails
+        self._bad_from = bad_from
         self._known: set[str] = set()
 
     def fetch(self, params: dict[str, object]) -> Prefilled:
@@ -184,7 +186,10 @@ class Consumer:
         words = message.get("words")
         if message.get("kind") != "kv" or not isinstance(words, list):
             raise FetchError(_words(self.transfer.connector, str(message.get("why", "connection closed"))))
-        return Prefilled([str(word) for word in words], int(str(message["tokens"])))
+        garbled = self._bad_from and self._bad_from in _names(params)
+        return Prefilled(
+            list(GARBAGE) if garbled else [str(word) for word in words], int(str(message["tokens"]))
+        )
 
     def _asked(self, params: dict[str, object], engine: str) -> dict[str, object]:
         address = (str(params.get("remote_host")), int(str(params.get("remote_port"))))
@@ -192,6 +197,12 @@ class Consumer:
             wire = Wire(sock)
             wire.send("get", engine=engine, request=params.get("remote_request_id"))
             return next(wire.messages(), {})
+
+
+def _names(params: dict[str, object]) -> tuple[str, str]:
+    """What a producer may be called: its host, or host and port."""
+    host = str(params.get("remote_host"))
+    return host, f"{host}:{params.get('remote_port')}"
 
 
 def _words(connector: str, why: str) -> str:

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from dplaunch.node.guard.ask import ask_all
 from dplaunch.node.guard.http import BODY, NoHttpError, exchange
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -116,3 +117,12 @@ def test_the_deadline_counts_for_the_whole_answer(says):
     with pytest.raises(TimeoutError):
         exchange(url, "GET", {}, None, began + 0.2)
     assert time.monotonic() - began < 1.5
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_long_answer_is_searched_whole_and_only_what_was_wanted_comes_back(says, chunked):
+    page = b"a 1\n" + b"x" * 2 * BODY + b"\nb_c 2.0\nab 3\n"
+    framed = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(page), page)
+    url, _ = says(OK + (framed if chunked else b"\r\n" + page))
+    (answer,) = ask_all([{"url": url, "grep": "^(a|b_c) "}])
+    assert (answer["status"], answer["body"]) == (200, "a 1\nb_c 2.0")

@@ -138,3 +138,18 @@ def test_nixl_and_its_first_hand_over(start, free_port_block):
     assert decode.complete("a b", 2, kv_transfer_params=prefilled(prefill, "a b"))[0] == 500
     assert "NIXL transfer failure: handshake_setup_failed" in decode.log
     assert decode.text("a b", 2, kv_transfer_params=prefilled(prefill, "a b")) == "a b"
+
+
+@pytest.mark.parametrize(
+    ("named", "bad"), [("127.0.0.1:{port}", True), ("127.0.0.1", True), ("127.0.0.1:1", False)]
+)
+def test_garbage_comes_from_the_side_channel_that_is_named(start, free_port_block, named, bad):
+    base = free_port_block(1)
+    prefill = start(*kv("kv_producer", base), env={"VLLM_HOST_IP": "127.0.0.1"})
+    decode = start(*kv("kv_consumer", base), BAD_KV_FROM=named.format(port=base))
+    params = prefilled(prefill.ready(), "a b c")
+    status, body = decode.ready().complete("a b c", 3, kv_transfer_params=params)
+    assert status == 200
+    assert (body["choices"][0]["text"] != "a b c") is bad
+    assert decode.text("a b c", 3) == "a b c"
+    assert decode.metric('source="external_kv_transfer"') == 3

@@ -1,0 +1,72 @@
+"""A request may name the engines it wants: what its header says, and who may send it.
+
+``X-Dplaunch-Pair: prefill-0,decode-3`` (one engine where prefill and decode are not split) is how a route is
+tested. It defeats balance and fail-over, so it is for the cluster's own people: who shows the API key,
+or, where there is none, who asks from the router's own node.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Mapping
+
+from .pick import open_groups
+from .state import Member, State
+
+HEADER = "X-Dplaunch-Pair"
+
+Pair = Mapping[str, Member]
+"""Role → the engine that was named for it; empty for a request that names none."""
+
+
+class PairError(Exception):
+    """The engines named cannot be had: ``status``, and one sentence."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def find(header: str, state: State) -> Pair:
+    """The engines of a header's value; raises ``PairError``."""
+    names = [name.strip() for name in header.split(",")]
+    unknown = next((name for name in names if name not in state.members), None)
+    if unknown is not None:
+        raise PairError(404, f'there is no engine "{unknown}" here ({HEADER}); /members lists them')
+    members = [state.members[name] for name in names]
+    if sorted(member.entry.role for member in members) != sorted(state.needed):
+        wanted = " and ".join(f"one {role}" for role in state.needed)
+        raise PairError(400, f'{HEADER} takes {wanted} engine, not "{header}"')
+    for member in members:
+        _need_open(member, state)
+    return {member.entry.role: member for member in members}
+
+
+def _need_open(member: Member, state: State) -> None:
+    role, group = member.entry.role, member.entry.group
+    if group not in open_groups(state.candidates(role), role):
+        raise PairError(503, f"group {group} of {member.entry.name} is out of service; /health says why")
+
+
+def named(pair: Pair) -> str:
+    """The header of the answer: the engines in the order they are asked."""
+    return ",".join(pair[role].entry.name for role in ("prefill", "decode", "serve") if role in pair)
+
+
+def from_here(peer: str) -> bool:
+    """Whether ``peer`` is an address of this machine, by the kernel's own choice of a way to it.
+
+    Only to an address of its own does a machine send from that very address. Nothing is sent: connecting a
+    datagram socket only looks the way up.
+    """
+    try:
+        address = ipaddress.ip_address(peer.partition("%")[0])
+        family = socket.AF_INET if address.version == 4 else socket.AF_INET6  # noqa: PLR2004 - IPv4
+        if address.is_loopback:
+            return True
+        with socket.socket(family, socket.SOCK_DGRAM) as way:
+            way.connect((peer, 9))
+            return bool(way.getsockname()[0] == peer)
+    except (OSError, ValueError):
+        return False
