@@ -30,6 +30,8 @@ class Job:
     operator: str = "?"
     """user@host of who runs the verb, for lock and audit."""
     secrets: Mapping[SecretRef, str] = field(default_factory=dict, repr=False)
+    took: dict[str, float] = field(default_factory=dict)
+    """Seconds of each phase that has ended, those of one name together."""
 
     @property
     def now(self) -> float:
@@ -43,7 +45,9 @@ def phase(job: Job, name: str, detail: str = "") -> Iterator[None]:
     began = job.now
     job.emit(PhaseBegan(at=began, phase=name, detail=detail))
     yield
-    job.emit(PhaseEnded(at=job.now, phase=name, seconds=job.now - began))
+    ended = job.now
+    job.took[name] = job.took.get(name, 0.0) + ended - began
+    job.emit(PhaseEnded(at=ended, phase=name, seconds=ended - began))
 
 
 def connect(job: Job) -> None:

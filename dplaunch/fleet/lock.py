@@ -50,7 +50,7 @@ def held_by(node: str, lock: Mapping[str, Any]) -> LockedError:
     )
 
 
-def audit(job: Job, verb: str, outcome: str) -> None:
+def audit(job: Job, verb: str, outcome: str, **more: object) -> None:
     """Leave one line on the lock node saying who did what; a node that is gone is no reason to fail."""
     if not job.fleet.sessions:
         return
@@ -60,6 +60,7 @@ def audit(job: Job, verb: str, outcome: str) -> None:
         "verb": verb,
         "generation": job.plan.generation,
         "outcome": outcome,
+        **more,
     }
     job.fleet.gather({lock_node(job): ("audit", {"append": entry})}, LOCK_DEADLINE)
 

@@ -21,6 +21,7 @@ from dplaunch.model.plan import Action, Change, Process
 from dplaunch.plan.diff import diff
 from dplaunch.words import plural
 
+Check = Callable[[Job, Observed], None]
 Confirm = Callable[[tuple[Action, ...]], bool]
 """Shown what would stop; True goes on."""
 
@@ -36,6 +37,8 @@ class UpOptions:
     timeout: float | None = None
     """Seconds; None is the cluster file's ready_timeout."""
     verb: str = "up"
+    check: Check | None = None
+    """Asked under the lock before anything is touched; raises where a start would not work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ def up(job: Job, options: UpOptions, confirm: Confirm) -> UpResult:
         actions = diff(job.plan, observed, only=options.only, force=options.force)
         if not confirm(actions):
             raise UsageError("nothing was changed")
+        if options.check is not None and any(a.change in (Change.START, Change.RESTART) for a in actions):
+            options.check(job, observed)
         return apply(job, options, actions, observed)
 
 
@@ -116,7 +121,8 @@ def apply(job: Job, options: UpOptions, actions: tuple[Action, ...], observed: O
         _tear_down(job, options, starting, error)
         raise
     if changed:
-        audit(job, options.verb, "ready")
+        phases = {name: round(seconds, 3) for name, seconds in job.took.items()}
+        audit(job, options.verb, "ready", started=len(starting), phases=phases)
     return UpResult(actions, ready=True, changed=changed)
 
 

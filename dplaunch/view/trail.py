@@ -10,6 +10,7 @@ from rich.text import Text
 
 from dplaunch.view import style
 from dplaunch.view.sheet import sheet
+from dplaunch.words import seconds
 
 _FIRST = ("at", "who", "verb", "outcome", "generation")
 
@@ -35,9 +36,16 @@ def lock(node: str, held: Mapping[str, object], *, zone: tzinfo | None = None) -
 
 
 def _words(entry: Mapping[str, object]) -> tuple[str, ...]:
-    more = " ".join(f"{key}={value}" for key, value in entry.items() if key not in _FIRST)
+    more = " ".join(_word(key, value) for key, value in entry.items() if key not in _FIRST)
     who, verb, outcome, generation = (style.plain(str(entry.get(key, "-"))) for key in _FIRST[1:])
     return who, verb, f"{outcome} {style.plain(more)}".rstrip(), generation
+
+
+def _word(key: str, value: object) -> str:
+    """``started=72``; the phases of a start as their sum, `dplaunch analyze` shows them."""
+    if key == "phases" and isinstance(value, Mapping):
+        return f"in {seconds(sum(map(_moment, value.values())))}"
+    return f"{key}={value}"
 
 
 def _date(at: float, zone: tzinfo | None) -> str:

@@ -37,6 +37,15 @@ def test_one_session_per_node_does_all_of_it():
     assert [v for v in stage.nodes["n1"].verbs() if v != "beat"] == wanted
 
 
+def test_a_start_leaves_the_seconds_of_its_phases():
+    stage = scene()
+    up(stage.job, UpOptions(), yes)
+    entry = [asked["append"] for verb, asked in stage.nodes["n1"].asked if verb == "audit"][-1]
+    assert (entry["outcome"], entry["started"]) == ("ready", 4)
+    assert list(entry["phases"]) == ["connect", "start", "load", "prove", "prove router"]
+    assert all(seconds > 0 for seconds in entry["phases"].values())
+
+
 def test_up_again_starts_nothing_and_still_proves():
     nodes = [FakeNode("n1").observed("prefill-0").observed("router"), FakeNode("n2")]
     nodes[1].observed("decode-0").observed("decode-1")

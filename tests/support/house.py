@@ -26,6 +26,7 @@ FLOORS = {
     "plan": 2,
     "probes": 2,
     "progress": 2,
+    "timeline": 2,
     "diagnose": 2,
     "transport": 3,
     "wire": 3,
@@ -43,6 +44,7 @@ APART = {"node", "router"}  # they run on nodes, without the rest of dplaunch
 SIDEWAYS = {
     ("plan", "engines"): "what an engine is told is part of the plan",
     ("plan", "render"): "the scripts are part of the plan",
+    ("preflight", "fleet"): "it asks through the fleet's sessions",
 }
 NEVER = {  # beyond what the floors say
     "view": (
@@ -64,6 +66,7 @@ PURE = {
     "plan",
     "probes",
     "progress",
+    "timeline",
     "diagnose",
 }
 IMPURE = {

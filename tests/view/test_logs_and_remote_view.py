@@ -156,6 +156,15 @@ WHEN                 WHO        VERB  OUTCOME         PLAN
     assert draw(trail.audit([])) == "nothing was recorded on this cluster yet"
 
 
+@pytest.mark.parametrize(
+    ("phases", "said"),
+    [({"load": 60.0, "prove": 5.25}, "ready started=72 in 1 min 05 s"), ("odd", "ready started=72 phases=odd")],
+)
+def test_the_phases_of_a_start_are_one_figure_in_the_audit_trail(draw, phases, said):
+    entry = {"at": 1.0, "who": "anna", "verb": "up", "generation": "g", "outcome": "ready"}
+    assert said in draw(trail.audit([{**entry, "started": 72, "phases": phases}], zone=timezone.utc))
+
+
 def test_who_holds_the_lock():
     held = {"holder": "anna@ops1", "what": "up", "since": 100.0, "pid": 7}
     assert trail.lock("n1", held, zone=timezone.utc).plain == (

@@ -52,8 +52,7 @@ def _forget(home: str, *, logs: bool) -> None:
     if not os.path.isdir(home):
         return
     if not logs:
-        if os.path.exists(os.path.join(home, "log")):
-            log.begin_run(home)
+        log.begin_run(home)
         return
     for name in os.listdir(home):
         remove(os.path.join(home, name))

@@ -142,7 +142,12 @@ def index(path: str) -> list[tuple[float, int]]:
 
 
 def begin_run(folder: str) -> None:
-    """The log of the run before becomes ``log.prev``; what that was is gone. Raises OSError."""
+    """The log of the run before becomes ``log.prev``; what that was is gone. Raises OSError.
+
+    Without a ``log`` the run before is ``log.prev`` already: its state was forgotten, its log kept.
+    """
+    if not os.path.exists(os.path.join(folder, "log")):
+        return
     for name in os.listdir(folder):
         if name == "log.prev" or name.startswith("log.prev."):
             os.unlink(os.path.join(folder, name))

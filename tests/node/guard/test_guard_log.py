@@ -137,6 +137,13 @@ def test_a_new_run_begins_at_zero_and_the_end_of_the_old_is_not_lost(log, write,
     ]
 
 
+def test_a_run_that_was_forgotten_is_still_the_run_before(log, write):
+    write(b"first\n")
+    begin_run(log.folder)  # `down` forgets it
+    begin_run(log.folder)  # `up` starts anew
+    assert Log(log.folder, "log.prev").size() == len(b"first\n")
+
+
 def test_an_offset_of_another_run_begins_at_zero(log, write):
     write("a\n")
     assert lines_of(drain(Cursor(log, 4711))) == ["a"]
