@@ -174,6 +174,15 @@ class WeightsSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WarmupSpec:
+    """Requests that every engine which computes prompts gets before "ready", one after another."""
+
+    requests_per_engine: int = 2
+    prompt_tokens: int = 1024
+    output_tokens: int = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Override:
     """Entries that win for one engine (``decode-3``) or one node (``node:n2``)."""
 
@@ -198,6 +207,7 @@ class ClusterSpec:
     kv_transfer: KvTransferSpec | None = None
     router: RouterSpec | None = None
     api_key: SecretRef | None = None
+    warmup: WarmupSpec | None = None
     overrides: Mapping[str, Override] = field(default_factory=dict)
     hooks: Mapping[str, str] = field(default_factory=dict)
     """before_up, after_up, after_down: a shell command on the operator's machine."""

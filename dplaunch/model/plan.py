@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Literal
 
 from dplaunch.frozen import dataclass
-from dplaunch.model.cluster import EnvValue, RouterSpec, RuntimeSpec, SecretRef, SshSpec
+from dplaunch.model.cluster import EnvValue, RouterSpec, RuntimeSpec, SecretRef, SshSpec, WarmupSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +166,7 @@ class Plan:
     """http://HOST:PORT clients use; the router's, or the first engine's without one."""
     api_key: SecretRef | None = None
     ready_timeout: float = 2400.0
+    warmup: WarmupSpec | None = None
     hooks: Mapping[str, str] = field(default_factory=dict)
     stages: tuple[Stage, ...] = ()
     """Start-up stages of the engine, in order."""

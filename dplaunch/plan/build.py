@@ -86,6 +86,7 @@ def _plan(draft: _Draft) -> Plan:
         endpoint=_endpoint(spec, router, members),
         api_key=spec.api_key,
         ready_timeout=spec.ready_timeout,
+        warmup=spec.warmup,
         hooks=spec.hooks,
         stages=draft.engine.stages,
         signatures=draft.engine.signatures,

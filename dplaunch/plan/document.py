@@ -10,7 +10,7 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from dplaunch.errors import UsageError
-from dplaunch.model.cluster import SecretRef
+from dplaunch.model.cluster import SecretRef, WarmupSpec
 from dplaunch.model.plan import NodePlan, Plan, Process
 from dplaunch.plan.services import MEMBERS
 
@@ -128,6 +128,14 @@ def _whole(old: Plan, new: Plan) -> Iterator[str]:
         before, after = getattr(old, name), getattr(new, name)
         if before != after:
             yield f"± {name.replace('_', ' ')}: {before} → {after}"
+    if old.warmup != new.warmup:
+        yield f"± warmup: {_warm(old.warmup)} → {_warm(new.warmup)}"
+
+
+def _warm(warmup: WarmupSpec | None) -> str:
+    if warmup is None:
+        return "none"
+    return f"{warmup.requests_per_engine} × {warmup.prompt_tokens} tokens, answered by {warmup.output_tokens}"
 
 
 def _nodes(old: Plan, new: Plan) -> Iterator[str]:

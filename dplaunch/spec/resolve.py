@@ -20,6 +20,7 @@ from dplaunch.model.cluster import (
     RouterSpec,
     RuntimeSpec,
     SshSpec,
+    WarmupSpec,
     WeightsSpec,
 )
 from dplaunch.spec import schema
@@ -50,6 +51,7 @@ def resolve(file: schema.File, source: str, script_text: str | None) -> ClusterS
         runtime=RuntimeSpec(**{**dict(file.runtime), "setup": tuple(file.runtime.setup)}),
         kv_transfer=_kv_transfer(file),
         router=_router(file.router, nodes),
+        warmup=WarmupSpec(**dict(file.warmup)) if file.warmup else None,
         api_key=file.api_key,
         overrides=dict(_overrides(file)),
         hooks={name: command for name, command in file.hooks if command},

@@ -189,6 +189,14 @@ class Router(_Section):
     args: RouterArgs = Field(default_factory=dict)
 
 
+class Warmup(_Section):
+    """Requests before "ready"."""
+
+    requests_per_engine: Size = 2
+    prompt_tokens: Size = 1024
+    output_tokens: Size = 8
+
+
 class Hooks(_Section):
     """Commands on the operator's machine."""
 
@@ -214,6 +222,7 @@ class File(_Section):
     kv_transfer: KvTransfer | None = None
     ports: Ports = _empty()
     router: Router = _empty()
+    warmup: Warmup | None = None
     api_key: Secret | None = None
     overrides: dict[Annotated[str, AfterValidator(values.selector)], EnvAndArgs] = Field(default_factory=dict)
     hooks: Hooks = _empty()

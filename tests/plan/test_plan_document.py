@@ -6,7 +6,7 @@ from specs import four_p_four_d
 
 from dplaunch import plan
 from dplaunch.errors import UsageError
-from dplaunch.model.cluster import PortBases, RouterSpec, RuntimeSpec, SecretRef, SshSpec
+from dplaunch.model.cluster import PortBases, RouterSpec, RuntimeSpec, SecretRef, SshSpec, WarmupSpec
 
 ARGS = {"a": (1, {"b": None}), "c": {"source": "env", "name": "X"}, "d": 0.5, "e": True}
 
@@ -37,7 +37,7 @@ def test_the_json_has_stable_names():
     assert data["format"] == 1
     assert set(data) == {
         "format", "cluster", "generation", "engine", "model", "served_model_name", "nodes", "members", "router",
-        "endpoint", "api_key", "ready_timeout", "hooks", "stages", "signatures", "warnings", "rehearsal", "local",
+        "endpoint", "api_key", "ready_timeout", "warmup", "hooks", "stages", "signatures", "warnings", "rehearsal", "local",
     }  # fmt: skip
     assert data["api_key"] == {"source": "env", "name": "KEY"}
     assert data["nodes"][4]["processes"][2]["seat"]["ports"] == {
@@ -89,6 +89,12 @@ def test_what_differs_is_told_per_thing():
     assert "+ prefill-7 on n4" in back
     assert "± decode-3 on n5: secret VLLM_API_KEY: ***(env K) → none" in back
     assert "+ n4/prefill/run_dp_template.sh" in back
+
+
+def test_a_warm_up_that_comes_is_told():
+    before, after = (plan.build(replace(four_p_four_d(), warmup=w)) for w in (None, WarmupSpec()))
+    assert plan.compare(before, after) == ("± warmup: none → 2 × 1024 tokens, answered by 8",)
+    assert plan.load(plan.dump(after), "x") == after
 
 
 def test_another_command_is_shown_with_both():

@@ -11,7 +11,7 @@ SCHEMA = [
             "1:1 model: 'model' is missing (add it; dplaunch explain model says what it takes)",
             "1:1 nodes: 'nodes' is missing (add it; dplaunch explain nodes says what it takes)",
             "1:1 roles: 'roles' is missing (add it; dplaunch explain roles says what it takes)",
-            "1:1 x: unknown key 'x' (known here: cluster, engine, model, served_model_name, weights, ssh, hardware, nodes, runtime, defaults, roles, kv_transfer, ports, router, api_key, overrides, hooks, ready_timeout)",
+            "1:1 x: unknown key 'x' (known here: cluster, engine, model, served_model_name, weights, ssh, hardware, nodes, runtime, defaults, roles, kv_transfer, ports, router, warmup, api_key, overrides, hooks, ready_timeout)",
         ],
     ),
     (
@@ -313,9 +313,10 @@ SCHEMA = [
         ["6:11 runtime.image: unknown key 'image' in runtime (known here: setup, python, container, engine)"],
     ),
     (
-        {"s": "warmup: {}"},
+        {"s": "warmup: {requests_per_engine: 0, prompts: 1}"},
         [
-            "6:1 warmup: unknown key 'warmup' (known here: cluster, engine, model, served_model_name, weights, ssh, hardware, nodes, runtime, defaults, roles, kv_transfer, ports, router, api_key, overrides, hooks, ready_timeout)"
+            "6:31 warmup.requests_per_engine: warmup.requests_per_engine takes a number of at least 1, not the number 0",
+            "6:34 warmup.prompts: unknown key 'prompts' in warmup (did you mean 'prompt_tokens'?)",
         ],
     ),
     (
@@ -333,9 +334,9 @@ SCHEMA = [
     (
         {"s": "redis: x\nservices: x\nrestart: x"},
         [
-            "6:1 redis: unknown key 'redis' (known here: cluster, engine, model, served_model_name, weights, ssh, hardware, nodes, runtime, defaults, roles, kv_transfer, ports, router, api_key, overrides, hooks, ready_timeout)",
-            "7:1 services: unknown key 'services' (known here: cluster, engine, model, served_model_name, weights, ssh, hardware, nodes, runtime, defaults, roles, kv_transfer, ports, router, api_key, overrides, hooks, ready_timeout)",
-            "8:1 restart: unknown key 'restart' (known here: cluster, engine, model, served_model_name, weights, ssh, hardware, nodes, runtime, defaults, roles, kv_transfer, ports, router, api_key, overrides, hooks, ready_timeout)",
+            "6:1 redis: unknown key 'redis' (known here: cluster, engine, model, served_model_name, weights, ssh, hardware, nodes, runtime, defaults, roles, kv_transfer, ports, router, warmup, api_key, overrides, hooks, ready_timeout)",
+            "7:1 services: unknown key 'services' (known here: cluster, engine, model, served_model_name, weights, ssh, hardware, nodes, runtime, defaults, roles, kv_transfer, ports, router, warmup, api_key, overrides, hooks, ready_timeout)",
+            "8:1 restart: unknown key 'restart' (known here: cluster, engine, model, served_model_name, weights, ssh, hardware, nodes, runtime, defaults, roles, kv_transfer, ports, router, warmup, api_key, overrides, hooks, ready_timeout)",
         ],
     ),
     (
@@ -766,7 +767,7 @@ SCHEMA = [
     (
         {"t": "bogus: 1"},
         [
-            "6:1 bogus: unknown key 'bogus' (known here: cluster, engine, model, served_model_name, weights, ssh, hardware, nodes, runtime, defaults, roles, kv_transfer, ports, router, api_key, overrides, hooks, ready_timeout)"
+            "6:1 bogus: unknown key 'bogus' (known here: cluster, engine, model, served_model_name, weights, ssh, hardware, nodes, runtime, defaults, roles, kv_transfer, ports, router, warmup, api_key, overrides, hooks, ready_timeout)"
         ],
     ),
 ]

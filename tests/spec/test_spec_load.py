@@ -22,6 +22,7 @@ from dplaunch.model.cluster import (
     RuntimeSpec,
     SecretRef,
     SshSpec,
+    WarmupSpec,
     WeightsSpec,
 )
 from dplaunch.spec.reference import reference
@@ -115,6 +116,18 @@ def test_a_small_file_gets_every_default(load, small):
     assert cluster.router == RouterSpec(node="n1")
     assert (cluster.kv_transfer, cluster.api_key, cluster.overrides, cluster.hooks) == (None, None, {}, {})
     assert cluster.ready_timeout == 2400.0
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("{}", WarmupSpec(requests_per_engine=2, prompt_tokens=1024, output_tokens=8)),
+        ("{requests_per_engine: 5, prompt_tokens: 7, output_tokens: 1}", WarmupSpec(requests_per_engine=5, prompt_tokens=7, output_tokens=1)),
+    ],
+)  # fmt: skip
+def test_a_warm_up_is_only_where_it_is_written(load, small, written, meant):
+    assert load(small(w=f"warmup: {written}")).spec.warmup == meant
+    assert load(small()).spec.warmup is None
 
 
 def test_nodes_have_what_is_their_own(load, small):

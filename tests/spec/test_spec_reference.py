@@ -229,7 +229,7 @@ def test_explain_begins_with_kind_and_default(key, first):
             "zzz",
             (
                 "sections are: cluster, engine, model, served_model_name, weights, ssh, hardware, nodes, runtime, defaults, "
-                "roles, kv_transfer, ports, router, api_key, overrides, hooks, ready_timeout"
+                "roles, kv_transfer, ports, router, warmup, api_key, overrides, hooks, ready_timeout"
             ),
         ),
     ],

@@ -540,6 +540,13 @@ RULES = [
         ],
     ),
     ({"r": "router: {workers: 4, policy: round-robin}"}, []),
+    ({"w": "warmup: {prompt_tokens: 92}", "d": "defaults: {args: {max-model-len: 100}}"}, []),
+    (
+        {"w": "warmup: {prompt_tokens: 93}", "d": "defaults: {args: {max-model-len: 100}}"},
+        [
+            "6:25 warmup.prompt_tokens: a warm-up request of 101 tokens is longer than serve's max-model-len 100 (make prompt_tokens and output_tokens smaller)"
+        ],
+    ),
     (
         {"r": "router: {kind: none, node: n9}"},
         ["6:28 router.node: router.node names n9, which is no node (nodes are: n[1-2])"],

@@ -259,9 +259,9 @@ VALUES = [
     (
         {"d": "true: 1\n010: 2\n'yes': 3"},
         [
-            "6:1 true: unknown key 'true' (known here: cluster, engine, model, served_model_name, weights, ssh, hardware, nodes, runtime, defaults, roles, kv_transfer, ports, router, api_key, overrides, hooks, ready_timeout)",
+            "6:1 true: unknown key 'true' (known here: cluster, engine, model, served_model_name, weights, ssh, hardware, nodes, runtime, defaults, roles, kv_transfer, ports, router, warmup, api_key, overrides, hooks, ready_timeout)",
             '7:1 010: the key 010 is octal to some YAML readers and decimal to others (write "010" in quotes)',
-            "8:1 yes: unknown key 'yes' (known here: cluster, engine, model, served_model_name, weights, ssh, hardware, nodes, runtime, defaults, roles, kv_transfer, ports, router, api_key, overrides, hooks, ready_timeout)",
+            "8:1 yes: unknown key 'yes' (known here: cluster, engine, model, served_model_name, weights, ssh, hardware, nodes, runtime, defaults, roles, kv_transfer, ports, router, warmup, api_key, overrides, hooks, ready_timeout)",
         ],
     ),
 ]

@@ -124,6 +124,22 @@ def router_fits(case: Case) -> Iterator[Finding]:
             )
 
 
+def warmup_fits(case: Case) -> Iterator[Finding]:
+    """A warm-up request is no longer than the engines that get it take."""
+    warmup = case.spec.warmup
+    if warmup is None:
+        return
+    tokens = warmup.prompt_tokens + warmup.output_tokens
+    for role in case.spec.roles[:1]:
+        most = role.args.get("max-model-len")
+        if isinstance(most, int) and tokens > most:
+            yield Finding(
+                ("warmup", "prompt_tokens"),
+                f"a warm-up request of {tokens} tokens is longer than {role.name}'s max-model-len {most}",
+                "make prompt_tokens and output_tokens smaller",
+            )
+
+
 def overrides_exist(case: Case) -> Iterator[Finding]:
     """An override names an engine or a node of this cluster, and no other override names it too."""
     nodes = [NODE + node.name for node in case.spec.nodes]
@@ -149,5 +165,6 @@ RULES = (
     Rule(("engine.kind", "hardware.**", "nodes.*.name", "nodes.*.devices", "roles.*.nodes"), hardware_given),
     Rule(("engine.kind", "kv_transfer", "roles.*"), kv_transfer_fits),
     Rule(("nodes.*.name", "router.**"), router_fits),
+    Rule(("warmup.**", "roles.**", "defaults.args"), warmup_fits),
     Rule(("overrides", *SEATING), overrides_exist),
 )
