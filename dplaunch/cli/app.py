@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from dplaunch import __version__
+from dplaunch.cli.analyze import analyze
 from dplaunch.cli.audit import audit
+from dplaunch.cli.check import check
 from dplaunch.cli.completion import completion
 from dplaunch.cli.down import down
 from dplaunch.cli.exec_ import exec_
@@ -39,9 +41,11 @@ app.command()(verb(init, targets=True))
 app.command()(verb(validate))
 app.command()(verb(plan))
 app.command()(verb(render))
+app.command()(verb(check))
 app.command()(verb(up))
 app.command()(verb(status))
 app.command()(verb(logs, targets=True, short_file=False))
+app.command()(verb(analyze, targets=True))
 app.command()(verb(down))
 app.command()(verb(restart, targets=True))
 app.command("exec", context_settings={"allow_interspersed_args": False})(verb(exec_, targets=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -56,6 +57,8 @@ class Session(Protocol):
 
     hello: Message
     """The node's first line: host name, clock, whether its state can be written."""
+    heard: float
+    """When that line came, by this machine's clock: seconds since the epoch."""
 
     def listen(self, mailbox: queue.SimpleQueue[Mail]) -> None:
         """From now on post every message; at the end one ``Lost``."""
@@ -80,6 +83,7 @@ class NodeSession:
     def __init__(self, node: NodePlan, host: Host, stream: Stream, hello: Message) -> None:
         self.node = node.name
         self.hello = hello
+        self.heard = time.time()
         self._host = host
         self._stream = stream
         self._next = 0

@@ -56,7 +56,16 @@ class FakeNode:
     unreachable: str = ""
     logs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """End of a survey command's key → result fields over "printed nothing, code 0"."""
+    survey: dict[str, Any] = field(default_factory=dict)
+    """Fields over an empty survey's reply."""
+    held: set[int] = field(default_factory=set)
+    """Ports that cannot be opened because somebody listens there."""
+    cut: dict[str, str] = field(default_factory=dict)
+    """Address, or address:port, that cannot be connected to from here → why."""
     opened: int = 0
+    clock_ahead: float = 0.0
 
     def verbs(self) -> list[str]:
         return [verb for verb, _ in self.asked]
@@ -78,6 +87,11 @@ class FakeNode:
             return [self._verdict(n) for n in asked["names"]]
         if verb == "follow":
             return [e for n in asked["names"] for e in self.logs.get(n, [])]
+        if verb == "listen":
+            random = list(range(40001, 40001 + asked["random"]))
+            refused = [{"port": p, "error": "in use", "held": True} for p in asked["ports"] if p in self.held]
+            opened = [p for p in asked["ports"] if p not in self.held]
+            return [{"event": "listening", "ports": [*opened, *random], "random": random, "refused": refused}]
         return []
 
     def reply(self, verb: str, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,7 +108,28 @@ class FakeNode:
             fields = {"code": 0, "out": f"{self.name} says hello\n", "err": ""}
         elif verb == "audit":
             fields = {"lines": []}
+        elif verb == "survey":
+            results = [self._ran(command["key"]) for command in asked["commands"]]
+            fields = {
+                "results": results,
+                "taken": [],
+                "ours": [],
+                "saved": None,
+                "seconds": 0.5,
+                **self.survey,
+            }
+        elif verb == "connect":
+            fields = {"results": [self._connected(target) for target in asked["targets"]]}
         return {"ok": True, **fields}
+
+    def _ran(self, key: str) -> dict[str, Any]:
+        said = next((fields for end, fields in self.outputs.items() if key.endswith(end)), {})
+        return {"key": key, "code": 0, "out": "", "err": "", "problem": "", "seconds": 0.1, **said}
+
+    def _connected(self, target: Mapping[str, Any]) -> dict[str, Any]:
+        where = target["address"], f"{target['address']}:{target['port']}"
+        error = next((self.cut[place] for place in where if place in self.cut), "")
+        return {"key": target["key"], "ok": not error, "error": error, "seconds": 0.01}
 
     def _verdict(self, name: str) -> dict[str, Any]:
         self.processes = [p for p in self.processes if p["name"] != name]
@@ -116,6 +151,7 @@ class FakeSession:
 
     def __init__(self, node: FakeNode) -> None:
         self.hello = {"event": "hello", "clock": 5000.0, "hostname": node.name, "writable": True}
+        self.heard = 5000.0 - node.clock_ahead
         self._node = node
         self._mailbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._number = 0

@@ -12,7 +12,7 @@ import time
 
 from . import observe, ports
 from .run import run
-from .store import Refused
+from .store import Refused, read_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,9 +77,7 @@ class Survey:
     def _one(self, command: dict[str, Any]) -> dict[str, Any]:
         began = time.monotonic()
         answer = self._patiently(command)
-        ended = time.monotonic()
-        times = {"seconds": round(ended - began, 4), "ended": round(ended - self.began, 4)}
-        return {"key": command.get("key"), **answer, **times}
+        return {"key": command.get("key"), **answer, "seconds": round(time.monotonic() - began, 4)}
 
     def _patiently(self, command: dict[str, Any]) -> dict[str, Any]:
         """A tool that says it is busy is asked again, a few times."""
@@ -135,5 +133,6 @@ def answer(call: Call) -> dict[str, Any]:
         "results": survey.results,
         "taken": taken,
         "ours": observe.pids(call.folder),
+        "saved": read_json(call.folder.path("fingerprint.json")),
         "seconds": round(time.monotonic() - survey.began, 4),
     }

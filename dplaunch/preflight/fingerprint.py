@@ -1,0 +1,66 @@
+"""What should stay as it is: saved on each node by ``check --save``, compared by every later look."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from dplaunch.fleet.job import Job
+from dplaunch.model.check import Facts, Finding, Level
+from dplaunch.model.plan import File
+from dplaunch.probes.probe import Probe
+
+FILE = "fingerprint.json"
+DEADLINE = 30.0
+SHOWN = 60
+
+
+def of(probes: Iterable[Probe], facts: Mapping[str, Facts]) -> dict[str, Any]:
+    """``probe.fact`` → value, for the facts that should not change."""
+    return {
+        f"{probe.name}.{key}": facts[probe.name][key]
+        for probe in probes
+        if probe.name in facts
+        for key in probe.steady
+        if facts[probe.name].get(key) not in (None, "", [], {})
+    }
+
+
+def save(job: Job, prints: Mapping[str, Mapping[str, Any]], day: str) -> tuple[str, ...]:
+    """Write each node's fingerprint into its state folder; the nodes where that failed."""
+    requests = {
+        node: ("put", {"files": [_file(values, day)]})
+        for node, values in prints.items()
+        if node in job.fleet.sessions
+    }
+    replies = job.fleet.gather(requests, DEADLINE)
+    return tuple(node for node in prints if not replies.get(node, {}).get("ok"))
+
+
+def _file(values: Mapping[str, Any], day: str) -> dict[str, Any]:
+    file = File(FILE, json.dumps({"day": day, "values": values}, indent=1, sort_keys=True) + "\n")
+    return {"path": file.path, "text": file.text, "mode": file.mode}
+
+
+def drift(node: str, saved: Mapping[str, Any] | None, now: Mapping[str, Any]) -> Iterator[Finding]:
+    """A warning per value that is not what it was; values that either side lacks are not compared."""
+    values = (saved or {}).get("values")
+    if not isinstance(values, Mapping):
+        return
+    day = (saved or {}).get("day", "?")
+    for key, value in now.items():
+        if key in values and values[key] != json.loads(json.dumps(value)):
+            probe, _, fact = key.rpartition(".")
+            yield Finding(
+                probe=probe,
+                level=Level.WARN,
+                node=node,
+                text=f"{fact} was {_shown(values[key])} on {day} and is {_shown(value)}",
+                remedy="if that was meant, `dplaunch check --save` takes it as the new state",
+            )
+
+
+def _shown(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"

@@ -1,0 +1,219 @@
+"""The host's TCP plane: real listeners, real connects, on the ports engines and router will use.
+
+An NPU's ping says nothing about it, and a firewall that opens the fixed ports only is not enough: the
+other ports of a data-parallel group are random (facts §1.4), so that some random ones are tried too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from dplaunch.fleet.job import Job
+from dplaunch.fleet.session import Message
+from dplaunch.fold import fold, ranges
+from dplaunch.frozen import dataclass
+from dplaunch.model.check import Finding, Level
+from dplaunch.model.cluster import DECODE, PREFILL
+from dplaunch.model.plan import NodePlan, Plan, Process
+from dplaunch.words import plural
+
+RANDOM = 2
+"""Random ports that each node opens."""
+LISTEN_FOR = 60.0
+TIMEOUT = 3.0
+GRACE = 10.0
+MANY = 2
+"""From so many peers on, what all of them see is said of the node, not of each pair."""
+REMEDY = (
+    "open TCP between the nodes in firewall and security groups, all ports: "
+    "those of rendezvous, gloo and coordinator are random"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """``source`` must reach ``port`` of ``target``; port 0: any of its random ones."""
+
+    source: str
+    target: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A link and what came of it; ``error`` is empty when it was made."""
+
+    link: Link
+    error: str
+
+
+def links(plan: Plan) -> tuple[Link, ...]:
+    """What the planned processes will connect to on other nodes."""
+    found = dict.fromkeys(_links(plan))
+    return tuple(link for link in found if link.source != link.target)
+
+
+def _links(plan: Plan) -> Iterator[Link]:
+    engines = [p for p in plan.processes if p.seat is not None and p.probe is not None]
+    members: dict[str, dict[str, None]] = {}
+    for engine in engines:
+        members.setdefault(engine.group, {})[engine.node] = None
+    yield from _within(engines, members)
+    yield from _to_router(plan, engines)
+    yield from _kv(engines)
+
+
+def _within(engines: Sequence[Process], members: Mapping[str, Mapping[str, None]]) -> Iterator[Link]:
+    """Members of a group: all to the master's rendezvous port, and each to each on random ones."""
+    for engine in engines:
+        if engine.seat is not None and engine.seat.rank == 0 and engine.seat.ports.rpc:
+            for node in members[engine.group]:
+                yield Link(node, engine.node, engine.seat.ports.rpc)
+    for nodes in members.values():
+        for source in nodes:
+            yield from (Link(source, target, 0) for target in nodes)
+
+
+def _to_router(plan: Plan, engines: Sequence[Process]) -> Iterator[Link]:
+    """The router to every engine's HTTP port; every other node to the router, as a client would."""
+    if plan.router is None:
+        return
+    for engine in engines:
+        if engine.seat is not None:
+            yield Link(plan.router.node, engine.node, engine.seat.ports.http)
+    yield from (Link(node.name, plan.router.node, plan.router.port) for node in plan.nodes)
+
+
+def _kv(engines: Sequence[Process]) -> Iterator[Link]:
+    """Between prefill and decode nodes: which side listens for KV depends on the connector."""
+    for one, other in ((DECODE, PREFILL), (PREFILL, DECODE)):
+        sources = dict.fromkeys(e.node for e in engines if e.role == one)
+        for engine in engines:
+            kv = range(*engine.seat.ports.kv) if engine.seat is not None else ()
+            if engine.role == other and kv and kv[0] in engine.ports:
+                yield from (Link(node, engine.node, kv[0]) for node in sources)
+
+
+def attempt(job: Job) -> tuple[Tried, ...]:
+    """Open the listeners, try every link, close them again."""
+    wanted = links(job.plan)
+    if not wanted:
+        return ()
+    listening = _listen(job, {link.target for link in wanted})
+    try:
+        return _connect(job, wanted, listening)
+    finally:
+        for node, (number, _) in listening.items():
+            job.fleet.send(node, ("cancel", {"target": number}))
+
+
+def _listen(job: Job, names: set[str]) -> dict[str, tuple[int, Message]]:
+    """By node: its request and what it opened; nodes that do not answer in time are left out."""
+    asked: dict[str, int] = {}
+    opened: dict[str, tuple[int, Message]] = {}
+    for node in job.plan.nodes:
+        fields = {"address": node.address, "ports": _bound(node), "random": RANDOM, "seconds": LISTEN_FOR}
+        if node.name in names and (number := job.fleet.send(node.name, ("listen", fields))) is not None:
+            asked[node.name] = number
+
+    def take(node: str, message: Message) -> None:
+        if message.get("event") == "listening":
+            opened[node] = (asked[node], message)
+
+    def done() -> bool:
+        return all(node in opened or node not in job.fleet.sessions for node in asked)
+
+    job.fleet.listen(take, until=done, deadline=job.now + GRACE)
+    return opened
+
+
+def _bound(node: NodePlan) -> list[int]:
+    return sorted({port for process in node.processes for port in process.ports})
+
+
+def _connect(
+    job: Job, wanted: Sequence[Link], listening: Mapping[str, tuple[int, Message]]
+) -> tuple[Tried, ...]:
+    addresses = {node.name: node.address for node in job.plan.nodes}
+    asked: dict[str, list[dict[str, Any]]] = {}
+    by_key: dict[str, Link] = {}
+    for link in wanted:
+        if link.target not in listening:
+            continue
+        for port in _ports(link, listening[link.target][1]):
+            key = str(len(by_key))
+            by_key[key] = Link(link.source, link.target, port)
+            target = {"key": key, "address": addresses[link.target], "port": port}
+            asked.setdefault(link.source, []).append(target)
+    requests = {node: ("connect", {"targets": many, "timeout": TIMEOUT}) for node, many in asked.items()}
+    rounds = 1 + max((len(many) for many in asked.values()), default=0) // 64
+    replies = job.fleet.gather(requests, rounds * TIMEOUT + GRACE)
+    return tuple(
+        Tried(by_key[result["key"]], result["error"])
+        for reply in replies.values()
+        for result in reply.get("results", ())
+    )
+
+
+def _ports(link: Link, opened: Message) -> list[int]:
+    """Where to knock: nothing can be said of a port that could not be opened and that nobody holds."""
+    if link.port == 0:
+        return list(opened["random"])
+    closed = [refused["port"] for refused in opened["refused"] if not refused["held"]]
+    return [] if link.port in closed else [link.port]
+
+
+def judge(tried: Sequence[Tried]) -> Iterator[Finding]:
+    """One finding per cause: a node nobody reaches, a node that reaches nobody, a pair, a port."""
+    ways: dict[tuple[str, str], list[Tried]] = {}
+    for one in tried:
+        ways.setdefault((one.link.source, one.link.target), []).append(one)
+    broken = {way: bad for way, all_ in ways.items() if (bad := [one for one in all_ if one.error])}
+    yield from _nodes(ways, broken)
+    for (source, target), bad in list(broken.items()):
+        if (source, target) in broken:
+            yield _pair(ways, broken, (source, target), bad)
+    for node in dict.fromkeys(source for source, _ in ways):
+        peers = [target for source, target in ways if source == node]
+        if all(not one.error for peer in peers for one in ways[node, peer]):
+            text = f"TCP to {fold(peers)} works"
+            yield Finding(probe="net.tcp", level=Level.OK, node=node, text=text)
+
+
+def _nodes(
+    ways: Mapping[tuple[str, str], list[Tried]], broken: dict[tuple[str, str], list[Tried]]
+) -> Iterator[Finding]:
+    """What all peers of one node agree on; the ways told of are taken out of ``broken``."""
+    for end, words in ((1, "is reached by none of"), (0, "reaches none of")):
+        for node in dict.fromkeys(way[end] for way in ways):
+            mine = [way for way in ways if way[end] == node]
+            if len(mine) < MANY or any(len(broken.get(way, ())) < len(ways[way]) for way in mine):
+                continue
+            peers = fold(way[1 - end] for way in mine)
+            bad = [one for way in mine for one in broken.pop(way)]
+            yield _finding(node, f"{words} {peers} over TCP", bad)
+            for way in [way for way in broken if node in way]:  # the way back, through the same wall
+                del broken[way]
+
+
+def _pair(
+    ways: Mapping[tuple[str, str], list[Tried]],
+    broken: dict[tuple[str, str], list[Tried]],
+    way: tuple[str, str],
+    bad: Sequence[Tried],
+) -> Finding:
+    source, target = way
+    del broken[way]
+    back = broken.pop((target, source), None)
+    both = f"no TCP between {source} and {target}, in either direction"
+    text = both if back else f"no TCP connection to {target}"
+    whole = len(bad) == len(ways[way]) and (not back or len(back) == len(ways[target, source]))
+    return _finding(source, text, [*bad, *(back or ())], whole=whole)
+
+
+def _finding(node: str, text: str, bad: Sequence[Tried], *, whole: bool = True) -> Finding:
+    ports = sorted({one.link.port for one in bad})
+    where = f"on {plural(len(ports), 'port')} tried" if whole else f"on port {ranges(ports)}"
+    why = fold(dict.fromkeys(one.error for one in bad))
+    return Finding(probe="net.tcp", level=Level.FAIL, node=node, text=f"{text} {where}: {why}", remedy=REMEDY)

@@ -1,0 +1,100 @@
+"""Ask every node the commands of many probes in one request, and read the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from dplaunch.fleet.job import Job
+from dplaunch.frozen import dataclass
+from dplaunch.model.check import Command, Facts, Output
+from dplaunch.model.cluster import ClusterSpec
+from dplaunch.probes.probe import Probe, Seen, Target
+
+LIMIT = 300.0
+"""Seconds that one node's survey may take; what is not done then is said not to have run."""
+SLACK = 15.0
+BETWEEN = "\x1f"
+"""Parts a probe's name from a command's own key: no key holds it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What one node said to one survey."""
+
+    outputs: Mapping[str, Mapping[str, Output]]
+    """probe → key → output."""
+    taken: Sequence[Mapping[str, Any]] = ()
+    """Ports somebody listens on: {port, pid, user, command}."""
+    ours: frozenset[int] = frozenset()
+    saved: Mapping[str, Any] | None = None
+    """What ``check --save`` left there."""
+    seconds: float = 0.0
+    """By the node's own clock."""
+
+
+def targets(job: Job, spec: ClusterSpec) -> tuple[Target, ...]:
+    """Every node as probes see it: where it is planned to be (a rehearsal is on this machine)."""
+    by_name = {node.name: node for node in spec.nodes}
+    return tuple(
+        Target(spec=spec, node=replace(by_name[plan.name], host=plan.host, address=plan.address), plan=plan)
+        for plan in job.plan.nodes
+    )
+
+
+def ask(job: Job, nodes: Sequence[Target], probes: Sequence[Probe], seen: Seen) -> dict[str, Answer]:
+    """All commands of these probes on all nodes that were reached; node → answer.
+
+    A node that stays silent is missing, and in ``job.fleet.unreached``.
+    """
+    requests = {t.name: _request(t, probes, seen) for t in nodes if t.name in job.fleet.sessions}
+    replies = job.fleet.gather(requests, LIMIT + SLACK)
+    return {node: _answer(reply) for node, reply in replies.items() if reply.get("ok")}
+
+
+def facts(probes: Iterable[Probe], target: Target, answer: Answer) -> dict[str, Facts]:
+    """By probe: what it read; only probes that had a command to run on this node."""
+    by_name = {probe.name: probe for probe in probes}
+    return {
+        name: by_name[name].parse(target, outputs)
+        for name, outputs in answer.outputs.items()
+        if name in by_name
+    }
+
+
+def _request(target: Target, probes: Sequence[Probe], seen: Seen) -> tuple[str, Mapping[str, Any]]:
+    commands = [_wire(probe, command) for probe in probes for command in probe.commands(target, seen)]
+    ports = sorted({port for process in target.plan.processes for port in process.ports})
+    fields = {"commands": commands, "ports": ports, "address": target.node.address, "limit": LIMIT}
+    return "survey", fields
+
+
+def _wire(probe: Probe, command: Command) -> dict[str, Any]:
+    return {
+        "key": f"{probe.name}{BETWEEN}{command.key}",
+        "argv": list(command.argv),
+        "timeout": command.timeout,
+        "lane": command.lane,
+        "again": command.again,
+    }
+
+
+def _answer(reply: Mapping[str, Any]) -> Answer:
+    outputs: dict[str, dict[str, Output]] = {}
+    for result in reply["results"]:
+        probe, _, key = str(result["key"]).partition(BETWEEN)
+        outputs.setdefault(probe, {})[key] = Output(
+            code=result["code"],
+            out=result["out"],
+            err=result["err"],
+            seconds=result["seconds"],
+            problem=result["problem"],
+        )
+    return Answer(
+        outputs=outputs,
+        taken=reply["taken"],
+        ours=frozenset(reply["ours"]),
+        saved=reply.get("saved"),
+        seconds=reply["seconds"],
+    )

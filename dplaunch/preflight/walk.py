@@ -1,0 +1,153 @@
+"""The walk of ``check``, and the quick part of it that ``up`` asks first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from dplaunch.errors import DplaunchError
+from dplaunch.fleet.job import Job, connect, phase
+from dplaunch.fleet.observe import observe
+from dplaunch.fold import fold
+from dplaunch.frozen import dataclass
+from dplaunch.model.check import Checked, Facts, Finding, Level, NodeSurvey
+from dplaunch.model.cluster import ClusterSpec
+from dplaunch.model.event import Note
+from dplaunch.model.observed import Observed
+from dplaunch.preflight import fingerprint, node, reach
+from dplaunch.preflight.survey import Answer, ask, facts, targets
+from dplaunch.probes.hosts import PROBES as HOSTS
+from dplaunch.probes.hosts import weights
+from dplaunch.probes.npu import PROBES as NPUS
+from dplaunch.probes.npu import ping
+from dplaunch.probes.probe import Probe, Target
+from dplaunch.words import plural
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckOptions:
+    """The flags of ``check`` that the walk needs."""
+
+    all_pairs: bool = False
+    """Every NPU pings every other, not only its neighbour."""
+    sha256: bool = False
+    """Weights are read whole, not compared by name and size."""
+    save: str = ""
+    """The day to write into the fingerprint; empty: none is saved."""
+
+
+def probes(options: CheckOptions, *, rehearsal: bool) -> tuple[Probe, ...]:
+    """All probes. A rehearsal has no accelerator, no engine and no weights: what is the host's is asked."""
+    every = (*HOSTS, weights(options.sha256), *NPUS, ping(options.all_pairs))
+    return tuple(p for p in every if not rehearsal or p.name.startswith("host."))
+
+
+def check(job: Job, spec: ClusterSpec, options: CheckOptions) -> Checked:
+    """Ask every node everything. Never raises for a node: one not reached is a finding."""
+    began = job.now
+    connect(job)
+    chosen = probes(options, rehearsal=job.plan.rehearsal)
+    findings: list[Finding] = [*node.reached(job), *node.clocks(job)]
+    observed = observe(job)
+    nodes = targets(job, spec)
+    with phase(job, "probe", plural(len(job.fleet.sessions), "node")):
+        seen, answers = _stages(job, nodes, chosen)
+    known = tuple(replace(t, ours=answers[t.name].ours) for t in nodes if t.name in answers)
+    findings += node.ports(known, answers, observed)
+    findings += node.leftovers(job, observed)
+    findings += _judged(chosen, known, seen)
+    with phase(job, "connect nodes", "TCP between the nodes"):
+        findings += reach.judge(reach.attempt(job))
+    prints = {name: fingerprint.of(chosen, read) for name, read in seen.items()}
+    for name, values in prints.items():
+        findings += fingerprint.drift(name, answers[name].saved, values)
+    if options.save:
+        findings += _saved(job, prints, options.save)
+    surveys = tuple(_survey(job, t.name, seen, answers) for t in nodes)
+    return Checked(findings=tuple(findings), nodes=surveys, seconds=job.now - began)
+
+
+def quick(job: Job, spec: ClusterSpec, observed: Observed) -> tuple[Finding, ...]:
+    """The cheap part, in a session that is open: one request per node, no tool that waits."""
+    chosen = [p for p in probes(CheckOptions(), rehearsal=job.plan.rehearsal) if p.quick]
+    nodes = targets(job, spec)
+    answers = ask(job, nodes, chosen, {})
+    known = tuple(replace(t, ours=answers[t.name].ours) for t in nodes if t.name in answers)
+    seen = {t.name: facts(chosen, t, answers[t.name]) for t in known}
+    found = [*node.clocks(job), *node.ports(known, answers, observed), *_judged(chosen, known, seen)]
+    for name, read in seen.items():
+        found += fingerprint.drift(name, answers[name].saved, fingerprint.of(chosen, read))
+    return tuple(found)
+
+
+def guard_start(job: Job, spec: ClusterSpec, observed: Observed) -> None:
+    """``quick`` before a start: warnings are notes, anything worse raises."""
+    with phase(job, "check", plural(len(job.fleet.sessions), "node")):
+        found = quick(job, spec, observed)
+    for (text, remedy), names in _alike(found, Level.WARN).items():
+        job.emit(Note(at=job.now, text=f"{fold(names)}: {text}" + (f"; {remedy}" if remedy else "")))
+    wrong = _alike(found, Level.FAIL)
+    if wrong:
+        lines = [f"{fold(names)}: {text}; {remedy}" for (text, remedy), names in wrong.items()]
+        raise DplaunchError(
+            f"{lines[0].partition(';')[0]}; nothing was started",
+            hint=next(iter(wrong))[1] or "dplaunch check",
+            detail=tuple(lines[1:]),
+        )
+
+
+def _alike(found: Sequence[Finding], level: Level) -> dict[tuple[str, str], list[str]]:
+    alike: dict[tuple[str, str], list[str]] = {}
+    for one in found:
+        if one.level is level:
+            alike.setdefault((one.text, one.remedy), []).append(one.node)
+    return alike
+
+
+def _stages(
+    job: Job, nodes: Sequence[Target], chosen: Sequence[Probe]
+) -> tuple[dict[str, dict[str, Facts]], dict[str, Answer]]:
+    """Facts and answers per node; the second stage asks with what the first has seen."""
+    seen: dict[str, dict[str, Facts]] = {}
+    answers: dict[str, Answer] = {}
+    for stage in (0, 1):
+        mine = [probe for probe in chosen if probe.stage == stage]
+        for name, answer in ask(job, nodes, mine, seen).items():
+            target = next(t for t in nodes if t.name == name)
+            seen[name] = {**seen.get(name, {}), **facts(mine, target, answer)}
+            before = answers.get(name)
+            both = answer.seconds + (before.seconds if before else 0.0)
+            answers[name] = replace(before or answer, seconds=both)
+    return seen, answers
+
+
+def _judged(
+    chosen: Sequence[Probe], known: Sequence[Target], seen: Mapping[str, Mapping[str, Facts]]
+) -> Iterator[Finding]:
+    for probe in chosen:
+        read = {name: facts[probe.name] for name, facts in seen.items() if probe.name in facts}
+        if read:
+            yield from probe.judge(known, read)
+
+
+def _saved(job: Job, prints: Mapping[str, Mapping[str, object]], day: str) -> Iterator[Finding]:
+    failed = fingerprint.save(job, prints, day)
+    for name in prints:
+        if name in failed:
+            text = "the fingerprint could not be written"
+            yield Finding(
+                probe="fingerprint", level=Level.FAIL, node=name, text=text, remedy="see host.state"
+            )
+        else:
+            text = "fingerprint saved: later checks show what changed"
+            yield Finding(probe="fingerprint", level=Level.OK, node=name, text=text)
+
+
+def _survey(
+    job: Job, name: str, seen: Mapping[str, Mapping[str, Facts]], answers: Mapping[str, Answer]
+) -> NodeSurvey:
+    error = job.fleet.unreached.get(name)
+    seconds = answers[name].seconds if name in answers else 0.0
+    return NodeSurvey(
+        node=name, facts=seen.get(name, {}), seconds=seconds, problem=error.text if error else ""
+    )

@@ -1,0 +1,152 @@
+"""Findings of a preflight: the worst first, of these the odd ones out; equal ones folded over nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from dplaunch.fold import fold
+from dplaunch.model.check import Checked, Finding, Level
+from dplaunch.model.plan import Plan
+from dplaunch.view import report, style
+from dplaunch.view.sheet import sheet
+from dplaunch.words import plural, seconds
+
+_ORDER = tuple(Level)
+_STYLES = {Level.FAIL: style.BAD, Level.WARN: style.ODD, Level.OK: style.GOOD, Level.ABSENT: style.DIM}
+_SHOWN = {Level.FAIL: "FAIL", Level.WARN: "warn", Level.OK: "ok", Level.ABSENT: "n/a"}
+
+Alike = tuple[Finding, tuple[str, ...]]
+"""A finding and all nodes that have it."""
+
+
+def failed(checked: Checked) -> bool:
+    """Whether anything is wrong enough that a start would not work."""
+    return any(finding.level is Level.FAIL for finding in checked.findings)
+
+
+def drawn(plan: Plan, checked: Checked, *, verbose: int) -> RenderableType:
+    """One line per kind of finding. What is well on all nodes is one line per probe, unless ``verbose``."""
+    kinds = alike(checked.findings)
+    shown = kinds if verbose else [*_bad(kinds), *_well(kinds)]
+    rows = [row for kind in shown for row in _rows(kind)]
+    return Group(
+        _headline(plan, checked), sheet(("", "PROBE", "NODES", "FOUND"), rows, flex=("NODES", "FOUND"))
+    )
+
+
+def fixes(checked: Checked) -> Text:
+    """The commands that would repair what was found, by node; comments say what for."""
+    wanted = [(f, nodes) for f, nodes in alike(checked.findings) if f.fix and f.level is not Level.OK]
+    if not wanted:
+        return Text("# nothing was found that a command would repair")
+    parts = ["# Look at these, then run them yourself: dplaunch changes no machine."]
+    for finding, nodes in wanted:
+        parts += [f"# {finding.probe} on {fold(nodes)}: {style.plain(finding.text)}", finding.fix]
+    return style.lines(*parts)
+
+
+def to_json(plan: Plan, checked: Checked) -> dict[str, Any]:
+    """``{cluster, seconds, failed, findings: [{level, probe, node, text}], nodes: [{node, facts}]}``."""
+    return {
+        "cluster": plan.cluster,
+        "seconds": round(checked.seconds, 3),
+        "failed": failed(checked),
+        "findings": [
+            {
+                "level": finding.level.value,
+                "probe": finding.probe,
+                "node": finding.node or None,
+                "text": finding.text,
+                "remedy": finding.remedy or None,
+                "fix": finding.fix or None,
+            }
+            for finding in sorted(checked.findings, key=_rank)
+        ],
+        "nodes": [
+            {"node": n.node, "seconds": n.seconds, "problem": n.problem or None, "facts": n.facts}
+            for n in checked.nodes
+        ],
+    }
+
+
+def page(plan: Plan, checked: Checked) -> str:
+    """The HTML report."""
+    kinds = alike(checked.findings)
+    rows = [report.Row(_cells(kind), _level(kind[0])) for kind in kinds]
+    times = [
+        report.Row((n.node, seconds(n.seconds), n.problem), "fail" if n.problem else "")
+        for n in checked.nodes
+    ]
+    return report.page(
+        f"{plan.cluster}: preflight",
+        (_headline(plan, checked).plain, plan.engine, f"model {plan.served_model_name} ({plan.model})"),
+        (
+            report.Table("Findings", ("", "Probe", "Nodes", "Found", "What to do"), rows),
+            report.Table("Nodes", ("Node", "Its own time", "Problem"), times),
+        ),
+    )
+
+
+def alike(findings: Sequence[Finding]) -> list[Alike]:
+    """Equal findings as one, the worst first, then those that the fewest nodes have."""
+    nodes: dict[Finding, dict[str, None]] = {}
+    for one in findings:
+        bare = Finding(probe=one.probe, level=one.level, text=one.text, remedy=one.remedy, fix=one.fix)
+        nodes.setdefault(bare, {})[one.node] = None
+    kinds = [(finding, tuple(name for name in names if name)) for finding, names in nodes.items()]
+    return sorted(kinds, key=lambda kind: (_ORDER.index(kind[0].level), len(kind[1])))
+
+
+def _bad(kinds: Sequence[Alike]) -> list[Alike]:
+    return [kind for kind in kinds if kind[0].level in (Level.FAIL, Level.WARN)]
+
+
+def _well(kinds: Sequence[Alike]) -> Iterator[Alike]:
+    """Per probe one line: what the most nodes say, for all of them."""
+    by_probe: dict[str, list[Alike]] = {}
+    for kind in kinds:
+        if kind[0].level is Level.OK:
+            by_probe.setdefault(kind[0].probe, []).append(kind)
+    for probe, mine in by_probe.items():
+        finding, most = max(mine, key=lambda kind: len(kind[1]))
+        nodes = tuple(node for _, names in mine for node in names)
+        text = finding.text if len(mine) == 1 else f"{finding.text} ({fold(most) or 'all'}; others alike: -v)"
+        yield Finding(probe=probe, level=Level.OK, text=text), nodes
+
+
+def _headline(plan: Plan, checked: Checked) -> Text:
+    wrong = sum(kind[0].level is Level.FAIL for kind in alike(checked.findings))
+    odd = sum(kind[0].level is Level.WARN for kind in alike(checked.findings))
+    said = (
+        ", ".join(part for part in (wrong and f"{wrong} wrong", odd and plural(odd, "warning")) if part)
+        or "nothing wrong"
+    )
+    how = style.BAD if wrong else style.ODD if odd else style.GOOD
+    took = f"{plural(len(plan.nodes), 'node')} checked in {seconds(checked.seconds)}"
+    return Text.assemble((plan.cluster, style.HEAD), f": {took}: ", (said, how))
+
+
+def _rows(kind: Alike) -> Iterator[tuple[Text, Text, Text, Text]]:
+    finding, nodes = kind
+    mark = Text(_SHOWN[finding.level], _STYLES[finding.level])
+    text = Text(style.plain(finding.text))
+    yield mark, Text(finding.probe), Text(fold(nodes), style.NAME), text
+    if finding.remedy and finding.level is not Level.OK:
+        yield Text(), Text(), Text(), Text(f"→ {style.plain(finding.remedy)}", style.DIM)
+
+
+def _cells(kind: Alike) -> tuple[str, ...]:
+    finding, nodes = kind
+    return _SHOWN[finding.level], finding.probe, fold(nodes), finding.text, finding.remedy
+
+
+def _level(finding: Finding) -> str:
+    return {Level.FAIL: "fail", Level.WARN: "warn", Level.OK: "ok"}.get(finding.level, "")
+
+
+def _rank(finding: Finding) -> tuple[int, str, str]:
+    return _ORDER.index(finding.level), finding.probe, finding.node

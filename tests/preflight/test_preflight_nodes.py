@@ -1,0 +1,117 @@
+import json
+from types import MappingProxyType
+
+import pytest
+from fakefleet import FakeNode, Scene, a_plan, a_process
+from specs import cluster, serve
+
+from dplaunch.fleet.observe import observe
+from dplaunch.model.check import Level
+from dplaunch.model.observed import Observed
+from dplaunch.preflight import fingerprint, node
+from dplaunch.preflight.survey import Answer
+from dplaunch.probes.probe import Target
+
+
+@pytest.fixture
+def scene():
+    def make(*nodes: FakeNode):
+        engines = [a_process(f"serve-{i}", f"n{i + 1}", ports=(9000 + i,)) for i in range(3)]
+        made = Scene(a_plan(*engines), *nodes)
+        made.job.fleet.open()
+        return made
+
+    return make
+
+
+def bad(findings):
+    return [(f.probe, f.level, f.node, f.text) for f in findings if f.level is not Level.OK]
+
+
+def test_a_host_that_is_off_is_a_finding_with_its_remedy(scene):
+    findings = list(node.reached(scene(FakeNode("n2", unreachable="n2 does not answer")).job))
+    [wrong] = [f for f in findings if f.level is Level.FAIL]
+    assert (wrong.node, wrong.text, wrong.remedy) == ("n2", "n2 does not answer", "plug it in")
+    assert {f.node for f in findings if f.level is Level.OK} == {"n1", "n3"}
+
+
+def test_a_clock_that_is_off_is_named_whatever_the_operator_s_own_says(scene):
+    nodes = [
+        FakeNode("n1", clock_ahead=500),
+        FakeNode("n2", clock_ahead=410),
+        FakeNode("n3", clock_ahead=500),
+    ]
+    assert bad(node.clocks(scene(*nodes).job)) == [
+        ("host.clock", Level.FAIL, "n2", "clock is 90 s behind the other nodes")
+    ]
+
+
+def test_a_small_difference_is_a_warning_and_a_tiny_one_none(scene):
+    nodes = [FakeNode("n1", clock_ahead=5), FakeNode("n3", clock_ahead=0.3)]
+    assert bad(node.clocks(scene(*nodes).job)) == [
+        ("host.clock", Level.WARN, "n1", "clock is 5 s ahead of the other nodes")
+    ]
+
+
+def targets_of(scene):
+    spec = cluster(serve(nodes=("n1", "n2", "n3")))
+    return [Target(spec=spec, node=spec.nodes[n], plan=plan) for n, plan in enumerate(scene.job.plan.nodes)]
+
+
+def test_a_port_somebody_else_holds_is_told_with_who(scene):
+    made = scene()
+    holder = {"port": 9001, "pid": 77, "user": "eve", "command": "python3 -m http.server"}
+    answers = {
+        "n1": Answer(outputs={}),
+        "n2": Answer(outputs={}, taken=[holder]),
+        "n3": Answer(outputs={}, taken=[{**holder, "port": 9002}], ours=frozenset({77})),
+    }
+    assert bad(node.ports(targets_of(made), answers, Observed())) == [
+        (
+            "host.ports",
+            Level.FAIL,
+            "n2",
+            "port 9001, which serve-1 will bind, is taken by pid 77 (python3 -m http.server) of user eve",
+        )
+    ]
+
+
+def test_what_runs_already_holds_its_own_port(scene):
+    made = scene(FakeNode("n2").observed("serve-1", ports=[9001]))
+    holder = {"port": 9001, "pid": 0, "user": "", "command": ""}
+    answers = {"n2": Answer(outputs={}, taken=[holder])}
+    assert bad(node.ports(targets_of(made), answers, observe(made.job))) == []
+
+
+def test_what_an_earlier_run_left_is_told_and_a_planned_process_is_not(scene):
+    n1 = FakeNode("n1").observed("serve-0").observed("old-3", pid=41)
+    n2 = FakeNode("n2").observed("serve-1", state="exited", left=[7, 8])
+    made = scene(n1, n2)
+    assert sorted(bad(node.leftovers(made.job, observe(made.job)))) == sorted(
+        [
+            ("host.leftover", Level.WARN, "n1", "old-3 runs (pid 41) and is not in the file any more"),
+            ("host.leftover", Level.WARN, "n2", "2 processes of serve-1 outlived it"),
+        ],
+        key=lambda one: one[2],
+    )
+
+
+def test_the_fingerprint_is_kept_on_each_node_and_what_changed_since_is_told(scene):
+    made = scene()
+    failed = fingerprint.save(made.job, {"n1": {"host.kernel.release": "5.10"}}, "2026-11-27")
+    assert failed == ()
+    [(_, asked)] = [one for one in made.nodes["n1"].asked if one[0] == "put"]
+    [file] = asked["files"]
+    saved = json.loads(file["text"])
+    assert file["path"] == "fingerprint.json"
+    now = {"host.kernel.release": "5.15", "host.nic.name": "eth0"}
+    [finding] = fingerprint.drift("n1", saved, now)
+    assert finding.level is Level.WARN
+    assert finding.text == "release was 5.10 on 2026-11-27 and is 5.15"
+    assert list(fingerprint.drift("n1", saved, MappingProxyType({"host.kernel.release": "5.10"}))) == []
+    assert list(fingerprint.drift("n1", None, now)) == []
+
+
+def test_a_fingerprint_that_could_not_be_written_is_said(scene):
+    made = scene(FakeNode("n2", errors={"put": {"kind": "full", "text": "no space"}}))
+    assert fingerprint.save(made.job, {"n1": {}, "n2": {}}, "2026-11-27") == ("n2",)
