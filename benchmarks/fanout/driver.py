@@ -1,11 +1,12 @@
 """One verb on many hosts, by the walks that ``dplaunch up --detach``, ``status`` and ``down`` are made of.
 
-BEGAN=SECONDS python driver.py start|status|stop SSH_CONFIG HOST,HOST,… PROCESSES
+BEGAN=SECONDS python driver.py start|start-checked|check|status|stop SSH_CONFIG HOST,HOST,… PROCESSES [KIND]
 
 BEGAN is the moment on the monotonic clock when this command was given: figures count from there.
 
 Everything is what users run, from the cluster file on, but for two things: the SSH configuration comes
-from a file of its own, and each engine is a ``sleep``. Figures go to stdout as one line of JSON, what
+from a file of its own, and each engine is a ``sleep``. KIND is the engine of the file (rehearsal; vllm-ascend
+has NPU tools asked by ``check``). Figures go to stdout as one line of JSON, what
 failed to stderr: verb, node, what it was and why.
 """
 
@@ -30,7 +31,8 @@ from dplaunch.fleet.observe import observe
 from dplaunch.fleet.session import Address, open_session
 from dplaunch.fleet.up import UpOptions, up
 from dplaunch.fleet.verdict import summarise
-from dplaunch.model.event import Event, Failed, NodeFailed, Started, Stopped
+from dplaunch.model.cluster import ClusterSpec
+from dplaunch.model.event import Event, Failed, NodeFailed, PhaseEnded, Started, Stopped
 from dplaunch.model.plan import Plan
 from dplaunch.transport import Options
 from dplaunch.transport import connect as reach
@@ -38,15 +40,16 @@ from dplaunch.workspace import Pick, load_cluster
 
 CLUSTER = """\
 cluster: bench
-engine: {{kind: rehearsal}}
+engine: {{kind: {kind}}}
 model: none/no-op
 nodes:
 {nodes}
-hardware: {{devices: {processes}}}
+hardware: {hardware}
 roles:
   serve: {{nodes: [{names}], dp: {total}, tp: 1}}
 router: {{kind: none}}
 """
+HARDWARE = {"vllm-ascend": "atlas-800t-a3"}
 SHOWN = 20
 """Failures told in words."""
 
@@ -59,6 +62,10 @@ class Seen:
     answered: float = 0.0
     """When the last process was acknowledged, on the monotonic clock."""
     failures: list[str] = field(default_factory=list)
+    phases: dict[str, float] = field(default_factory=dict)
+    """Seconds of each phase of the walk."""
+    slowest_node: float = 0.0
+    """What the slowest node of a check says it took itself."""
 
     def take(self, event: Event) -> None:
         if isinstance(event, Started):
@@ -70,34 +77,56 @@ class Seen:
             self.failures += [f"{event.node} {event.process}: left {left}" for left in event.left]
         elif isinstance(event, Failed):
             self.failures.append(f"{event.node} {event.process}: {event.text}")
+        elif isinstance(event, PhaseEnded):
+            self.phases[event.phase] = event.seconds
         elif isinstance(event, NodeFailed):
             self.failures.append(f"{event.node}: {event.text}")
 
 
-def plan_of(hosts: list[str], processes: int) -> Plan:
+def cluster_of(hosts: list[str], processes: int, kind: str) -> tuple[ClusterSpec, Plan]:
     """From a cluster file, as ever; then every engine is a ``sleep``."""
     names = [f"n{number}" for number in range(1, len(hosts) + 1)]
     nodes = "\n".join(f"  - {{name: {n}, host: {h}}}" for n, h in zip(names, hosts, strict=True))
+    hardware = HARDWARE.get(kind, f"{{devices: {processes}}}")
     text = CLUSTER.format(
-        nodes=nodes, processes=processes, names=", ".join(names), total=len(hosts) * processes
+        kind=kind, hardware=hardware, nodes=nodes, names=", ".join(names), total=len(hosts) * processes
     )
     with tempfile.TemporaryDirectory(prefix="dplaunch-fanout-file-") as folder:
         path = Path(folder) / "cluster.yaml"
         path.write_text(text, encoding="utf-8")
-        plan = load_cluster(Pick(path)).plan
+        cluster = load_cluster(Pick(path))
     sleeping = (
         replace(node, processes=tuple(replace(p, argv=("sleep", "1000")) for p in node.processes))
-        for node in plan.nodes
+        for node in cluster.plan.nodes
     )
-    return replace(plan, nodes=tuple(sleeping))
+    return cluster.spec, replace(cluster.plan, nodes=tuple(sleeping))
 
 
-def start(job: Job, seen: Seen) -> int:
+def start(job: Job, seen: Seen, _: ClusterSpec) -> int:
     up(job, UpOptions(detach=True), lambda _: True)
     return seen.processes
 
 
-def status(job: Job, seen: Seen) -> int:
+def start_checked(job: Job, seen: Seen, spec: ClusterSpec) -> int:
+    from dplaunch.preflight import guard_start  # noqa: PLC0415 - as the command: only where it checks
+
+    options = UpOptions(detach=True, check=lambda job, observed: guard_start(job, spec, observed))
+    up(job, options, lambda _: True)
+    return seen.processes
+
+
+def check(job: Job, seen: Seen, spec: ClusterSpec) -> int:
+    from dplaunch.preflight import CheckOptions  # noqa: PLC0415
+    from dplaunch.preflight import check as walk  # noqa: PLC0415
+
+    checked = walk(job, spec, CheckOptions())
+    seen.answered = job.now
+    seen.slowest_node = max(node.seconds for node in checked.nodes)
+    seen.failures += [f"{node.node}: {node.problem}" for node in checked.nodes if node.problem]
+    return len(job.plan.processes)
+
+
+def status(job: Job, seen: Seen, _: ClusterSpec) -> int:
     connect(job)
     observed = observe(job, health=True)
     summary = summarise(job.plan, observed)
@@ -106,29 +135,38 @@ def status(job: Job, seen: Seen) -> int:
     return sum(p.alive for p in observed.processes)
 
 
-def stop(job: Job, seen: Seen) -> int:
+def stop(job: Job, seen: Seen, _: ClusterSpec) -> int:
     down(job, lambda _: True)
     return seen.processes
 
 
-VERBS: dict[str, Callable[[Job, Seen], int]] = {"start": start, "status": status, "stop": stop}
+VERBS: dict[str, Callable[[Job, Seen, ClusterSpec], int]] = {
+    "start": start,
+    "start-checked": start_checked,
+    "check": check,
+    "status": status,
+    "stop": stop,
+}
 
 
 def main() -> int:
     verb, config, hosts, count = sys.argv[1], sys.argv[2], sys.argv[3].split(","), int(sys.argv[4])
-    plan, options, seen = plan_of(hosts, count), Options(ssh_config=config), Seen()
+    kind = sys.argv[5] if len(sys.argv) > 5 else "rehearsal"
+    (spec, plan), options, seen = cluster_of(hosts, count, kind), Options(ssh_config=config), Seen()
     began = float(os.environ["BEGAN"])
     address, planned, done = Address(plan.cluster), time.monotonic(), 0
     fleet = Fleet(plan.nodes, lambda n: open_session(n, lambda m: reach(m, options=options), address))
     try:
         with fleet:
-            done = VERBS[verb](Job(plan, fleet, seen.take), seen)
+            done = VERBS[verb](Job(plan, fleet, seen.take), seen, spec)
     except DplaunchError as error:
         seen.failures.append(" ".join((error.text, *error.detail)))
     options.shared.close()
     figures = {
         "answered": seen.answered - began,
         "planned": planned - began,
+        "slowest_node": seen.slowest_node,
+        "phases": seen.phases,
         "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
     print(json.dumps(figures), flush=True)
