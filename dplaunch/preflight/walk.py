@@ -38,7 +38,7 @@ class CheckOptions:
 
 def probes(options: CheckOptions, *, rehearsal: bool) -> tuple[Probe, ...]:
     """All probes. A rehearsal has no accelerator, no engine and no weights: what is the host's is asked."""
-    every = (*HOSTS, weights(options.sha256), *NPUS, ping(options.all_pairs))
+    every = (*HOSTS, weights(sha256=options.sha256), *NPUS, ping(all_pairs=options.all_pairs))
     return tuple(p for p in every if not rehearsal or p.name.startswith("host."))
 
 

@@ -31,7 +31,7 @@ def bad(findings):
 def test_a_host_that_is_off_is_a_finding_with_its_remedy(scene):
     findings = list(node.reached(scene(FakeNode("n2", unreachable="n2 does not answer")).job))
     [wrong] = [f for f in findings if f.level is Level.FAIL]
-    assert (wrong.node, wrong.text, wrong.remedy) == ("n2", "n2 does not answer", "plug it in")
+    assert (wrong.node, wrong.text, wrong.remedy) == ("n2", "does not answer", "plug it in")
     assert {f.node for f in findings if f.level is Level.OK} == {"n1", "n3"}
 
 
