@@ -1,0 +1,111 @@
+"""``engine.flags``: the engine's own help knows every flag that its scripts will pass.
+
+vLLM prints all flags for ``--help=all``; versions before that option searched for the word "all", so an
+answer without a flag that every version has is asked for again with ``--help``. The help may be longer than
+what a command may print: only lines that define options come back.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+
+from dplaunch.model.check import Command, Facts, Finding, Level
+from dplaunch.model.plan import File
+from dplaunch.probes.ascend import unread_finding
+from dplaunch.probes.probe import Outputs, Probe, Seen, Target
+from dplaunch.probes.surroundings import answer, last_words, runs_vllm, shell
+from dplaunch.probes.words import clean, shown_list, unread
+
+NAME = "engine.flags"
+SURE = "--tensor-parallel-size"
+"""A flag of every vLLM: a help without it is not the whole help."""
+TIMEOUT = 90.0
+"""Seconds: the engine imports torch and looks for devices before it prints."""
+ASKED = f"""
+help=$(vllm serve --help=all 2>/dev/null)
+case $help in *{SURE}*) ;; *) help=$(vllm serve --help) || exit ;; esac
+printf '%s\\n' "$help" | grep -E '^ {{1,8}}-'
+"""
+
+_OPTION = re.compile(r" {1,8}(-.*)")
+_COLUMNS = re.compile(r" {2,}")
+_FLAG = re.compile(r"(?:^|[\s,\[])(--[A-Za-z][\w-]*)")
+_COMMAND = re.compile(r"^exec vllm serve ", re.MULTILINE)
+_ARMS = re.compile(r"^extra=\(\)$(.*?)^esac$", re.MULTILINE | re.DOTALL)
+
+
+def known(text: str) -> frozenset[str]:
+    """Flags that a help text defines: not those that descriptions mention."""
+    lines = (_OPTION.match(line) for line in clean(text).splitlines())
+    names = (_COLUMNS.split(match[1], maxsplit=1)[0] for match in lines if match)
+    return frozenset(_spelt(flag) for name in names for flag in _FLAG.findall(name))
+
+
+def passed(files: Iterable[File]) -> tuple[str, ...]:
+    """Flags that the scripts among the files give to ``vllm serve``, each once, in order."""
+    return tuple(dict.fromkeys(flag for file in files for flag in _flags(file.text)))
+
+
+def _flags(script: str) -> Iterator[str]:
+    commands = list(_COMMAND.finditer(script))
+    if not commands:
+        return
+    arms = _ARMS.search(script)
+    parts = (arms[1].replace("extra+=(", "extra+=( ") if arms else "", script[commands[-1].end() :])
+    for part in parts:
+        for word in _words(part):
+            if match := _FLAG.match(word):
+                yield _spelt(match[1])
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text, comments=True)
+    except ValueError:  # a quote that never ends: nothing that our templates write
+        return text.split()
+
+
+def _spelt(flag: str) -> str:
+    return "--" + flag[2:].replace("_", "-")
+
+
+def _commands(target: Target, seen: Seen) -> Iterable[Command]:
+    del seen
+    if runs_vllm(target):
+        yield Command(key="help", argv=shell(target, ASKED), timeout=TIMEOUT)
+
+
+def _parse(target: Target, outputs: Outputs) -> Facts:
+    output = answer(outputs, "help")
+    found = known(output.out)
+    if SURE in found:
+        wanted = passed(target.plan.files)
+        return {"passed": len(wanted), "unknown": [flag for flag in wanted if flag not in found]}
+    if output.code and output.err.strip():
+        return {"broken": last_words(output)}
+    return {"unread": [unread("vllm serve --help", output)]}
+
+
+def _judge(targets: Iterable[Target], seen: Mapping[str, Facts]) -> Iterator[Finding]:
+    del targets
+    for node, facts in seen.items():
+        yield from unread_finding(NAME, node, facts)
+        if not facts.get("unread"):
+            yield _judged(node, facts)
+
+
+def _judged(node: str, facts: Facts) -> Finding:
+    level, remedy = Level.FAIL, "see runtime.setup: vllm has to be in PATH and its libraries found"
+    if "broken" in facts:
+        text = f"vllm serve does not even print its help: {facts['broken']}"
+    elif facts["unknown"]:
+        text = f"this vllm does not know {shown_list(facts['unknown'])}"
+        remedy = "take it out of args, or correct engine.version: flags come and go with versions"
+    else:
+        level, text, remedy = Level.OK, f"vllm knows all {facts['passed']} flags", ""
+    return Finding(probe=NAME, level=level, text=text, node=node, remedy=remedy)
+
+
+PROBE = Probe(name=NAME, commands=_commands, parse=_parse, judge=_judge)

@@ -1,0 +1,130 @@
+"""What looks at a model's folder on a node: a program for its python3, standard library of 3.8 alone."""
+
+SCRIPT = r'''
+import hashlib, json, os, re, struct, sys
+from concurrent.futures import ThreadPoolExecutor
+
+MOST = 20      # names of one kind that are told
+ROOM = 40000   # characters of the list of files
+LARGEST_HEADER = 100000000
+
+
+def names_of(path):
+    """Files that an engine may read: all that are not hidden, links followed."""
+    return [n for n in sorted(os.listdir(path)) if n[0] != "." and os.path.isfile(os.path.join(path, n))]
+
+
+def read(path):
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def experts(config):
+    """The largest number of experts the configuration speaks of; 0 for a dense model."""
+    parts = [config] + [value for value in config.values() if isinstance(value, dict)]
+    found = [0]
+    for part in parts:
+        for key, value in part.items():
+            if "experts" in key and "per_tok" not in key and "shared" not in key:
+                for number in value if isinstance(value, list) else [value]:
+                    if type(number) is int:
+                        found.append(number)
+    return max(found)
+
+
+def whole(path):
+    """The size that the header of a safetensors file promises; None when it has none."""
+    with open(path, "rb") as file:
+        start = file.read(8)
+        if len(start) < 8:
+            return None
+        length = struct.unpack("<Q", start)[0]
+        if length > LARGEST_HEADER:
+            return None
+        try:
+            header = json.loads(file.read(length))
+            ends = [v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"]
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+            return None
+    return 8 + length + max(ends or [0])
+
+
+def broken(path, sizes):
+    """[name, size, size it should have (0: not to be told)] of files that are cut off or no safetensors."""
+    found = []
+    for name, size in sizes.items():
+        if name.endswith(".safetensors"):
+            promised = whole(os.path.join(path, name))
+            if promised != size:
+                found.append([name, size, promised or 0])
+    return found
+
+
+def listed(path, sizes):
+    """Files that an index or the numbering of shards speaks of."""
+    wanted, bad = set(), []
+    for name in sizes:
+        if name.endswith(".safetensors.index.json"):
+            try:
+                wanted.update(read(os.path.join(path, name))["weight_map"].values())
+            except (ValueError, KeyError, TypeError, AttributeError):
+                bad.append(name)
+        shard = re.match(r"(.*-)(\d{5})-of-(\d{5})(\.safetensors)$", name)
+        if shard and int(shard.group(3)) < 10000:
+            head, _, count, tail = shard.groups()
+            wanted.update("%s%05d-of-%s%s" % (head, n, count, tail) for n in range(1, int(count) + 1))
+    return sorted(str(name) for name in wanted), bad
+
+
+def digest(path):
+    found = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 22), b""):
+            found.update(block)
+    return found.hexdigest()
+
+
+def digests(path, sizes):
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        return dict(zip(sizes, pool.map(lambda name: digest(os.path.join(path, name)), sizes)))
+
+
+def looked_at(path, way):
+    if not os.path.exists(path):
+        return {"problem": "there is no " + path}
+    names = names_of(path) if os.path.isdir(path) else [""]
+    sizes = {name: os.path.getsize(os.path.join(path, name) if name else path) for name in names}
+    report = {"folder": os.path.isdir(path), "count": len(sizes), "bytes": sum(sizes.values()), "config": ""}
+    if report["folder"]:
+        try:
+            report["experts"] = experts(read(os.path.join(path, "config.json")))
+        except OSError:
+            report["config"] = "missing"
+        except (ValueError, AttributeError):
+            report["config"] = "unreadable"
+        wanted, report["bad_indices"] = listed(path, sizes)
+        missing, cut = [name for name in wanted if name not in sizes], broken(path, sizes)
+        report.update(missing=missing[:MOST], missing_count=len(missing))
+        report.update(broken=cut[:MOST], broken_count=len(cut))
+    sums = digests(path, sizes) if way == "sha256" and report["folder"] else {}
+    files = [[name, size] + ([sums[name]] if name in sums else []) for name, size in sizes.items()]
+    report["way"] = way
+    report["digest"] = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]
+    report["files"] = told = []
+    room = ROOM
+    for file in files:
+        file = file[:2] + [text[:16] for text in file[2:]]
+        room -= len(json.dumps(file)) + 1
+        if room < 0:
+            break
+        told.append(file)
+    return report
+
+
+try:
+    answer = looked_at(sys.argv[1], sys.argv[2])
+except OSError as error:
+    answer = {"problem": "%s cannot be read: %s" % (error.filename or sys.argv[1], error.strerror or error)}
+print(json.dumps(answer, separators=(",", ":")))
+'''
+"""Arguments: the folder (or file), ``size`` or ``sha256``. Prints one JSON object, the list of files last."""
