@@ -44,13 +44,15 @@ def analyse(
     past = tuple(map(_timeline, earlier))
     names = [IMPORTS, *(stage.name for stage in stages)]
     fine = {mark.time.fine for reading in now for mark in reading.marks if mark.time is not None}
+    resolution = 1.0 if False in fine else 0.001 if fine else 0.0
+    groups = _groups(timelines, names, resolution)
     untimed = {mark.stage for reading in now for mark in reading.marks if mark.time is None}
     return StartUp(
         timelines=timelines,
         stages=tuple(_stage_times(timelines, past, names)),
-        groups=tuple(sorted(_groups(timelines, names), key=lambda group: (-group.lost, -group.seconds))),
+        groups=tuple(sorted(groups, key=lambda group: (-group.lost, -group.seconds))),
         walk=walked,
-        resolution=1.0 if False in fine else 0.001 if fine else 0.0,
+        resolution=resolution,
         untimed=tuple(name for name in names if name in untimed),
     )
 
@@ -238,11 +240,11 @@ def _stage_times(
             )
 
 
-def _groups(timelines: Sequence[Timeline], names: Sequence[str]) -> Iterable[GroupPath]:
+def _groups(timelines: Sequence[Timeline], names: Sequence[str], resolution: float) -> Iterable[GroupPath]:
     for group, members in _by(lambda timeline: timeline.group, timelines).items():
         totals = [member.total for member in members if member.total is not None]
         if len(totals) > 1:
-            waits = (_wait(members, stage) for stage in names)
+            waits = (_wait(members, stage, resolution) for stage in names)
             yield GroupPath(
                 group=group,
                 engines=len(members),
@@ -251,8 +253,11 @@ def _groups(timelines: Sequence[Timeline], names: Sequence[str]) -> Iterable[Gro
             )
 
 
-def _wait(members: Sequence[Timeline], stage: str) -> Wait | None:
-    """Where engines meet, all leave together: what one is behind there is spent, and never counted twice."""
+def _wait(members: Sequence[Timeline], stage: str, resolution: float) -> Wait | None:
+    """Who came to its end last, and by how much it fell behind in this stage, as far as the lines can tell.
+
+    Where engines meet they leave together: who was late is not behind any more, and is not counted twice.
+    """
     there = [
         (span.begin, span.begin + span.seconds, member)
         for member in members
@@ -263,7 +268,12 @@ def _wait(members: Sequence[Timeline], stage: str) -> Wait | None:
         return None
     last = max(there, key=lambda one: one[1])[2]
     lost = _behind([end for _, end, _ in there]) - _behind([begin for begin, _, _ in there])
-    return Wait(stage=stage, engine=last.process, node=last.node, lost=max(0.0, lost))
+    return Wait(
+        stage=stage,
+        engine=last.process,
+        node=last.node,
+        lost=lost if lost >= resolution and lost > 0 else 0.0,
+    )
 
 
 def _behind(times: Sequence[float]) -> float:

@@ -60,8 +60,17 @@ def test_up_ask_look_read_again_restart_down(laptop, until):
     assert verbs.count("up") == 2
     assert verbs.count("restart") == 2
 
+    # decode-[2-3] were restarted: they have a run before; the last walk is that restart
+    start = laptop.json("analyze", "--html", "start.html")
+    assert {engine["name"] for engine in start["engines"]} == set(pids(seen)) - {"router"}
+    assert all(engine["total"] is not None for engine in start["engines"])
+    assert [times["role"] for times in start["stages"] if times["before"] is not None][-1] == "decode"
+    assert (start["walk"]["verb"], start["walk"]["started"]) == ("restart", 2)
+    assert "decode-3" in (laptop.folder / "start.html").read_text()
+
     down = laptop.json("down", "-y")
     assert down["clean"]
+    assert "nothing of it runs" in laptop("analyze", "-f", "cluster.yaml", code=1).stdout
     assert not any(alive(pid) for pid in after.values())
     assert laptop.json("status", "cluster.yaml", code=1)["state"] == "down"
     with pytest.raises(OSError, match="refused"):

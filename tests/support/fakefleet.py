@@ -55,6 +55,10 @@ class FakeNode:
     """Verb at which the link breaks (once)."""
     unreachable: str = ""
     logs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    before: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """As ``logs``, of the run before."""
+    trail: list[dict[str, Any]] = field(default_factory=list)
+    """The audit trail it keeps."""
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     """End of a survey command's key → result fields over "printed nothing, code 0"."""
@@ -86,7 +90,8 @@ class FakeNode:
         if verb == "stop":
             return [self._verdict(n) for n in asked["names"]]
         if verb == "follow":
-            return [e for n in asked["names"] for e in self.logs.get(n, [])]
+            logs = self.before if asked.get("previous") else self.logs
+            return [e for n in asked["names"] for e in logs.get(n, [])]
         if verb == "listen":
             random = list(range(40001, 40001 + asked["random"]))
             refused = [{"port": p, "error": "in use", "held": True} for p in asked["ports"] if p in self.held]
@@ -107,7 +112,7 @@ class FakeNode:
         elif verb == "exec":
             fields = {"code": 0, "out": f"{self.name} says hello\n", "err": ""}
         elif verb == "audit":
-            fields = {"lines": []}
+            fields = {"lines": self.trail}
         elif verb == "survey":
             results = [self._ran(command["key"]) for command in asked["commands"]]
             fields = {

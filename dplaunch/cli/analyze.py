@@ -1,0 +1,58 @@
+"""``dplaunch analyze``: where start-up time went."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dplaunch.cli.targets import complete_target
+from dplaunch.cli.verb import Call, option
+from dplaunch.errors import ExitCode, worst
+
+Targets = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[TARGET]...",
+        help="decode-3, decode, decode-[0-15], node:n5; else all engines",
+        show_default=False,
+        autocompletion=complete_target,
+    ),
+]
+Html = Annotated[Path | None, option("--html", metavar="FILE", help="Write a report with a chart too.")]
+
+
+def analyze(call: Call, targets: Targets = None, html: Html = None) -> ExitCode:
+    """Show where start-up time went, stage by stage and rank by rank, beside the last starts."""
+    from dplaunch.cli.cluster import open_cluster
+    from dplaunch.cli.status import exit_code
+    from dplaunch.cli.work import Teller, at_work
+    from dplaunch.fleet.analyze import analyze as walk
+    from dplaunch.fleet.job import connect
+    from dplaunch.fleet.observe import observe
+    from dplaunch.fleet.targets import find
+    from dplaunch.fleet.verdict import summarise
+    from dplaunch.spec import expand
+    from dplaunch.view import status as standing
+    from dplaunch.view import timeline as drawing
+
+    cluster = open_cluster(call)
+    plan = cluster.plan
+    chosen = find(targets or ["all"], plan, expand)
+    with at_work(plan, Teller(call)) as job:
+        connect(job)
+        observed = observe(job)
+        up = walk(job, chosen, observed)
+    if not up.timelines:
+        summary = summarise(plan, observed)
+        call.screen.present(standing.headline(plan, summary), drawing.to_json(plan.cluster, up))
+        return worst(ExitCode.FAILED, exit_code(summary))
+    if html is not None:
+        from dplaunch.view import gantt
+
+        html.write_text(gantt.report(plan.cluster, up), encoding="utf-8")
+        call.screen.say(f"wrote {html}")
+    human = drawing.drawn(plan.cluster, up, verbose=call.screen.verbose)
+    call.screen.present(human, drawing.to_json(plan.cluster, up))
+    return ExitCode.UNREACHED if job.fleet.unreached else ExitCode.DONE

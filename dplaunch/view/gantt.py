@@ -1,0 +1,140 @@
+"""The start as a chart: a row per engine, a bar per stage; and the HTML report around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from dplaunch.fold import fold
+from dplaunch.frozen import dataclass
+from dplaunch.model.timeline import StageTimes, StartUp, Timeline
+from dplaunch.view import timeline as words
+from dplaunch.view.report import Picture, Row, Section, Table, escaped, page
+from dplaunch.words import seconds
+
+ROWS = 200
+"""More engines share rows: of each few neighbours the slowest is drawn."""
+_COLOURS = (
+    "#9aa5b1",
+    "#4e79a7",
+    "#b6992d",
+    "#76b7b2",
+    "#b07aa1",
+    "#f28e2b",
+    "#59a14f",
+    "#d37295",
+    "#e15759",
+    "#86bcb6",
+    "#9c755f",
+    "#edc948",
+)
+"""Told apart on dark, on light and on paper; the legend names each."""
+_WIDTH, _NAMES, _HEIGHT = 1100, 210, 16
+_LETTERS = 32
+"""Of a name, what fits before its row."""
+_TOP = 24
+_TICKS = 10
+_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
+
+
+def report(cluster: str, up: StartUp) -> str:
+    """The whole file."""
+    sections: list[Section] = [
+        Picture("Engines", chart(up), note=words.CLOCKS),
+        Table("Stages", words.STAGE_HEADS, [_stage(times, up) for times in up.stages]),
+    ]
+    waits = [Row((group.group, seconds(group.lost), words.lost(group))) for group in up.groups if group.lost]
+    if waits:
+        sections.append(Table("Waiting for the slowest", ("GROUP", "LOST", "WHERE"), waits))
+    if up.walk:
+        rows = [Row(row) for row in words.phase_rows(up.walk)]
+        sections.append(Table("Phases", words.PHASE_HEADS, rows, note=words.walked(up.walk)))
+    engines = [Row(row) for row in words.engine_rows(up)]
+    sections.append(Table("Every engine", words.ENGINE_HEADS, engines))
+    return page(f"{cluster}: start-up", (words.headline(up), *words.notes(up)), sections)
+
+
+def _stage(times: StageTimes, up: StartUp) -> Row:
+    return Row(words.stage_row(times, up), "warn" if words.slow(times) else "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    """A row of the chart: the slowest of some engines."""
+
+    name: str
+    shown: Timeline
+
+
+def chart(up: StartUp) -> str:
+    """The ``<svg>``."""
+    lanes = list(_lanes(up.timelines))
+    whole = max((t.total for t in up.timelines if t.total is not None), default=0.0) or 1.0
+    scale = (_WIDTH - _NAMES - 30) / whole
+    names = list(dict.fromkeys(span.stage for t in _longest(up.timelines) for span in t.spans))
+    colours = {name: _COLOURS[place % len(_COLOURS)] for place, name in enumerate(names)}
+    legend, above = _legend(names, colours)
+    bottom = above + _TOP + len(lanes) * _HEIGHT
+    drawn = "".join(
+        _lane(lane, above + _TOP + place * _HEIGHT, scale, colours) for place, lane in enumerate(lanes)
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {bottom + 8}" width="100%">\n'
+        f"{legend}{_axis(whole, scale, above + _TOP, bottom)}{drawn}</svg>"
+    )
+
+
+def _longest(timelines: Sequence[Timeline]) -> list[Timeline]:
+    """Those with most stages first: their order is the order of all."""
+    return sorted(timelines, key=lambda timeline: -len(timeline.spans))
+
+
+def _lanes(timelines: Sequence[Timeline]) -> Iterable[_Lane]:
+    share = max(1, -(-len(timelines) // ROWS))
+    for role in dict.fromkeys(timeline.role for timeline in timelines):
+        alike = [timeline for timeline in timelines if timeline.role == role]
+        for first in range(0, len(alike), share):
+            few = alike[first : first + share]
+            name = f"{fold(t.process for t in few)} · {fold(t.node for t in few)}"
+            yield _Lane(
+                name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…", words.slowest_first(few)[0]
+            )
+
+
+def _lane(lane: _Lane, top: int, scale: float, colours: dict[str, str]) -> str:
+    label = f'<text x="{_NAMES - 8}" y="{top + 12}" text-anchor="end">{escaped(lane.name)}</text>'
+    who = f"{lane.shown.process} on {lane.shown.node}"
+    bars = "".join(
+        f'<rect x="{_NAMES + span.begin * scale:.1f}" y="{top + 2}" height="{_HEIGHT - 4}" '
+        f'width="{span.seconds * scale:.1f}" fill="{colours[span.stage]}">'
+        f"<title>{escaped(f'{who}: {span.stage} {seconds(span.seconds)}')}</title></rect>"
+        for span in lane.shown.spans
+        if span.begin is not None and span.seconds
+    )
+    return f"{label}{bars}\n"
+
+
+def _legend(names: Sequence[str], colours: dict[str, str]) -> tuple[str, int]:
+    """Boxes and names, and the height they take."""
+    drawn, left, top = "", _NAMES, 4
+    for name in names:
+        width = 24 + 7 * len(name)
+        if left + width > _WIDTH:
+            left, top = _NAMES, top + 18
+        drawn += f'<rect x="{left}" y="{top}" width="12" height="12" fill="{colours[name]}"/>'
+        drawn += f'<text x="{left + 16}" y="{top + 10}">{escaped(name)}</text>\n'
+        left += width
+    return drawn, top + 18
+
+
+def _axis(whole: float, scale: float, top: int, bottom: int) -> str:
+    step = next((step for step in _STEPS if whole / step <= _TICKS), _STEPS[-1])
+    drawn = ""
+    for count in range(int(whole / step) + 1):
+        left = _NAMES + count * step * scale
+        drawn += f'<line x1="{left:.1f}" x2="{left:.1f}" y1="{top}" y2="{bottom}"/>'
+        drawn += f'<text x="{left:.1f}" y="{top - 6}" text-anchor="middle">{_tick(count * step)}</text>\n'
+    return drawn
+
+
+def _tick(at: float) -> str:
+    return f"{at:.1f} s" if at % 1 else f"{at:.0f} s" if at < 60 else f"{at // 60:.0f}:{at % 60:02.0f} min"  # noqa: PLR2004 - a minute

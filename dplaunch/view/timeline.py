@@ -1,0 +1,219 @@
+"""Where start-up time went: a table by stage, who was waited for, the walk's phases; ``-v``: per engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from dplaunch.fold import fold
+from dplaunch.model.timeline import GroupPath, StageTimes, StartUp, Timeline, Walk
+from dplaunch.view import style
+from dplaunch.view.sheet import Sheet, sheet
+from dplaunch.words import listed, plural, seconds
+
+GROUPS = 3
+"""Groups whose waiting is told; with ``-v`` all."""
+_ALIKE = 0.1
+"""Seconds by which nobody counts as slower."""
+CLOCKS = "each engine's lines are timed from the start of its own process, by its own node's clock"
+
+
+def drawn(cluster: str, up: StartUp, *, verbose: int = 0) -> RenderableType:
+    """Everything on one screen."""
+    parts: list[RenderableType] = [Text.assemble((cluster, style.HEAD), f": {headline(up)}")]
+    if up.stages:
+        parts += [Text(""), _stages(up)]
+    if verbose:
+        parts += [Text(""), sheet(ENGINE_HEADS, engine_rows(up), flex=("STAGES",))]
+    waiting = [group for group in up.groups if group.lost > 0]
+    if waiting:
+        parts += [Text(""), *(Text(lost(g)) for g in (waiting if verbose else waiting[:GROUPS]))]
+    if up.walk:
+        parts += [Text(""), Text(walked(up.walk)), _phases(up.walk)]
+    return Group(*parts, Text(""), *(Text(f"note: {note}", style.DIM) for note in notes(up)))
+
+
+def headline(up: StartUp) -> str:
+    """``the slowest of 72 engines took 4 min 10 s: decode-3 on n6``."""
+    timed = [timeline for timeline in up.timelines if timeline.total is not None]
+    if not timed:
+        return f"no time was found in the logs of {plural(len(up.timelines), 'engine')}"
+    last = max(timed, key=_total)
+    where = f"{last.process} on {last.node}"
+    if len(timed) == 1:
+        return f"{where} took {figure(_total(last), up)}"
+    return f"the slowest of {len(timed)} engines took {figure(_total(last), up)}: {where}"
+
+
+def lost(group: GroupPath) -> str:
+    """What a group lost to its slowest engine, the worst stages named."""
+    worst = sorted((wait for wait in group.waits if wait.lost > 0), key=lambda wait: -wait.lost)[:3]
+    where = listed([f"{seconds(w.lost)} in {w.stage} ({w.engine} on {w.node})" for w in worst])
+    return f"{group.group}: {seconds(group.lost)} lost waiting for its slowest engine, {where}"
+
+
+def walked(walk: Walk) -> str:
+    """``up of 73 processes took 4 min 12 s; the median of 5 earlier ones is 3 min 58 s``."""
+    said = f"{walk.verb} of {plural(walk.started, 'process')} took {seconds(walk.total)}"
+    if walk.usual_total is None:
+        return f"{said}; no earlier one of as many is recorded"
+    if len(walk.earlier) == 1:
+        return f"{said}; the one before took {seconds(walk.usual_total)}"
+    return f"{said}; the median of {len(walk.earlier)} earlier ones is {seconds(walk.usual_total)}"
+
+
+def notes(up: StartUp) -> list[str]:
+    """What the figures do not say by themselves."""
+    said = [CLOCKS]
+    if up.resolution >= 1:
+        said.append("the lines carry whole seconds: a figure is right to within one second")
+    if up.untimed:
+        names = listed([f"`{name}`" for name in up.untimed])
+        said.append(f"the lines that begin {names} carry no time: it counts with the stage before")
+    problems: dict[str, list[str]] = {}
+    for timeline in up.timelines:
+        if timeline.problem:
+            problems.setdefault(timeline.problem, []).append(timeline.process)
+    return said + [f"{fold(names)}: {style.plain(problem)}" for problem, names in problems.items()]
+
+
+def to_json(cluster: str, up: StartUp) -> dict[str, Any]:
+    """``{cluster, resolution, engines, stages, groups, walk, untimed, notes}``, times in seconds."""
+    return {
+        "cluster": cluster,
+        "resolution": up.resolution,
+        "engines": [_engine_json(timeline) for timeline in up.timelines],
+        "stages": [_stage_json(times) for times in up.stages],
+        "groups": [_group_json(group) for group in up.groups],
+        "walk": _walk_json(up.walk) if up.walk else None,
+        "untimed": list(up.untimed),
+        "notes": notes(up),
+    }
+
+
+def engine_rows(up: StartUp) -> list[tuple[str, str, str, str]]:
+    """Engine, node, total, its stages in words, those that took no time left out; the slowest first."""
+    return [_engine_row(timeline, up) for timeline in slowest_first(up.timelines)]
+
+
+def _engine_row(timeline: Timeline, up: StartUp) -> tuple[str, str, str, str]:
+    spans = [(s.stage, s.seconds) for s in timeline.spans if s.seconds and s.seconds >= up.resolution / 2]
+    said = ", ".join(f"{stage} {figure(took, up)}" for stage, took in spans)
+    total = "-" if timeline.total is None else figure(timeline.total, up)
+    return timeline.process, timeline.node, total, said or timeline.problem or "-"
+
+
+def stage_row(times: StageTimes, up: StartUp) -> tuple[str, ...]:
+    """Role, stage, median, slowest, its engine and node where one is slower, the run before."""
+    before = "-" if times.before is None else figure(times.before, up)
+    alike = times.engines > 1 and times.spread < max(up.resolution, _ALIKE)
+    who = ("-", "-") if alike else (times.engine, times.node)
+    return times.role, times.stage, figure(times.median, up), figure(times.slowest, up), *who, before
+
+
+def figure(value: float, up: StartUp) -> str:
+    """Seconds as exact as the lines are."""
+    return seconds(round(value)).replace(".0 s", " s") if up.resolution >= 1 else seconds(value)
+
+
+def slow(times: StageTimes) -> bool:
+    """The slowest stands out: it took a quarter longer than the middle, and more than a second."""
+    return times.spread > max(1.0, times.median / 4)
+
+
+def slowest_first(timelines: Sequence[Timeline]) -> list[Timeline]:
+    """The order in which engines are shown."""
+    return sorted(timelines, key=lambda timeline: -_total(timeline))
+
+
+ENGINE_HEADS = ("ENGINE", "NODE", "TOTAL", "STAGES")
+STAGE_HEADS = ("ROLE", "STAGE", "MEDIAN", "SLOWEST", "ENGINE", "NODE", "LAST START")
+PHASE_HEADS = ("PHASE", "THIS START", "EARLIER")
+
+
+def phase_rows(walk: Walk) -> list[tuple[str, str, str]]:
+    """Phase, this start, the median of earlier ones."""
+    usual = {name: seconds(value) for name, value in walk.usual.items()}
+    return [(name, seconds(took), usual.get(name, "-")) for name, took in walk.phases.items()]
+
+
+def _total(timeline: Timeline) -> float:
+    return -1.0 if timeline.total is None else timeline.total
+
+
+def _stages(up: StartUp) -> Sheet:
+    one = len({times.role for times in up.stages}) == 1
+    rows = [_stage_cells(times, up)[one:] for times in up.stages]
+    return sheet(STAGE_HEADS[one:], rows, flex=("STAGE", "ENGINE", "NODE"))
+
+
+def _stage_cells(times: StageTimes, up: StartUp) -> tuple[str | Text, ...]:
+    role, stage, middle, slowest, *rest = stage_row(times, up)
+    return role, stage, middle, Text(slowest, style.ODD if slow(times) else ""), *rest
+
+
+def _phases(walk: Walk) -> Sheet:
+    if not walk.usual:
+        return sheet(PHASE_HEADS[:2], [row[:2] for row in phase_rows(walk)])
+    return sheet(PHASE_HEADS, phase_rows(walk))
+
+
+def _engine_json(timeline: Timeline) -> dict[str, Any]:
+    return {
+        "name": timeline.process,
+        "role": timeline.role,
+        "group": timeline.group,
+        "node": timeline.node,
+        "total": _round(timeline.total),
+        "problem": timeline.problem or None,
+        "stages": [
+            {"stage": span.stage, "begin": _round(span.begin), "seconds": _round(span.seconds)}
+            for span in timeline.spans
+        ],
+    }
+
+
+def _stage_json(times: StageTimes) -> dict[str, Any]:
+    return {
+        "role": times.role,
+        "stage": times.stage,
+        "engines": times.engines,
+        "median": _round(times.median),
+        "slowest": _round(times.slowest),
+        "spread": _round(times.spread),
+        "engine": times.engine,
+        "node": times.node,
+        "before": _round(times.before),
+    }
+
+
+def _group_json(group: GroupPath) -> dict[str, Any]:
+    return {
+        "group": group.group,
+        "engines": group.engines,
+        "seconds": _round(group.seconds),
+        "lost": _round(group.lost),
+        "waits": [
+            {"stage": wait.stage, "engine": wait.engine, "node": wait.node, "lost": _round(wait.lost)}
+            for wait in group.waits
+        ],
+    }
+
+
+def _walk_json(walk: Walk) -> dict[str, Any]:
+    return {
+        "verb": walk.verb,
+        "started": walk.started,
+        "seconds": _round(walk.total),
+        "phases": dict(walk.phases),
+        "earlier": [dict(phases) for phases in walk.earlier],
+        "usual": dict(walk.usual),
+        "usual_seconds": _round(walk.usual_total),
+    }
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
