@@ -1,0 +1,70 @@
+"""Which device pings which: a ring over the nodes by default, every pair on request.
+
+Ends whose own fault another probe has named ping nobody and are pinged by nobody: it would be told twice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+from dplaunch.model.check import Facts, Level
+from dplaunch.probes import npu_address, npu_network
+from dplaunch.probes.ascend import A3
+from dplaunch.probes.npu_superpod import DIES
+from dplaunch.probes.probe import Seen, Target
+
+
+class End(NamedTuple):
+    """A device that can be pinged, and can ping."""
+
+    node: str
+    device: int
+    address: str
+    pod: int | None
+    """An A3's super pod: there is no HCCS between two."""
+
+
+def ends(target: Target, seen: Seen) -> list[End]:
+    """Of all nodes that answered, in the file's order; each address only where one device has it."""
+    found = [end for node in target.spec.nodes for end in _ends(target, node.name, seen.get(node.name, {}))]
+    count = Counter(end.address for end in found)
+    return [end for end in found if count[end.address] == 1]
+
+
+def _ends(target: Target, node: str, facts: Mapping[str, Facts]) -> Iterator[End]:
+    addresses, network = facts.get(npu_address.NAME, {}), facts.get(npu_network.NAME, {})
+    places = facts.get("npu.superpod", {}).get("devices", {})
+    for device, port in addresses.get("devices", {}).items():
+        if npu_address.fault(target, addresses, device) or _fails(target, network, device):
+            continue
+        yield End(node, int(device), port["address"], places.get(device, {}).get("pod"))
+
+
+def _fails(target: Target, network: Facts, device: str) -> bool:
+    fault = npu_network.fault(target, network, device) if network.get("devices") else None
+    return fault is not None and fault.level is Level.FAIL
+
+
+def ring(found: Sequence[End]) -> Iterator[tuple[End, End]]:
+    """Each device to the same one of the next node that has it, the last to the first."""
+    circles: dict[tuple[int, int | None], list[End]] = {}
+    for end in found:
+        circles.setdefault((end.device, end.pod), []).append(end)
+    for circle in circles.values():
+        if len(circle) > 1:
+            yield from zip(circle, [*circle[1:], circle[0]], strict=True)
+
+
+def every(found: Sequence[End], family: str) -> Iterator[tuple[End, End]]:
+    """Every two devices once: an answered ping went both ways. Senders are spread over the nodes.
+
+    The two dies of an A3 card cannot ping each other.
+    """
+    places = list(enumerate(found))
+    for (place, one), (other_place, other) in combinations(places, 2):
+        same_card = one.node == other.node and one.device // DIES == other.device // DIES
+        if one.pod == other.pod and not (family == A3 and same_card):
+            yield (one, other) if (place + other_place) % 2 else (other, one)
