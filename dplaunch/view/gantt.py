@@ -23,7 +23,7 @@ _COLOURS = (
     "#59a14f",
     "#d37295",
     "#e15759",
-    "#86bcb6",
+    "#2d6f62",
     "#9c755f",
     "#edc948",
 )
@@ -70,9 +70,8 @@ def chart(up: StartUp) -> str:
     lanes = list(_lanes(up.timelines))
     whole = max((t.total for t in up.timelines if t.total is not None), default=0.0) or 1.0
     scale = (_WIDTH - _NAMES - 30) / whole
-    names = list(dict.fromkeys(span.stage for t in _longest(up.timelines) for span in t.spans))
-    colours = {name: _COLOURS[place % len(_COLOURS)] for place, name in enumerate(names)}
-    legend, above = _legend(names, colours)
+    colours = _colours(up.timelines)
+    legend, above = _legend(colours)
     bottom = above + _TOP + len(lanes) * _HEIGHT
     drawn = "".join(
         _lane(lane, above + _TOP + place * _HEIGHT, scale, colours) for place, lane in enumerate(lanes)
@@ -83,9 +82,11 @@ def chart(up: StartUp) -> str:
     )
 
 
-def _longest(timelines: Sequence[Timeline]) -> list[Timeline]:
-    """Those with most stages first: their order is the order of all."""
-    return sorted(timelines, key=lambda timeline: -len(timeline.spans))
+def _colours(timelines: Sequence[Timeline]) -> dict[str, str]:
+    """Stage → colour, in the order of the engines that went through most stages."""
+    fullest = sorted(timelines, key=lambda timeline: -len(timeline.spans))
+    names = dict.fromkeys(span.stage for t in fullest for span in t.spans if span.seconds)
+    return {name: _COLOURS[place % len(_COLOURS)] for place, name in enumerate(names)}
 
 
 def _lanes(timelines: Sequence[Timeline]) -> Iterable[_Lane]:
@@ -95,9 +96,8 @@ def _lanes(timelines: Sequence[Timeline]) -> Iterable[_Lane]:
         for first in range(0, len(alike), share):
             few = alike[first : first + share]
             name = f"{fold(t.process for t in few)} · {fold(t.node for t in few)}"
-            yield _Lane(
-                name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…", words.slowest_first(few)[0]
-            )
+            short = name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…"
+            yield _Lane(short, words.slowest_first(few)[0])
 
 
 def _lane(lane: _Lane, top: int, scale: float, colours: dict[str, str]) -> str:
@@ -113,14 +113,14 @@ def _lane(lane: _Lane, top: int, scale: float, colours: dict[str, str]) -> str:
     return f"{label}{bars}\n"
 
 
-def _legend(names: Sequence[str], colours: dict[str, str]) -> tuple[str, int]:
+def _legend(colours: dict[str, str]) -> tuple[str, int]:
     """Boxes and names, and the height they take."""
     drawn, left, top = "", _NAMES, 4
-    for name in names:
-        width = 24 + 7 * len(name)
+    for name, colour in colours.items():
+        width = 28 + 8 * len(name)
         if left + width > _WIDTH:
             left, top = _NAMES, top + 18
-        drawn += f'<rect x="{left}" y="{top}" width="12" height="12" fill="{colours[name]}"/>'
+        drawn += f'<rect x="{left}" y="{top}" width="12" height="12" fill="{colour}"/>'
         drawn += f'<text x="{left + 16}" y="{top + 10}">{escaped(name)}</text>\n'
         left += width
     return drawn, top + 18
