@@ -58,7 +58,7 @@ class Problem:
 
     ``line`` and ``column`` count from 1; 0 means "no place" (a missing file, a whole-file rule).
     ``key`` is the dotted path (``roles.decode.dp``), ``source_line`` the line itself,
-    ``hint`` what would be right. ``warning`` problems never stop a verb.
+    ``hint`` what would be right, ``source`` where that is known from. ``warning`` problems never stop a verb.
     """
 
     text: str
@@ -69,6 +69,7 @@ class Problem:
     source_line: str = ""
     hint: str = ""
     warning: bool = False
+    source: str = ""
 
 
 class DplaunchError(Exception):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from dplaunch.engines import ascend_env, kv, kv_rules, parallel, rules, signatures, startup
+from dplaunch.engines import advice, ascend_env, kv, kv_rules, lint, parallel, rules, signatures, startup
 from dplaunch.engines.adapter import STOP, ReservedPorts, Sheet, Site
 from dplaunch.engines.flags import words
 from dplaunch.engines.settings import Env, Flags, secrets, user_flags
@@ -50,7 +50,9 @@ class Ascend:
             return unknown
         version = _version(spec)
         own = (*_environment(spec, version), *_context_parallel(spec, version))
-        return (*unknown, *own, *kv_rules.check(spec, version), *rules.alike(spec))
+        engine = lint.ascend(version)
+        told = (*lint.check(spec, engine), *advice.check(spec, engine), *advice.ascend(spec, engine))
+        return (*unknown, *own, *kv_rules.check(spec, version), *rules.alike(spec), *told)
 
     def kv_width(self, spec: ClusterSpec, role: RoleSpec) -> int:
         """One port per device of a rank."""

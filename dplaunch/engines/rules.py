@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from dplaunch.errors import Problem
-from dplaunch.model.cluster import ClusterSpec, EnvValue
+from dplaunch.model.cluster import ArgValue, ClusterSpec, EnvValue
 
 ALIKE = ("quantization", "dtype", "kv-cache-dtype", "block-size", "revision")
 """Flags that prefill and decode must agree on; no engine checks it (facts §2.3)."""
@@ -19,6 +19,16 @@ def environments(spec: ClusterSpec) -> Iterator[tuple[str, Mapping[str, EnvValue
         yield f"nodes.{node.name}.env", node.env
     for name, override in spec.overrides.items():
         yield f"overrides.{name}.env", override.env
+
+
+def arguments(spec: ClusterSpec) -> Iterator[tuple[str, Mapping[str, ArgValue]]]:
+    """Every place of the file with flags: (key path, flags)."""
+    for role in spec.roles:
+        yield f"roles.{role.name}.args", role.args
+    for node in spec.nodes:
+        yield f"nodes.{node.name}.args", node.args
+    for name, override in spec.overrides.items():
+        yield f"overrides.{name}.args", override.args
 
 
 def forbidden(spec: ClusterSpec, variables: Collection[str], why: str, hint: str) -> Iterator[Problem]:

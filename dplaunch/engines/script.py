@@ -140,10 +140,7 @@ def _unused(spec: ClusterSpec) -> Iterator[Problem]:
             key="kv_transfer",
             hint="remove kv_transfer",
         )
-    places = [(f"roles.{role.name}.args", role.args) for role in spec.roles]
-    places += [(f"nodes.{node.name}.args", node.args) for node in spec.nodes]
-    places += [(f"overrides.{name}.args", override.args) for name, override in spec.overrides.items()]
-    for place, args in places:
+    for place, args in rules.arguments(spec):
         if args:
             yield Problem(
                 f"args have no effect with a script ({', '.join(args)})",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dplaunch.engines import parallel, rules, signatures, startup
+from dplaunch.engines import advice, lint, parallel, rules, signatures, startup
 from dplaunch.engines.adapter import STOP, Sheet, Site
 from dplaunch.engines.flags import plain, words
 from dplaunch.engines.settings import Env, Flags, secrets, user_flags
@@ -44,12 +44,14 @@ class Vllm:
 
     def check(self, spec: ClusterSpec) -> tuple[Problem, ...]:
         """Problems of the file with this vLLM."""
+        unknown = tuple(_version(spec))
         computed = "'{name}' is computed by dplaunch for every rank"
         return (
-            *_version(spec),
+            *unknown,
             *rules.forbidden(spec, COMPUTED_ENV, computed, "remove it"),
             *_transfer(spec),
             *rules.alike(spec),
+            *(() if unknown else _told(spec)),
         )
 
     def kv_width(self, spec: ClusterSpec, role: RoleSpec) -> int:
@@ -114,6 +116,12 @@ def _version(spec: ClusterSpec) -> Iterator[Problem]:
             key="engine.version",
             hint='version: "0.23.0", as `vllm --version` prints it on the nodes',
         )
+
+
+def _told(spec: ClusterSpec) -> Iterator[Problem]:
+    engine = lint.vllm(spec.engine.version)
+    yield from lint.check(spec, engine)
+    yield from advice.check(spec, engine)
 
 
 def _transfer(spec: ClusterSpec) -> Iterator[Problem]:

@@ -56,6 +56,7 @@ def to_json(problem: Problem) -> dict[str, Any]:
         "key": problem.key,
         "text": problem.text,
         "hint": problem.hint,
+        "source": problem.source,
     }
 
 
@@ -66,6 +67,8 @@ def _problem(problem: Problem, width: int) -> list[Text]:
     parts = [said, *(_snippet(problem, width - margin - 3, colour) if problem.source_line.strip() else [])]
     if problem.hint:
         parts.append(Text.assemble((f"{'':{margin}}= help: ", style.NAME), problem.hint))
+    if problem.source:
+        parts.append(Text(f"{'':{margin}}= source: {problem.source}", style.DIM))
     return parts
 
 

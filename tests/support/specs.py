@@ -60,6 +60,7 @@ def serve(**changes: Any) -> RoleSpec:
 
 def four_p_four_d(version: str = "0.23.0", **changes: Any) -> ClusterSpec:
     """The documented deployment: 4 prefill groups of dp 2 × tp 8, one decode group of dp 64 over 4 nodes."""
+    method = "deepseek_mtp" if version == "0.9.1" else "mtp"
     prefill = RoleSpec(
         name="prefill",
         nodes=names(1, 4),
@@ -76,7 +77,7 @@ def four_p_four_d(version: str = "0.23.0", **changes: Any) -> ClusterSpec:
         dp=64,
         expert_parallel=True,
         env={"HCCL_BUFFSIZE": "1024"},
-        args={"max-num-seqs": 28, "speculative-config": {"method": "mtp", "num_speculative_tokens": 1}},
+        args={"max-num-seqs": 28, "speculative-config": {"method": method, "num_speculative_tokens": 1}},
     )
     given = {"kv_transfer": MOONCAKE, "router": RouterSpec(node="n1"), **changes}
     return cluster(prefill, decode, version=version, **given)
