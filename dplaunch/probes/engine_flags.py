@@ -21,12 +21,15 @@ from dplaunch.probes.words import clean, shown_list, unread
 NAME = "engine.flags"
 SURE = "--tensor-parallel-size"
 """A flag of every vLLM: a help without it is not the whole help."""
+END = "== end of help =="
+"""Printed last: without it the answer was cut off, and says nothing of flags that come later."""
 TIMEOUT = 90.0
 """Seconds: the engine imports torch and looks for devices before it prints."""
 ASKED = f"""
 help=$(vllm serve --help=all 2>/dev/null)
 case $help in *{SURE}*) ;; *) help=$(vllm serve --help) || exit ;; esac
 printf '%s\\n' "$help" | grep -E '^ {{1,8}}-'
+echo '{END}'
 """
 
 _OPTION = re.compile(r" {1,8}(-.*)")
@@ -80,7 +83,7 @@ def _commands(target: Target, seen: Seen) -> Iterable[Command]:
 def _parse(target: Target, outputs: Outputs) -> Facts:
     output = answer(outputs, "help")
     found = known(output.out)
-    if SURE in found:
+    if SURE in found and END in output.out:
         wanted = passed(target.plan.files)
         return {"passed": len(wanted), "unknown": [flag for flag in wanted if flag not in found]}
     if output.code and output.err.strip():

@@ -17,8 +17,9 @@ from dplaunch.probes.words import clean, unread
 
 NAME = "host.limits"
 UNLIMITED = -1
-OPEN_FILES = 65535
-"""What vLLM asks for. Each engine holds sockets to all its peers, and one per request."""
+OPEN_FILES = 16384
+"""An engine holds sockets to all its peers and one or two per request: with fewer it runs out under load.
+vLLM would like 65535. Our own estimate."""
 PROCESSES = 16384
 """Threads count: each engine starts some hundreds, and a node has up to sixteen. Our own estimate."""
 MAY_LOCK, MAY_FORK = 14, 24
@@ -75,8 +76,8 @@ def _low(facts: Facts) -> Iterator[tuple[str, str]]:
     """Text and remedy of each limit that is too low."""
     where = "in /etc/security/limits.conf, or of the container, and log in anew"
     if 0 <= facts["open_files"] < OPEN_FILES:
-        text = f"a process may open only {facts['open_files']} files, engines want {OPEN_FILES}"
-        yield text, f"raise nofile {where}"
+        text = f"a process may open only {facts['open_files']} files: too few for engines under load"
+        yield text, f"raise nofile to 65535 {where}"
     if facts["devices"] and facts["locked"] != UNLIMITED and not _may(facts, MAY_LOCK):
         text = f"a process may lock only {facts['locked']} KiB of memory, transfers between devices lock more"
         yield text, f"set memlock to unlimited {where}"

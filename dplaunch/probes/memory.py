@@ -13,7 +13,7 @@ from dplaunch.probes.surroundings import GIB, answer, has_engines, size
 from dplaunch.probes.words import clean, unread
 
 NAME = "host.memory"
-PER_ENGINE = 2 * GIB
+PER_ENGINE = 1 * GIB
 """An engine is several Python processes that have each loaded torch. Our own estimate, on the low side."""
 ODD = 0.5
 """Of what most nodes have available: below it something else is at work there, or memory is gone."""

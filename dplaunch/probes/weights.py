@@ -137,7 +137,7 @@ def _faults(spec: ClusterSpec, facts: Facts) -> Iterator[str]:
         yield f"{facts['bad_indices'][0]} cannot be read"
     if facts["missing"]:
         count = facts.get("missing_count", len(facts["missing"]))
-        yield f"{_files(count)} of the index missing: {shown_list(facts['missing'], 3)}"
+        yield f"{_files(count)} missing: {shown_list(facts['missing'], 3)}"
     if facts["broken"]:
         yield _cut(facts["broken"][0], facts.get("broken_count", 1))
     if not _holds_weights(facts) and not _loads_otherwise(spec):

@@ -9,7 +9,7 @@ from typing import Any
 
 from dplaunch.model.check import Output
 
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]|\x1b\[[0-9;]*m")
+CONTROL = re.compile(r"\x1b\[[0-9;]*m|[\x00-\x08\x0b-\x1f\x7f]")
 SHOWN = 80
 
 
