@@ -49,24 +49,24 @@ def fault(target: Target, facts: Facts, device: str) -> Fault | None:
     port: Mapping[str, str] = facts["devices"][device]
     entry: Mapping[str, str] = facts.get("conf", {}).get(device, {})
     if port.get("link") == "DOWN":
-        return Fault("the vnic's link is DOWN", "look at the device with npu-smi info, then at its driver")
+        return Fault("vnic link is DOWN", "look at the device with npu-smi info, then at its driver")
     if not port.get("address"):
         return _missing(target, entry)
     if what(target) == "vnic" or not facts.get("conf") or entry.get("address") == port["address"]:
         return None
     written = entry.get("address", "no address")
     return Fault(
-        f"has {port['address']}, in {hccn_conf.PATH} stands {written}",
+        f"address is {port['address']}, in {hccn_conf.PATH} stands {written}",
         "engines read the file: make both equal",
     )
 
 
 def _missing(target: Target, entry: Mapping[str, str]) -> Fault:
     if what(target) == "vnic":
-        return Fault("has no vnic address", "look at the device's driver and super pod configuration")
+        return Fault("no vnic address", "look at the device's driver and super pod configuration")
     words = f"address {entry.get('address', 'A')} netmask {entry.get('netmask', 'M')}"
     fix = f"hccn_tool -i {{device}} -ip -s {words}" if len(entry) > 1 else ""
-    return Fault("has no address", f"give it one: hccn_tool -i N -ip -s {words}", fix)
+    return Fault("no address", f"give it one: hccn_tool -i N -ip -s {words}", fix)
 
 
 def _judge(targets: Sequence[Target], facts: Mapping[str, Facts]) -> Iterator[Finding]:
@@ -98,7 +98,7 @@ def _own(target: Target, faulty: Mapping[int, Fault]) -> Iterator[Finding]:
         yield Finding(
             probe=NAME,
             level=Level.FAIL,
-            text=f"{devices(members)} {found.text}",
+            text=f"{devices(members)}: {found.text}",
             node=target.name,
             remedy=found.remedy,
             fix="; ".join(found.fix.format(device=device) for device in members) if found.fix else "",

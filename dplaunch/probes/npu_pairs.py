@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
 from typing import NamedTuple
 
 from dplaunch.model.check import Facts, Level
@@ -58,13 +57,23 @@ def ring(found: Sequence[End]) -> Iterator[tuple[End, End]]:
             yield from zip(circle, [*circle[1:], circle[0]], strict=True)
 
 
-def every(found: Sequence[End], family: str) -> Iterator[tuple[End, End]]:
-    """Every two devices once: an answered ping went both ways. Senders are spread over the nodes.
+def every(found: Sequence[End], family: str, node: str) -> Iterator[tuple[End, End]]:
+    """Of every two devices the pairs that ``node`` sends: once each, an answered ping went both ways.
 
-    The two dies of an A3 card cannot ping each other.
+    Senders are spread over the nodes. The two dies of an A3 card cannot ping each other.
     """
-    places = list(enumerate(found))
-    for (place, one), (other_place, other) in combinations(places, 2):
-        same_card = one.node == other.node and one.device // DIES == other.device // DIES
-        if one.pod == other.pod and not (family == A3 and same_card):
-            yield (one, other) if (place + other_place) % 2 else (other, one)
+    for place, one in enumerate(found):
+        if one.node == node:
+            for other_place, other in enumerate(found):
+                sends = (place < other_place) == bool((place + other_place) % 2)
+                if (
+                    place != other_place
+                    and sends
+                    and one.pod == other.pod
+                    and not _one_card(family, one, other)
+                ):
+                    yield one, other
+
+
+def _one_card(family: str, one: End, other: End) -> bool:
+    return family == A3 and one.node == other.node and one.device // DIES == other.device // DIES

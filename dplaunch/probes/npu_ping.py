@@ -42,7 +42,7 @@ def ping(all_pairs: bool) -> Probe:
         if is_npu(target):
             found = ends(target, seen)
             family = target.spec.hardware.family
-            pairs = every(found, family) if all_pairs else ring(found)
+            pairs = every(found, family, target.name) if all_pairs else ring(found)
             yield from (_command(family, *pair) for pair in pairs if pair[0].node == target.name)
 
     return Probe(name=NAME, commands=commands, parse=_parse, judge=_judge, stage=1)
@@ -123,19 +123,25 @@ def _between(level: Level, what: str, pings: Iterable[Ping]) -> Iterator[Finding
             known.append(ping)
     for members in pairs.values():
         node = members[0].node
-        routes = [_route(node, ping) for ping in members]
-        other = next((ping.other for ping in members if ping.other != node), members[0].other)
-        share = "" if level is Level.FAIL else f" ({max(ping.lost for ping in members)} %)"
-        reason = members[0].said and f": {members[0].said}"
-        yield _finding(
-            node, level, f"{what} between device and device of {other}: {shown_list(routes)}{share}{reason}"
-        )
+        other = next((ping.other for ping in members if ping.other != node), node)
+        share = "" if level is Level.FAIL else f"{max(ping.lost for ping in members)} % of "
+        said = f" ({members[0].said})" if members[0].said else ""
+        who = _who([_route(node, ping) for ping in members], other)
+        yield _finding(node, level, f"{who}: {share}{what}{said}")
 
 
-def _route(node: str, ping: Ping) -> str:
+def _route(node: str, ping: Ping) -> tuple[int, int]:
     """The device of ``node`` first, whoever sent."""
     here, there = ping.ends if ping.node == node else reversed(ping.ends)
-    return f"{here[1]} and {there[1]}"
+    return here[1], there[1]
+
+
+def _who(routes: Sequence[tuple[int, int]], other: str) -> str:
+    if len(routes) == 1:
+        return f"device {routes[0][0]} and device {routes[0][1]} on {other}"
+    if all(here == there for here, there in routes):
+        return f"{devices(here for here, _ in routes)} and the same on {other}"
+    return f"devices here and on {other} ({shown_list([f'{here} and {there}' for here, there in routes])})"
 
 
 def _finding(node: str, level: Level, text: str) -> Finding:

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from npuworld import an_engine
+from specs import GPU, cluster, nodes, serve
+
+from dplaunch.model.check import Level, Output
+from dplaunch.model.plan import NodePlan
+from dplaunch.probes import gpu
+from dplaunch.probes.probe import Target
+
+CAPTURES = Path(__file__).parent / "captures" / "nvidia-smi"
+NAMED, NAMELESS = "/usr/bin/python3 (pid 4711)", "a process outside this container"
+
+
+def target() -> Target:
+    spec = cluster(serve(), kind="vllm", hardware=GPU, nodes=nodes(1, devices=8))
+    node = spec.nodes[0]
+    plan = NodePlan(
+        name="n1",
+        host="h1",
+        address=node.address,
+        ssh=node.ssh,
+        runtime=spec.runtime,
+        files=(),
+        processes=(an_engine(node, tuple(range(8))),),
+    )
+    return Target(spec=spec, node=node, plan=plan)
+
+
+def shown(name: str) -> Output:
+    return Output(code=0, out=(CAPTURES / f"{name}.txt").read_bytes().decode(errors="replace"))
+
+
+def judged(gpus: Output, apps: Output, ours: frozenset[int] = frozenset()):
+    node = replace(target(), ours=ours)
+    facts = gpu.PROBE.parse(node, {"gpus": gpus, "apps": apps})
+    return [(f.level, f.text) for f in gpu.PROBE.judge([node], {"n1": facts})]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "apps", "level", "text"),
+    [
+        ("gpus-idle", "apps-none", Level.OK, "8 × NVIDIA H100 80GB HBM3, free"),
+        ("gpus-seven", "apps-none", Level.FAIL, "7 of 8 GPUs"),
+        ("gpus-none", "apps-none", Level.FAIL, "0 of 8 GPUs"),
+        ("gpus-held", "apps-none", Level.FAIL, f"devices 2-3: 69.4 GiB in use by {NAMELESS}"),
+        ("driver-silent", "driver-silent", Level.FAIL, "NVIDIA-SMI has failed because it couldn't"),
+        ("driver-mismatch", "driver-mismatch", Level.FAIL, "Failed to initialize NVML: Driver/library"),
+        ("gpu-lost", "apps-none", Level.FAIL, "Unable to determine the device handle for GPU0000:3B:00.0"),
+        ("gpus-cut", "apps-none", Level.WARN, "could not be read: nvidia-smi: printed"),
+        ("gpus-binary", "apps-none", Level.WARN, "could not be read: nvidia-smi: printed"),
+        ("gpus-not-available", "apps-none", Level.WARN, "could not be read: nvidia-smi: printed"),
+    ],
+)
+def test_what_nvidia_smi_shows_is_one_finding(gpus, apps, level, text):
+    [(found, said)] = judged(shown(gpus), shown(apps))
+    assert found is level
+    assert said.startswith(text)
+
+
+def test_each_holder_of_memory_is_named():
+    texts = [text for _, text in judged(shown("gpus-held"), shown("apps-two"))]
+    assert texts == [
+        f"device 2: 69.4 GiB in use by {NAMED}",
+        "device 3: 69.4 GiB in use by VLLM::Worker_TP1 (pid 4712)",
+    ]
+
+
+def test_a_hidden_name_is_a_process_outside():
+    assert judged(shown("gpus-held"), shown("apps-hidden"))[0] == (
+        Level.FAIL,
+        f"devices 2-3: 69.4 GiB in use by {NAMELESS} (pid 4711)",
+    )
+
+
+def test_what_our_own_processes_hold_is_no_finding():
+    [(level, _)] = judged(shown("gpus-held"), shown("apps-two"), frozenset({4711, 4712}))
+    assert level is Level.OK
+
+
+@pytest.mark.parametrize(
+    ("output", "level", "text"),
+    [
+        (Output(problem="not found"), Level.FAIL, "nvidia-smi is not there"),
+        (Output(code=127), Level.FAIL, "nvidia-smi is not there"),
+        (
+            Output(problem="timed out after 20 s"),
+            Level.WARN,
+            "could not be read: nvidia-smi: timed out after 20 s",
+        ),
+    ],
+)
+def test_a_tool_that_does_not_answer_is_one_finding(output, level, text):
+    assert judged(output, output) == [(level, text)]
+
+
+def test_only_a_node_with_gpus_is_asked():
+    node = target()
+    assert [command.key for command in gpu.PROBE.commands(node, {})] == ["gpus", "apps"]
+    bare = replace(node, node=replace(node.node, devices=0))
+    assert list(gpu.PROBE.commands(bare, {})) == []
