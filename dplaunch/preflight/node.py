@@ -75,9 +75,8 @@ def ports(nodes: Sequence[Target], answers: Mapping[str, Answer], observed: Obse
             if holder["pid"] not in answer.ours and (target.name, holder["port"]) not in running
         ]
         yield from (_taken(target, holder) for holder in strangers)
-        wanted = sum(len(process.ports) for process in target.plan.processes)
-        if not strangers and wanted:
-            text = f"{plural(wanted, 'port')} free or our own"
+        if not strangers and any(process.ports for process in target.plan.processes):
+            text = "all ports it needs are free, or our own"
             yield Finding(probe="host.ports", level=Level.OK, node=target.name, text=text)
 
 

@@ -16,6 +16,7 @@ from dplaunch.model.event import Note
 from dplaunch.model.observed import Observed
 from dplaunch.preflight import fingerprint, node, reach
 from dplaunch.preflight.survey import Answer, ask, facts, targets
+from dplaunch.probes.gpu import PROBE as GPUS
 from dplaunch.probes.hosts import PROBES as HOSTS
 from dplaunch.probes.hosts import weights
 from dplaunch.probes.npu import PROBES as NPUS
@@ -38,7 +39,7 @@ class CheckOptions:
 
 def probes(options: CheckOptions, *, rehearsal: bool) -> tuple[Probe, ...]:
     """All probes. A rehearsal has no accelerator, no engine and no weights: what is the host's is asked."""
-    every = (*HOSTS, weights(sha256=options.sha256), *NPUS, ping(all_pairs=options.all_pairs))
+    every = (*HOSTS, weights(sha256=options.sha256), *NPUS, ping(options.all_pairs), GPUS)
     return tuple(p for p in every if not rehearsal or p.name.startswith("host."))
 
 

@@ -9,6 +9,7 @@ import re
 import shutil
 import threading
 import time
+from contextlib import nullcontext
 
 from . import observe, ports
 from .run import run
@@ -28,7 +29,10 @@ TRIES = 6
 PAUSE = 0.3
 """Seconds before a busy tool is asked again, growing by as much each time."""
 NOT_FOUND = 127
+TIMED_OUT = "timed out after"
 TELL_EVERY = 0.5
+HANGS = 3
+"""Commands of one lane that hang in a row until the rest of it is given up: the tool is sick, not slow."""
 
 
 class Survey:
@@ -57,16 +61,18 @@ class Survey:
             thread.join()
 
     def _lane(self, name: Any, commands: list[dict[str, Any]], count: int) -> None:
-        named = isinstance(name, str)
+        slot: Any = nullcontext() if isinstance(name, str) else self._slots
+        hangs = 0
         for command in commands:
-            if not named:
-                self._slots.acquire()
-            try:
-                self.results.append(self._one(command))
-            finally:
-                if not named:
-                    self._slots.release()
+            with slot:
+                result = self._one(command) if hangs < HANGS else self._given_up(command)
+            hangs = hangs + 1 if result["problem"].startswith(TIMED_OUT) else hangs * (hangs >= HANGS)
+            self.results.append(result)
             self._tell(count)
+
+    def _given_up(self, command: dict[str, Any]) -> dict[str, Any]:
+        problem = f"not run: {HANGS} calls in a row before it did not end"
+        return {"key": command.get("key"), **_nothing(problem), "seconds": 0.0}
 
     def _tell(self, count: int) -> None:
         now = time.monotonic()
@@ -114,7 +120,7 @@ class Survey:
 
 def _why(refused: Refused, timeout: float) -> str:
     kind, text = refused.error["kind"], refused.error["text"]
-    return f"timed out after {timeout:g} s" if kind == "timeout" else str(text)
+    return f"{TIMED_OUT} {timeout:g} s" if kind == "timeout" else str(text)
 
 
 def _nothing(problem: str) -> dict[str, Any]:

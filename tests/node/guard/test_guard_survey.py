@@ -58,6 +58,14 @@ def test_when_the_time_of_all_is_up_the_rest_is_not_run(survey):
     assert {results["1"]["problem"], results["2"]["problem"]} == {"not run: the survey's time was up"}
 
 
+def test_a_tool_that_hangs_again_and_again_is_given_up(survey):
+    lane = [{"key": str(n), "argv": ["sleep", "60"], "timeout": 0.1, "lane": "sick"} for n in range(5)]
+    _, results = survey(*lane)
+    problems = [results[str(n)]["problem"] for n in range(5)]
+    assert problems[:3] == ["timed out after 0.1 s"] * 3
+    assert set(problems[3:]) == {"not run: 3 calls in a row before it did not end"}
+
+
 def test_a_lane_runs_one_at_a_time(survey, tmp_path):
     take = f"mkdir {tmp_path}/held && rmdir {tmp_path}/held"
     lane = [{"key": str(n), "argv": ["sh", "-c", take], "lane": "tool"} for n in range(8)]
