@@ -1,8 +1,8 @@
-"""Small questions to every node: a command (``exec``), the audit trail, who holds the lock."""
+"""Small questions to nodes: a command (``exec``), HTTP on the node itself, the audit trail."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from dplaunch.fleet.job import Job
@@ -10,6 +10,9 @@ from dplaunch.fleet.lock import LOCK_DEADLINE
 from dplaunch.model.remote import ExecResult
 
 EXEC_SLACK = 10.0
+
+Question = tuple[str, dict[str, Any]]
+"""A node, and one request of its guard's verb ``probe``."""
 
 
 def execute(job: Job, nodes: Collection[str], argv: Sequence[str], timeout: float) -> tuple[ExecResult, ...]:
@@ -28,6 +31,16 @@ def _result(job: Job, node: str, replies: Mapping[str, Mapping[str, Any]]) -> Ex
     if not reply["ok"]:
         return ExecResult(node=node, problem=reply["error"]["text"])
     return ExecResult(node=node, code=reply["code"], out=reply["out"], err=reply["err"])
+
+
+def probe(job: Job, questions: Iterable[Question], timeout: float) -> dict[str, Mapping[str, Any]]:
+    """Ask each question on its own node, all at once; results by ``key``. Nodes that broke have none."""
+    by_node: dict[str, list[dict[str, Any]]] = {}
+    for node, request in questions:
+        by_node.setdefault(node, []).append(request)
+    requests = {node: ("probe", {"requests": asked}) for node, asked in by_node.items()}
+    replies = job.fleet.gather(requests, timeout + EXEC_SLACK)
+    return {result["key"]: result for reply in replies.values() for result in reply.get("results", ())}
 
 
 def audit_trail(job: Job, count: int) -> tuple[dict[str, Any], ...]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dplaunch import wire
-from dplaunch.errors import HostError
+from dplaunch.errors import DplaunchError, HostError
 from dplaunch.fleet.job import Job
-from dplaunch.model.observed import Observed
+from dplaunch.fold import fold
+from dplaunch.model.observed import Observed, State
 
 OBSERVE_DEADLINE = 15.0
 """Seconds for one node's answer, health probes (2 s) included."""
@@ -26,6 +27,19 @@ def observe(job: Job, *, health: bool = False) -> Observed:
     ]
     unreached = {node: _reason(error) for node, error in sorted(job.fleet.unreached.items())}
     return Observed(nodes=tuple(nodes), unreached=unreached)
+
+
+def need_started(job: Job, purpose: str) -> None:
+    """Raises DplaunchError naming what of the plan was never started: nothing to ``purpose`` then."""
+    known = {
+        (p.node, p.name) for p in observe(job).processes if p.alive or p.state is State.EXITED
+    }  # how one exited, whoever asks it learns
+    absent = [p for p in job.plan.processes if (p.node, p.name) not in known]
+    if absent:
+        names, nodes = fold(p.name for p in absent), fold(p.node for p in absent)
+        raise DplaunchError(
+            f"nothing to {purpose}: {names} on {nodes} was not started", hint="`dplaunch up` starts it"
+        )
 
 
 def _reason(error: HostError) -> str:

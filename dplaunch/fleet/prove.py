@@ -1,90 +1,88 @@
-"""Proof: one real completion on every engine, then one through the router; the content is looked at."""
+"""Proof: one real completion on every engine; the content is looked at."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dplaunch.fleet.ask import probe
 from dplaunch.fleet.job import Job, authorization
-from dplaunch.model.event import Failed, Note, Proved
+from dplaunch.model.event import Failed, Proved
 from dplaunch.model.plan import Process
 
 PROMPT = "The capital of France is Paris and the capital of Italy is"
+CAPITALS = (
+    "Spain Madrid, Portugal Lisbon, Austria Vienna, Greece Athens, Norway Oslo, Sweden Stockholm, "
+    "Finland Helsinki, Denmark Copenhagen, Poland Warsaw, Hungary Budapest, Ireland Dublin, "
+    "Belgium Brussels, Romania Bucharest, Bulgaria Sofia, Croatia Zagreb, Egypt Cairo, Kenya Nairobi, "
+    "Japan Tokyo, China Beijing, India Delhi, Peru Lima, Chile Santiago, Cuba Havana, Canada Ottawa"
+)
 COMPLETION_TIMEOUT = 120.0
 """Seconds; the first request of a fresh engine may compile."""
+HTTP_OK = 200
 
 
-def prove_engines(job: Job, engines: Iterable[Process]) -> tuple[Failed, ...]:
-    """Ask every engine on its own node, all at once. Returns the failures."""
-    by_node: dict[str, list[Process]] = {}
-    for engine in engines:
-        by_node.setdefault(engine.node, []).append(engine)
-    return _ask(job, by_node)
-
-
-def prove_router(job: Job, router: Process) -> tuple[Failed, ...]:
-    """One completion through the router, prefill and decode included.
-
-    A fresh prefill/decode pair may fail its very first hand-over (facts: router), so one
-    failure is reported and asked again; the second answer counts.
-    """
-    first = _ask(job, {router.node: [router]}, quiet=True)
-    if not first:
-        return ()
-    job.emit(
-        Note(at=job.now, text=f"the first request through the router failed, asking again: {first[0].text}")
+def long_prompt(job: Job) -> str:
+    """A prompt of more tokens than a block of KV holds (128), and new: what is cached is not handed over."""
+    facts = " ".join(
+        f"The capital of {country} is {capital}."
+        for country, capital in (fact.split() for fact in CAPITALS.split(", "))
     )
-    return _ask(job, {router.node: [router]})
+    return f"Note {int(job.now * 1000)}. {facts} {PROMPT}"
 
 
-def _ask(job: Job, by_node: Mapping[str, list[Process]], *, quiet: bool = False) -> tuple[Failed, ...]:
-    requests = {
-        node: ("probe", {"requests": [completion(job, process) for process in processes]})
-        for node, processes in by_node.items()
-    }
-    replies = job.fleet.gather(requests, COMPLETION_TIMEOUT + 10)
+def prove_engines(job: Job, engines: Sequence[Process]) -> tuple[Failed, ...]:
+    """Ask every engine on its own node, all at once. Returns the failures."""
+    questions = [(engine.node, completion(job, engine)) for engine in engines]
+    answers = probe(job, questions, COMPLETION_TIMEOUT)
     failures: list[Failed] = []
-    for node, processes in by_node.items():
-        answers = {r["key"]: r for r in replies.get(node, {}).get("results", ())}
-        for process in processes:
-            wrong = judge(answers.get(process.name))
-            if wrong:
-                failures.append(_failed(job, process, wrong))
-            else:
-                answer = answers[process.name]
-                job.emit(
-                    Proved(at=job.now, process=process.name, seconds=answer["seconds"], text=said(answer))
-                )
-    if not quiet:
-        for failure in failures:
-            job.emit(failure)
+    for engine in engines:
+        answer = answers.get(engine.name)
+        wrong = judge(answer)
+        if wrong or answer is None:
+            failures.append(failed(job, engine, wrong))
+        else:
+            job.emit(Proved(at=job.now, process=engine.name, seconds=answer["seconds"], text=said(answer)))
+    for failure in failures:
+        job.emit(failure)
     return tuple(failures)
 
 
-def completion(job: Job, process: Process) -> dict[str, Any]:
-    """The probe request of one process."""
-    headers = {"Content-Type": "application/json"} | authorization(job)
-    body = {"model": job.plan.served_model_name, "prompt": PROMPT, "max_tokens": 8, "temperature": 0}
+def completion(job: Job, process: Process, **fields: object) -> dict[str, Any]:
+    """The probe request of one process; ``fields`` over those of the body."""
+    body = {
+        "model": job.plan.served_model_name,
+        "prompt": PROMPT,
+        "max_tokens": 8,
+        "temperature": 0,
+        **fields,
+    }
     return {
         "key": process.name,
         "url": f"{process.probe.url if process.probe else ''}/v1/completions",
         "method": "POST",
         "body": json.dumps(body),
-        "headers": headers,
+        "headers": {"Content-Type": "application/json"} | authorization(job),
         "timeout": COMPLETION_TIMEOUT,
     }
 
 
 def judge(answer: Mapping[str, Any] | None) -> str:
     """What is wrong with an answer to ``completion``; empty when it is a believable one."""
+    wrong = unanswered(answer)
+    return wrong if wrong or answer is None else judge_text(said(answer))
+
+
+def unanswered(answer: Mapping[str, Any] | None) -> str:
+    """Why there is no answer at all; empty when its status is 200, whatever it says."""
     if answer is None:
         return "gave no answer"
     if answer.get("error"):
         return f"did not answer: {answer['error']}"
-    if answer["status"] != 200:  # noqa: PLR2004 - HTTP OK
+    if answer["status"] != HTTP_OK:
         return f"answered {answer['status']}: {answer['body'][:200]}"
-    return judge_text(said(answer))
+    return ""
 
 
 def judge_text(text: str) -> str:
@@ -100,15 +98,25 @@ def judge_text(text: str) -> str:
 
 
 def said(answer: Mapping[str, Any]) -> str:
-    """The text of a completion; empty when the body is not one."""
+    """The text of a completion, whole or streamed; empty when the body is none."""
+    body = answer["body"]
+    if not body.startswith("data:"):
+        return _text(body)
+    pieces = [line.removeprefix("data:").strip() for line in body.splitlines() if line.startswith("data:")]
+    # a stream that was cut off has no end mark: what came of it is no answer
+    return "".join(map(_text, pieces[:-1])) if pieces[-1] == "[DONE]" else ""
+
+
+def _text(body: str) -> str:
     try:
-        text = json.loads(answer["body"])["choices"][0]["text"]
+        text = json.loads(body)["choices"][0]["text"]
     except (ValueError, KeyError, IndexError, TypeError):
         return ""
     return text if isinstance(text, str) else ""
 
 
-def _failed(job: Job, process: Process, wrong: str) -> Failed:
+def failed(job: Job, process: Process, wrong: str) -> Failed:
+    """A process that did not do what was asked."""
     return Failed(
         at=job.now,
         process=process.name,

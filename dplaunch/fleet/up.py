@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from dplaunch.errors import DplaunchError, Interrupted, UsageError
+from dplaunch.errors import DplaunchError, Interrupted, NotReadyError, UsageError
+from dplaunch.fleet.cause import explain_delay, explain_failures
 from dplaunch.fleet.drain import drain
 from dplaunch.fleet.job import Job, connect_all, phase
 from dplaunch.fleet.lock import audit, locked
-from dplaunch.fleet.observe import observe
-from dplaunch.fleet.prove import prove_engines, prove_router
+from dplaunch.fleet.observe import need_started, observe
+from dplaunch.fleet.pairs import prove_routes, report
+from dplaunch.fleet.prove import prove_engines
 from dplaunch.fleet.ready import Readiness
+from dplaunch.fleet.routes import chosen, counted
 from dplaunch.fleet.start import put_files, start
 from dplaunch.fleet.stop import stop_in_order
-from dplaunch.fold import fold
+from dplaunch.fleet.warm import warm_up
 from dplaunch.frozen import dataclass
 from dplaunch.model.event import Failed, Note
-from dplaunch.model.observed import Observed, ObservedProcess, State
+from dplaunch.model.observed import Observed, ObservedProcess
 from dplaunch.model.plan import Action, Change, Process
 from dplaunch.plan.diff import diff
 from dplaunch.words import plural
@@ -36,6 +39,8 @@ class UpOptions:
     detach: bool = False
     timeout: float | None = None
     """Seconds; None is the cluster file's ready_timeout."""
+    all_pairs: bool = False
+    """Ask through every pair of engines, however many they are."""
     verb: str = "up"
     check: Check | None = None
     """Asked under the lock before anything is touched; raises where a start would not work."""
@@ -88,15 +93,7 @@ def restart(job: Job, names: Collection[str]) -> UpResult:
 def wait_ready(job: Job, timeout: float | None) -> None:
     """Wait until all of the plan serves, and prove it. Changes nothing; what was never started is no wait."""
     connect_all(job)
-    known = {
-        (p.node, p.name) for p in observe(job).processes if p.alive or p.state is State.EXITED
-    }  # how one exited, readiness tells
-    absent = [p for p in job.plan.processes if (p.node, p.name) not in known]
-    if absent:
-        names, nodes = fold(p.name for p in absent), fold(p.node for p in absent)
-        raise DplaunchError(
-            f"nothing to wait for: {names} on {nodes} was not started", hint="`dplaunch up` starts it"
-        )
+    need_started(job, "wait for")
     await_ready(job, job.plan.processes, timeout)
     prove(job, job.plan.processes)
 
@@ -152,23 +149,38 @@ def _serve(job: Job, options: UpOptions, starting: set[str], names: set[str]) ->
         with phase(job, "start", ", ".join(p.name for p in last)):
             _succeed(start(job, {p.name for p in last} & starting))
         await_ready(job, last, options.timeout)
-    prove(job, wanted)
+    prove(job, wanted, everything=options.all_pairs)
 
 
 def await_ready(job: Job, processes: tuple[Process, ...], timeout: float | None) -> None:
     """Wait until all serve. Raises the first failure with its cause, NotReadyError when time is up."""
     with phase(job, "load", plural(len(processes), "process")):
-        _succeed(Readiness(job, processes, timeout or job.plan.ready_timeout).wait())
+        try:
+            failures = Readiness(job, processes, timeout or job.plan.ready_timeout).wait()
+        except NotReadyError as late:
+            raise explain_delay(job, late, processes) from late
+        _succeed(explain_failures(job, failures, processes) if failures else ())
 
 
-def prove(job: Job, processes: tuple[Process, ...]) -> None:
-    """One completion on every engine, then one through the router. Raises the first failure."""
+def prove(job: Job, processes: tuple[Process, ...], *, everything: bool = False) -> None:
+    """Warm the engines up, one completion on each, then through their pairs and the router.
+
+    Pairs are asked only where the whole plan is proved: the other side may not run. ``everything``: all of
+    them, however many. Raises the first failure.
+    """
     engines = [p for p in processes if p.kind == "engine"]
+    _succeed(warm_up(job, engines))
     with phase(job, "prove", f"one completion on each of {plural(len(engines), 'engine')}"):
         _succeed(prove_engines(job, engines))
-    for router in (p for p in processes if p.role == "router"):
+    whole = len(processes) == len(job.plan.processes)
+    router = next((p for p in processes if p.role == "router"), None)
+    if whole:
+        pairs, total = chosen(engines, everything=everything)
+        with phase(job, "prove pairs", counted(pairs, total)):
+            _succeed(report(job, prove_routes(job, pairs, total, router)))
+    elif router:
         with phase(job, "prove router"):
-            _succeed(prove_router(job, router))
+            _succeed(report(job, prove_routes(job, (), 0, router)))
 
 
 def _tear_down(job: Job, options: UpOptions, started: set[str], error: DplaunchError) -> None:

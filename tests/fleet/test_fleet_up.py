@@ -26,14 +26,15 @@ def test_up_starts_waits_and_proves_everything():
     assert [e.process for e in stage.of(Started)] == ["prefill-0", "router", "decode-0", "decode-1"]
     assert {e.process for e in stage.of(Ready)} == {"prefill-0", "decode-0", "decode-1", "router"}
     assert [e.process for e in stage.of(Proved)] == ["prefill-0", "decode-0", "decode-1", "router"]
-    assert [e.phase for e in stage.of(PhaseEnded)] == ["connect", "start", "load", "prove", "prove router"]
+    assert [e.phase for e in stage.of(PhaseEnded)] == ["connect", "start", "load", "prove", "prove pairs"]
 
 
 def test_one_session_per_node_does_all_of_it():
     stage = scene()
     up(stage.job, UpOptions(), yes)
     assert [node.opened for node in stage.nodes.values()] == [1, 1]
-    wanted = ["lock", "observe", "audit", "put", "start", "watch", "probe", "probe", "audit", "unlock"]
+    # the probes: each engine, the pairs through the router, and the router whole and streaming
+    wanted = ["lock", "observe", "audit", "put", "start", "watch", *["probe"] * 4, "audit", "unlock"]
     assert [v for v in stage.nodes["n1"].verbs() if v != "beat"] == wanted
 
 
@@ -42,7 +43,7 @@ def test_a_start_leaves_the_seconds_of_its_phases():
     up(stage.job, UpOptions(), yes)
     entry = [asked["append"] for verb, asked in stage.nodes["n1"].asked if verb == "audit"][-1]
     assert (entry["outcome"], entry["started"]) == ("ready", 4)
-    assert list(entry["phases"]) == ["connect", "start", "load", "prove", "prove router"]
+    assert list(entry["phases"]) == ["connect", "start", "load", "prove", "prove pairs"]
     assert all(seconds > 0 for seconds in entry["phases"].values())
 
 
@@ -64,7 +65,8 @@ def test_an_engine_that_exits_is_a_failure_with_its_cause_and_all_is_taken_down(
     with pytest.raises(DplaunchError) as caught:
         up(stage.job, UpOptions(), yes)
     assert caught.value.text == "decode-1 on n2 exited with code 0 before it was ready"
-    assert caught.value.hint == "sockets time out; look at the link"
+    assert caught.value.hint.startswith("another rank did not answer while connections were set up")
+    assert caught.value.hint.endswith("`dplaunch diagnose` tells more")
     assert caught.value.detail == ("ERROR EI0006: Getting socket times out", "log: n2:/s/decode-1/log")
     assert {e.process for e in stage.of(Stopped)} == {"prefill-0", "decode-0", "decode-1", "router"}
     assert stage.nodes["n1"].verbs()[-2:] == ["audit", "unlock"]
@@ -78,6 +80,57 @@ def test_the_failure_with_a_known_cause_comes_first():
         DplaunchError, match="decode-1 on n2 exited with code 1 before it was ready \\(and 1 more\\)"
     ):
         up(stage.job, UpOptions(), yes)
+
+
+def said(*lines):
+    """The log of a process as its node tells it."""
+    return [{"event": "log", "offset": 0, "end": sum(len(line) + 1 for line in lines), "lines": list(lines)}]
+
+
+def test_the_failure_that_the_others_follow_from_comes_first():
+    late = "ERROR 04-25 10:01:30 [x.py:1] RuntimeError: Connection closed by peer"
+    early = "ERROR 04-25 10:01:17 [x.py:1] RuntimeError: NPU out of memory"
+    exits = {
+        name: [{"event": "exit", "code": 1, "signal": "", "tail": [line], "log": ""}]
+        for name, line in {"decode-0": late, "decode-1": early}.items()
+    }
+    stage = scene(FakeNode("n2", watch=exits))
+    with pytest.raises(DplaunchError, match=r"decode-1 on n2 exited .* \(and 1 more\)") as caught:
+        up(stage.job, UpOptions(), yes)
+    assert caught.value.detail[0] == early
+    assert caught.value.hint.startswith("device memory does not suffice")
+
+
+def test_what_another_log_said_first_is_the_cause_though_its_engine_still_runs():
+    late = "ERROR 04-25 10:01:30 [x.py:1] EI0006: Getting socket times out"
+    early = "ERROR 04-25 10:01:17 [x.py:1] EI0008 The HCCL versions are inconsistent"
+    gone = {"event": "exit", "code": 1, "signal": "", "tail": [late], "log": ""}
+    logs = {"decode-0": said(late), "decode-1": said("INFO fine", early)}
+    stage = scene(FakeNode("n2", watch={"decode-0": [gone], "decode-1": []}, logs=logs))
+    with pytest.raises(DplaunchError, match="decode-0 on n2 exited with code 1") as caught:
+        up(stage.job, UpOptions(), yes)
+    assert caught.value.detail[0] == f"decode-1 on n2: {early}"
+    assert caught.value.hint.startswith("HCCL or CANN versions differ")
+    assert f"earlier, decode-1 on n2: {early}" in [note.text for note in stage.of(Note)]
+
+
+def test_where_all_only_wait_the_silent_one_is_named():
+    late = "ERROR 04-25 10:01:30 [x.py:1] EI0006: Getting socket times out"
+    gone = {"event": "exit", "code": 1, "signal": "", "tail": [late], "log": ""}
+    logs = {"decode-0": said(late), "decode-1": said("INFO fine")}
+    stage = scene(FakeNode("n2", watch={"decode-0": [gone], "decode-1": []}, logs=logs))
+    with pytest.raises(DplaunchError) as caught:
+        up(stage.job, UpOptions(), yes)
+    assert "no error stands in the log of decode-1: look there first" in caught.value.hint
+
+
+def test_time_up_tells_what_the_logs_say():
+    logs = {"decode-1": said("ERROR 04-25 10:01:17 [x.py:1] EI0008 The HCCL versions are inconsistent")}
+    stage = scene(FakeNode("n2", watch={"decode-1": []}, logs=logs))
+    with pytest.raises(NotReadyError, match="decode-1 on n2 \\(no start-up line yet\\)") as caught:
+        up(stage.job, UpOptions(timeout=60.0), yes)
+    assert caught.value.detail == (f"decode-1 on n2: {logs['decode-1'][0]['lines'][0]}",)
+    assert caught.value.hint.startswith("HCCL or CANN versions differ")
 
 
 def test_keep_leaves_what_runs():
@@ -180,9 +233,8 @@ def test_a_wrong_answer_is_not_ready(answer, said):
 
 def test_a_router_that_fails_once_is_asked_again_and_fails_the_second_time():
     stage = scene(FakeNode("n1", answers={"router": {"status": 502, "body": "cold"}}))
-    with pytest.raises(DplaunchError, match="router on n1 answered 502: cold"):
+    with pytest.raises(DplaunchError, match=r"router on n1 answered 502: cold \(and 1 more\)"):
         up(stage.job, UpOptions(), yes)
-    assert any("asking again" in note.text for note in stage.of(Note))
 
 
 def test_detach_returns_before_anything_is_ready():

@@ -15,11 +15,20 @@ from dplaunch.errors import HostError
 from dplaunch.fleet.fleet import Fleet
 from dplaunch.fleet.job import Job
 from dplaunch.fleet.session import Arrived, Lost
-from dplaunch.model.cluster import RuntimeSpec, SshSpec
+from dplaunch.model.cluster import RouterSpec, RuntimeSpec, SshSpec
 from dplaunch.model.event import Event
-from dplaunch.model.plan import File, HttpProbe, Member, NodePlan, Plan, Process, Signature, Stage
+from dplaunch.model.plan import File, HttpProbe, Member, NodePlan, Plan, Process, Stage
 
 GOOD = json.dumps({"choices": [{"text": " Rome, of course"}]})
+
+
+GOOD_STREAM = f"data: {GOOD}\n\ndata: [DONE]\n\n"
+FETCHED = 'vllm:prompt_tokens_by_source_total{source="external_kv_transfer"} %d.0'
+
+
+def _next(answers: list[Any]) -> Any:
+    """The first of them, which is gone then; the last one stays."""
+    return answers.pop(0) if len(answers) > 1 else answers[0]
 
 
 class Clock:
@@ -43,8 +52,10 @@ class FakeNode:
     """process → the error of its start."""
     watch: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """process → events of ``watch``; without an entry it becomes ready at once."""
-    answers: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """probe key → result fields over a good completion."""
+    answers: dict[str, dict[str, Any] | list[dict[str, Any]]] = field(default_factory=dict)
+    """probe key → result fields over a good completion; a list is for one asking after the other."""
+    metrics: dict[str, list[str]] = field(default_factory=dict)
+    """engine → what /metrics says, one asking after the other; without an entry fetched prompts grow."""
     stopped: dict[str, dict[str, Any]] = field(default_factory=dict)
     """process → fields of its verdict."""
     errors: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -108,7 +119,7 @@ class FakeNode:
         elif verb == "start":
             fields = {"results": [self._started(p["name"]) for p in asked["processes"]]}
         elif verb == "probe":
-            fields = {"results": [self._answer(r["key"]) for r in asked["requests"]]}
+            fields = {"results": [self._answer(r) for r in asked["requests"]]}
         elif verb == "exec":
             fields = {"code": 0, "out": f"{self.name} says hello\n", "err": ""}
         elif verb == "audit":
@@ -146,9 +157,14 @@ class FakeNode:
         self.observed(name)
         return {"name": name, "ok": True, "pid": 100}
 
-    def _answer(self, key: str) -> dict[str, Any]:
-        good = {"key": key, "status": 200, "body": GOOD, "seconds": 0.1, "error": ""}
-        return {**good, **self.answers.get(key, {})}
+    def _answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        key = request["key"]
+        good = {"key": key, "status": 200, "seconds": 0.1, "error": ""}
+        if request["url"].endswith("/metrics"):
+            return {**good, "body": _next(self.metrics.get(key, [FETCHED % len(self.asked)]))}
+        body = GOOD_STREAM if '"stream": true' in (request.get("body") or "") else GOOD
+        given = self.answers.get(key, {})
+        return {**good, "body": body, **(_next(given) if isinstance(given, list) else given)}
 
 
 class FakeSession:
@@ -229,10 +245,9 @@ def a_plan(*processes: Process, **fields: Any) -> Plan:
         "engine": "vllm 1",
         "model": "m",
         "served_model_name": "m",
-        "router": None,
+        "router": next((RouterSpec(node=p.node) for p in processes if p.role == "router"), None),
         "endpoint": "http://n1:8000",
         "stages": (Stage("load", "Loading"), Stage("serve", "Started")),
-        "signatures": (Signature("EI0006", "sockets time out", "look at the link"),),
     }
     return Plan(**{**basic, "nodes": tuple(nodes), "members": members, **fields})
 

@@ -1,0 +1,76 @@
+"""Which pairs of engines a proof asks, and what they are called. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import lcm
+
+from dplaunch.fold import fold
+from dplaunch.model.cluster import DECODE, PREFILL
+from dplaunch.model.plan import Plan, Process
+from dplaunch.model.proof import Pair
+from dplaunch.words import plural
+
+MANY = 64
+"""From more pairs than this only a sample is asked, unless all are wanted."""
+
+
+def routes(engines: Sequence[Process]) -> tuple[Pair, ...]:
+    """Every prefill × decode pair; each engine alone where the roles are not split."""
+    prefills, decodes = _sides(engines)
+    if not prefills:
+        return tuple(_pair(engine) for engine in engines)
+    return tuple(_pair(prefill, decode) for prefill in prefills for decode in decodes)
+
+
+def sample(engines: Sequence[Process], most: int = MANY) -> tuple[Pair, ...]:
+    """All pairs, or of many at least ``most``: round robin, every engine in one, always the same."""
+    prefills, decodes = _sides(engines)
+    p, d = len(prefills), len(decodes)
+    if p * d <= most:
+        return routes(engines)  # engines that stand alone are never left out
+    # After each full turn one side goes on by one: no pair comes twice.
+    turn, count = lcm(p, d), max(most, p, d)
+    return tuple(_pair(prefills[i % p], decodes[(i + i // turn) % d]) for i in range(count))
+
+
+def chosen(engines: Sequence[Process], *, everything: bool) -> tuple[tuple[Pair, ...], int]:
+    """The pairs to ask, and how many there are."""
+    pairs = routes(engines)
+    return pairs if everything else sample(engines), len(pairs)
+
+
+def _sides(engines: Sequence[Process]) -> tuple[list[Process], list[Process]]:
+    return [e for e in engines if e.role == PREFILL], [e for e in engines if e.role == DECODE]
+
+
+def _pair(*engines: Process) -> Pair:
+    return Pair(tuple(e.name for e in engines), tuple(e.node for e in engines))
+
+
+def chosen_by_header(plan: Plan) -> bool:
+    """Our router takes the names of the engines a request is to go through."""
+    return plan.router is not None and plan.router.kind == "dplaunch"
+
+
+def decode_first(plan: Plan) -> bool:
+    """The layer-wise proxy starts with decode and brings the two together itself: no pair can be chosen."""
+    return plan.router is not None and "layerwise" in (plan.router.path or "")
+
+
+def counted(pairs: Sequence[Pair], total: int) -> str:
+    """``8 prefill × decode pairs``, ``64 of 512 prefill × decode pairs``, ``4 engines``."""
+    of = "" if len(pairs) == total else f"{len(pairs)} of "
+    alone = any(len(pair.engines) == 1 for pair in pairs)
+    return of + plural(total, "engine" if alone else "prefill × decode pair")
+
+
+def told(pairs: Iterable[Pair]) -> str:
+    """``prefill-[0-1] → decode-3``: pairs in few words, prefill engines with equal partners together."""
+    partners: dict[str, list[str]] = {}
+    for pair in pairs:
+        partners.setdefault(pair.engines[0], []).extend(pair.engines[1:])
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for first, others in partners.items():
+        alike.setdefault(tuple(others), []).append(first)
+    return "; ".join(" → ".join(filter(None, (fold(first), fold(o)))) for o, first in alike.items())

@@ -1,0 +1,63 @@
+"""Warm-up: the first requests of an engine compile, and are slow; nobody's client need wait for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dplaunch.fleet.ask import probe
+from dplaunch.fleet.job import Job, phase
+from dplaunch.fleet.prove import completion, failed, unanswered
+from dplaunch.model.cluster import DECODE, WarmupSpec
+from dplaunch.model.event import Failed, Note
+from dplaunch.model.plan import Process
+from dplaunch.words import plural, seconds
+
+TIMEOUT = 600.0
+"""Seconds for one request: the first one may compile for minutes."""
+LOWEST, COUNT = 100, 128
+"""Token ids of the prompts: in every vocabulary, and no special ones (bytes and letters, as a rule)."""
+
+
+def warm_up(job: Job, engines: Sequence[Process]) -> tuple[Failed, ...]:
+    """Send the plan's warm-up requests to every engine that computes prompts; the failures."""
+    warmup = job.plan.warmup
+    wanted = [engine for engine in engines if engine.role != DECODE]
+    if warmup is None or not wanted:
+        return ()
+    requests, of = plural(warmup.requests_per_engine, "request"), plural(len(wanted), "engine")
+    with phase(job, "warm up", f"{requests} to each of {of}"):
+        took: list[float] = []
+        for number in range(warmup.requests_per_engine):
+            slowest, failures = _round(job, wanted, warmup, number)
+            if failures:
+                return failures
+            took.append(slowest)
+        job.emit(Note(at=job.now, text=_latencies(wanted, took)))
+    return ()
+
+
+def _round(
+    job: Job, engines: Sequence[Process], warmup: WarmupSpec, number: int
+) -> tuple[float, tuple[Failed, ...]]:
+    """One request to each engine, all at once: how long the slowest took, and what failed."""
+    fields = {"prompt": prompt(warmup.prompt_tokens, number), "max_tokens": warmup.output_tokens}
+    questions = [(e.node, {**completion(job, e, **fields), "timeout": TIMEOUT}) for e in engines]
+    answers = probe(job, questions, TIMEOUT)
+    failures = tuple(
+        failed(job, engine, f"failed its warm-up: it {wrong}")
+        for engine in engines
+        if (wrong := unanswered(answers.get(engine.name)))
+    )
+    for failure in failures:
+        job.emit(failure)
+    return max(answer["seconds"] for answer in answers.values()) if answers else 0.0, failures
+
+
+def prompt(tokens: int, number: int) -> list[int]:
+    """Exactly so many tokens; each number is another prompt from its first token on, so no cache helps."""
+    return [LOWEST + (number + 7 * place) % COUNT for place in range(tokens)]
+
+
+def _latencies(engines: Sequence[Process], took: Sequence[float]) -> str:
+    of = f" (slowest of {plural(len(engines), 'engine')})" if len(engines) > 1 else ""
+    return f"{engines[0].role} is warm: first request {seconds(took[0])}, last {seconds(took[-1])}{of}"
