@@ -4,6 +4,7 @@ With CI set a skip is a failure. A process that outlives the tests is a failure,
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,13 +32,15 @@ def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def _nothing_of_the_user_is_touched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No flag of the user's shell reaches a test, and no test writes below the user's home.
 
-    The state home is also what the processes of a test are known by: children inherit it.
+    The state home is also what the processes of a test are known by: children inherit it. This machine's
+    ``python3`` is the one that runs the tests, not a version manager's wrapper, which costs more than a guard.
     """
     base = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("DPLAUNCH_")]:
             patch.delenv(name)
         patch.setenv("XDG_STATE_HOME", str(base / "state"))
+        patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
         yield
     left = left_by(base)
     end(left)

@@ -1,3 +1,4 @@
+import compileall
 import json
 import os
 import shutil
@@ -8,6 +9,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from dplaunch.cli.app import app
+from dplaunch.node import boot
+from dplaunch.wire import bundle
 
 LAPTOP = Path(__file__).parents[2] / "clusters" / "laptop.yaml"
 
@@ -33,10 +36,24 @@ class Cli:
         return path
 
 
+@pytest.fixture(scope="session")
+def lib(tmp_path_factory):
+    """What earlier starts left on a node: the bundle unpacked, its byte code compiled.
+
+    The commands of the README meet a node that nobody has used yet.
+    """
+    folder = tmp_path_factory.mktemp("node") / "lib"
+    boot.unpack(bundle().data, str(folder / bundle().sha))
+    compileall.compile_dir(folder, quiet=1)
+    return folder
+
+
 @pytest.fixture
-def cli(tmp_path, state_home, monkeypatch):
+def cli(tmp_path, state_home, lib, monkeypatch):
     work = tmp_path / "work"
     work.mkdir()
+    (state_home / "dplaunch").mkdir(mode=0o700)
+    (state_home / "dplaunch" / "lib").symlink_to(lib)
     monkeypatch.chdir(work)
     monkeypatch.setenv("DPLAUNCH_REHEARSAL_SPEED", "0")
     monkeypatch.setenv("COLUMNS", "100")
