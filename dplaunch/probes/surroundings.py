@@ -59,6 +59,6 @@ def size(amount: float) -> str:
     value = amount / _STEP
     for unit in _UNITS[:-1]:
         if value < _STEP:
-            return f"{value:.1f} {unit}" if value < _TENTHS_BELOW else f"{value:.0f} {unit}"
+            return f"{value:.1f} {unit}" if 0 < value < _TENTHS_BELOW else f"{value:.0f} {unit}"
         value /= _STEP
     return f"{value:.1f} {_UNITS[-1]}"

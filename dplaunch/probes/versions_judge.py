@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dplaunch.frozen import dataclass
 from dplaunch.model.check import Facts, Finding, Level
 from dplaunch.model.cluster import EngineSpec
-from dplaunch.model.releases import CANN_TOO, ascend_release, parse
+from dplaunch.model.releases import CANN_TOO, AscendRelease, ascend_release, parse
 from dplaunch.probes.ascend import unread_finding
 from dplaunch.probes.probe import Target
 from dplaunch.probes.words import odd_ones
@@ -68,32 +68,39 @@ def _told(node: str, slips: Sequence[Slip], remedy: str) -> Iterator[Finding]:
 
 def _software(engine: EngineSpec, facts: Facts, common: Mapping[str, str | None]) -> Iterator[Slip]:
     wanted = _wanted(engine)
+    release = _release(engine, facts.get(VLLM_ASCEND, ""))
     for name in NAMES:
-        if name in facts and name not in MACHINE:
-            yield from _slips(name, facts, common[name] or "", wanted.get(name))
+        if name not in facts or name in MACHINE:
+            continue
+        have, usual = facts[name], common[name] or ""
+        if slip := _slip(name, have, usual, wanted.get(name)):
+            yield slip
+        elif release and have == usual:
+            yield from _untried(release, name, have)
 
 
 def _wanted(engine: EngineSpec) -> dict[str, tuple[str, str]]:
     """What engine.version decides: name → version, and who wants it."""
-    if engine.kind == VLLM:
-        return {VLLM: (engine.version, FILE)}
+    wanted: dict[str, tuple[str, str]] = {engine.kind: (engine.version, FILE)}
     release = ascend_release(engine.version) if engine.kind == VLLM_ASCEND else None
-    if release is None:
-        return {}
-    whose = f"vllm-ascend {engine.version} wants"
-    return {VLLM_ASCEND: (engine.version, FILE), VLLM: (release.vllm, whose)}
+    if release:
+        wanted[VLLM] = (release.vllm, f"vllm-ascend {engine.version} wants")
+    return wanted
 
 
-def _slips(name: str, facts: Facts, usual: str, wanted: tuple[str, str] | None) -> Iterator[Slip]:
+def _release(engine: EngineSpec, installed: str) -> AscendRelease | None:
+    """The one installed, where it is the one that should be."""
+    return ascend_release(installed) if _fits(installed, engine.version) else None
+
+
+def _slip(name: str, have: str, usual: str, wanted: tuple[str, str] | None) -> Slip | None:
     """``usual``: what most nodes have. What the cluster file wants goes before it."""
-    have = facts[name]
     if wanted and not _fits(have, wanted[0]):
         level = Level.WARN if _is_development(have) else Level.FAIL
-        yield Slip(name=name, have=have, whose=wanted[1], want=wanted[0], level=level)
-    elif have == usual:
-        yield from _untried(facts, name)
-    elif wanted is None or _fits(usual, wanted[0]):
-        yield _differing(name, have, usual)
+        return Slip(name=name, have=have, whose=wanted[1], want=wanted[0], level=level)
+    if have == usual or (wanted and not _fits(usual, wanted[0])):
+        return None
+    return _differing(name, have, usual)
 
 
 def _is_development(version: str) -> bool:
@@ -121,20 +128,17 @@ def _differing(name: str, have: str, usual: str) -> Slip:
     return Slip(name=name, have=have, whose=OTHERS, want=usual, level=level)
 
 
-def _untried(facts: Facts, name: str) -> Iterator[Slip]:
-    """A combination that the installed vllm-ascend was not released with."""
-    release = ascend_release(facts.get(VLLM_ASCEND, ""))
-    if release is None:
-        return
+def _untried(release: AscendRelease, name: str, have: str) -> Iterator[Slip]:
+    """A combination that this vllm-ascend was not released with."""
     table = {
         CANN: (release.cann, *CANN_TOO.get(release.version, ())),
         TORCH: (release.torch,),
         TORCH_NPU: (release.torch_npu,),
     }
     wanted = [want for want in table.get(name, ()) if want]
-    if wanted and facts[name] and not any(_released_with(facts[name], want) for want in wanted):
+    if wanted and have and not any(_released_with(have, want) for want in wanted):
         whose = f"vllm-ascend {release.version} was released with"
-        yield Slip(name=name, have=facts[name], whose=whose, want=" or ".join(wanted), level=Level.WARN)
+        yield Slip(name=name, have=have, whose=whose, want=" or ".join(wanted), level=Level.WARN)
 
 
 def _released_with(have: str, want: str) -> bool:

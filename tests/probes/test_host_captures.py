@@ -191,14 +191,14 @@ PACKAGES = {
 }
 HELP = {
     "binary": (0, False, False, False),
-    "colours": (46, True, True, True),
-    "cut_off": (27, False, False, False),
+    "colours": (47, True, True, True),
+    "cut_off": (28, False, False, False),
     "mentions_only": (0, False, False, False),
     "no_library": (0, False, False, False),
     "serve_0.11.0_all": (51, True, True, False),
     "serve_0.18.0_sections": (0, False, False, False),
-    "serve_0.23.0_all": (57, True, True, True),
-    "serve_0.23.0_only_options": (57, True, True, True),
+    "serve_0.23.0_all": (58, True, True, True),
+    "serve_0.23.0_only_options": (58, True, True, True),
     "serve_0.9.1": (46, True, False, False),
     "serve_0.9.1_search_for_all": (4, False, False, False),
     "traceback": (0, False, False, False),
