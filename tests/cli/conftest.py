@@ -64,16 +64,41 @@ def cli(tmp_path, state_home, lib, monkeypatch):
         CliRunner().invoke(app, ["down", "-y", "--grace", "1s"])
 
 
+NUMBER = os.getpid()
+# Names, an address and a router port of this process: several tests may run at once.
+NAME = f"laptop-{NUMBER}"
+ADDRESS = f"127.9.{NUMBER // 250 % 250}.{NUMBER % 250 + 1}"
+PORT = 18000 + NUMBER % 2000
+
+
 @pytest.fixture
 def laptop(cli):
     """The shipped laptop cluster as cluster.yaml, under a name of this test's process."""
-    text = LAPTOP.read_text().replace("cluster: laptop", f"cluster: laptop-{os.getpid()}")
-    # An address and a router port of its own: several tests may run at once.
-    number = os.getpid()
-    text = text.replace(
-        "host: localhost", f"host: localhost, address: 127.9.{number // 250 % 250}.{number % 250 + 1}"
-    )
-    text = text.replace("port: 8000", f"port: {18000 + number % 2000}")
-    cli.write("cluster.yaml", text)
+    text = LAPTOP.read_text().replace("cluster: laptop", f"cluster: {NAME}")
+    text = text.replace("host: localhost", f"host: localhost, address: {ADDRESS}")
+    cli.write("cluster.yaml", text.replace("port: 8000", f"port: {PORT}"))
     shutil.copymode(LAPTOP, cli.folder / "cluster.yaml")
+    return cli
+
+
+SMALL = f"""\
+cluster: {NAME}
+engine: {{kind: rehearsal}}
+model: test/model
+nodes: [{{name: laptop, host: localhost, address: {ADDRESS}}}]
+"""
+
+
+@pytest.fixture
+def pair(cli):
+    """The smallest cluster with every kind of process: prefill-0, decode-0, router."""
+    roles = "roles: {prefill: {nodes: laptop}, decode: {nodes: laptop}}"
+    cli.write("cluster.yaml", f"{SMALL}{roles}\nrouter: {{node: laptop, port: {PORT}}}\n")
+    return cli
+
+
+@pytest.fixture
+def ranks(cli):
+    """One group of two engines, serve-0 and serve-1, without a router: for what ends before one is asked."""
+    cli.write("cluster.yaml", f"{SMALL}roles: {{serve: {{nodes: laptop, dp: 2}}}}\n")
     return cli

@@ -1,4 +1,4 @@
-"""Faults that need no second machine: wrong answers, hung engines, secrets, moved and removed processes."""
+"""Faults that need no second machine: wrong answers, hung engines, secrets, state of others, moved processes."""
 
 import json
 import os
@@ -28,34 +28,34 @@ def state_of(state_home, name):
 @pytest.mark.parametrize(
     ("answer", "said"), [("empty", "answered 200 with empty text"), ("garbage", "answered 200 with")]
 )
-def test_an_engine_that_answers_nonsense_fails_up_and_all_is_taken_down(laptop, answer, said):
-    more(laptop, f"overrides: {{decode-2: {{env: {{DPLAUNCH_REHEARSAL_ANSWER: {answer}}}}}}}")
-    error, hint = failure(laptop, "up", code=1)
-    assert error.startswith(f"decode-2 on laptop {said}")
-    assert hint == "hint: dplaunch logs decode-2 -n 50"
-    assert laptop.json("status", code=1)["state"] == "down"
+def test_an_engine_that_answers_nonsense_fails_up_and_all_is_taken_down(pair, answer, said):
+    more(pair, f"overrides: {{decode-0: {{env: {{DPLAUNCH_REHEARSAL_ANSWER: {answer}}}}}}}")
+    error, hint = failure(pair, "up", code=1)
+    assert error.startswith(f"decode-0 on laptop {said}")
+    assert hint == "hint: dplaunch logs decode-0 -n 50"
+    assert pair.json("status", code=1)["state"] == "down"
 
 
-def test_an_error_in_json_is_the_one_document(laptop):
+def test_an_error_in_json_is_the_one_document(ranks):
     more(
-        laptop,
-        "overrides: {decode-2: {env: {DPLAUNCH_REHEARSAL_CRASH_AFTER: 0, DPLAUNCH_REHEARSAL_NEVER_READY: 1}}}",
+        ranks,
+        "overrides: {serve-0: {env: {DPLAUNCH_REHEARSAL_CRASH_AFTER: 0, DPLAUNCH_REHEARSAL_NEVER_READY: 1}}}",
     )
-    error = laptop.json("up", code=1)["error"]
+    error = ranks.json("up", code=1)["error"]
     assert error["exit_code"] == 1
-    assert error["text"].startswith("decode-2 on laptop exited with code 1 before it was ready")
+    assert error["text"].startswith("serve-0 on laptop exited with code 1 before it was ready")
     assert error["detail"][-1].startswith("log: laptop:/")
     assert error["hint"]
 
 
-def test_a_secret_file_that_is_not_there_and_one_that_is(laptop, state_home):
-    more(laptop, "api_key: {from_file: key.txt}")
-    error, hint = failure(laptop, "up", code=2)
+def test_a_secret_file_that_is_not_there_and_one_that_is(pair, state_home):
+    more(pair, "api_key: {from_file: key.txt}")
+    error, hint = failure(pair, "up", code=2)
     assert error == "the secret file key.txt cannot be read: No such file or directory"
     assert "from_file" in hint
-    laptop.write("key.txt", "s3cr3t-of-a-file\n")
-    up = laptop.json("up")
-    laptop.json("status", "--wait", "ready")
+    pair.write("key.txt", "s3cr3t-of-a-file\n")
+    up = pair.json("up")
+    pair.json("status", "--wait", "ready")
     ask = urllib.request.Request(up["endpoint"] + "/v1/models")
     with pytest.raises(urllib.error.HTTPError, match="401"):
         urllib.request.urlopen(ask, timeout=5)
@@ -63,37 +63,22 @@ def test_a_secret_file_that_is_not_there_and_one_that_is(laptop, state_home):
     assert urllib.request.urlopen(ask, timeout=5).status == 200
     files = (path for path in state_home.rglob("*") if path.is_file())
     assert not [path for path in files if b"s3cr3t-of-a-file" in path.read_bytes()]
-    laptop("down", "-y")
+    pair("down", "-y")
 
 
-def test_state_that_another_host_wrote_is_shown_and_left_alone(laptop, state_home):
-    laptop("up")
-    path = state_of(state_home, "decode-3")
+def test_state_that_another_host_wrote_is_shown_and_left_alone(pair, state_home):
+    pair("up", "--detach")
+    pair("status", "--wait", "ready", "--timeout", "60s")
+    path = state_of(state_home, "decode-0")
     ours = path.read_text()
     path.write_text(json.dumps({**json.loads(ours), "host": "another"}))
-    assert "decode-3 on laptop: foreign" in laptop("status", code=5).stdout
-    error, hint = failure(laptop, "up", "-y", code=1)
-    assert error.startswith("decode-3 on laptop was not started: its state here was written by host another")
+    assert "decode-0 on laptop: foreign" in pair("status", code=5).stdout
+    error, hint = failure(pair, "up", "-y", code=1)
+    assert error.startswith("decode-0 on laptop was not started: its state here was written by host another")
     assert "remove" in hint
     path.write_text(ours)
-    laptop("down", "-y")
-    assert laptop.json("status", "cluster.yaml", code=1)["state"] == "down"
-
-
-def test_a_role_that_shrinks_is_stopped_and_the_router_forgets_it(laptop):
-    up = laptop.json("up")
-    text = (laptop.folder / "cluster.yaml").read_text()
-    assert text.count("groups: 2                # two DP groups") == 1
-    laptop.write("cluster.yaml", text.replace("groups: 2                # two DP groups", "groups: 1 #"))
-    shown = laptop("up", "--dry-run").stdout
-    assert "not in the file" in shown
-    laptop("up", "-y")
-    seen = laptop.json("status")
-    assert seen["state"] == "serving"
-    assert {p["name"] for p in seen["processes"] if p["role"] == "decode"} == {"decode-0", "decode-1"}
-    members = json.loads(urllib.request.urlopen(up["endpoint"] + "/members", timeout=5).read())["members"]
-    assert {m["name"] for m in members} == {"prefill-0", "prefill-1", "decode-0", "decode-1"}
-    laptop("down", "-y")
+    pair("down", "-y")
+    assert pair.json("status", "cluster.yaml", code=1)["state"] == "down"
 
 
 TWO = """\
@@ -103,7 +88,7 @@ model: test/model
 served_model_name: tiny
 hardware: {{devices: 2}}
 nodes: [{{name: "n[1-2]", host: "192.0.2.[1-2]"}}]
-roles: {{serve: {{nodes: "n[1-2]", groups: 2, dp: 2}}}}
+roles: {{serve: {{nodes: "n[1-2]", groups: 2}}}}
 router: {{node: {router}, port: {port}}}
 """
 

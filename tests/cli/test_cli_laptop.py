@@ -77,8 +77,15 @@ def test_up_ask_look_read_again_restart_down(laptop, until):
         ask(up["endpoint"], up["model"])
 
 
-def test_an_engine_that_dies_is_seen_and_up_mends_its_group(laptop, until):
-    laptop("up")
+def test_up_mends_what_died_restarts_what_changed_and_stops_what_is_gone(laptop, until):
+    endpoint = laptop.json("up")["endpoint"]
+    an_engine_that_dies_is_seen_and_up_mends_its_group(laptop, until)
+    a_changed_file_restarts_only_what_changed(laptop)
+    a_role_that_shrinks_is_stopped_and_the_router_forgets_it(laptop, endpoint)
+    laptop("down", "-y")
+
+
+def an_engine_that_dies_is_seen_and_up_mends_its_group(laptop, until):
     before = pids(laptop.json("status"))
     os.kill(before["decode-0"], 9)
     until(lambda: not alive(before["decode-0"]))
@@ -90,38 +97,9 @@ def test_an_engine_that_dies_is_seen_and_up_mends_its_group(laptop, until):
     after = pids(laptop.json("status"))
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {"decode-0", "decode-1"}
-    laptop("down", "-y")
 
 
-def test_an_engine_that_exits_with_code_0_fails_up_and_nothing_is_left(laptop, monkeypatch):
-    monkeypatch.setenv("DPLAUNCH_REHEARSAL_CRASH_AFTER", "0.1")
-    monkeypatch.setenv("DPLAUNCH_REHEARSAL_EXIT_CODE", "0")
-    monkeypatch.setenv("DPLAUNCH_REHEARSAL_NEVER_READY", "1")
-    result = laptop("up", code=1)
-    assert "exited with code 0" in result.stderr
-    assert laptop.json("status", code=1)["state"] == "down"
-
-
-def test_detach_then_wait(laptop):
-    laptop("up", "--detach")
-    laptop("status", "--wait", "ready", "--timeout", "60s")
-    laptop("down", "-y")
-
-
-def test_a_port_that_is_taken_is_named_with_who_holds_it(laptop, until):
-    with socket.socket() as taken:
-        port = laptop.json("plan")["router"]["port"]
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind(("0.0.0.0", port))
-        taken.listen()
-        result = laptop("up", code=1)
-    assert str(port) in result.stderr
-    assert str(os.getpid()) in result.stderr
-    assert laptop.json("status", code=1)["state"] == "down"
-
-
-def test_a_changed_file_restarts_only_what_changed(laptop):
-    laptop("up")
+def a_changed_file_restarts_only_what_changed(laptop):
     before = pids(laptop.json("status"))
     text = (laptop.folder / "cluster.yaml").read_text()
     laptop.write("cluster.yaml", text + "\noverrides: {prefill-0: {env: {A_NEW_ONE: x}}}\n")
@@ -133,11 +111,45 @@ def test_a_changed_file_restarts_only_what_changed(laptop):
     after = pids(laptop.json("status"))
     assert before["decode-0"] == after["decode-0"]
     assert before["prefill-0"] != after["prefill-0"]
-    laptop("down", "-y")
 
 
-def test_a_slow_one_is_named_when_time_is_up(laptop, monkeypatch):
+def a_role_that_shrinks_is_stopped_and_the_router_forgets_it(laptop, endpoint):
+    text = (laptop.folder / "cluster.yaml").read_text()
+    assert text.count("groups: 2                # two DP groups") == 1
+    laptop.write("cluster.yaml", text.replace("groups: 2                # two DP groups", "groups: 1 #"))
+    shown = laptop("up", "--dry-run").stdout
+    assert "not in the file" in shown
+    laptop("up", "-y")
+    seen = laptop.json("status")
+    assert seen["state"] == "serving"
+    assert {p["name"] for p in seen["processes"] if p["role"] == "decode"} == {"decode-0", "decode-1"}
+    members = json.loads(urllib.request.urlopen(endpoint + "/members", timeout=5).read())["members"]
+    assert {m["name"] for m in members} == {"prefill-0", "prefill-1", "decode-0", "decode-1"}
+
+
+def test_an_engine_that_exits_with_code_0_fails_up_and_nothing_is_left(ranks, monkeypatch):
+    monkeypatch.setenv("DPLAUNCH_REHEARSAL_CRASH_AFTER", "0.1")
+    monkeypatch.setenv("DPLAUNCH_REHEARSAL_EXIT_CODE", "0")
     monkeypatch.setenv("DPLAUNCH_REHEARSAL_NEVER_READY", "1")
-    result = laptop("up", "--timeout", "2s", code=4)
+    result = ranks("up", code=1)
+    assert "exited with code 0" in result.stderr
+    assert ranks.json("status", code=1)["state"] == "down"
+
+
+def test_a_port_that_is_taken_is_named_with_who_holds_it(pair):
+    with socket.socket() as taken:
+        port = pair.json("plan")["router"]["port"]
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("0.0.0.0", port))
+        taken.listen()
+        result = pair("up", code=1)
+    assert str(port) in result.stderr
+    assert str(os.getpid()) in result.stderr
+    assert pair.json("status", code=1)["state"] == "down"
+
+
+def test_a_slow_one_is_named_when_time_is_up(pair, monkeypatch):
+    monkeypatch.setenv("DPLAUNCH_REHEARSAL_NEVER_READY", "1")
+    result = pair("up", "--timeout", "2s", code=4)
     assert "not ready after 2 s" in result.stderr
-    assert laptop.json("status", code=1)["state"] == "down"
+    assert pair.json("status", code=1)["state"] == "down"
