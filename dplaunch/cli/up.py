@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 from dplaunch.cli.verb import Call, option
 from dplaunch.errors import ExitCode, Interrupted
 
 if TYPE_CHECKING:
-    from dplaunch.fleet.up import UpOptions
+    from dplaunch.fleet.up import Check, UpOptions
     from dplaunch.model.plan import Action, Plan
     from dplaunch.model.progress import Progress
     from dplaunch.workspace import Cluster
+
+
+class Pairs(str, Enum):
+    """Which pairs of engines are proved where they are many."""
+
+    SAMPLE = "sample"
+    ALL = "all"
+
 
 Only = Annotated[str | None, option("--only", metavar="ROLE", help="Act on this role only.")]
 DryRun = Annotated[bool, option("--dry-run", help="Show what would change; touch nothing.")]
@@ -22,6 +31,8 @@ Timeout = Annotated[
     str | None, option("--timeout", help="Wait so long for readiness (30m); else ready_timeout.")
 ]
 Force = Annotated[bool, option("--force", help="Restart what runs, changed or not.")]
+Test = Annotated[Pairs, option("--test", help="Prove a sample of 64 prefill × decode pairs, or all of them.")]
+NoCheck = Annotated[bool, option("--no-check", help="Start without looking at the nodes first.")]
 Keep = Annotated[bool, option("--keep", help="After a failure leave what runs running.")]
 
 
@@ -33,6 +44,8 @@ def up(
     timeout: Timeout = None,
     force: Force = False,
     keep: Keep = False,
+    test: Test = Pairs.SAMPLE,
+    no_check: NoCheck = False,
 ) -> ExitCode:
     """Start what the file says, wait until it serves, prove it with real completions."""
     from dplaunch.cli.cluster import open_cluster
@@ -42,7 +55,15 @@ def up(
 
     cluster = open_cluster(call)
     wait = None if timeout is None else seconds(timeout)
-    options = UpOptions(only=role(only, cluster.plan), force=force, keep=keep, detach=detach, timeout=wait)
+    options = UpOptions(
+        only=role(only, cluster.plan),
+        force=force,
+        keep=keep,
+        detach=detach,
+        timeout=wait,
+        all_pairs=test is Pairs.ALL,
+        check=None if no_check else first_look(cluster),
+    )
     return _preview(call, cluster, options) if dry_run else _bring_up(call, cluster, options)
 
 
@@ -84,6 +105,13 @@ def _bring_up(call: Call, cluster: Cluster, options: UpOptions) -> ExitCode:
         human, drawing.to_json(plan, display.progress, ready=result.ready, changed=result.changed)
     )
     return ExitCode.DONE
+
+
+def first_look(cluster: Cluster) -> Check:
+    """The quick part of ``check``."""
+    from dplaunch.preflight import guard_start
+
+    return lambda job, observed: guard_start(job, cluster.spec, observed)
 
 
 def agree(call: Call, actions: tuple[Action, ...]) -> bool:
