@@ -23,6 +23,7 @@ from dplaunch.cli.render import render
 from dplaunch.cli.restart import restart
 from dplaunch.cli.schema import schema
 from dplaunch.cli.status import status
+from dplaunch.cli.test_ import test_
 from dplaunch.cli.up import up
 from dplaunch.cli.validate import validate
 from dplaunch.cli.verb import option, verb
@@ -44,6 +45,7 @@ app.command()(verb(render))
 app.command()(verb(check))
 app.command()(verb(up))
 app.command()(verb(status))
+app.command("test")(verb(test_))
 app.command()(verb(logs, targets=True, short_file=False))
 app.command()(verb(analyze, targets=True))
 app.command()(verb(down))
