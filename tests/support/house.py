@@ -156,6 +156,16 @@ class Module:
     def tree(self) -> ast.Module:
         return ast.parse(self.source)
 
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """All of the tree: walked once, however many rules look."""
+        return tuple(ast.walk(self.tree))
+
+    @cached_property
+    def imports(self) -> tuple[tuple[int, str], ...]:
+        """Each import, wherever it stands: line, absolute dotted name (with the imported name at its end)."""
+        return tuple(_imports(self))
+
     @property
     def room(self) -> str:
         return _room(self.name)
@@ -178,9 +188,8 @@ def _room(name: str) -> str:
     return parts[1] if len(parts) > 1 else parts[0]
 
 
-def imports(module: Module) -> Iterator[tuple[int, str]]:
-    """Each import, wherever it stands: line, absolute dotted name (with the imported name at its end)."""
-    for node in ast.walk(module.tree):
+def _imports(module: Module) -> Iterator[tuple[int, str]]:
+    for node in module.nodes:
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -202,7 +211,7 @@ def import_faults(module: Module) -> list[str]:
         return []
     if module.room not in FLOORS:
         return [f"{module.name}: {module.room} is no room of the house"]
-    targets = {(line, _target(name)) for line, name in imports(module) if _within(name, "dplaunch")}
+    targets = {(line, _target(name)) for line, name in module.imports if _within(name, "dplaunch")}
     return [
         f"{module.name}:{line} imports {to}: {why}"
         for line, to in sorted(targets)
@@ -229,14 +238,14 @@ def _why_not(room: str, to: str) -> str:
 def sideways_used() -> set[tuple[str, str]]:
     """The exceptions that the code makes use of."""
     return {
-        (module.room, _target(name)) for module in modules() for _, name in imports(module)
+        (module.room, _target(name)) for module in modules() for _, name in module.imports
     } & SIDEWAYS.keys()
 
 
 def library_faults(module: Module) -> list[str]:
     """Libraries outside the rooms they belong to, and the world outside in rooms that are pure."""
     faults = []
-    for line, name in imports(module):
+    for line, name in module.imports:
         keepers = next((keepers for lib, keepers in ONLY_IN.items() if _within(name, lib)), None)
         if (
             keepers is not None
@@ -260,7 +269,7 @@ def _within(name: str, package: str) -> bool:
 
 
 def _attributes(module: Module) -> Iterator[ast.Attribute]:
-    return (node for node in ast.walk(module.tree) if isinstance(node, ast.Attribute))
+    return (node for node in module.nodes if isinstance(node, ast.Attribute))
 
 
 def apart_faults(module: Module) -> list[str]:
@@ -275,13 +284,11 @@ def apart_faults(module: Module) -> list[str]:
 
 
 def _foreign(module: Module, own: str) -> Iterator[tuple[int, str]]:
-    relative = {
-        node.lineno for node in ast.walk(module.tree) if isinstance(node, ast.ImportFrom) and node.level
-    }
+    relative = {node.lineno for node in module.nodes if isinstance(node, ast.ImportFrom) and node.level}
     top = (
         {"guard", "rehearsal"} if module.name == "dplaunch.node.main" else set()
     )  # the bundle's own entry point
-    for line, name in imports(module):
+    for line, name in module.imports:
         root = name.split(".")[0]
         allowed = root in sys.stdlib_module_names - NOT_EVERYWHERE or root in top or module.room == "router"
         if line in relative and _within(name, own):
@@ -296,7 +303,7 @@ def _old_python_faults(module: Module) -> list[str]:
     except SyntaxError as error:
         return [f"{module.name}:{error.lineno} is not Python 3.8: {error.msg}"]
     young = [(node.lineno, node.attr) for node in _attributes(module) if node.attr in YOUNG_NAMES]
-    keywords = (node for node in ast.walk(module.tree) if isinstance(node, ast.keyword))
+    keywords = (node for node in module.nodes if isinstance(node, ast.keyword))
     young += [(node.value.lineno, node.arg) for node in keywords if node.arg in YOUNG_KEYWORDS]
     faults = [f"{module.name}:{line} {name} is younger than Python 3.8" for line, name in young]
     if _annotates(module) and "from __future__ import annotations" not in module.source:
@@ -308,9 +315,7 @@ def _old_python_faults(module: Module) -> list[str]:
 
 def _annotates(module: Module) -> bool:
     """Whether an annotation would fail when Python 3.8 evaluated it: ``list[int]``, ``int | None``."""
-    notes = [
-        getattr(node, field, None) for node in ast.walk(module.tree) for field in ("annotation", "returns")
-    ]
+    notes = [getattr(node, field, None) for node in module.nodes for field in ("annotation", "returns")]
     return any(
         isinstance(part, (ast.Subscript, ast.BinOp)) for note in notes if note for part in ast.walk(note)
     )
@@ -319,7 +324,7 @@ def _annotates(module: Module) -> bool:
 def talk_faults(module: Module) -> list[str]:
     """Output outside view/ (node packages own their streams), and what is only promised."""
     faults = []
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Call) and module.room not in {"view", "node"} and _prints(node.func):
             faults.append(f"{module.name}:{node.lineno} prints: only view does")
         if isinstance(node, ast.Name) and node.id == "NotImplementedError":
@@ -327,17 +332,21 @@ def talk_faults(module: Module) -> list[str]:
     return faults
 
 
+PRINTERS = {
+    "print",
+    "sys.stdout.write",
+    "sys.stderr.write",
+    "sys.stdout.buffer.write",
+    "typer.echo",
+    "typer.secho",
+    "click.echo",
+}
+LAST_WORDS = {name.rpartition(".")[2] for name in PRINTERS}
+
+
 def _prints(function: ast.expr) -> bool:
-    text = ast.unparse(function)
-    return text in {
-        "print",
-        "sys.stdout.write",
-        "sys.stderr.write",
-        "sys.stdout.buffer.write",
-        "typer.echo",
-        "typer.secho",
-        "click.echo",
-    }
+    last = getattr(function, "attr", getattr(function, "id", ""))  # unparsing every call takes long
+    return last in LAST_WORDS and ast.unparse(function) in PRINTERS
 
 
 def name_faults(module: Module) -> list[str]:
@@ -347,9 +356,7 @@ def name_faults(module: Module) -> list[str]:
 
 def functions(module: Module) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
     """All functions, methods and nested functions."""
-    return [
-        node for node in ast.walk(module.tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-    ]
+    return [node for node in module.nodes if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
 
 
 def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
