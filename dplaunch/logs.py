@@ -13,15 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter, itemgetter
 
+from dplaunch.diagnose.clock import clock, common
 from dplaunch.model.log import FoldedLine, LogChunk, LogLine
-
-_SPEAKER = re.compile(r"^(?:\([\w./-]+ pid=\d+\) ?)+")
-_CLOCK = re.compile(r"\b(?:\d{4}-)?(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d(?:[.,]\d+)?)\s?")
-
-
-def common(text: str) -> str:
-    """The line without what differs between ranks that say the same: speaker's pid and clock."""
-    return _CLOCK.sub("", _SPEAKER.sub("", text), count=1)
 
 
 def collect_name(node: str, process: str, *, previous: bool = False) -> str:
@@ -35,25 +28,16 @@ def past(chunks: Iterable[LogChunk], *, window: float = 1.0) -> tuple[FoldedLine
     Each process's own order is kept; a line without a clock (a traceback) stays behind the line before it.
     All lines are held in memory: for a tail, not for whole logs.
     """
-    clocks: dict[str, float] = {}
+    latest: dict[str, float] = {}
     timed = []
     for line in (line for chunk in chunks for line in _lines(chunk, 0.0)):
-        clocks[line.process] = max(_clock(line.text), clocks.get(line.process, 0.0))
-        timed.append((clocks[line.process], line))
+        latest[line.process] = max(clock(line.text), latest.get(line.process, 0.0))
+        timed.append((latest[line.process], line))
     merge = Merge(window=window)
     folded: list[FoldedLine] = []
-    for clock, line in sorted(timed, key=itemgetter(0)):
-        folded += merge.add(line, clock)
+    for at, line in sorted(timed, key=itemgetter(0)):
+        folded += merge.add(line, at)
     return (*folded, *merge.flush())
-
-
-def _clock(text: str) -> float:
-    """Seconds on a scale that only orders: the lines name no year; 0 for a line without a clock."""
-    found = _CLOCK.search(text, 0, 200)
-    if not found:
-        return 0.0
-    month, day, hour, minute, second = (float(figure.replace(",", ".")) for figure in found.groups())
-    return (((month * 31 + day) * 24 + hour) * 60 + minute) * 60 + second
 
 
 def _lines(chunk: LogChunk, at: float) -> Iterable[LogLine]:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dplaunch.logs import Merge, collect_name, common, past
+from dplaunch.diagnose.clock import common
+from dplaunch.logs import Merge, collect_name, past
 from dplaunch.model.log import FoldedLine, LogChunk
 
 

@@ -12,6 +12,7 @@ from dplaunch.cli.analyze import analyze
 from dplaunch.cli.audit import audit
 from dplaunch.cli.check import check
 from dplaunch.cli.completion import completion
+from dplaunch.cli.diagnose import diagnose
 from dplaunch.cli.down import down
 from dplaunch.cli.exec_ import exec_
 from dplaunch.cli.explain import explain
@@ -47,6 +48,7 @@ app.command()(verb(up))
 app.command()(verb(status))
 app.command("test")(verb(test_))
 app.command()(verb(logs, targets=True, short_file=False))
+app.command()(verb(diagnose, targets=True))
 app.command()(verb(analyze, targets=True))
 app.command()(verb(down))
 app.command()(verb(restart, targets=True))

@@ -1,4 +1,4 @@
-"""``dplaunch explain KEY``: the documented reference file, or a part of it."""
+"""``dplaunch explain WORD``: a key of the cluster file, or a failure by its code, its name or its line."""
 
 from __future__ import annotations
 
@@ -7,16 +7,29 @@ from typing import Annotated
 import typer
 
 from dplaunch.cli.verb import Call
-from dplaunch.errors import ExitCode
+from dplaunch.errors import ExitCode, UsageError
 
-Key = Annotated[str | None, typer.Argument(help="roles.decode.dp, ports …; nothing: the whole reference.")]
+Key = Annotated[
+    str | None,
+    typer.Argument(help="roles.decode.dp, ports …; EI0006 or a line of a log; nothing: the whole reference."),
+]
 
 
 def explain(call: Call, key: Key = None) -> ExitCode:
-    """Explain a key of the cluster file: what it means, its type, its default."""
+    """Explain a key of the cluster file, or a failure: what it means and what to do."""
+    from dplaunch.diagnose import catalogue, explained
     from dplaunch.spec.explain import explain as part
     from dplaunch.spec.reference import reference
+    from dplaunch.view import diagnosis as drawing
 
-    text = reference() if key is None else part(key)
+    signature = explained(key) if key else None
+    if signature:
+        call.screen.present(drawing.explained(signature), drawing.signature_json(signature))
+        return ExitCode.DONE
+    try:
+        text = reference() if key is None else part(key, [one.id for one in catalogue()])
+    except UsageError as unknown:
+        said = f"{unknown.text}, and no failure is called so"
+        raise UsageError(said, hint=unknown.hint) from unknown
     call.screen.present(text.rstrip(), {"key": key, "text": text})
     return ExitCode.DONE

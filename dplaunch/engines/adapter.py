@@ -9,7 +9,7 @@ from typing import Protocol
 from dplaunch.errors import Problem
 from dplaunch.frozen import dataclass
 from dplaunch.model.cluster import ClusterSpec, NodeSpec, RoleSpec, SecretRef
-from dplaunch.model.plan import File, Seat, Signature, Stage, StopStep
+from dplaunch.model.plan import File, Seat, Stage, StopStep
 
 API_KEY_ENV = "VLLM_API_KEY"
 """Where vLLM looks for the key clients must present."""
@@ -59,10 +59,6 @@ class EngineAdapter(Protocol):
     @property
     def stages(self) -> tuple[Stage, ...]:
         """Log lines of start-up, in order."""
-
-    @property
-    def signatures(self) -> tuple[Signature, ...]:
-        """Log lines that explain a failure, most telling first."""
 
     @property
     def stop(self) -> tuple[StopStep, ...]:

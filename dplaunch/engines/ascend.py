@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from dplaunch.engines import advice, ascend_env, kv, kv_rules, lint, parallel, rules, signatures, startup
+from dplaunch.engines import advice, ascend_env, kv, kv_rules, lint, parallel, rules, startup
 from dplaunch.engines.adapter import STOP, ReservedPorts, Sheet, Site
 from dplaunch.engines.flags import words
 from dplaunch.engines.settings import Env, Flags, secrets, user_flags
@@ -29,7 +29,6 @@ class Ascend:
     """The adapter."""
 
     stages = startup.VLLM
-    signatures = signatures.VLLM
     stop = STOP
     reserved = (HCCL_HOST_PORTS,)
 

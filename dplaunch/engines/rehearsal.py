@@ -8,7 +8,7 @@ from dplaunch.engines.adapter import EngineAdapter, ReservedPorts, Sheet, Site
 from dplaunch.errors import Problem
 from dplaunch.frozen import dataclass
 from dplaunch.model.cluster import ClusterSpec, RoleSpec, SecretRef
-from dplaunch.model.plan import File, Seat, Signature, Stage, StopStep
+from dplaunch.model.plan import File, Seat, Stage, StopStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +21,6 @@ class Rehearsal:
     def stages(self) -> tuple[Stage, ...]:
         """Those of the engine it stands for."""
         return self.stands_for.stages
-
-    @property
-    def signatures(self) -> tuple[Signature, ...]:
-        """Those of the engine it stands for."""
-        return self.stands_for.signatures
 
     @property
     def stop(self) -> tuple[StopStep, ...]:

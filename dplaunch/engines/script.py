@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from dplaunch.engines import rules, signatures, startup
+from dplaunch.engines import rules, startup
 from dplaunch.engines.adapter import STOP, ReservedPorts, Sheet, Site
 from dplaunch.engines.settings import Env, Flags, secrets
 from dplaunch.engines.shell import CONTRACT_A, CONTRACT_B, Contract, Recipe, arguments, context, group_devices
@@ -35,7 +35,6 @@ class Script:
     """The adapter."""
 
     stages = startup.VLLM
-    signatures = signatures.VLLM
     stop = STOP
     reserved: tuple[ReservedPorts, ...] = ()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dplaunch.engines import advice, lint, parallel, rules, signatures, startup
+from dplaunch.engines import advice, lint, parallel, rules, startup
 from dplaunch.engines.adapter import STOP, Sheet, Site
 from dplaunch.engines.flags import plain, words
 from dplaunch.engines.settings import Env, Flags, secrets, user_flags
@@ -30,7 +30,6 @@ class Vllm:
     """The adapter."""
 
     stages = startup.VLLM
-    signatures = signatures.VLLM
     stop = STOP
     reserved = ()
 

@@ -1,20 +1,22 @@
-"""The line of a log tail that says why, and what to do about it."""
+"""Why processes failed: what their own logs say, and which of all logs said it first."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
+from dplaunch.diagnose import Evidence
+from dplaunch.errors import NotReadyError
+from dplaunch.fleet.follow import Following, LogQuery
+from dplaunch.fleet.job import Job
+from dplaunch.fold import fold
 from dplaunch.frozen import dataclass
-from dplaunch.model.plan import Signature
+from dplaunch.model.diagnosis import Diagnosis, Sighting
+from dplaunch.model.event import Failed, Note
+from dplaunch.model.plan import Process
 
-ERROR_LINE = re.compile(r"\bERROR\b|\b\w*(Error|Exception)\b: |\bFATAL\b|error:")
-
-CONSEQUENCE = re.compile(
-    r"See root cause above|Connection (closed|reset) by peer"
-    r"|Traceback \(most recent|(Core|Proc) failed to start"
-)
-"""What an engine says because another process failed: never the first place to look."""
+LAST_LOOK = LogQuery(tail=200, patience=10.0)
+"""What is read of every log after a failure, before anything is taken down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +27,68 @@ class Cause:
     hint: str = ""
 
 
-def find_cause(tail: Sequence[str], signatures: Iterable[Signature]) -> Cause:
-    """The earliest line a signature knows; else the last error line that is no consequence; else the last."""
-    known = [(re.compile(s.pattern), s) for s in signatures]
-    for line in tail:
-        for pattern, signature in known:
-            if pattern.search(line):
-                return Cause(line.strip(), f"{signature.meaning}; {signature.hint}".strip("; "))
-    errors = [line for line in tail if ERROR_LINE.search(line)]
-    spoken = [line for line in tail if line.strip()]
-    causes = [line for line in errors if not CONSEQUENCE.search(line)]
-    return Cause((causes or errors or spoken or [""])[-1].strip())
+def find_cause(tail: Sequence[str]) -> Cause:
+    """Of one log's end: the line that says why, else its last one."""
+    evidence = Evidence()
+    evidence.add("", "", tail)
+    first = evidence.conclude().first
+    spoken = [line.strip() for line in tail if line.strip()]
+    return Cause(first.text, hint_of(first)) if first else Cause((spoken or [""])[-1])
+
+
+def hint_of(sighting: Sighting, silent: Iterable[str] = ()) -> str:
+    """Cause, remedy, whom to suspect and where to read more; nothing for an error that nobody knows."""
+    known, names = sighting.signature, fold(silent)
+    if known is None:
+        return ""
+    suspects = [f"no error stands in the log of {names}: look there first"] if names else []
+    return "; ".join([known.cause, known.remedy, *suspects, "`dplaunch diagnose` tells more"])
+
+
+def examine(job: Job, processes: Iterable[Process], query: LogQuery) -> tuple[Diagnosis, list[str]]:
+    """Read these processes' logs from their nodes; what they say together, and what could not be read."""
+    evidence = Evidence()
+    following = Following(
+        job,
+        [(p.name, p.node) for p in processes],
+        query,
+        lambda chunk: evidence.add(chunk.process, chunk.node, chunk.lines),
+    )
+    following.run()
+    return evidence.conclude(), following.refusals
+
+
+def explain_failures(
+    job: Job, failures: tuple[Failed, ...], processes: Sequence[Process]
+) -> tuple[Failed, ...]:
+    """The failures, first the one that the others follow from, with what all logs together say about it."""
+    diagnosis, _ = examine(job, processes, LAST_LOOK)
+    first = diagnosis.first or _from_tails(failures)
+    if first is None:
+        return failures
+    hint = hint_of(first, diagnosis.silent)
+    culprits = [f for f in failures if f.process == first.process]
+    if not culprits:
+        said = f"{first.process} on {first.node}: {first.text}"
+        job.emit(Note(at=job.now, text=f"earlier, {said}"))
+        return (replace(failures[0], cause=said, hint=hint or failures[0].hint), *failures[1:])
+    culprit = replace(culprits[0], cause=first.text, hint=hint or culprits[0].hint)
+    return (culprit, *(f for f in failures if f not in culprits))
+
+
+def explain_delay(job: Job, late: NotReadyError, processes: Sequence[Process]) -> NotReadyError:
+    """The time-out with what the logs say meanwhile, where they say something."""
+    diagnosis, _ = examine(job, processes, LAST_LOOK)
+    first = diagnosis.first
+    if first is None:
+        return late
+    said = f"{first.process} on {first.node}: {first.text}"
+    return NotReadyError(late.text, hint=hint_of(first, diagnosis.silent) or late.hint, detail=(said,))
+
+
+def _from_tails(failures: Iterable[Failed]) -> Sighting | None:
+    """Where the logs themselves were not read: what came with the exits."""
+    evidence = Evidence()
+    for failed in failures:
+        evidence.add(failed.process, failed.node, (failed.cause, *failed.tail))
+    return evidence.conclude().first

@@ -7,7 +7,6 @@ from typing import Any
 
 from dplaunch.fleet.fleet import Request
 from dplaunch.fleet.job import Job
-from dplaunch.fleet.ready import RECONNECT_EVERY
 from dplaunch.frozen import dataclass
 from dplaunch.model.event import NodeFailed, Note
 from dplaunch.model.log import LogChunk
@@ -15,6 +14,7 @@ from dplaunch.model.log import LogChunk
 FOREVER = 10.0 * 365 * 86400
 FETCH_DEADLINE = 600.0
 """Seconds for a fetch that does not follow."""
+RECONNECT_EVERY = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class LogQuery:
     grep: str | None = None
     previous: bool = False
     follow: bool = False
+    patience: float = FETCH_DEADLINE
 
 
 Sink = Callable[[LogChunk], None]
@@ -53,7 +54,7 @@ class Following:
     def run(self) -> None:
         """Until every stream ended; with ``follow`` until interrupted (raises Interrupted)."""
         self._ask(set(self._names) & set(self._job.fleet.sessions))
-        deadline = self._job.now + (FOREVER if self._query.follow else FETCH_DEADLINE)
+        deadline = self._job.now + (FOREVER if self._query.follow else self._query.patience)
         while self._waiting:
             tick = min(deadline, self._job.now + RECONNECT_EVERY)
             self._job.fleet.listen(self._take, until=lambda: not self._waiting, deadline=tick)

@@ -11,7 +11,8 @@ from typing import Any
 
 from dplaunch import wire
 from dplaunch.errors import DplaunchError, NotReadyError
-from dplaunch.fleet.cause import CONSEQUENCE, Cause, find_cause
+from dplaunch.fleet.cause import find_cause
+from dplaunch.fleet.follow import RECONNECT_EVERY
 from dplaunch.fleet.job import Job, authorization
 from dplaunch.fold import fold
 from dplaunch.model.event import Failed, Milestone, NodeFailed, Note, Ready
@@ -20,7 +21,6 @@ from dplaunch.model.plan import Process
 AFTERMATH = 1.0
 """Seconds to go on listening after the first failure: the cause may stand in another log."""
 HTTP_OK = 200
-RECONNECT_EVERY = 3.0
 RECONNECT_FOR = 60.0
 """Seconds until a node whose link broke counts as lost."""
 
@@ -43,7 +43,7 @@ class Readiness:
         self._status: dict[str, int | None] = {}
 
     def wait(self) -> tuple[Failed, ...]:
-        """The failures, the one with the clearest cause first; empty when all are ready.
+        """The failures, each with what its own log says; empty when all are ready.
 
         Raises NotReadyError when time is up (what hangs is named), HostError when a node stays away.
         """
@@ -54,7 +54,7 @@ class Readiness:
             self._reach_again()
             if not self._settled() and self._job.now >= self._deadline:
                 raise self._out_of_time()
-        return tuple(sorted(self._failed, key=_clarity))
+        return tuple(self._failed)
 
     def _nodes(self) -> set[str]:
         return {self._processes[name].node for name in self._pending}
@@ -109,7 +109,7 @@ class Readiness:
     def _on_exit(self, name: str, node: str, message: Mapping[str, Any]) -> None:
         when = "before it was ready" if name in self._pending else "while others were still starting"
         tail = tuple(message.get("tail", ()))
-        cause: Cause = find_cause(tail, self._job.plan.signatures)
+        cause = find_cause(tail)
         failed = Failed(
             at=self._job.now,
             process=name,
@@ -172,11 +172,6 @@ class Readiness:
         if self._processes[name].kind != "engine":
             return "no answer yet"
         return "no start-up line yet" if stage is None else f"last at `{self._job.plan.stages[stage].name}`"
-
-
-def _clarity(failed: Failed) -> tuple[bool, bool]:
-    """What a signature knows comes first, what only follows from another's failure last."""
-    return not failed.hint, bool(CONSEQUENCE.search(failed.cause))
 
 
 def how_it_ended(message: Mapping[str, Any]) -> str:

@@ -140,15 +140,6 @@ class Stage:
     pattern: str
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """A log line that says why an engine failed, what it means and what to do."""
-
-    pattern: str
-    meaning: str
-    hint: str
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The whole cluster. ``generation`` is a short hash of all of it."""
@@ -170,7 +161,6 @@ class Plan:
     hooks: Mapping[str, str] = field(default_factory=dict)
     stages: tuple[Stage, ...] = ()
     """Start-up stages of the engine, in order."""
-    signatures: tuple[Signature, ...] = ()
     warnings: tuple[str, ...] = ()
     rehearsal: bool = False
     local: bool = False

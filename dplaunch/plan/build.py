@@ -89,7 +89,6 @@ def _plan(draft: _Draft) -> Plan:
         warmup=spec.warmup,
         hooks=spec.hooks,
         stages=draft.engine.stages,
-        signatures=draft.engine.signatures,
     )
 
 

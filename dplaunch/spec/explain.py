@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import takewhile
 from operator import eq
 from typing import Any
@@ -16,17 +16,17 @@ from dplaunch.spec.reference import Entry, entries
 _INDEX = re.compile(r"\[[^\]]*\]")
 
 
-def explain(key: str) -> str:
+def explain(key: str, others: Iterable[str] = ()) -> str:
     """The reference's part about ``key``: ``roles.decode.dp``, ``roles.*.dp``, or ``dp`` wherever it stands.
 
-    Raises ``UsageError`` for a key that does not exist.
+    Raises ``UsageError`` for a key that does not exist; ``others`` is what else may have been meant.
     """
     schema = bare_schema()
     path = tuple(_INDEX.sub("", key).split("."))
     exact = find(schema, path)
     sites = [exact] if exact else [site for site in properties(schema) if (site.key,) == path]
     if not sites:
-        raise _unknown(key, schema)
+        raise _unknown(key, schema, others)
     documented = [entry for entry in entries() if entry.comment]
     chosen = (_closest(schema, site, path, documented) for site in sites)
     return "\n".join(_part(schema, site, entry) for site, entry in zip(sites, chosen, strict=True))
@@ -43,12 +43,12 @@ def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> int:
     return len(list(takewhile(bool, map(eq, one, other))))
 
 
-def _unknown(key: str, schema: Json) -> UsageError:
-    keys = [site.key for site in properties(schema)]
-    top = list(schema["properties"])
+def _unknown(key: str, schema: Json, others: Iterable[str]) -> UsageError:
     last = key.rpartition(".")[2]
-    guess = nearest(last, keys)
-    hint = f"did you mean '{key.removesuffix(last)}{guess}'?" if guess else f"sections are: {', '.join(top)}"
+    keys = {site.key: key.removesuffix(last) + site.key for site in properties(schema)}
+    near = nearest(last, [*keys, *others])
+    guess = keys.get(near, near)
+    hint = f"did you mean '{guess}'?" if guess else f"sections are: {', '.join(schema['properties'])}"
     return UsageError(f"the cluster file has no key '{key}'", hint=hint)
 
 

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from dplaunch.engines import signatures, startup
+from dplaunch.engines import startup
 
 LINES = [
     ("arguments", "(APIServer pid=7) INFO 09-24 20:59:57 [utils.py:233] non-default args: {'model': 'm'}"),
@@ -37,43 +37,3 @@ def test_loading_tells_how_far_it_is():
     weights = next(s for s in startup.VLLM if s.name == "weights")
     line = next(line for name, line in LINES if "45%" in line)
     assert re.search(weights.pattern, line)["percent"] == "45"
-
-
-@pytest.mark.parametrize(
-    ("line", "word"),
-    [
-        ("vllm: error: unrecognized arguments: --disable-log-requests", "flag"),
-        ("    assert self.stats_update_address is not None", "VLLM_DP_"),
-        ('    assert "tp_size" in prefill', "sizes"),
-        (
-            "ValueError: prefill_tp_size: 1 must be greater than or equal to the decode_tp_size: 2",
-            "tp of prefill",
-        ),
-        ("ValueError: Unsupported connector type: MooncakeConnector", "connector"),
-        ("RuntimeError: Message from engine with unexpected data parallel rank: 3", "twice"),
-        ("RuntimeError: Configuration mismatch detected for engine 1", "different flags"),
-        ("RuntimeError: Did not receive response from front-end process within 5 minutes", "rank 0"),
-        ("Unable to find address for: eth9", "interface"),
-        ("No interface of h1 carries 192.0.0.1; it has: lo 127.0.0.1.", "interface"),
-        ("OSError: [Errno 98] Address already in use", "port is taken"),
-        ("torch.OutOfMemoryError: NPU out of memory. Tried to allocate", "memory"),
-        ("[PID: 1] 2026-01-01 EI0006: Getting socket times out.", "another rank"),
-        ("status: 103900", "KV transfer"),
-        ("EJ0001: HCCP initialisation failed", "earlier process"),
-        ("prefill/run_dp_template.sh: line 80: exec: vllm: not found", "not installed"),
-    ],
-)
-def test_a_fatal_line_is_explained(line, word):
-    first = next(s for s in signatures.VLLM if re.search(s.pattern, line))
-    assert word in first.meaning
-    assert first.hint
-
-
-def test_harmless_lines_explain_nothing():
-    harmless = [
-        "WARNING Found ulimit of 20000 ... [Errno 24] Too many open files",
-        "INFO: 127.0.0.1:5012 - GET /health 200 OK",
-        "Engine 000: Avg prompt throughput: 0.0 tokens/s, Running: 0 reqs",
-        *(line for _, line in LINES),
-    ]
-    assert not [line for line in harmless for s in signatures.VLLM if re.search(s.pattern, line)]

@@ -82,9 +82,10 @@ def test_the_failure_with_a_known_cause_comes_first():
         up(stage.job, UpOptions(), yes)
 
 
-def said(*lines):
+def said(name, *lines: str):
     """The log of a process as its node tells it."""
-    return [{"event": "log", "offset": 0, "end": sum(len(line) + 1 for line in lines), "lines": list(lines)}]
+    end = sum(len(line) + 1 for line in lines)
+    return {name: [{"event": "log", "name": name, "offset": 0, "end": end, "lines": list(lines)}]}
 
 
 def test_the_failure_that_the_others_follow_from_comes_first():
@@ -105,7 +106,7 @@ def test_what_another_log_said_first_is_the_cause_though_its_engine_still_runs()
     late = "ERROR 04-25 10:01:30 [x.py:1] EI0006: Getting socket times out"
     early = "ERROR 04-25 10:01:17 [x.py:1] EI0008 The HCCL versions are inconsistent"
     gone = {"event": "exit", "code": 1, "signal": "", "tail": [late], "log": ""}
-    logs = {"decode-0": said(late), "decode-1": said("INFO fine", early)}
+    logs = said("decode-0", late) | said("decode-1", "INFO fine", early)
     stage = scene(FakeNode("n2", watch={"decode-0": [gone], "decode-1": []}, logs=logs))
     with pytest.raises(DplaunchError, match="decode-0 on n2 exited with code 1") as caught:
         up(stage.job, UpOptions(), yes)
@@ -117,7 +118,7 @@ def test_what_another_log_said_first_is_the_cause_though_its_engine_still_runs()
 def test_where_all_only_wait_the_silent_one_is_named():
     late = "ERROR 04-25 10:01:30 [x.py:1] EI0006: Getting socket times out"
     gone = {"event": "exit", "code": 1, "signal": "", "tail": [late], "log": ""}
-    logs = {"decode-0": said(late), "decode-1": said("INFO fine")}
+    logs = said("decode-0", late) | said("decode-1", "INFO fine")
     stage = scene(FakeNode("n2", watch={"decode-0": [gone], "decode-1": []}, logs=logs))
     with pytest.raises(DplaunchError) as caught:
         up(stage.job, UpOptions(), yes)
@@ -125,11 +126,12 @@ def test_where_all_only_wait_the_silent_one_is_named():
 
 
 def test_time_up_tells_what_the_logs_say():
-    logs = {"decode-1": said("ERROR 04-25 10:01:17 [x.py:1] EI0008 The HCCL versions are inconsistent")}
+    line = "ERROR 04-25 10:01:17 [x.py:1] EI0008 The HCCL versions are inconsistent"
+    logs = said("decode-1", line)
     stage = scene(FakeNode("n2", watch={"decode-1": []}, logs=logs))
-    with pytest.raises(NotReadyError, match="decode-1 on n2 \\(no start-up line yet\\)") as caught:
+    with pytest.raises(NotReadyError, match=r"decode-1 on n2 \(no start-up line yet\)") as caught:
         up(stage.job, UpOptions(timeout=60.0), yes)
-    assert caught.value.detail == (f"decode-1 on n2: {logs['decode-1'][0]['lines'][0]}",)
+    assert caught.value.detail == (f"decode-1 on n2: {line}",)
     assert caught.value.hint.startswith("HCCL or CANN versions differ")
 
 

@@ -1,0 +1,142 @@
+"""What failed first, why and what to do; then, folded, what only followed from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.text import Text
+
+from dplaunch.fold import fold
+from dplaunch.model.diagnosis import Diagnosis, Kind, Sighting, Signature
+from dplaunch.view import style
+from dplaunch.words import plural
+
+_VERDICTS = {
+    Kind.CAUSE: "failed first",
+    Kind.UNKNOWN: "failed first, in a way that is not in the catalogue",
+    Kind.GENERIC: "failed, and does not say why",
+    Kind.CONSEQUENCE: "shows no cause of its own: another process failed first",
+    Kind.WARNING: "warns; nothing failed",
+}
+_REST = (
+    ((Kind.CAUSE, Kind.UNKNOWN), "also seen"),
+    ((Kind.GENERIC, Kind.CONSEQUENCE), "follows from it"),
+    ((Kind.WARNING,), "warnings"),
+)
+_SHOWN = 12
+"""Lines of each kind; ``verbose``: all of them."""
+
+
+def drawn(found: Diagnosis, *, verbose: bool = False) -> Text:
+    """The verdict, the line, cause and remedy, and the rest folded by signature."""
+    read = f"{plural(found.processes, 'log')}, {plural(found.lines, 'line')}"
+    if found.first is None:
+        return Text(f"no failure in {read}", style.GOOD)
+    parts = [*_verdict(found.first), *_suspects(found)]
+    for kinds, title in _REST:
+        some = [sighting for sighting in found.others if sighting.kind in kinds]
+        parts += _rest(f"{title}:", some, len(some) if verbose else _SHOWN)
+    return style.lines(*parts, Text(f"read: {read}", style.DIM))
+
+
+def explained(signature: Signature) -> Text:
+    """All that is known of a signature."""
+    says = [Text.assemble(("  | ", style.DIM), style.plain(line)) for line in signature.excerpt]
+    versions = [_aside("versions", signature.versions)] if signature.versions else []
+    engines = ", ".join(signature.engines)
+    return style.lines(
+        Text.assemble((signature.id, style.HEAD), f": {signature.cause}"),
+        _remedy(signature),
+        _aside("source", signature.source),
+        _aside("engines", engines),
+        *versions,
+        Text("looks like:"),
+        *says,
+    )
+
+
+def to_json(found: Diagnosis) -> dict[str, Any]:
+    """``{found, first, others, silent, logs, lines}``; ``first`` is null when nothing failed."""
+    return {
+        "found": found.first is not None,
+        "first": None if found.first is None else _sighting_json(found.first),
+        "others": [_sighting_json(sighting) for sighting in found.others],
+        "silent": list(found.silent),
+        "logs": found.processes,
+        "lines": found.lines,
+    }
+
+
+def signature_json(signature: Signature) -> dict[str, Any]:
+    """``{id, kind, cause, remedy, source, engines, versions, pattern, excerpt}``."""
+    return {
+        "id": signature.id,
+        "kind": signature.kind.name.lower(),
+        "cause": signature.cause,
+        "remedy": signature.remedy,
+        "source": signature.source,
+        "engines": list(signature.engines),
+        "versions": signature.versions,
+        "pattern": signature.pattern,
+        "excerpt": list(signature.excerpt),
+    }
+
+
+def _verdict(first: Sighting) -> list[Text]:
+    node = f" on {first.node}" if first.node else ""
+    colour = style.ODD if first.kind is Kind.WARNING else style.BAD
+    who = Text.assemble((first.process, style.HEAD), f"{node} ", (_VERDICTS[first.kind], colour))
+    line = Text.assemble((f"  {first.number} | ", style.DIM), style.plain(first.text))
+    parts = [who, line]
+    if first.signature:
+        parts += [_aside("cause", first.signature.cause), _remedy(first.signature)]
+        parts.append(_aside("source", f"{first.signature.source} (`dplaunch explain {first.signature.id}`)"))
+    if len(first.processes) > 1:
+        parts.append(_aside("also by", fold(first.processes[1:])))
+    return parts
+
+
+def _remedy(signature: Signature) -> Text:
+    return Text.assemble(("  remedy:  ", style.NAME), signature.remedy)
+
+
+def _suspects(found: Diagnosis) -> list[Text]:
+    if not found.silent:
+        return []
+    names = Text.assemble((fold(found.silent), style.HEAD), " shows no error: look there first")
+    return [Text.assemble(("suspect: ", style.ODD), names)]
+
+
+def _rest(title: str, sightings: list[Sighting], most: int) -> Iterable[Text]:
+    if sightings:
+        yield Text(title)
+        yield from (_folded(sighting) for sighting in sightings[:most])
+    if len(sightings) > most:
+        yield Text(f"  … and {len(sightings) - most} more; -v shows all", style.DIM)
+
+
+def _folded(sighting: Sighting) -> Text:
+    """``  EI0006 ×63: decode-[0-16,18-63]: another rank did not answer …``."""
+    names = Text(fold(sighting.processes), style.NAME)
+    said = sighting.signature.cause if sighting.signature else style.plain(sighting.text)
+    what = sighting.signature.id if sighting.signature else "unknown"
+    times = f" ×{sighting.count}" if sighting.count > 1 else ""
+    return Text.assemble(f"  {what}{times}: ", names, f": {said}")
+
+
+def _aside(word: str, text: str) -> Text:
+    return Text.assemble((f"  {word + ':':<9}", style.DIM), style.plain(text))
+
+
+def _sighting_json(sighting: Sighting) -> dict[str, Any]:
+    return {
+        "kind": sighting.kind.name.lower(),
+        "signature": None if sighting.signature is None else signature_json(sighting.signature),
+        "process": sighting.process,
+        "node": sighting.node,
+        "line": sighting.number,
+        "text": sighting.text,
+        "processes": list(sighting.processes),
+        "count": sighting.count,
+    }

@@ -1,0 +1,85 @@
+import re
+from collections import Counter
+
+import pytest
+from ranklogs import following, quiet
+
+from dplaunch.diagnose import catalogue, explained, recognise
+from dplaunch.model.diagnosis import Kind
+
+SIGNATURES = catalogue()
+SENTENCE = re.compile(r"[\w`'$/].*[^.]", re.DOTALL)
+
+
+def test_the_catalogue_is_long_and_names_nothing_twice():
+    assert len(SIGNATURES) >= 80
+    assert [name for name, count in Counter(s.id.lower() for s in SIGNATURES).items() if count > 1] == []
+
+
+def test_every_kind_of_failure_is_in_it():
+    assert {s.kind for s in SIGNATURES} == {Kind.CAUSE, Kind.GENERIC, Kind.CONSEQUENCE, Kind.WARNING}
+    hccl = {f"EI{n:04}" for n in range(1, 21)} | {f"EJ{n:04}" for n in range(1, 5)}
+    assert hccl <= {s.id for s in SIGNATURES}
+
+
+@pytest.mark.parametrize("signature", SIGNATURES, ids=lambda s: s.id)
+def test_an_excerpt_is_recognised_as_its_own(signature):
+    found = [recognise(line) for line in signature.excerpt]
+    assert signature in found
+    assert {one.id for one in found if one} == {signature.id}
+
+
+@pytest.mark.parametrize("signature", SIGNATURES, ids=lambda s: s.id)
+def test_a_signature_says_what_happened_what_to_do_and_where_that_is_from(signature):
+    for text in (signature.cause, signature.remedy, signature.source):
+        assert SENTENCE.fullmatch(text)
+    assert set(signature.engines) <= {"vllm", "vllm-ascend", "mindie", "fastdeploy"}
+    assert signature.words
+    assert all(re.compile(signature.pattern).groups == 0 and len(word) > 2 for word in signature.words)
+
+
+def test_a_start_up_without_trouble_is_recognised_as_nothing():
+    assert [line for line in quiet(3) if recognise(line) and "ulimit" not in line] == []
+
+
+def test_what_ranks_say_when_another_failed_is_never_a_cause():
+    kinds = {one.kind for line in following(3)[len(quiet(3)) :] if (one := recognise(line))}
+    assert kinds == {Kind.GENERIC, Kind.CONSEQUENCE}
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("EI0006", "EI0006"),
+        (" ei0006 ", "EI0006"),
+        ("EE9999", "EZ9999"),
+        ("103900", "kv-connect-failed"),
+        ("Port-Of-Process", "port-of-process"),
+        ("OSError: [Errno 98] Address already in use", "address-in-use"),
+        ("nothing of that kind", None),
+    ],
+)
+def test_a_failure_is_explained_by_its_name_its_code_or_its_line(word, name):
+    found = explained(word)
+    assert (found.id if found else None) == name
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("vllm: error: unrecognized arguments: --disable-log-requests", "flag"),
+        ("    assert self.stats_update_address is not None", "VLLM_DP_"),
+        ('    assert "tp_size" in prefill', "sizes"),
+        ("ValueError: prefill_tp_size: 1 must be greater than or equal to the decode_tp_size: 2", "tp of prefill"),
+        ("RuntimeError: Message from engine with unexpected data parallel rank: 3", "twice"),
+        ("RuntimeError: Did not receive response from front-end process within 5 minutes", "rank 0"),
+        ("No interface of h1 carries 192.0.0.1; it has: lo 127.0.0.1.", "interface"),
+        ("torch.OutOfMemoryError: NPU out of memory. Tried to allocate", "memory"),
+        ("EJ0001: HCCP initialisation failed", "earlier process"),
+        ("prefill/run_dp_template.sh: line 80: exec: vllm: not found", "not installed"),
+    ],
+)  # fmt: skip
+def test_lines_of_our_own_scripts_and_of_the_rehearsal_are_known_too(line, word):
+    found = recognise(line)
+    assert found is not None
+    assert word in found.cause

@@ -1,0 +1,142 @@
+import pytest
+from ranklogs import failing, following, quiet
+
+from dplaunch.diagnose import Evidence, catalogue
+from dplaunch.model.diagnosis import Kind
+
+RANKS = 64
+AFTER = [following(rank) for rank in range(RANKS)]
+SIGNATURES = catalogue()
+
+
+def concluded(logs, ahead=None):
+    evidence = Evidence(ahead)
+    for process, (node, lines) in logs.items():
+        evidence.add(process, node, lines)
+    return evidence.conclude()
+
+
+def group(changed):
+    """64 ranks of which all show consequences, but those that are given."""
+    return {f"decode-{n}": (f"n{n // 16}", changed.get(n, AFTER[n])) for n in range(RANKS)}
+
+
+@pytest.mark.parametrize(
+    ("place", "signature"), [pytest.param(n * 29 % RANKS, s, id=s.id) for n, s in enumerate(SIGNATURES)]
+)
+def test_one_rank_tells_and_63_show_only_consequences(place, signature):
+    found = concluded(group({place: failing(place, signature.excerpt)}))
+    assert found.first is not None
+    sightings = (found.first, *found.others) if signature.kind is Kind.WARNING else (found.first,)
+    seen = next(s for s in sightings if s.signature is signature)
+    assert (seen.process, seen.node) == (f"decode-{place}", f"n{place // 16}")
+    assert seen.text in {line.strip() for line in signature.excerpt}
+    assert "EI0006" in {s.signature.id for s in (found.first, *found.others) if s.signature}
+    assert found.silent == ()
+
+
+def test_an_error_that_nobody_knows_is_found_among_consequences():
+    odd = (
+        "(Worker_DP9_EP9 pid=9) ERROR 04-25 10:01:17 [multiproc_executor.py:596] ValueError: the moon is full"
+    )
+    found = concluded(
+        group({9: failing(9, [odd, "(Worker_DP9_EP9 pid=9) ERROR 04-25 10:01:17 [x.py:5]   File a"])})
+    )
+    assert (found.first.kind, found.first.process, found.first.text) == (Kind.UNKNOWN, "decode-9", odd)
+
+
+def test_where_all_only_wait_the_silent_rank_is_suspected():
+    found = concluded(group({17: quiet(17)}) | {"prefill-0": ("n9", quiet(0)), "router": ("n9", [])})
+    assert found.first.follows
+    assert found.first.process == "decode-0"
+    assert found.silent == ("decode-17",)
+
+
+def test_where_all_wait_for_each_other_nobody_is_suspected():
+    found = concluded(group({}))
+    assert found.first.follows
+    assert found.silent == ()
+
+
+def test_nothing_is_found_where_nothing_failed():
+    found = concluded({f"decode-{n}": ("n1", quiet(n)) for n in range(4)})
+    assert (found.first, found.others, found.processes) == (None, (), 4)
+    assert found.lines == 4 * len(quiet(0))
+    assert concluded({}).first is None
+
+
+def test_equal_failures_are_folded_and_counted():
+    out = ["ERROR 04-25 10:01:1{} [x.py:1] RuntimeError: NPU out of memory."]
+    logs = {f"decode-{n}": ("n1", [out[0].format(9 - n)] * 2) for n in range(3)}
+    first = concluded(logs).first
+    assert first.processes == ("decode-2", "decode-1", "decode-0")
+    assert (first.count, first.number) == (6, 1)
+
+
+def test_a_clock_that_is_ahead_is_set_right():
+    logs = {
+        "a-0": ("fast", ["ERROR 04-25 10:05:00 [x.py:1] RuntimeError: NPU out of memory"]),
+        "a-1": ("good", ["ERROR 04-25 10:01:00 [x.py:1] EI0008 versions"]),
+    }
+    assert concluded(logs).first.process == "a-1"
+    assert concluded(logs, {"fast": 300.0}).first.process == "a-0"
+
+
+def test_a_line_without_a_clock_is_as_old_as_the_line_before_it():
+    logs = {
+        "a-0": ("n", ["INFO 04-25 10:05:00 [x.py:1] fine", "RuntimeError: NPU out of memory"]),
+        "a-1": ("n", ["INFO 04-25 10:01:00 [x.py:1] fine", "EI0008: versions"]),
+    }
+    assert concluded(logs).first.process == "a-1"
+
+
+def test_a_log_that_never_came_to_a_clock_failed_first():
+    logs = {
+        "a-0": ("n", ["ERROR 04-25 10:01:00 [x.py:1] RuntimeError: NPU out of memory"]),
+        "a-1": ("n", ["vllm: error: unrecognized arguments: --x"]),
+    }
+    assert concluded(logs).first.process == "a-1"
+
+
+def test_canns_own_clock_counts_before_that_of_the_log():
+    late = "ERROR 04-25 10:09:00 [x.py:1] EI0009: [PID: 7] 2026-04-25-10:01:00.119.066 Transport init error"
+    logs = {
+        "a-0": ("n", ["ERROR 04-25 10:02:00 [x.py:1] RuntimeError: NPU out of memory"]),
+        "a-1": ("n", [late]),
+    }
+    assert concluded(logs).first.process == "a-1"
+
+
+def test_within_one_second_the_more_telling_line_is_the_earlier():
+    logs = {
+        "a-0": ("n", ["ERROR 04-25 10:01:00 [x.py:1] RuntimeError: Connection closed by peer"]),
+        "a-1": ("n", ["ERROR 04-25 10:01:00 [x.py:1] Worker proc VllmWorker-0 died unexpectedly, bye"]),
+    }
+    found = concluded(logs)
+    assert found.first.process == "a-1"
+    assert found.silent == ()
+
+
+def test_the_frames_of_a_traceback_explain_nothing():
+    lines = [
+        "Traceback (most recent call last):",
+        '  File "/usr/lib/error: x.py", line 3, in f',
+        "    raise ValueError('error: ' + text)",
+        "ERROR 04-25 10:01:00 [core.py:1] ",
+        "ERROR 04-25 10:01:00 [core.py:1]     ^^^^^^",
+    ]
+    assert concluded({"a": ("n", lines)}).first is None
+
+
+def test_the_last_exception_counts_and_an_error_only_without_one():
+    lines = ["ERROR a", "ValueError: b", "ERROR c", "goodbye"]
+    assert concluded({"a": ("n", lines)}).first.text == "ValueError: b"
+    assert concluded({"a": ("n", ["ERROR a", "ERROR c"])}).first.text == "ERROR c"
+
+
+def test_lines_may_come_in_pieces():
+    evidence = Evidence()
+    for line in failing(3, ["RuntimeError: NPU out of memory"]):
+        evidence.add("decode-3", "n1", [line])
+        evidence.add("decode-4", "n1", ["INFO fine"])
+    assert evidence.conclude().first.number == len(quiet(3)) + 1
