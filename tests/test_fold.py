@@ -54,7 +54,7 @@ def _expand(word: str) -> set[str]:
     return names
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(*map(st.sampled_from, (("a", "b"), NUMBERS, ("", "-x"), NUMBERS))), max_size=20))
 def test_no_name_is_lost_and_none_invented(parts):
     names = ["".join(part) for part in parts]

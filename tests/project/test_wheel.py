@@ -5,14 +5,10 @@ import sys
 import zipfile
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
+def built(folder: Path) -> zipfile.ZipFile:
     build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     [path] = folder.glob("dplaunch-*.whl")
@@ -26,23 +22,20 @@ def below(folder: str) -> set[str]:
     return {str(path.relative_to(ROOT / folder)) for path in files}
 
 
-@pytest.mark.parametrize(
-    ("here", "there"), [("templates", "_templates"), ("clusters", "_clusters"), ("dplaunch", ".")]
-)
-def test_the_wheel_holds_all_of(wheel, here, there):
+def test_the_wheel_holds_what_it_should_and_nothing_else(tmp_path):
+    wheel = built(tmp_path)
     shipped = {
         str(Path(name).relative_to("dplaunch")) for name in wheel.namelist() if name.startswith("dplaunch/")
     }
-    wanted = {str(Path(there) / name) for name in below(here)}
-    assert wanted
-    assert wanted <= shipped
-
-
-def test_the_wheel_holds_nothing_else(wheel):
+    for here, there in (("templates", "_templates"), ("clusters", "_clusters"), ("dplaunch", ".")):
+        wanted = {str(Path(there) / name) for name in below(here)}
+        assert wanted
+        assert wanted <= shipped
     assert {name.split("/")[0].split("-")[0] for name in wheel.namelist()} == {"dplaunch"}
+    it_names_its_command_licence_and_no_engine_outside_extras(wheel)
 
 
-def test_the_wheel_names_its_command_licence_and_no_engine_outside_extras(wheel):
+def it_names_its_command_licence_and_no_engine_outside_extras(wheel):
     def read(name: str) -> str:
         return next(wheel.read(each).decode() for each in wheel.namelist() if each.endswith(name))
 

@@ -1,6 +1,6 @@
 """Picking is a pure function: its rules, each by an example, and what holds for every snapshot."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dplaunch.router.pick import Candidate, choose, load, open_groups
@@ -109,6 +109,7 @@ avoids = st.sets(st.sampled_from(["a", "b", "c"]))
 turns = st.integers(0, 1000)
 
 
+@settings(max_examples=50, deadline=None)
 @given(candidates, policies, turns, avoids)
 def test_whoever_is_chosen_has_the_role_and_sits_in_a_group_that_serves_whole(seen, policy, turn, avoid):
     chosen = choose(seen, "decode", policy=policy, turn=turn, avoid=avoid)
@@ -120,6 +121,7 @@ def test_whoever_is_chosen_has_the_role_and_sits_in_a_group_that_serves_whole(se
     assert (chosen in whole) if whole else chosen is None
 
 
+@settings(max_examples=50, deadline=None)
 @given(candidates, turns)
 def test_nobody_better_was_passed_over(seen, turn):
     chosen = choose(seen, "decode", turn=turn, typical=7)
@@ -128,6 +130,7 @@ def test_nobody_better_was_passed_over(seen, turn):
         assert (chosen.suspect, load(chosen, 7)) == min((c.suspect, load(c, 7)) for c in rivals)
 
 
+@settings(max_examples=50, deadline=None)
 @given(candidates, policies)
 def test_over_enough_turns_every_equal_gets_its_share(seen, policy):
     level = [c._replace(tokens=0, foreign=0, waiting=0, suspect=False) for c in seen]

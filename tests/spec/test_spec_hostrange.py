@@ -76,7 +76,7 @@ def test_the_most_names_are_4096():
 names = st.from_regex(r"[a-z]{0,2}[0-9]{1,3}([.-][a-z]?[0-9]{0,2})?", fullmatch=True)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(names, min_size=1, max_size=30, unique=True))
 def test_expand_undoes_fold(given_names):
     assert sorted(expand(fold(given_names))) == sorted(given_names)

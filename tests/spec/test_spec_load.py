@@ -490,7 +490,7 @@ REFERENCE = yaml.safe_load(reference())
 PATHS = sorted(parts(REFERENCE), key=str)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(PATHS), st.sampled_from(["put", "drop", "add"]), WRONG), max_size=4)
 )
