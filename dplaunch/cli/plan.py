@@ -15,11 +15,11 @@ Diff = Annotated[Path | None, option("--diff", help="Compare with a plan saved b
 def plan(call: Call, save: Save = None, diff: Diff = None) -> ExitCode:
     """Show what would run where: ranks, devices, ports. Touch nothing."""
     from dplaunch import plan as plans
-    from dplaunch.cli.cluster import open_cluster
+    from dplaunch.cli.cluster import load, open_cluster
     from dplaunch.view import plan as drawing
     from dplaunch.workspace import read_plan, write_by_rename
 
-    cluster = open_cluster(call)
+    cluster = open_cluster(call) if call.screen.json or diff else load(call)
     if save is not None:
         write_by_rename(save, plans.dump(cluster.plan))
         call.screen.say(f"saved as {save}")
@@ -28,5 +28,6 @@ def plan(call: Call, save: Save = None, diff: Diff = None) -> ExitCode:
         call.screen.present("\n".join(changes) or "no difference", {"changes": list(changes)})
         return ExitCode.DONE
     machine = plans.to_json(cluster.plan) if call.screen.json else {}  # large: made only for who asks
-    call.screen.present(drawing.drawn(cluster.plan, verbose=call.screen.verbose), machine)
+    human = drawing.drawn(cluster.plan, cluster.warnings, verbose=call.screen.verbose)
+    call.screen.present(human, machine)
     return ExitCode.DONE

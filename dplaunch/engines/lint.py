@@ -192,7 +192,8 @@ def shown(row: Switch) -> str:
 
 
 def _effect(row: Switch) -> str:
-    return {REFUSED: "is refused by", RESET: "is switched off by"}.get(row.effect, "does nothing in")
+    unnoticed = "is ignored without a word by" if row.kind == KEY else "does nothing in"
+    return {REFUSED: "is refused by", RESET: "is switched off by"}.get(row.effect, unnoticed)
 
 
 def _why(row: Switch, engine: Engine) -> str:

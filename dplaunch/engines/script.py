@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from dplaunch.engines import rules, startup
+from dplaunch.engines import lint, rules, script_lint, startup
 from dplaunch.engines.adapter import STOP, ReservedPorts, Sheet, Site
 from dplaunch.engines.settings import Env, Flags, secrets
 from dplaunch.engines.shell import CONTRACT_A, CONTRACT_B, Contract, Recipe, arguments, context, group_devices
@@ -53,6 +53,7 @@ class Script:
             *_era(spec),
             *_unused(spec),
             *rules.forbidden(spec, ("LOCAL_IP", "NIC_NAME"), computed, "remove it"),
+            *_told(spec),
         )
 
     def kv_width(self, spec: ClusterSpec, role: RoleSpec) -> int:  # noqa: ARG002 - the protocol's shape
@@ -129,6 +130,17 @@ def _era(spec: ClusterSpec) -> Iterator[Problem]:
             key="engine.path",
             hint="export VLLM_DP_SIZE=$1 VLLM_DP_MASTER_IP=$2 …, or use a newer engine",
         )
+
+
+def _told(spec: ClusterSpec) -> Iterator[Problem]:
+    """What its documents got wrong, and what this version does not take, in script and file."""
+    yield from script_lint.shape(spec)
+    version = spec.engine.version
+    if version and parse(version) is not None:
+        on_npu = spec.hardware.family in {"a2", "a3"}
+        engine = lint.ascend(version) if on_npu else lint.vllm(version)
+        yield from script_lint.by_version(spec, engine)
+        yield from lint.check(spec, engine)
 
 
 def _unused(spec: ClusterSpec) -> Iterator[Problem]:

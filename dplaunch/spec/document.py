@@ -81,6 +81,7 @@ def _problem(document: Document, finding: Finding, line: int, column: int) -> Pr
         source_line=document.lines[line - 1].rstrip() if line <= len(document.lines) else "",
         hint=finding.hint,
         warning=finding.warning,
+        source=finding.source,
     )
 
 

@@ -24,6 +24,7 @@ class Finding:
     """Something about the value at ``path``; about the key itself with ``at_key``.
 
     ``place`` is given only where the path does not lead there: the second of two equal keys.
+    ``source`` is where it is known from.
     ``meant`` is the key the user probably wanted: rules that read it keep quiet.
     """
 
@@ -34,6 +35,7 @@ class Finding:
     warning: bool = False
     place: Place | None = None
     meant: KeyPath = ()
+    source: str = ""
 
 
 def dotted(path: KeyPath) -> str:

@@ -8,19 +8,21 @@ from dataclasses import dataclass
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from dplaunch.errors import Problem
 from dplaunch.fold import fold, ranges
 from dplaunch.model.plan import Plan, Seat
-from dplaunch.view import style
+from dplaunch.view import problems, style
 from dplaunch.view.sheet import Sheet, sheet
 from dplaunch.words import plural
 
 _HEADS = ("ROLE", "NODES", "GROUPS", "ENGINES", "RANKS", "DEVICES", "HTTP", "RPC", "KV")
 
 
-def drawn(plan: Plan, *, verbose: int = 0) -> RenderableType:
-    """Headline, table (``-v``: a row per engine), how to read it, warnings."""
+def drawn(plan: Plan, warnings: Sequence[Problem] = (), *, verbose: int = 0) -> RenderableType:
+    """Headline, table (``-v``: a row per engine), how to read it, and what the file was warned about."""
     rows = _engine_table(plan) if verbose else _node_table(plan)
-    return Group(_headline(plan), Text(""), rows, Text(""), _legend(plan), *_warnings(plan))
+    told = (Text(""), problems.drawn(warnings)) if warnings else ()
+    return Group(_headline(plan), Text(""), rows, Text(""), _legend(plan), *told)
 
 
 @dataclass(slots=True)
@@ -142,7 +144,3 @@ def _masters(seats: Sequence[Seat], names: Mapping[str, str]) -> str:
         if seat.ports.rpc
     }
     return f"; {'master' if len(masters) == 1 else 'masters'} {fold(masters.values())}" if masters else ""
-
-
-def _warnings(plan: Plan) -> list[Text]:
-    return [Text.assemble(("warning: ", style.ODD), warning) for warning in plan.warnings]

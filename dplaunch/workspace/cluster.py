@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from dplaunch import plan as plans
@@ -34,18 +35,26 @@ def load_cluster(pick: Pick, *, rehearse: bool = False) -> Cluster:
     text = read_text(pick)
     loaded = load(text, shown(pick.path), read_file=lambda path: Path(path).read_text(encoding="utf-8"))
     checked = plans.check(loaded.spec)
-    located = tuple(map(loaded.locate, checked))
-    found = (*loaded.warnings, *located)
+    located = _once(map(loaded.locate, checked))
+    found = tuple(sorted((*loaded.warnings, *located), key=lambda p: (p.line, p.column)))
     if any(not problem.warning for problem in checked):
-        raise SpecError(tuple(sorted(found, key=lambda p: (p.line, p.column))))
+        raise SpecError(found)
     plan = plans.build(
         loaded.spec,
         rehearse=rehearse,
         python=sys.executable,
         router_files=router_files(),
-        checked=checked,
+        checked=located,
     )
     return Cluster(loaded.spec, plan, pick.path, text, rehearse, found)
+
+
+def _once(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Each once: what stands under defaults, or for a range, was seen for everyone it is for."""
+    first: dict[tuple[int, int, str], Problem] = {}
+    for problem in problems:
+        first.setdefault((problem.line, problem.column, problem.text), problem)
+    return tuple(first.values())
 
 
 def read_plan(path: Path) -> Plan:

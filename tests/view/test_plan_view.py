@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from dplaunch.errors import Problem
 from dplaunch.model.plan import Action, Change
 from dplaunch.view import actions as actions_view
 from dplaunch.view import plan as plan_view
@@ -42,8 +43,15 @@ def test_verbose_has_a_row_per_engine(draw, big_plan):
 
 
 def test_warnings_stand_at_the_end(draw, make_plan):
-    drawn = draw(plan_view.drawn(make_plan(warnings=("devices 8-15 of n1 are unused",))), 80)
-    assert drawn.split("\n")[-1] == "warning: devices 8-15 of n1 are unused"
+    idle = Problem("8 devices stay unused", "c.yaml", 7, hint="raise dp", source="a document", warning=True)
+    drawn = draw(plan_view.drawn(make_plan(), (idle,)), 80)
+    assert drawn.split("\n")[-5:] == [
+        "c.yaml:7: warning: 8 devices stay unused",
+        "    = help: raise dp",
+        "    = source: a document",
+        "",
+        "1 warning in c.yaml",
+    ]
 
 
 def test_long_node_names_lose_nothing_at_80_columns(draw, make_plan):

@@ -48,6 +48,14 @@ def test_a_problem_without_a_place_has_no_snippet():
     ]  # fmt: skip
 
 
+def test_a_source_is_a_last_line_and_stands_in_json():
+    sourced = Problem("x", "c.yaml", 3, 1, "k", "k: 1", "remove it", source="PR #1", warning=True)
+    drawn = problems.drawn((sourced,))
+    assert drawn.plain.split("\n")[3:5] == ["    = help: remove it", "    = source: PR #1"]
+    assert problems.to_json(sourced)["source"] == "PR #1"
+    assert problems.to_json(UNKNOWN_KEY)["source"] == ""
+
+
 def test_warnings_are_yellow_and_errors_red():
     spans = problems.drawn((UNKNOWN_KEY, IGNORED)).spans
     assert {str(span.style) for span in spans} >= {"yellow", "bold red"}

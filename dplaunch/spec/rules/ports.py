@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 
-from dplaunch.model.cluster import RoleSpec
+from dplaunch.model.cluster import KvTransferSpec, RoleSpec
 from dplaunch.spec.finding import Finding, KeyPath
 from dplaunch.spec.rules.rule import Case, RoleRule, Rule
 
@@ -13,6 +13,10 @@ EPHEMERAL = range(32768, 61000)
 """Linux's default ``ip_local_port_range``: the kernel may hand any of them out (facts §2.3.4)."""
 MOONCAKE = 20000
 """Mooncake's AscendDirect binds at random in [20000, 20000 + 1000 × devices) (facts §2.3.4)."""
+SOURCES = {
+    "the kernel's ephemeral range": "Linux, net.ipv4.ip_local_port_range",
+    "Mooncake's random range": "vllm-ascend PR #6455, issue #8938",
+}
 
 
 def bases_differ(case: Case, role: RoleSpec) -> Iterator[Finding]:
@@ -35,7 +39,7 @@ def kv_quiet(case: Case) -> Iterator[Finding]:
         ports = range(role.ports.kv, role.ports.kv + role.dp * role.devices_per_rank)
         path = _key(case, role, "kv")
         noises = {"the kernel's ephemeral range": EPHEMERAL}
-        if transfer and transfer.connector.startswith("Mooncake"):
+        if transfer and _mooncake(transfer):
             noises["Mooncake's random range"] = range(MOONCAKE, MOONCAKE + 1000 * _devices(case, role))
         for whose, noise in noises.items():
             if _meet(ports, noise) and path not in told:
@@ -46,7 +50,16 @@ def kv_quiet(case: Case) -> Iterator[Finding]:
                     f"{noise.start}–{noise.stop - 1}, where one may be taken already",
                     f"{EPHEMERAL.stop} and above is quiet",
                     warning=True,
+                    source=SOURCES[whose],
                 )
+
+
+def _mooncake(transfer: KvTransferSpec) -> bool:
+    """Whether Mooncake moves KV, alone or among MultiConnector's."""
+    entries = transfer.extra.get("connectors")
+    listed = [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, tuple) else []
+    names = (transfer.connector, *(str(entry.get("kv_connector")) for entry in listed))
+    return any(name.startswith("Mooncake") for name in names)
 
 
 def _devices(case: Case, role: RoleSpec) -> int:

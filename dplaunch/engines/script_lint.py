@@ -1,0 +1,166 @@
+"""Mistakes in a user's own script that the official documents brought into the world (facts §1.8).
+
+Only the shape of a script is looked at, never run; what cannot be told for certain is left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+from dplaunch.engines import advice
+from dplaunch.engines.connectors import registered
+from dplaunch.engines.kv_rules import FORBIDDEN
+from dplaunch.engines.lint import CONFIG, Engine, key_told, keys, told
+from dplaunch.engines.shellwords import Line, lines, open_quote
+from dplaunch.engines.switches import ENV, FLAG
+from dplaunch.errors import Problem
+from dplaunch.model.cluster import ClusterSpec
+
+KEY = "engine.path"
+MOONCAKE = 20000
+"""Mooncake's AscendDirect binds at random in [20000, 20000 + 1000 × devices) (facts §2.3.4)."""
+
+_COMMENT = re.compile(r"^[^\S\n]*#.*$", re.MULTILINE)
+_VARIABLE = re.compile(r"(?:^|[\s;])([A-Za-z_][A-Za-z0-9_]*)=(\S*)")
+_FLAG = re.compile(r"(?<![\w-])--([a-z0-9][a-z0-9-]*)")
+_JSON = re.compile(r"--([a-z-]+)(?:=|[\s\\]+)'(\s*\{[^']*)'")
+_ALL_CARDS = re.compile(r"\{0\.\.15\}[^\n]*npu-smi\s+info\s+-t\s+spod-info")
+_GUIDE = "vllm-ascend, large_scale_ep.md of v0.9.1 and v0.13.0"
+_SIZES = 'vllm-ascend, mooncake_connector.py: assert "tp_size" in …'
+
+
+def shape(spec: ClusterSpec) -> Iterator[Problem]:
+    """What is wrong with a script in any version: its shell, its JSON."""
+    text = _COMMENT.sub("", spec.engine.script_text or "")
+    name = _name(spec)
+    found = tuple(lines(text))
+    if "<<" not in text:  # what stands in a here-document is no shell
+        for above, line in pairwise(found):
+            yield from _joined(above, line, name)
+        yield from _end(found, text, name)
+    for number, flag, value in _values(text):
+        if _parsed(value) is None and "$" not in value:
+            yield _warning(
+                f"{name} line {number}: the value of --{flag} is not JSON, and vllm serve refuses it",
+                "look for a comma after the last entry, or a missing quote",
+                "vllm-ascend, large_scale_ep.md of v0.23.0",
+            )
+    if _ALL_CARDS.search(text):
+        hint = "{0..7}: each card has two chips, -c 0 and -c 1"
+        yield _warning(f"{name} asks npu-smi for cards 0 to 15, and an A3 has 0 to 7", hint, _GUIDE)
+
+
+def by_version(spec: ClusterSpec, engine: Engine) -> Iterator[Problem]:
+    """What this version does not take, wherever the script gives it."""
+    text = _COMMENT.sub("", spec.engine.script_text or "")
+    for problem in (*_switches(text, engine), *_configs(spec, text, engine)):
+        yield _warning(f"{_name(spec)} {problem.text}", problem.hint, problem.source)
+
+
+def _warning(text: str, hint: str, source: str) -> Problem:
+    return Problem(text, key=KEY, hint=hint, source=source, warning=True)
+
+
+def _name(spec: ClusterSpec) -> str:
+    return (spec.engine.path or "the script").rpartition("/")[2]
+
+
+def _joined(above: Line, line: Line, name: str) -> Iterator[Problem]:
+    """Two lines that the shell takes together though they are two, or apart though they are one."""
+    flag = _FLAG.match(line.text.strip())
+    if flag and not above.goes_on and not line.inside:
+        slip = "is followed by a blank" if above.text.rstrip().endswith("\\") else "is missing"
+        yield _warning(
+            f"{name} line {above.number}: the \\ at its end {slip}, so --{flag[1]} is run as a command of "
+            "its own, and the engine starts without it",
+            f"end line {above.number} with a \\ and nothing after it",
+            _GUIDE,
+        )
+    if above.goes_on and not above.inside and re.search(r"[^\s\\]\\$", above.text) and line.text[:1] == "-":
+        yield _warning(
+            f"{name} line {above.number}: no blank before the \\ and none before {line.text.split()[0]}: the "
+            "shell makes one word of both",
+            "put a blank before the \\",
+            "translations of vllm-ascend's large_scale_ep.md, which lost their indentation",
+        )
+
+
+def _end(found: tuple[Line, ...], text: str, name: str) -> Iterator[Problem]:
+    opened = open_quote(text)
+    if opened:
+        quote, number = opened
+        source = "vllm-ascend v0.9.1, examples/external_online_dp/run_dp_template.sh"
+        yield _warning(f"{name} line {number}: the {quote} is never closed", "close it", source)
+    last = next((line for line in reversed(found) if line.text.strip()), None)
+    if last is not None and last.goes_on:
+        text = f"{name} line {last.number}: a \\ ends the last command, and nothing follows"
+        yield _warning(text, "remove it", _GUIDE)
+
+
+def _values(text: str) -> Iterator[tuple[int, str, str]]:
+    """Line, flag and text of every value that should be JSON."""
+    for match in _JSON.finditer(text):
+        yield text.count("\n", 0, match.start()) + 1, match[1], match[2]
+
+
+def _parsed(value: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(value)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _switches(text: str, engine: Engine) -> Iterator[Problem]:
+    variables, flags = engine.rows(ENV), engine.rows(FLAG)
+    seen: set[str] = set()
+    for number, line in enumerate(text.split("\n"), 1):
+        words = [(name, variables) for name, _ in _VARIABLE.findall(line)]
+        for name, rows in (*words, *((name, flags) for name in _FLAG.findall(line))):
+            if name not in seen:
+                seen.add(name)
+                for row in rows.get(name, ()):
+                    yield from _at(number, told(row, engine, KEY))
+
+
+def _at(number: int, problems: Iterator[Problem]) -> Iterator[Problem]:
+    for problem in problems:
+        yield Problem(f"line {number}: {problem.text}", hint=problem.hint, source=problem.source)
+
+
+def _configs(spec: ClusterSpec, text: str, engine: Engine) -> Iterator[Problem]:
+    for number, flag, value in _values(text):
+        config = _parsed(value) or {}
+        if flag == CONFIG:
+            for name in keys(config):
+                yield from _at(number, key_told(name, engine, KEY))
+        if flag == "speculative-config":
+            yield from _at(number, advice.speculative(config.get("method"), KEY, engine))
+        if flag == "kv-transfer-config" and engine.name == "vllm-ascend":
+            yield from _at(number, _transfer(spec, config, engine))
+
+
+def _transfer(spec: ClusterSpec, config: Mapping[str, Any], engine: Engine) -> Iterator[Problem]:
+    name, port = str(config.get("kv_connector", "")), advice.number(config.get("kv_port"))
+    known = registered(engine.version)
+    if name and name not in known:
+        hint, source = f"it has: {', '.join(known)}", "vllm-ascend, vllm_ascend/distributed at every release"
+        yield _warning(f"{engine} has no connector '{name}'", hint, source)
+    for key in FORBIDDEN.keys() & config.keys():
+        yield _warning(f"'{key}' must not be given: {FORBIDDEN[key]}", f"remove {key}", _GUIDE)
+    own = config.get("kv_connector_extra_config")
+    sized = isinstance(own, Mapping) and {"prefill", "decode"} <= own.keys()
+    if not name.startswith("Mooncake") or name not in known:
+        return
+    if "Store" not in name and not sized:
+        text = f"{name} ends in an AssertionError without the sizes of prefill and decode"
+        hint = "kv_connector_extra_config: prefill and decode, each with dp_size and tp_size of one group"
+        yield _warning(text, hint, _SIZES)
+    last = MOONCAKE + 1000 * spec.hardware.devices
+    if port is not None and MOONCAKE <= port < last:
+        text = f"kv_port {port} lies in {MOONCAKE}–{last - 1}, from which Mooncake draws at random"
+        yield _warning(text, "a port of 61000 and above is quiet", "vllm-ascend PR #6455, issue #8938")
