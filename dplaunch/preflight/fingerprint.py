@@ -44,21 +44,34 @@ def _file(values: Mapping[str, Any], day: str) -> dict[str, Any]:
 
 
 def drift(node: str, saved: Mapping[str, Any] | None, now: Mapping[str, Any]) -> Iterator[Finding]:
-    """A warning per value that is not what it was; values that either side lacks are not compared."""
+    """A warning per fact that is not what it was; facts that either side lacks are not compared."""
     values = (saved or {}).get("values")
     if not isinstance(values, Mapping):
         return
     day = (saved or {}).get("day", "?")
     for key, value in now.items():
-        if key in values and values[key] != json.loads(json.dumps(value)):
+        changes = list(_changes(values.get(key), json.loads(json.dumps(value)))) if key in values else []
+        if changes:
             probe, _, fact = key.rpartition(".")
+            (place, was, is_now), more = changes[0], len(changes) - 1
+            text = f"{fact}{place} was {_shown(was)} on {day} and is {_shown(is_now)}"
             yield Finding(
                 probe=probe,
                 level=Level.WARN,
                 node=node,
-                text=f"{fact} was {_shown(values[key])} on {day} and is {_shown(value)}",
+                text=text + (f" ({more} more like it)" if more else ""),
                 remedy="if that was meant, `dplaunch check --save` takes it as the new state",
             )
+
+
+def _changes(was: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Where two values differ, at the leaves of mappings: (`` 3 address``, old, new)."""
+    if isinstance(was, Mapping) and isinstance(now, Mapping):
+        for key in dict.fromkeys((*was, *now)):
+            for place, old, new in _changes(was.get(key), now.get(key)):
+                yield f" {key}{place}", old, new
+    elif was != now:
+        yield "", was, now
 
 
 def _shown(value: object) -> str:

@@ -16,6 +16,9 @@ from dplaunch.words import plural
 SKEW_WARN, SKEW_FAIL = 2.0, 60.0
 """Seconds. Small skew only confuses the order of log lines of two nodes; much of it breaks certificates."""
 
+SHOWN = 60
+"""Characters of a stranger's command line."""
+
 
 def reached(job: Job) -> Iterator[Finding]:
     """``host.login`` of every node, ``host.state`` of those that were reached."""
@@ -83,7 +86,9 @@ def ports(nodes: Sequence[Target], answers: Mapping[str, Answer], observed: Obse
 def _taken(target: Target, holder: Mapping[str, Any]) -> Finding:
     port = holder["port"]
     who = next(process.name for process in target.plan.processes if port in process.ports)
-    by = f"pid {holder['pid']} ({holder['command']})" if holder["pid"] else "a process we may not look at"
+    command = holder["command"]
+    command = command if len(command) <= SHOWN else f"{command[: SHOWN - 1]}…"
+    by = f"pid {holder['pid']} ({command})" if holder["pid"] else "a process we may not look at"
     owner = f" of user {holder['user']}" if holder["user"] else ""
     return Finding(
         probe="host.ports",

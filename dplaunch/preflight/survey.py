@@ -13,7 +13,7 @@ from dplaunch.model.cluster import ClusterSpec
 from dplaunch.probes.probe import Probe, Seen, Target
 
 LIMIT = 300.0
-"""Seconds that one node's survey may take; what is not done then is said not to have run."""
+"""Seconds that one node's survey may take, or its longest command; what is not done then is not run."""
 SLACK = 15.0
 BETWEEN = "\x1f"
 """Parts a probe's name from a command's own key: no key holds it."""
@@ -49,7 +49,8 @@ def ask(job: Job, nodes: Sequence[Target], probes: Sequence[Probe], seen: Seen) 
     A node that stays silent is missing, and in ``job.fleet.unreached``.
     """
     requests = {t.name: _request(t, probes, seen) for t in nodes if t.name in job.fleet.sessions}
-    replies = job.fleet.gather(requests, LIMIT + SLACK)
+    patience = max((fields["limit"] for _, fields in requests.values()), default=0.0) + SLACK
+    replies = job.fleet.gather(requests, patience)
     return {node: _answer(reply) for node, reply in replies.items() if reply.get("ok")}
 
 
@@ -66,7 +67,8 @@ def facts(probes: Iterable[Probe], target: Target, answer: Answer) -> dict[str, 
 def _request(target: Target, probes: Sequence[Probe], seen: Seen) -> tuple[str, Mapping[str, Any]]:
     commands = [_wire(probe, command) for probe in probes for command in probe.commands(target, seen)]
     ports = sorted({port for process in target.plan.processes for port in process.ports})
-    fields = {"commands": commands, "ports": ports, "address": target.node.address, "limit": LIMIT}
+    limit = max([LIMIT, *(command["timeout"] + SLACK for command in commands)])
+    fields = {"commands": commands, "ports": ports, "address": target.node.address, "limit": limit}
     return "survey", fields
 
 

@@ -89,12 +89,18 @@ def guard_start(job: Job, spec: ClusterSpec, observed: Observed) -> None:
         job.emit(Note(at=job.now, text=f"{fold(names)}: {text}" + (f"; {remedy}" if remedy else "")))
     wrong = _alike(found, Level.FAIL)
     if wrong:
-        lines = [f"{fold(names)}: {text}; {remedy}" for (text, remedy), names in wrong.items()]
-        raise DplaunchError(
-            f"{lines[0].partition(';')[0]}; nothing was started",
-            hint=next(iter(wrong))[1] or "dplaunch check",
-            detail=tuple(lines[1:]),
-        )
+        first, *more = _told(wrong)
+        hint = next(iter(wrong))[1] or "dplaunch check"
+        raise DplaunchError(f"{first}; nothing was started", hint=hint, detail=tuple(more))
+
+
+def _told(wrong: Mapping[tuple[str, str], Sequence[str]]) -> list[str]:
+    """A line each; the first one's remedy is the error's hint, and not said again."""
+    common = next(iter(wrong))[1]
+    return [
+        f"{fold(names)}: {text}" + (f"; {remedy}" if remedy != common else "")
+        for (text, remedy), names in wrong.items()
+    ]
 
 
 def _alike(found: Sequence[Finding], level: Level) -> dict[tuple[str, str], list[str]]:

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from dplaunch.fold import ranges
-from dplaunch.model.check import Facts, Finding, Level, Output
+from dplaunch.model.check import Finding, Level, Output
 from dplaunch.probes.probe import Target
-from dplaunch.probes.words import clean, shown_list
 
 A2, A3 = "a2", "a3"
 
@@ -32,6 +31,9 @@ _SAYINGS = (
 )
 
 _OF_ONE_CALL = {"", "busy", "not supported by this driver or device", "no such device", "the command failed"}
+
+_FOLLOWS = "not run"
+"""A call that was not made any more, because those before it hung."""
 
 _REMEDIES = {
     NOT_FOUND: "install the Ascend driver, or mount /usr/local/Ascend/driver and npu-smi into the container",
@@ -63,7 +65,9 @@ def trouble(output: Output) -> str:
 
 def hindrance(outputs: Iterable[Output]) -> str:
     """What keeps a tool from any answer; empty as soon as one got through, or when only these calls fail."""
-    found = {trouble(output) for output in outputs}
+    made = list(outputs)
+    made = [output for output in made if not output.problem.startswith(_FOLLOWS)] or made
+    found = {trouble(output) for output in made}
     return found.pop() if len(found) == 1 and not found & _OF_ONE_CALL else ""
 
 
@@ -76,14 +80,6 @@ def hindered(tool: str, hindrance: str) -> tuple[Level, str, str]:
 def unknown(probe: str, node: str, tool: str, hindrance: str) -> Finding:
     """What the other probes of a tool say that does not answer at all."""
     return Finding(probe=probe, level=Level.ABSENT, text=f"unknown without {tool}: {hindrance}", node=node)
-
-
-def unread_finding(probe: str, node: str, facts: Facts) -> Iterator[Finding]:
-    """One warning for all that could not be read on a node."""
-    unread = facts.get("unread") or []
-    if unread:
-        text = f"could not be read: {shown_list([clean(str(line)) for line in unread], 3)}"
-        yield Finding(probe=probe, level=Level.WARN, text=text, node=node, remedy="run the command by hand")
 
 
 def devices(numbers: Iterable[int | str]) -> str:

@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from dplaunch.model.check import Command, Facts, Finding, Level
-from dplaunch.probes.ascend import unread_finding
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
 from dplaunch.probes.surroundings import GIB, answer, has_engines, size
-from dplaunch.probes.words import clean, unread
+from dplaunch.probes.words import clean, unread, unread_finding
 
 NAME = "host.disk"
 STATE_LEAST, STATE_GOOD = 1 * GIB, 5 * GIB

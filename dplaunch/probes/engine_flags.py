@@ -13,10 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.model.plan import File
-from dplaunch.probes.ascend import unread_finding
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
 from dplaunch.probes.surroundings import answer, last_words, runs_vllm, shell
-from dplaunch.probes.words import clean, shown_list, unread
+from dplaunch.probes.words import clean, shown_list, unread, unread_finding
 
 NAME = "engine.flags"
 SURE = "--tensor-parallel-size"

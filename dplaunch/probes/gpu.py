@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dplaunch.model.check import Command, Facts, Finding, Level, Output
-from dplaunch.probes.ascend import devices, grouped, trouble, unread_finding
+from dplaunch.probes.ascend import devices, grouped, trouble
 from dplaunch.probes.npu_devices import needed
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.words import clean, shown_list, unread
+from dplaunch.probes.words import clean, shown_list, unread, unread_finding
 
 NAME = "gpu.devices"
 IDLE = 1024

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dplaunch.model.check import Command, Facts, Finding, Level, Output
-from dplaunch.probes.ascend import A2, is_npu, unread_finding
+from dplaunch.probes.ascend import A2, is_npu
 from dplaunch.probes.hccn import address
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.words import clean, unread
+from dplaunch.probes.words import clean, unread, unread_finding
 
 PATH = "/etc/hccn.conf"
 KEY = "conf"

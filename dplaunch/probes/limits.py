@@ -10,10 +10,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from dplaunch.model.check import Command, Facts, Finding, Level
-from dplaunch.probes.ascend import unread_finding
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
 from dplaunch.probes.surroundings import answer, has_engines
-from dplaunch.probes.words import clean, unread
+from dplaunch.probes.words import clean, unread, unread_finding
 
 NAME = "host.limits"
 UNLIMITED = -1

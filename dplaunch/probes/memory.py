@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median_high
 
 from dplaunch.model.check import Command, Facts, Finding, Level
-from dplaunch.probes.ascend import unread_finding
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
 from dplaunch.probes.surroundings import GIB, answer, has_engines, size
-from dplaunch.probes.words import clean, unread
+from dplaunch.probes.words import clean, unread, unread_finding
 
 NAME = "host.memory"
 PER_ENGINE = 1 * GIB

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes import hccn, hccn_conf
-from dplaunch.probes.ascend import A3, devices, grouped, is_npu, twin_texts, twins, unknown, unread_finding
+from dplaunch.probes.ascend import A3, devices, grouped, is_npu, twin_texts, twins, unknown
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
+from dplaunch.probes.words import unread_finding
 
 NAME = "npu.address"
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from dplaunch.model.check import Command, Facts, Finding, Level, Output
 from dplaunch.probes import npu_smi
-from dplaunch.probes.ascend import devices, grouped, hindered, hindrance, is_npu, trouble, unread_finding
+from dplaunch.probes.ascend import devices, grouped, hindered, hindrance, is_npu, trouble
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.words import clean, shown_list, unread
+from dplaunch.probes.words import clean, shown_list, unread, unread_finding
 
 NAME = "npu.devices"
 IDLE = 5 * 1024

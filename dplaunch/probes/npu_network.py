@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes import hccn, hccn_conf
-from dplaunch.probes.ascend import A2, devices, grouped, hindered, is_npu, unread_finding
+from dplaunch.probes.ascend import A2, devices, grouped, hindered, is_npu
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
+from dplaunch.probes.words import unread_finding
 
 NAME = "npu.network"
 READERS = {

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes import hccn
-from dplaunch.probes.ascend import A3, devices, hindered, hindrance, is_npu, trouble, unread_finding
+from dplaunch.probes.ascend import A3, devices, hindered, hindrance, is_npu, trouble
 from dplaunch.probes.npu_pairs import End, ends, every, ring
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.words import clean, shown_list, unread
+from dplaunch.probes.words import clean, shown_list, unread, unread_finding
 
 NAME = "npu.ping"
 TIMEOUT = 10.0

@@ -16,10 +16,9 @@ from dplaunch.probes.ascend import (
     twin_texts,
     twins,
     unknown,
-    unread_finding,
 )
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.words import clean, odd_ones, unread
+from dplaunch.probes.words import clean, odd_ones, unread, unread_finding
 
 NAME = "npu.superpod"
 DIES = 2

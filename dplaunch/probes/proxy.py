@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 
 from dplaunch.model.check import Command, Facts, Finding, Level
-from dplaunch.probes.ascend import unread_finding
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
 from dplaunch.probes.surroundings import answer
-from dplaunch.probes.words import clean, shown_list, unread
+from dplaunch.probes.words import clean, shown_list, unread, unread_finding
 
 NAME = "host.proxy"
 ASKED = "env | grep -iE '^(https?|all|no)_proxy=' || true"

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dplaunch.model.check import Command, Facts, Finding, Level
-from dplaunch.probes.ascend import unread_finding
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
 from dplaunch.probes.surroundings import answer, last_words, shell_words
-from dplaunch.probes.words import odd_ones, unread
+from dplaunch.probes.words import odd_ones, unread, unread_finding
 
 NAME = "host.python"
 SOURCE = (

@@ -129,8 +129,8 @@ def _parse(target: Target, outputs: Outputs) -> Facts:
 
 
 def _left_out(key: str, output: Output) -> bool:
-    """Containers are given the driver, hardly ever the firmware's folder."""
-    return key == "firmware" and output.code == 1
+    """Containers are given the driver, hardly ever the firmware; a Python that fails is host.python's."""
+    return (key == "firmware" and output.code == 1) or (key == "packages" and bool(output.code))
 
 
 PROBE = Probe(name=NAME, commands=_commands, parse=_parse, judge=judge, steady=NAMES)

@@ -8,9 +8,8 @@ from dplaunch.frozen import dataclass
 from dplaunch.model.check import Facts, Finding, Level
 from dplaunch.model.cluster import EngineSpec
 from dplaunch.model.releases import CANN_TOO, AscendRelease, ascend_release, parse
-from dplaunch.probes.ascend import unread_finding
 from dplaunch.probes.probe import Target
-from dplaunch.probes.words import odd_ones
+from dplaunch.probes.words import odd_ones, unread_finding
 
 NAME = "engine.versions"
 VLLM, VLLM_ASCEND, CANN, TORCH, TORCH_NPU = "vllm", "vllm-ascend", "CANN", "torch", "torch_npu"

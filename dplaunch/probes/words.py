@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dplaunch.model.check import Output
+from dplaunch.model.check import Facts, Finding, Level, Output
 
 CONTROL = re.compile(r"\x1b\[[0-9;]*m|[\x00-\x08\x0b-\x1f\x7f]")
 SHOWN = 80
@@ -47,3 +47,11 @@ def shown_list(items: Sequence[object], most: int = 8) -> str:
     """``0, 1, 2 … (16 in all)``."""
     head = ", ".join(str(item) for item in items[:most])
     return head if len(items) <= most else f"{head} … ({len(items)} in all)"
+
+
+def unread_finding(probe: str, node: str, facts: Facts) -> Iterator[Finding]:
+    """One warning for all that could not be read on a node."""
+    unread = facts.get("unread") or []
+    if unread:
+        text = f"could not be read: {shown_list([clean(str(line)) for line in unread], 3)}"
+        yield Finding(probe=probe, level=Level.WARN, text=text, node=node, remedy="run the command by hand")

@@ -222,6 +222,8 @@ class NpuStub:
     folder: Path
     family: str
     node: int = 1
+    seen_as: str = ""
+    """How the node itself calls ``folder``, where that is another name."""
 
     @property
     def bin(self) -> Path:
@@ -234,7 +236,8 @@ class NpuStub:
         for tool, answers in (("npu-smi", smi_answers), ("hccn_tool", hccn_answers)):
             place = self.folder / "answers" / tool
             place.mkdir(parents=True, exist_ok=True)
-            (self.bin / tool).write_text(STUB.format(folder=place))
+            inside = f"{self.seen_as or self.folder}/answers/{tool}"
+            (self.bin / tool).write_text(STUB.format(folder=inside))
             (self.bin / tool).chmod(0o755)
             for words, text in answers(self.family, self.node):
                 self.answer(tool, words, text)
