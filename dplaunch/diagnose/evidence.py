@@ -36,7 +36,7 @@ class Evidence:
         self._logs: dict[str, _Log] = {}
 
     def add(self, process: str, node: str, lines: Iterable[str]) -> None:
-        """The next lines of a process."""
+        """The next lines of a process; without any it is known to exist, and may be silent."""
         log = self._logs.setdefault(process, _Log(process, node, self._ahead.get(node, 0.0)))
         for line in lines:
             log.take(line)
@@ -49,7 +49,7 @@ class Evidence:
             first=first,
             others=tuple(s for s in seen if s is not first),
             silent=self._silent(seen) if first and first.follows else (),
-            processes=len(self._logs),
+            processes=sum(log.number > 0 for log in self._logs.values()),
             lines=sum(log.number for log in self._logs.values()),
         )
 

@@ -45,9 +45,11 @@ def hint_of(sighting: Sighting, silent: Iterable[str] = ()) -> str:
     return "; ".join([known.cause, known.remedy, *suspects, "`dplaunch diagnose` tells more"])
 
 
-def examine(job: Job, processes: Iterable[Process], query: LogQuery) -> tuple[Diagnosis, list[str]]:
+def examine(job: Job, processes: Sequence[Process], query: LogQuery) -> tuple[Diagnosis, list[str]]:
     """Read these processes' logs from their nodes; what they say together, and what could not be read."""
     evidence = Evidence()
+    for process in processes:
+        evidence.add(process.name, process.node, ())
     following = Following(
         job,
         [(p.name, p.node) for p in processes],

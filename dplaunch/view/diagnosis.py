@@ -31,6 +31,8 @@ _SHOWN = 12
 def drawn(found: Diagnosis, *, verbose: bool = False) -> Text:
     """The verdict, the line, cause and remedy, and the rest folded by signature."""
     read = f"{plural(found.processes, 'log')}, {plural(found.lines, 'line')}"
+    if not found.processes:
+        return Text("there is no log: nothing was started here", style.ODD)
     if found.first is None:
         return Text(f"no failure in {read}", style.GOOD)
     parts = [*_verdict(found.first), *_suspects(found)]
@@ -98,7 +100,7 @@ def _verdict(first: Sighting) -> list[Text]:
 
 
 def _remedy(signature: Signature) -> Text:
-    return Text.assemble(("  remedy:  ", style.NAME), signature.remedy)
+    return Text.assemble(("  remedy:   ", style.NAME), signature.remedy)
 
 
 def _suspects(found: Diagnosis) -> list[Text]:
@@ -126,13 +128,17 @@ def _folded(sighting: Sighting) -> Text:
 
 
 def _aside(word: str, text: str) -> Text:
-    return Text.assemble((f"  {word + ':':<9}", style.DIM), style.plain(text))
+    return Text.assemble((f"  {word + ':':<10}", style.DIM), style.plain(text))
 
 
 def _sighting_json(sighting: Sighting) -> dict[str, Any]:
+    known = sighting.signature
     return {
+        "id": known.id if known else None,
         "kind": sighting.kind.name.lower(),
-        "signature": None if sighting.signature is None else signature_json(sighting.signature),
+        "cause": known.cause if known else None,
+        "remedy": known.remedy if known else None,
+        "source": known.source if known else None,
         "process": sighting.process,
         "node": sighting.node,
         "line": sighting.number,
