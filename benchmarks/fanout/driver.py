@@ -40,7 +40,7 @@ from dplaunch.workspace import Pick, load_cluster
 
 CLUSTER = """\
 cluster: bench
-engine: {{kind: {kind}}}
+engine: {{kind: {kind}, version: "0.23.0"}}
 model: none/no-op
 nodes:
 {nodes}

@@ -45,7 +45,9 @@ class Command:
     """One command for a node. Commands of one ``lane`` run one after another, lanes side by side."""
 
     key: str
-    argv: tuple[str, ...]
+    argv: tuple[str, ...] = ()
+    path: str = ""
+    """In place of a command: a file to read, which costs no process."""
     timeout: float = 10.0
     """Seconds, after which its whole process group is ended."""
     lane: str = ""

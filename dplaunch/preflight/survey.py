@@ -76,6 +76,7 @@ def _wire(probe: Probe, command: Command) -> dict[str, Any]:
     return {
         "key": f"{probe.name}{BETWEEN}{command.key}",
         "argv": list(command.argv),
+        "path": command.path,
         "timeout": command.timeout,
         "lane": command.lane,
         "again": command.again,

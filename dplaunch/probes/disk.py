@@ -79,4 +79,4 @@ def _short(facts: Facts) -> Iterator[tuple[Level, str, str]]:
         yield Level.WARN, text, "remove from /dev/shm what dead processes left there"
 
 
-PROBE = Probe(name=NAME, commands=_commands, parse=_parse, judge=_judge, quick=True)
+PROBE = Probe(name=NAME, commands=_commands, parse=_parse, judge=_judge)

@@ -92,6 +92,5 @@ PROBE = Probe(
     commands=_commands,
     parse=_parse,
     judge=_judge,
-    quick=True,
     steady=("entries",),
 )

@@ -93,4 +93,4 @@ def _shown(limit: int) -> str:
     return "unlimited" if limit == UNLIMITED else str(limit)
 
 
-PROBE = Probe(name=NAME, commands=_commands, parse=_parse, judge=_judge, quick=True)
+PROBE = Probe(name=NAME, commands=_commands, parse=_parse, judge=_judge)

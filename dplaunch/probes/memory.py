@@ -30,7 +30,7 @@ def memory(text: str) -> dict[str, int]:
 
 def _commands(target: Target, seen: Seen) -> Iterable[Command]:
     del target, seen
-    yield Command(key="meminfo", argv=("cat", "/proc/meminfo"))
+    yield Command(key="meminfo", path="/proc/meminfo")
 
 
 def _parse(target: Target, outputs: Outputs) -> Facts:

@@ -44,7 +44,7 @@ def interfaces(text: str) -> list[list[str]]:
 
 def _commands(target: Target, seen: Seen) -> Iterable[Command]:
     del target, seen
-    yield Command(key="interfaces", argv=("bash", "-c", LISTING))
+    yield Command(key="interfaces", argv=("sh", "-c", LISTING))
 
 
 def _parse(target: Target, outputs: Outputs) -> Facts:

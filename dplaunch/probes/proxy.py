@@ -79,4 +79,4 @@ def _judged(node: str, facts: Facts, addresses: Sequence[str]) -> Finding:
     return Finding(probe=NAME, level=Level.WARN, text=text, node=node, remedy=remedy)
 
 
-PROBE = Probe(name=NAME, commands=_commands, parse=_parse, judge=_judge, quick=True)
+PROBE = Probe(name=NAME, commands=_commands, parse=_parse, judge=_judge)

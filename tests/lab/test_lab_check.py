@@ -193,7 +193,10 @@ A2 = {
         "",
     ),
     "memory is short": (
-        file("proc/meminfo", "MemTotal: 1056456000 kB\nMemAvailable: 900000 kB\n"),
+        console(
+            f"printf 'MemTotal: 16000000 kB\\nMemAvailable: 900000 kB\\n' > {HOME}/root/short; "
+            f"mount --bind {HOME}/root/short /proc/meminfo"
+        ),
         "host.memory",
         "warn",
         "memory",

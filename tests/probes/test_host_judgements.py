@@ -139,7 +139,7 @@ def test_a_loopback_address_is_good_only_where_all_are_here():
 def test_the_listing_works_here_with_ip_and_without(tmp_path):
     command = commands(nic.PROBE, HERE[0])["interfaces"]
     assert ["lo", "127.0.0.1"] in nic.interfaces(run(command).out)
-    for tool in ("bash", "python3", "cat"):
+    for tool in ("sh", "python3"):
         (tmp_path / tool).symlink_to(Path("/usr/bin") / tool)
     assert ["lo", "127.0.0.1"] in nic.interfaces(run(command, PATH=str(tmp_path)).out)
 

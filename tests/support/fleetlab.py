@@ -67,7 +67,6 @@ PACKAGES = {
 DRIVER = "Version=25.0.rc1.1\ncompatible_version_fw=[7.0.0,7.7.99]\npackage_version=25.0.rc1.1\n"
 FIRMWARE = "Version=7.7.0.1.231\nfirmware_version=1.0\npackage_version=25.0.rc1.1\n"
 CANN = "package_name=Ascend-cann-toolkit\nversion=9.1.0\narch=aarch64\nos=linux\n"
-MEMORY = "MemTotal: 1056456000 kB\nMemFree: 1000000000 kB\nMemAvailable: 1010000000 kB\n"
 SHARDS = {"model-00001-of-00002.safetensors": 2000, "model-00002-of-00002.safetensors": 1000}
 
 
@@ -95,13 +94,13 @@ class CheckedLab:
 
     def dress(self, host: LabHost) -> None:
         """Everything as on a healthy node."""
+        host.run(["umount", "-q", "/proc/meminfo"])
         for name in ("answers", "root", "bin", "weights", ".local/state"):
             shutil.rmtree(host.path(f"~/{name}"), ignore_errors=True)
         stub = self.npu(host).install()
         for name, script in (("cat", CAT), ("engine-python", PYTHON), ("vllm", VLLM)):
             host.stub(name, script)
         put(host, "etc/hccn.conf", (stub.folder / "hccn.conf").read_text())
-        put(host, "proc/meminfo", MEMORY)
         put(host, "usr/local/Ascend/driver/version.info", DRIVER)
         put(host, "usr/local/Ascend/firmware/version.info", FIRMWARE)
         put(host, "cann/ascend_toolkit_install.info", CANN)

@@ -5,14 +5,10 @@ A tool that hangs, floods or crashes costs its own lane its own timeout, and not
 
 from __future__ import annotations
 
-import re
-import shutil
 import threading
 import time
-from contextlib import nullcontext
 
 from . import observe, ports
-from .run import run
 from .store import Refused, read_json
 
 TYPE_CHECKING = False
@@ -61,10 +57,10 @@ class Survey:
             thread.join()
 
     def _lane(self, name: Any, commands: list[dict[str, Any]], count: int) -> None:
-        slot: Any = nullcontext() if isinstance(name, str) else self._slots
+        own = threading.Semaphore()
         hangs = 0
         for command in commands:
-            with slot:
+            with own if isinstance(name, str) else self._slots:
                 result = self._one(command) if hangs < HANGS else self._given_up(command)
             hangs = hangs + 1 if result["problem"].startswith(TIMED_OUT) else hangs * (hangs >= HANGS)
             self.results.append(result)
@@ -87,24 +83,28 @@ class Survey:
 
     def _patiently(self, command: dict[str, Any]) -> dict[str, Any]:
         """A tool that says it is busy is asked again, a few times."""
-        again = command.get("again")
         answer = self._run(command)
+        if not command.get("again"):
+            return answer
+        import re  # noqa: PLC0415 - only tools that can be busy need it
+
+        busy = re.compile(command["again"])
         for attempt in range(1, TRIES):
-            if not again or not re.search(again, answer["out"] + answer["err"]):
-                return answer
-            if self.call.pause(PAUSE * attempt):
+            if not busy.search(answer["out"] + answer["err"]) or self.call.pause(PAUSE * attempt):
                 return answer
             answer = self._run(command)
-        busy = again and re.search(again, answer["out"] + answer["err"])
-        return {**answer, "problem": f"busy, asked {TRIES} times"} if busy else answer
+        still = busy.search(answer["out"] + answer["err"])
+        return {**answer, "problem": f"busy, asked {TRIES} times"} if still else answer
 
     def _run(self, command: dict[str, Any]) -> dict[str, Any]:
+        if command.get("path"):
+            return _read(command["path"])
         argv, timeout = [str(word) for word in command.get("argv", [])], float(command.get("timeout", 10.0))
         left = self._ends - time.monotonic()
         if left <= 0 or self.call.over():
             return _nothing("not run: the survey's time was up")
-        if not argv or shutil.which(argv[0]) is None:
-            return _nothing("not found")
+        from .run import run  # noqa: PLC0415 - reading files needs no subprocess
+
         try:
             done = run(argv, "/", min(timeout, left), self.call.over)
         except Refused as refused:
@@ -118,7 +118,18 @@ class Survey:
         }
 
 
+def _read(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            text = file.read(TEXT).decode("utf-8", "replace")
+    except OSError as error:
+        return _nothing("not found" if isinstance(error, FileNotFoundError) else str(error.strerror))
+    return {"code": 0, "out": text, "err": "", "problem": ""}
+
+
 def _why(refused: Refused, timeout: float) -> str:
+    if isinstance(refused.__cause__, FileNotFoundError):
+        return "not found"
     kind, text = refused.error["kind"], refused.error["text"]
     return f"{TIMED_OUT} {timeout:g} s" if kind == "timeout" else str(text)
 

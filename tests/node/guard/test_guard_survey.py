@@ -79,6 +79,15 @@ def test_a_busy_tool_is_asked_again(survey, tmp_path):
     assert (results["b"]["out"], results["b"]["problem"]) == ("fine\n", "")
 
 
+def test_a_file_is_read_without_a_process(survey, tmp_path):
+    file = tmp_path / "facts"
+    file.write_bytes(b"one\xff\n" * 100_000)
+    _, results = survey({"key": "there", "path": str(file)}, {"key": "not", "path": f"{file}s"})
+    assert (results["there"]["code"], results["there"]["out"][:5]) == (0, "one\ufffd\n")
+    assert len(results["there"]["out"]) == 65536
+    assert (results["not"]["code"], results["not"]["problem"]) == (None, "not found")
+
+
 def test_a_flood_is_cut(survey):
     _, results = survey({"key": "f", "argv": python("print('x' * 1000000)")})
     assert len(results["f"]["out"]) == 65536
