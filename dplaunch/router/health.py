@@ -66,6 +66,7 @@ class Health:
     async def close(self) -> None:
         """Stop asking."""
         tasks = list(self._tasks.values())
+        self._hurry.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -107,7 +108,8 @@ class Health:
             return await answer.whole()
 
     async def _ask_for_ever(self, member: Member, hurry: asyncio.Event) -> None:
-        while True:
+        # Not only until cancelled: a cancellation is lost when what it would break off ends in that moment.
+        while self._hurry.get(member) is hurry:
             hurry.clear()
             await self.check(member)
             if member.alive:

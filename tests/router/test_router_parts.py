@@ -1,11 +1,14 @@
 """The parts that need no engine: members file, bodies, state, metrics, gauges, settings."""
 
+import asyncio
+import contextlib
 import json
 
 import pytest
 
 from dplaunch.router import body, metrics, settings
-from dplaunch.router.health import GAUGES, gauge
+from dplaunch.router.health import GAUGES, Health, gauge
+from dplaunch.router.link import BrokenError
 from dplaunch.router.members import Entry, MembersError, MembersFile, Membership, parse
 from dplaunch.router.state import SUSPECT_SECONDS, State
 
@@ -227,3 +230,36 @@ def test_draining_the_last_open_group_is_noticed_at_once():
     state.apply(Membership((Entry("s0", "serve", "serve/0", "http://a:1", draining=True),)))
     assert not state.ready()
     assert state.choose("serve") is None
+
+
+class StubbornPool:
+    """Breaks no connection off: as if each cancellation came in the moment in which it was made."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def take(self, address, deadline):
+        self.asked += 1
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+        raise BrokenError("made, and broken")
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_engines_are_asked_no_more_however_a_cancellation_is_lost(leaves):
+    async def scenario():
+        state, _, _ = a_state()
+        pool = StubbornPool()
+        health = Health(state, pool, interval=0.0, timeout=1.0)
+        health.follow()
+        await asyncio.sleep(0)
+        if leaves:  # the member's file names nobody any more
+            state.apply(Membership((), "2"))
+            health.follow()
+        else:
+            await asyncio.wait_for(health.close(), 5)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert pool.asked == 1
+
+    asyncio.run(scenario())
