@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from dplaunch.diagnose import Evidence
 from dplaunch.errors import NotReadyError
+from dplaunch.fleet.clock import ahead
 from dplaunch.fleet.follow import Following, LogQuery
 from dplaunch.fleet.job import Job
 from dplaunch.fold import fold
@@ -47,7 +48,7 @@ def hint_of(sighting: Sighting, silent: Iterable[str] = ()) -> str:
 
 def examine(job: Job, processes: Sequence[Process], query: LogQuery) -> tuple[Diagnosis, list[str]]:
     """Read these processes' logs from their nodes; what they say together, and what could not be read."""
-    evidence = Evidence()
+    evidence = Evidence(ahead(job.fleet))
     for process in processes:
         evidence.add(process.name, process.node, ())
     following = Following(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from dplaunch.fleet.clock import ahead
 from dplaunch.fleet.job import Job
 from dplaunch.model.check import Finding, Level
 from dplaunch.model.observed import Observed, ObservedProcess
@@ -44,14 +44,7 @@ def _state(node: str, hello: Mapping[str, Any]) -> Finding:
 
 def clocks(job: Job) -> Iterator[Finding]:
     """``host.clock``: each node against the middle of all; the operator's own clock does not matter."""
-    ahead = {
-        name: float(session.hello["clock"]) - session.heard for name, session in job.fleet.sessions.items()
-    }
-    if not ahead:
-        return
-    middle = statistics.median_low(ahead.values())
-    for node, seconds in ahead.items():
-        off = seconds - middle
+    for node, off in ahead(job.fleet).items():
         if abs(off) < SKEW_WARN:
             yield Finding(probe="host.clock", level=Level.OK, node=node, text="clock agrees with the others")
             continue

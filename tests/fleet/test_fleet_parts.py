@@ -3,7 +3,7 @@ from fakefleet import FakeNode, Scene, a_plan, a_process
 
 from dplaunch.errors import HostError, Interrupted, UsageError
 from dplaunch.fleet.ask import audit_trail, execute
-from dplaunch.fleet.cause import find_cause
+from dplaunch.fleet.cause import examine, find_cause
 from dplaunch.fleet.follow import Following, LogQuery
 from dplaunch.fleet.observe import observe
 from dplaunch.fleet.targets import find, nodes_of, widen
@@ -227,3 +227,20 @@ def test_what_stopped_on_a_node_it_left_hides_nothing_on_its_new_one():
     summary = summarise(plan, seen)
     assert summary.state is Health.SERVING
     assert (summary.failing, summary.leftover, summary.router_ok) == ((), (), True)
+
+
+def test_the_first_failure_is_found_although_the_clocks_of_nodes_differ():
+    engines = [a_process(f"serve-{i}", f"n{i + 1}") for i in range(3)]
+    late = "ERROR 2026-11-27 10:01:00.000 [worker.py:1] RuntimeError: NPU out of memory."
+    early = "ERROR 2026-11-27 10:00:00.000 [core.py:1] No available memory for the cache blocks"
+    nodes = [
+        FakeNode("n1", clock_ahead=100.0, logs={"serve-0": [{**LOG, "name": "serve-0", "lines": [late]}]}),
+        FakeNode("n2", logs={"serve-1": [{**LOG, "name": "serve-1", "lines": [early]}]}),
+    ]
+    scene = Scene(a_plan(*engines), *nodes)
+    scene.fleet.open()
+    found, _ = examine(scene.job, engines, LogQuery())
+    assert found.first.process == "serve-0"
+
+
+LOG = {"event": "log", "offset": 0, "end": 80}

@@ -238,7 +238,7 @@ class StubbornPool:
     def __init__(self) -> None:
         self.asked = 0
 
-    async def take(self, *_):
+    async def take(self, *_: object):
         self.asked += 1
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(3600)
