@@ -38,7 +38,7 @@ _Changes = dict[str, Any]
 
 def _phase_began(progress: Progress, event: ev.PhaseBegan) -> _Changes:
     phase = PhaseProgress(name=event.phase, began=event.at, detail=event.detail)
-    return {"phases": (*progress.phases, phase)}
+    return {"phases": (*progress.phases, phase), "surveyed": {}}
 
 
 def _phase_ended(progress: Progress, event: ev.PhaseEnded) -> _Changes:
@@ -53,6 +53,10 @@ def _phase_ended(progress: Progress, event: ev.PhaseEnded) -> _Changes:
 
 def _node_failed(progress: Progress, event: ev.NodeFailed) -> _Changes:
     return {"lost": (*progress.lost, event)}
+
+
+def _surveyed(progress: Progress, event: ev.Surveyed) -> _Changes:
+    return {"surveyed": {**progress.surveyed, event.node: (event.done, event.count)}}
 
 
 def _started(progress: Progress, event: ev.Started) -> _Changes:
@@ -110,6 +114,7 @@ _RULES: dict[type[ev.Event], Callable[[Progress, Any], _Changes]] = {
     ev.PhaseBegan: _phase_began,
     ev.PhaseEnded: _phase_ended,
     ev.NodeFailed: _node_failed,
+    ev.Surveyed: _surveyed,
     ev.Started: _started,
     ev.Milestone: _milestone,
     ev.Ready: _ready,

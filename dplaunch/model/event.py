@@ -42,6 +42,15 @@ class NodeFailed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Surveyed(Event):
+    """A node has answered ``done`` of the ``count`` commands of a preflight."""
+
+    node: str
+    done: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Started(Event):
     """exec succeeded."""
 

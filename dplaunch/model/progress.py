@@ -87,6 +87,8 @@ class Progress:
     phases: tuple[PhaseProgress, ...] = ()
     failures: tuple[Failed, ...] = ()
     lost: tuple[NodeFailed, ...] = ()
+    surveyed: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Node → commands answered, of how many, in the phase under way."""
     began: float | None = None
     """Time of the first event."""
     at: float = 0.0

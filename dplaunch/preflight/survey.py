@@ -7,9 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from dplaunch.fleet.job import Job
+from dplaunch.fleet.session import Message
 from dplaunch.frozen import dataclass
 from dplaunch.model.check import Command, Facts, Output
 from dplaunch.model.cluster import ClusterSpec
+from dplaunch.model.event import Surveyed
 from dplaunch.probes.probe import Probe, Seen, Target
 
 LIMIT = 300.0
@@ -50,8 +52,13 @@ def ask(job: Job, nodes: Sequence[Target], probes: Sequence[Probe], seen: Seen) 
     """
     requests = {t.name: _request(t, probes, seen) for t in nodes if t.name in job.fleet.sessions}
     patience = max((fields["limit"] for _, fields in requests.values()), default=0.0) + SLACK
-    replies = job.fleet.gather(requests, patience)
+    replies = job.fleet.gather(requests, patience, lambda node, message: _tell(job, node, message))
     return {node: _answer(reply) for node, reply in replies.items() if reply.get("ok")}
+
+
+def _tell(job: Job, node: str, message: Message) -> None:
+    if message.get("event") == "surveyed":
+        job.emit(Surveyed(at=job.now, node=node, done=message["done"], count=message["count"]))
 
 
 def facts(probes: Iterable[Probe], target: Target, answer: Answer) -> dict[str, Facts]:

@@ -11,7 +11,7 @@ from rich.text import Text
 from dplaunch.model.event import Event
 from dplaunch.model.progress import Progress, RoleProgress
 from dplaunch.view import style
-from dplaunch.view.narrate import Narrator, failures, slowest, standing
+from dplaunch.view.narrate import Narrator, failures, slowest, standing, surveyed
 from dplaunch.view.screen import Screen
 from dplaunch.words import seconds
 
@@ -91,6 +91,7 @@ def picture(progress: Progress, at: float) -> RenderableType:
         (phase.name if phase else "…", style.HEAD),
         f" {seconds(at - phase.began)}" if phase else "",
         (f"  {phase.detail}" if phase and phase.detail else "", style.DIM),
+        (f"  {surveyed(progress)}" if progress.surveyed else "", style.DIM),
         (f"  ({seconds(total)} in all)" if phase and total - (at - phase.began) >= 1 else "", style.DIM),
         no_wrap=True,
         overflow="ellipsis",

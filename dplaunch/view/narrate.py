@@ -149,7 +149,16 @@ def standing(progress: Progress, at: float) -> Text:
         ", ".join(filter(None, (f"{role.role} {role.ready} of {role.total} ready", slowest(role, at))))
         for role in progress.roles
     ]
-    return Text("; ".join(said))
+    return Text("; ".join(filter(None, (surveyed(progress), *said))))
+
+
+def surveyed(progress: Progress) -> str:
+    """``300 of 1280 answers, n3 has 12 of 160``: the node that came least far."""
+    if not progress.surveyed:
+        return ""
+    done, count = (sum(column) for column in zip(*progress.surveyed.values(), strict=True))
+    node, (own, of) = min(progress.surveyed.items(), key=lambda item: item[1][0] / max(1, item[1][1]))
+    return f"{done} of {count} answers, {node} has {own} of {of}"
 
 
 def slowest(role: RoleProgress, at: float) -> str:

@@ -269,3 +269,12 @@ def test_up_and_restart_in_short(big_plan):
     value = up_view.to_json(big_plan, at(big_plan, start(big_plan)), ready=True, changed=True)
     assert value["phases"][0] == {"phase": "connect", "seconds": 0.4}
     assert value["processes"]["decode-0"] == "starting"
+
+
+def test_a_long_survey_names_the_node_that_came_least_far(big_plan):
+    def survey() -> Iterator[ev.Event]:
+        yield ev.PhaseBegan(at=0.0, phase="probe", detail="8 nodes")
+        yield ev.Surveyed(at=1.0, node="n1", done=150, count=160)
+        yield ev.Surveyed(at=1.1, node="n3", done=12, count=160)
+
+    assert play(big_plan, survey(), tick=(40.0,))[-1].endswith("162 of 320 answers, n3 has 12 of 160")
