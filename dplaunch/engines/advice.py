@@ -170,7 +170,7 @@ def _overlap(role: RoleSpec, engine: Engine) -> Iterator[Problem]:
 def _recompute(role: RoleSpec, engine: Engine) -> Iterator[Problem]:
     config = as_map(role.args.get(CONFIG))
     apart = role.name in (PREFILL, DECODE)
-    if config.get("recompute_scheduler_enable") and not apart and at_least(engine.version, "0.18.0rc1"):
+    if config.get("recompute_scheduler_enable") and not apart and at_least(engine.version, "0.18.0"):
         yield _warning(
             f"recompute_scheduler_enable is for decode only: {engine} does not start {role.name} with it",
             f"roles.{role.name}.args.{CONFIG}.recompute_scheduler_enable",

@@ -8,6 +8,7 @@ from typing import Any
 from dplaunch.engines.connectors import Connector, Kind, find, names, nested, registered, transfer_connectors
 from dplaunch.engines.flags import plain
 from dplaunch.engines.kv import extra_of, mover
+from dplaunch.engines.versions import at_least
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import DECODE, PREFILL, ClusterSpec, KvTransferSpec, RoleSpec
 
@@ -40,7 +41,7 @@ def check(spec: ClusterSpec, version: str) -> Iterator[Problem]:
     if connector is not None:
         yield from _roles(spec, connector)
         yield from _order(spec, connector)
-    yield from _recompute(spec)
+    yield from _recompute(spec, version)
 
 
 def _connectors(transfer: KvTransferSpec, version: str) -> Iterator[Problem]:
@@ -160,15 +161,19 @@ def _order(spec: ClusterSpec, connector: Connector) -> Iterator[Problem]:
         )
 
 
-def _recompute(spec: ClusterSpec) -> Iterator[Problem]:
+def _recompute(spec: ClusterSpec, version: str) -> Iterator[Problem]:
     for role in spec.roles:
         if not _recomputes(role):
             continue
         if role.name == PREFILL:
+            ignored = at_least(version, "0.23.0rc1")
+            effect = "ignores it on prefill" if ignored else "does not refuse it on prefill"
             yield Problem(
-                "recompute_scheduler_enable is for decode only: prefill does not start with it",
+                f"recompute_scheduler_enable is for decode only: vllm-ascend {version} {effect}",
                 key="roles.prefill.args.additional-config",
                 hint="move it to roles.decode.args",
+                source="vllm-ascend, vllm_ascend/platform.py of 0.11.0 to 0.25.1rc1",
+                warning=True,
             )
         elif spec.router is not None and spec.router.kind == "vllm-router":
             yield Problem(

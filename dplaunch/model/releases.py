@@ -11,22 +11,23 @@ from functools import cache
 from dplaunch.frozen import dataclass
 
 FINAL = 1_000
-"""Stands for "no rc" in a version's last place: a release is later than its candidates."""
+"""A release in a version's last place: after its candidates, and before what mends it (0.10.1.1)."""
 
 Version = tuple[int, int, int, int]
-"""(major, minor, patch, rc), rc = FINAL for a release."""
+"""(major, minor, patch, last): n for rcn, FINAL for the release, FINAL + n for its n-th mend."""
 
-_SHAPE = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:rc(\d+))?(?:\.?post\d+)?(?:\+\S*)?")
+_SHAPE = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:rc(\d+)|\.(\d+))?(?:\.?post\d+)?(?:\+\S*)?")
 
 
 @cache
 def parse(text: str) -> Version | None:
-    """``"0.11.0rc2"`` → (0, 11, 0, 2); ``"0.23.0"`` → (0, 23, 0, FINAL); None when it is no version."""
+    """``"0.11.0rc2"`` → (0, 11, 0, 2); ``"0.10.1.1"`` → (0, 10, 1, FINAL + 1); None: it is no version."""
     match = _SHAPE.fullmatch(text.strip())
     if match is None:
         return None
-    major, minor, patch, candidate = match.groups()
-    return int(major), int(minor), int(patch or 0), FINAL if candidate is None else int(candidate)
+    major, minor, patch, candidate, mend = match.groups()
+    last = FINAL + int(mend or 0) if candidate is None else int(candidate)
+    return int(major), int(minor), int(patch or 0), last
 
 
 def at_least(text: str, least: str) -> bool:

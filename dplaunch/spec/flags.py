@@ -61,9 +61,10 @@ def _spelt(key: str) -> str:
 
 def _engine_flag(key: str) -> str:
     name = _spelt(key)
-    if name in COMPUTED:
-        raise refuse(f"'{key}' is computed by dplaunch", f"say it with {COMPUTED[name]}")
-    if COMPUTED_FOR_EVERY_RANK.fullmatch(name):
+    whole = name.partition(".")[0]  # kv-transfer-config.kv_port sets a part of it
+    if whole in COMPUTED:
+        raise refuse(f"'{key}' is computed by dplaunch", f"say it with {COMPUTED[whole]}")
+    if COMPUTED_FOR_EVERY_RANK.fullmatch(whole):
         raise refuse(
             f"'{key}' is computed by dplaunch", "say it with nodes, groups, dp and master of the role"
         )

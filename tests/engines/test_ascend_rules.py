@@ -165,11 +165,22 @@ def test_recompute_is_for_decode_and_routers_that_know_it(config):
         return [problem.key for problem in found(spec) if not problem.warning]
 
     args = {"additional-config": config}
-    assert wrong(pd({"args": args})) == ["roles.prefill.args.additional-config"]
     assert wrong(pd(decode={"args": args})) == []
     assert wrong(pd(decode={"args": args}, router=RouterSpec(node="n1", kind="vllm-router"))) == [
         "router.kind"
     ]
+
+
+@pytest.mark.parametrize(
+    ("version", "effect"),
+    [("0.13.0", "does not refuse it"), ("0.22.1rc1", "does not refuse it"), ("0.23.0", "ignores it")],
+)
+def test_recompute_on_prefill_is_told_as_that_version_takes_it(version, effect):
+    args = {"additional-config": {"recompute_scheduler_enable": True}}
+    told = [p for p in found(pd({"args": args}, version=version)) if "recompute" in p.text]
+    (problem,) = [p for p in told if p.key == "roles.prefill.args.additional-config"]
+    assert problem.warning
+    assert f"vllm-ascend {version} {effect}" in problem.text
 
 
 def test_settings_that_differ_between_the_sides_are_suspicious():

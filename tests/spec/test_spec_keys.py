@@ -466,6 +466,12 @@ SCHEMA = [
         ["6:19 defaults.args.port: 'port' is computed by dplaunch (say it with ports.http)"],
     ),
     (
+        {"d": "defaults: {args: {kv_transfer_config.kv_port: 1}}"},
+        [
+            "6:19 defaults.args.kv_transfer_config.kv_port: 'kv_transfer_config.kv_port' is computed by dplaunch (say it with kv_transfer)"
+        ],
+    ),
+    (
         {"d": "defaults: {args: {host: 1}}"},
         ["6:19 defaults.args.host: 'host' is computed by dplaunch (say it with address of the node)"],
     ),
