@@ -8,7 +8,7 @@ from typing import Any
 
 from dplaunch.fleet.ask import probe
 from dplaunch.fleet.job import Job
-from dplaunch.fleet.prove import COMPLETION_TIMEOUT, completion, judge, said, unanswered
+from dplaunch.fleet.prove import COMPLETION_TIMEOUT, completion, judge, long_prompt, said, unanswered
 from dplaunch.fleet.routes import chosen_by_header
 from dplaunch.model.plan import Process
 from dplaunch.model.proof import Answer, Pair
@@ -33,13 +33,13 @@ ASK_FOR_HANDLE = {
 Reply = Mapping[str, Any]
 
 
-def ask_pairs(job: Job, pairs: Sequence[Pair], prompt: str) -> dict[Pair, Answer]:
+def ask_pairs(job: Job, pairs: Sequence[Pair]) -> dict[Pair, Answer]:
     """One known-answer request through each of ``pairs``, ``AT_ONCE`` at a time."""
     answers: dict[Pair, Answer] = {}
     ask = _through_router if chosen_by_header(job.plan) else _in_two_phases
     for start in range(0, len(pairs), AT_ONCE):
         some = pairs[start : start + AT_ONCE]
-        replies = ask(job, some, prompt)
+        replies = ask(job, some)
         answers |= {pair: read(replies.get(pair.key)) for pair in some}
     return answers
 
@@ -54,12 +54,12 @@ def read(reply: Reply | None) -> Answer:
     )
 
 
-def _through_router(job: Job, pairs: Sequence[Pair], prompt: str) -> dict[str, Reply]:
+def _through_router(job: Job, pairs: Sequence[Pair]) -> dict[str, Reply]:
     router = next(p for p in job.plan.processes if p.role == "router")
     deadline, waiting = job.now + ADMITTED_WITHIN, list(pairs)
     replies: dict[str, Reply] = {}
     while waiting:
-        replies |= _ask(job, [(pair, router, {"prompt": prompt}) for pair in waiting], _stamp(job))
+        replies |= _ask(job, [(pair, router, {}) for pair in waiting], _stamp(job))
         waiting = [pair for pair in waiting if replies.get(pair.key, {}).get("status") == NOT_IN_SERVICE]
         if job.now >= deadline:
             break
@@ -68,11 +68,11 @@ def _through_router(job: Job, pairs: Sequence[Pair], prompt: str) -> dict[str, R
     return replies
 
 
-def _in_two_phases(job: Job, pairs: Sequence[Pair], prompt: str) -> dict[str, Reply]:
+def _in_two_phases(job: Job, pairs: Sequence[Pair]) -> dict[str, Reply]:
     """Prefill on its node, then decode on its own with the handle that prefill gave, if it gave one."""
     engines, stamp = {p.name: p for p in job.plan.processes}, _stamp(job)
     split = [pair for pair in pairs if len(pair.engines) > 1]
-    first = {"prompt": prompt, "max_tokens": 1, "min_tokens": 1, HANDLE: ASK_FOR_HANDLE}
+    first = {"max_tokens": 1, "min_tokens": 1, HANDLE: ASK_FOR_HANDLE}
     prefilled = _ask(job, [(pair, engines[pair.engines[0]], first) for pair in split], stamp)
     broken = {
         pair.key: _named(pair, wrong, prefilled.get(pair.key))
@@ -80,7 +80,7 @@ def _in_two_phases(job: Job, pairs: Sequence[Pair], prompt: str) -> dict[str, Re
         if (wrong := unanswered(prefilled.get(pair.key)))
     }
     second = [
-        (pair, engines[pair.engines[-1]], {"prompt": prompt, **_handle(prefilled.get(pair.key))})
+        (pair, engines[pair.engines[-1]], _handle(prefilled.get(pair.key)))
         for pair in pairs
         if pair.key not in broken
     ]
@@ -88,7 +88,10 @@ def _in_two_phases(job: Job, pairs: Sequence[Pair], prompt: str) -> dict[str, Re
 
 
 def _stamp(job: Job) -> str:
-    """Makes request ids new: the KV of one that failed may still be held under the old one."""
+    """Makes request ids and prompts new: the KV of one that failed may still be held under the old id.
+
+    And another pair may have left that of the old prompt in the decode engine's cache.
+    """
     return f"{int(job.now * 1000)}"
 
 
@@ -96,11 +99,11 @@ def _ask(job: Job, asked: Iterable[tuple[Pair, Process, dict[str, Any]]], stamp:
     """One request for each pair, to the process and with the fields given; all at once.
 
     Every request of a pair names it: a router of ours goes that way, an engine does not look. Both phases
-    have one request id, as from a router.
+    have one request id, as from a router, and one prompt, which no other pair has.
     """
     questions = []
     for pair, process, fields in asked:
-        request = completion(job, process, **fields)
+        request = completion(job, process, prompt=long_prompt(f"{stamp} {pair.key}"), **fields)
         request["key"] = pair.key
         own_id = f"dplaunch-{stamp}-{'-'.join(pair.engines)}"
         request["headers"] |= {HEADER: pair.key, "X-Request-Id": own_id}

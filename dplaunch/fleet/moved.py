@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from dplaunch.fleet.ask import probe
 from dplaunch.fleet.job import Job, authorization
+from dplaunch.fleet.prove import HTTP_OK
 from dplaunch.model.plan import Process
 from dplaunch.model.proof import Moved
 
@@ -25,7 +25,7 @@ Figures = Mapping[str, float]
 
 
 def tally(job: Job, engines: Iterable[Process]) -> dict[str, Figures]:
-    """What each engine counts now, asked on its own node; empty for one that does not say."""
+    """What each engine counts now, asked on its own node; without those that do not answer."""
     grep = f"^({'|'.join(metric for metric, _ in COUNTERS)})[{{ ]"
     questions = [
         (
@@ -41,13 +41,14 @@ def tally(job: Job, engines: Iterable[Process]) -> dict[str, Figures]:
         )
         for engine in engines
     ]
-    return {name: figures(answer) for name, answer in probe(job, questions, TIMEOUT).items()}
+    answers = probe(job, questions, TIMEOUT)
+    return {name: figures(a["body"]) for name, a in answers.items() if a.get("status") == HTTP_OK}
 
 
-def figures(answer: Mapping[str, Any]) -> Figures:
-    """The counters in an answer of /metrics, summed over their label sets."""
+def figures(page: str) -> Figures:
+    """The counters on a page of /metrics, summed over their label sets."""
     found: dict[str, float] = {}
-    for line in answer["body"].splitlines() if answer.get("status") == 200 else ():  # noqa: PLR2004 - HTTP
+    for line in page.splitlines():
         for metric, label in COUNTERS:
             if line.startswith((f"{metric}{{", f"{metric} ")):
                 # a family without this label has it at 0
@@ -74,7 +75,8 @@ def moved(job: Job, engines: Iterable[Process], before: Mapping[str, Figures]) -
     found: dict[str, Moved] = {engine.name: Moved(engine.name, engine.node, None) for engine in waiting}
     while waiting:
         for name, after in tally(job, waiting).items():
-            found[name] = Moved(name, found[name].node, grown(before.get(name, {}), after))
+            if name in before:  # since when it grew is not known otherwise
+                found[name] = Moved(name, found[name].node, grown(before[name], after))
         waiting = [engine for engine in waiting if found[engine.name].wrong]
         if job.now >= deadline:
             break

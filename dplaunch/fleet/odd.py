@@ -55,7 +55,7 @@ def _cold(answers: Answers) -> Iterator[str]:
 
 
 def _differing(answers: Answers) -> Iterator[str]:
-    """Believable answers to one prompt that are not equal: the majority is held to be right."""
+    """Believable answers to all but equal prompts that are not equal: most are held to be right."""
     texts = Counter(answer.text for answer in answers.values() if not answer.wrong)
     if len(texts) < 2:  # noqa: PLR2004 - all are equal
         return

@@ -11,7 +11,7 @@ from dplaunch.fleet.job import Job, connect_all, phase
 from dplaunch.fleet.moved import moved, tally
 from dplaunch.fleet.observe import need_started
 from dplaunch.fleet.odd import notes, odd_one, sentence
-from dplaunch.fleet.prove import COMPLETION_TIMEOUT, completion, long_prompt
+from dplaunch.fleet.prove import COMPLETION_TIMEOUT, completion
 from dplaunch.fleet.routes import chosen, counted, decode_first, told
 from dplaunch.model.cluster import DECODE
 from dplaunch.model.event import Failed, Note, Proved
@@ -83,10 +83,9 @@ def _decodes(job: Job, pairs: Sequence[Pair]) -> list[Process]:
 
 def _twice(job: Job, pairs: Sequence[Pair]) -> dict[Pair, Answer]:
     """Ask all; a fresh pair may fail its very first hand-over, so what failed is asked once more."""
-    prompt = long_prompt(job)
-    answers = ask_pairs(job, pairs, prompt)
+    answers = ask_pairs(job, pairs)
     wrong = [pair for pair in pairs if answers[pair].wrong]
-    again = ask_pairs(job, wrong, prompt)
+    again = ask_pairs(job, wrong)
     return answers | {pair: replace(answer, first=answers[pair].wrong) for pair, answer in again.items()}
 
 

@@ -23,13 +23,16 @@ COMPLETION_TIMEOUT = 120.0
 HTTP_OK = 200
 
 
-def long_prompt(job: Job) -> str:
-    """A prompt of more tokens than a block of KV holds (128), and new: what is cached is not handed over."""
+def long_prompt(note: str) -> str:
+    """A prompt of more tokens than a block of KV holds (128), which differs early with each ``note``.
+
+    What an engine has cached is not handed over to it.
+    """
     facts = " ".join(
         f"The capital of {country} is {capital}."
         for country, capital in (fact.split() for fact in CAPITALS.split(", "))
     )
-    return f"Note {int(job.now * 1000)}. {facts} {PROMPT}"
+    return f"What follows is a list of the capitals of countries, number {note}. {facts} {PROMPT}"
 
 
 def prove_engines(job: Job, engines: Sequence[Process]) -> tuple[Failed, ...]:

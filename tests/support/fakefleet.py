@@ -54,8 +54,9 @@ class FakeNode:
     """process → events of ``watch``; without an entry it becomes ready at once."""
     answers: dict[str, dict[str, Any] | list[dict[str, Any]]] = field(default_factory=dict)
     """probe key → result fields over a good completion; a list is for one asking after the other."""
-    metrics: dict[str, list[str]] = field(default_factory=dict)
-    """engine → what /metrics says, one asking after the other; without an entry fetched prompts grow."""
+    metrics: dict[str, list[str | dict[str, Any]]] = field(default_factory=dict)
+    """engine → what /metrics says (or result fields), one asking after the other; without an entry fetched
+    prompts grow."""
     stopped: dict[str, dict[str, Any]] = field(default_factory=dict)
     """process → fields of its verdict."""
     errors: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -161,7 +162,8 @@ class FakeNode:
         key = request["key"]
         good = {"key": key, "status": 200, "seconds": 0.1, "error": ""}
         if request["url"].endswith("/metrics"):
-            return {**good, "body": _next(self.metrics.get(key, [FETCHED % len(self.asked)]))}
+            said = _next(self.metrics.get(key, [FETCHED % len(self.asked)]))
+            return {**good, "body": "", **(said if isinstance(said, dict) else {"body": said})}
         body = GOOD_STREAM if '"stream": true' in (request.get("body") or "") else GOOD
         given = self.answers.get(key, {})
         return {**good, "body": body, **(_next(given) if isinstance(given, list) else given)}
