@@ -36,6 +36,7 @@ def analyze(call: Call, targets: Targets = None, html: Html = None) -> ExitCode:
     from dplaunch.spec import expand
     from dplaunch.view import status as standing
     from dplaunch.view import timeline as drawing
+    from dplaunch.workspace import write_by_rename
 
     cluster = open_cluster(call)
     plan = cluster.plan
@@ -48,11 +49,11 @@ def analyze(call: Call, targets: Targets = None, html: Html = None) -> ExitCode:
         summary = summarise(plan, observed)
         call.screen.present(standing.headline(plan, summary), drawing.to_json(plan.cluster, up))
         return worst(ExitCode.FAILED, exit_code(summary))
+    human = drawing.drawn(plan.cluster, up, verbose=call.screen.verbose)
+    call.screen.present(human, drawing.to_json(plan.cluster, up))
     if html is not None:
         from dplaunch.view import gantt
 
-        html.write_text(gantt.report(plan.cluster, up), encoding="utf-8")
-        call.screen.say(f"wrote {html}")
-    human = drawing.drawn(plan.cluster, up, verbose=call.screen.verbose)
-    call.screen.present(human, drawing.to_json(plan.cluster, up))
+        write_by_rename(html, gantt.report(plan.cluster, up))
+        call.screen.say(f"report written to {html}")
     return ExitCode.UNREACHED if job.fleet.unreached else ExitCode.DONE

@@ -39,13 +39,13 @@ def check(
     with watching(call, cluster.plan, only=()) as display, at_work(cluster.plan, display) as job:
         checked = walk(job, cluster.spec, options)
         unreached = bool(job.fleet.unreached)
-    if html is not None:
-        write_by_rename(html, drawing.page(cluster.plan, checked))
-        call.screen.say(f"report written to {html}")
     human = (
         drawing.fixes(checked) if fix else drawing.drawn(cluster.plan, checked, verbose=call.screen.verbose)
     )
     call.screen.present(human, drawing.to_json(cluster.plan, checked))
+    if html is not None:
+        write_by_rename(html, drawing.page(cluster.plan, checked))
+        call.screen.say(f"report written to {html}")
     return worst(
         ExitCode.UNREACHED if unreached else ExitCode.DONE,
         ExitCode.FAILED if drawing.failed(checked) else ExitCode.DONE,

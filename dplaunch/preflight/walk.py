@@ -60,10 +60,9 @@ def check(job: Job, spec: ClusterSpec, options: CheckOptions) -> Checked:
     with phase(job, "connect nodes", "TCP between the nodes"):
         findings += reach.judge(reach.attempt(job))
     prints = {name: fingerprint.of(chosen, read) for name, read in seen.items()}
-    for name, values in prints.items():
-        findings += fingerprint.drift(name, answers[name].saved, values)
-    if options.save:
-        findings += _saved(job, prints, options.save)
+    drift = [f for name, now in prints.items() for f in fingerprint.drift(name, answers[name].saved, now)]
+    findings += drift
+    findings += _saved(job, prints, options.save) if options.save else _unchanged(answers, drift)
     surveys = tuple(_survey(job, t.name, seen, answers) for t in nodes)
     return Checked(findings=tuple(findings), nodes=surveys, seconds=job.now - began)
 
@@ -135,6 +134,14 @@ def _judged(
         read = {name: facts[probe.name] for name, facts in seen.items() if probe.name in facts}
         if read:
             yield from probe.judge(known, read)
+
+
+def _unchanged(answers: Mapping[str, Answer], drift: Sequence[Finding]) -> Iterator[Finding]:
+    changed = {finding.node for finding in drift}
+    for name, answer in answers.items():
+        if answer.saved and name not in changed:
+            text = f"nothing changed since {answer.saved.get('day', '?')}"
+            yield Finding(probe="fingerprint", level=Level.OK, node=name, text=text)
 
 
 def _saved(job: Job, prints: Mapping[str, Mapping[str, object]], day: str) -> Iterator[Finding]:

@@ -39,13 +39,14 @@ def drawn(plan: Plan, checked: Checked, *, verbose: int) -> RenderableType:
 
 
 def fixes(checked: Checked) -> Text:
-    """The commands that would repair what was found, by node; comments say what for."""
-    wanted = [(f, nodes) for f, nodes in alike(checked.findings) if f.fix and f.level is not Level.OK]
-    if not wanted:
-        return Text("# nothing was found that a command would repair")
+    """All that is wrong, by node: as comments, with the command that would repair it where there is one."""
+    wrong = _bad(alike(checked.findings))
+    if not wrong:
+        return Text("# nothing wrong: nothing to repair")
     parts = ["# Look at these, then run them yourself: dplaunch changes no machine."]
-    for finding, nodes in wanted:
-        parts += [f"# {finding.probe} on {fold(nodes)}: {style.plain(finding.text)}", finding.fix]
+    for finding, nodes in wrong:
+        parts.append(f"# {finding.probe} on {fold(nodes)}: {style.plain(finding.text)}")
+        parts.append(finding.fix or f"# → {style.plain(finding.remedy) or 'no command repairs it'}")
     return style.lines(*parts)
 
 
@@ -67,7 +68,7 @@ def to_json(plan: Plan, checked: Checked) -> dict[str, Any]:
             for finding in sorted(checked.findings, key=_rank)
         ],
         "nodes": [
-            {"node": n.node, "seconds": n.seconds, "problem": n.problem or None, "facts": n.facts}
+            {"node": n.node, "seconds": round(n.seconds, 3), "problem": n.problem or None, "facts": n.facts}
             for n in checked.nodes
         ],
     }

@@ -8,7 +8,8 @@ from specs import cluster, serve
 from dplaunch.fleet.observe import observe
 from dplaunch.model.check import Level
 from dplaunch.model.observed import Observed
-from dplaunch.preflight import fingerprint, node
+from dplaunch.plan import build
+from dplaunch.preflight import CheckOptions, check, fingerprint, node
 from dplaunch.preflight.survey import Answer
 from dplaunch.probes.probe import Target
 
@@ -110,6 +111,16 @@ def test_the_fingerprint_is_kept_on_each_node_and_what_changed_since_is_told(sce
     assert finding.text == "release was 5.10 on 2026-11-27 and is 5.15"
     assert list(fingerprint.drift("n1", saved, MappingProxyType({"host.kernel.release": "5.10"}))) == []
     assert list(fingerprint.drift("n1", None, now)) == []
+
+
+def test_where_nothing_changed_since_a_fingerprint_it_is_said_with_its_day():
+    spec = cluster(serve(nodes=("n1", "n2"), dp=2))
+    saved = {"day": "2026-11-27", "values": {}}
+    made = Scene(build(spec), FakeNode("n1", survey={"saved": saved}))
+    found = check(made.job, spec, CheckOptions()).findings
+    assert [(f.node, f.text) for f in found if f.probe == "fingerprint"] == [
+        ("n1", "nothing changed since 2026-11-27")
+    ]
 
 
 def test_a_fingerprint_that_could_not_be_written_is_said(scene):

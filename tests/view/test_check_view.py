@@ -1,0 +1,32 @@
+"""What ``check`` prints beside its table: what would repair it."""
+
+from fakefleet import a_plan, a_process
+
+from dplaunch.model.check import Checked, Finding, Level, NodeSurvey
+from dplaunch.view import check as drawing
+
+TLS = Finding(
+    probe="npu.tls", level=Level.WARN, node="n6", text="TLS differs", remedy="the same everywhere", fix="hccn_tool …"
+)  # fmt: skip
+TAKEN = Finding(probe="host.ports", level=Level.FAIL, node="n1", text="port 9001 is taken", remedy="end it")
+WELL = Finding(probe="host.disk", level=Level.OK, node="n1", text="free: 79 GiB")
+
+
+def test_what_no_command_repairs_is_not_left_out_of_the_fixes(draw):
+    assert draw(drawing.fixes(Checked(findings=(TLS, TAKEN, WELL)))).splitlines() == [
+        "# Look at these, then run them yourself: dplaunch changes no machine.",
+        "# host.ports on n1: port 9001 is taken",
+        "# → end it",
+        "# npu.tls on n6: TLS differs",
+        "hccn_tool …",
+    ]
+
+
+def test_where_all_is_well_there_is_nothing_to_repair(draw):
+    assert draw(drawing.fixes(Checked(findings=(WELL,)))) == "# nothing wrong: nothing to repair"
+
+
+def test_times_in_json_are_figures_one_can_read():
+    checked = Checked(nodes=(NodeSurvey(node="n1", seconds=0.08689999999999999),))
+    [node] = drawing.to_json(a_plan(a_process("serve-0", "n1")), checked)["nodes"]
+    assert node["seconds"] == 0.087
