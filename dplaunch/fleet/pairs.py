@@ -114,14 +114,15 @@ def _pairs_failed(job: Job, proof: Proof) -> Iterator[Failed]:
         kinds.setdefault(answer.wrong.partition(":")[0], []).append((pair, answer))
     for alike in kinds.values():
         first, answer = alike[0]
-        engine, node = first.places[-1]
+        suspects = proof.suspects(first)
+        engine, node = suspects[0]
         yield Failed(
             at=job.now,
             process=engine,
             node=node,
             text=f"{told(pair for pair, _ in alike)} {answer.wrong}",
             cause=sentence(proof.odd, job.plan) if proof.odd else "",
-            hint=f"dplaunch logs {' '.join(reversed(first.engines))} -n 50",
+            hint=f"dplaunch logs {' '.join(name for name, _ in suspects)} -n 50",
         )
 
 

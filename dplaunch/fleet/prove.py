@@ -84,8 +84,17 @@ def unanswered(answer: Mapping[str, Any] | None) -> str:
     if answer.get("error"):
         return f"did not answer: {answer['error']}"
     if answer["status"] != HTTP_OK:
-        return f"answered {answer['status']}: {answer['body'][:200]}"
+        return f"answered {answer['status']}: {_reason(answer['body'])[:200]}"
     return ""
+
+
+def _reason(body: str) -> str:
+    """The sentence of an error as the OpenAI API wraps it; else the body as it is."""
+    try:
+        message = json.loads(body)["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        return body
+    return message if isinstance(message, str) else body
 
 
 def judge_text(text: str) -> str:

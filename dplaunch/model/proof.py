@@ -83,6 +83,11 @@ class Proof:
         """Pairs whose answer is believable."""
         return tuple((pair, answer) for pair, answer in self.pairs if not answer.wrong)
 
+    def suspects(self, pair: Pair) -> tuple[tuple[str, str], ...]:
+        """A failed pair's engines with their nodes, in the order to look at them: the odd one, then decode."""
+        odd = self.odd.name if self.odd else ""
+        return tuple(sorted(reversed(pair.places), key=lambda place: place[0] != odd))
+
     @property
     def holds(self) -> bool:
         """Nothing of it failed."""

@@ -142,6 +142,9 @@ def _wrong(proof: Proof) -> Iterator[Text]:
     if proof.odd:
         yield Text.assemble(("ODD ONE ", style.ODD), _odd(proof.odd))
     yield from (Text.assemble(("note ", style.DIM), style.plain(note)) for note in proof.notes)
+    for pair, _ in proof.failed[:1]:
+        names = " ".join(name for name, _ in proof.suspects(pair))
+        yield Text.assemble(("hint: ", style.NAME), f"dplaunch logs {names} -n 50")
 
 
 def _failure(who: str, wrong: str) -> Text:

@@ -115,6 +115,13 @@ def test_an_engine_that_is_in_every_failed_pair_is_the_odd_one():
     )
 
 
+def test_an_odd_prefill_engine_is_what_failed_and_its_log_comes_first():
+    bad = {f"prefill-1,decode-{n}": GARBAGE for n in range(4)}
+    stage = scene(FakeNode("n1", answers=bad))
+    assert failure(stage).hint == "dplaunch logs prefill-1 decode-0 -n 50"
+    assert [(e.process, e.node) for e in stage.of(Failed)] == [("prefill-1", "n2")]
+
+
 def test_a_node_whose_engines_all_fail_is_the_odd_one():
     bad = {f"prefill-{p},decode-{d}": COLD for p in range(2) for d in (2, 3)}
     proof = examine(running(scene(FakeNode("n1", answers=bad))).job, everything=False)

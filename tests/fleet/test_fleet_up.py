@@ -218,6 +218,8 @@ def test_a_link_that_breaks_while_loading_is_reached_again():
     ("answer", "said"),
     [
         ({"status": 500, "body": "EngineDeadError"}, "answered 500: EngineDeadError"),
+        ({"status": 503, "body": '{"error": {"message": "no engine"}}'}, "answered 503: no engine"),
+        ({"status": 503, "body": '{"error": "no engine"}'}, 'answered 503: {"error": "no engine"}'),
         ({"body": '{"choices": [{"text": "  "}]}'}, "answered 200 with empty text"),
         ({"body": "not json"}, "answered 200 with empty text"),
         ({"body": '{"choices": [{"text": "!!!!!!"}]}'}, "answered 200 with garbage: '!!!!!!'"),

@@ -42,7 +42,8 @@ FAILED prefill-1 → decode-2: answered 200 with garbage: '!!!!'
 FAILED router, a streamed request: answered 200 with empty text
 FAILED decode-1 on n6: computed its prompts itself: no KV came from prefill
 ODD ONE decode-2 on n7 is in every failed pair and in no good one
-note prefill-0 → decode-0 was cold"""
+note prefill-0 → decode-0 was cold
+hint: dplaunch logs decode-2 prefill-0 -n 50"""
 
 
 def test_what_failed_is_told_with_what_it_has_in_common(draw):
@@ -61,7 +62,8 @@ c: FAILED: 23 of 24 pairs answer right (of 99; --all asks through all), the rout
 PREFILL    DECODE         GOOD   FASTEST  SLOWEST
 prefill-0  decode-[0-11]  12/12  10 ms    120 ms
 prefill-1  decode-[0-11]  11/12  10 ms    110 ms
-FAILED prefill-1 → decode-11: answered 200 with garbage: '!!!!'"""
+FAILED prefill-1 → decode-11: answered 200 with garbage: '!!!!'
+hint: dplaunch logs decode-11 prefill-1 -n 50"""
 
 
 def test_many_pairs_are_a_row_per_prefill_engine(draw):
