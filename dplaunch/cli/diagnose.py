@@ -9,7 +9,7 @@ import typer
 
 from dplaunch.cli.targets import complete_target
 from dplaunch.cli.verb import Call, option
-from dplaunch.errors import ExitCode, worst
+from dplaunch.errors import ExitCode, UsageError, worst
 
 if TYPE_CHECKING:
     from dplaunch.fleet.follow import LogQuery
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Targets = Annotated[
     list[str] | None,
     typer.Argument(
+        metavar="[TARGET]...",
         help="decode-3, decode, decode-[0-15], node:n5, router; nothing: all.",
         show_default=False,
         autocompletion=complete_target,
@@ -44,6 +45,11 @@ def diagnose(
     from dplaunch.spec import seconds
 
     if folder is not None:
+        if targets or since:
+            raise UsageError(
+                "--from reads every log of its folder whole: it takes no targets and no --since",
+                hint="leave them out, or give a folder that holds the logs you mean",
+            )
         return _tell(call, _read_folder(folder, previous=previous))
     tail = None if lines == 0 or since else lines
     query = LogQuery(tail=tail, since=seconds(since) if since else None, previous=previous)

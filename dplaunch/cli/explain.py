@@ -11,7 +11,10 @@ from dplaunch.errors import ExitCode, UsageError
 
 Key = Annotated[
     str | None,
-    typer.Argument(help="roles.decode.dp, ports …; EI0006 or a line of a log; nothing: the whole reference."),
+    typer.Argument(
+        metavar="[WORD]",
+        help="roles.decode.dp, ports …; EI0006 or a line of a log; nothing: the whole reference.",
+    ),
 ]
 
 
@@ -29,7 +32,7 @@ def explain(call: Call, key: Key = None) -> ExitCode:
     try:
         text = reference() if key is None else part(key, [one.id for one in catalogue()])
     except UsageError as unknown:
-        said = f"{unknown.text}, and no failure is called so"
+        said = f"'{key}' is no key of the cluster file and no failure that is known"
         raise UsageError(said, hint=unknown.hint) from unknown
     call.screen.present(text.rstrip(), {"key": key, "text": text})
     return ExitCode.DONE

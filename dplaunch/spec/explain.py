@@ -47,7 +47,7 @@ def _unknown(key: str, schema: Json, others: Iterable[str]) -> UsageError:
     last = key.rpartition(".")[2]
     keys = {site.key: key.removesuffix(last) + site.key for site in properties(schema)}
     near = nearest(last, [*keys, *others])
-    guess = keys.get(near, near)
+    guess = near if near == last else keys.get(near, near)
     hint = f"did you mean '{guess}'?" if guess else f"sections are: {', '.join(schema['properties'])}"
     return UsageError(f"the cluster file has no key '{key}'", hint=hint)
 

@@ -32,7 +32,8 @@ def drawn(found: Diagnosis, *, verbose: bool = False) -> Text:
     """The verdict, the line, cause and remedy, and the rest folded by signature."""
     read = f"{plural(found.processes, 'log')}, {plural(found.lines, 'line')}"
     if not found.processes:
-        return Text("there is no log: nothing was started here", style.ODD)
+        said = "there is no log: nothing was started, or `down` has ended it (--previous reads it then)"
+        return Text(said, style.ODD)
     if found.first is None:
         return Text(f"no failure in {read}", style.GOOD)
     parts = [*_verdict(found.first), *_suspects(found)]

@@ -32,6 +32,8 @@ def test_logs_in_which_nothing_failed_are_no_failure(cli, tmp_path):
     folder = write(tmp_path / "logs", {"decode-0.txt": quiet(0)})
     assert cli("diagnose", "--from", folder).stdout.startswith("no failure in 1 log")
     cli("diagnose", "--from", folder, "--previous", code=2)
+    assert "takes no targets" in cli("diagnose", "--from", folder, "decode-1", code=2).stderr
+    assert "no --since" in cli("diagnose", "--from", folder, "--since", "10m", code=2).stderr
 
 
 def test_a_failure_is_explained_by_code_name_and_line(cli):
@@ -39,3 +41,9 @@ def test_a_failure_is_explained_by_code_name_and_line(cli):
     assert cli("explain", "OSError: [Errno 98] Address already in use").stdout.startswith("address-in-use: ")
     assert cli.json("explain", "ej0001")["id"] == "EJ0001"
     assert "did you mean 'kv-expired'?" in cli("explain", "kv-expred", code=2).stderr
+
+
+def test_a_word_that_nobody_knows_is_answered_with_what_there_is(cli):
+    said = cli("explain", "nonsense", code=2).stderr
+    assert said.startswith("error: 'nonsense' is no key of the cluster file and no failure that is known")
+    assert "did you mean 'ports'?" in cli("explain", "host.ports", code=2).stderr

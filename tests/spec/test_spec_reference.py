@@ -225,6 +225,7 @@ def test_explain_begins_with_kind_and_default(key, first):
     [
         ("dpp", "did you mean 'dp'?"),
         ("roles.decode.dpp", "did you mean 'roles.decode.dp'?"),
+        ("host.ports", "did you mean 'ports'?"),
         (
             "zzz",
             (

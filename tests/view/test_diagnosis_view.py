@@ -58,7 +58,9 @@ def test_nothing_found_and_nothing_read_are_two_things(draw):
         draw(view.drawn(concluded({0: quiet(0)}, ranks=1)), 80)
         == f"no failure in 1 log, {len(quiet(0))} lines"
     )
-    assert draw(view.drawn(Diagnosis()), 80) == "there is no log: nothing was started here"
+    assert draw(view.drawn(Diagnosis()), 200) == (
+        "there is no log: nothing was started, or `down` has ended it (--previous reads it then)"
+    )
 
 
 def test_many_others_are_cut_unless_all_are_wanted(draw):
