@@ -44,7 +44,7 @@ def load_cluster(pick: Pick, *, rehearse: bool = False) -> Cluster:
         rehearse=rehearse,
         python=sys.executable,
         router_files=router_files(),
-        checked=located,
+        checked=found,
     )
     return Cluster(loaded.spec, plan, pick.path, text, rehearse, found)
 

@@ -150,3 +150,9 @@ def test_the_plan_is_the_same_on_every_machine(tmp_path):
     path = file_in(tmp_path)
     first, second = (load_cluster(Pick(path)).plan for _ in range(2))
     assert json.dumps(first.generation) == json.dumps(second.generation)
+
+
+def test_the_plan_carries_every_warning_of_its_file(tmp_path):
+    text = LAPTOP.replace("host: localhost}", "host: localhost}\n  - {name: idle, host: 127.0.0.9}")
+    cluster = load_cluster(Pick(file_in(tmp_path, text=text)))
+    assert cluster.plan.warnings == ("nothing runs on idle",)
