@@ -84,9 +84,9 @@ class Proof:
         return tuple((pair, answer) for pair, answer in self.pairs if not answer.wrong)
 
     def suspects(self, pair: Pair) -> tuple[tuple[str, str], ...]:
-        """A failed pair's engines with their nodes, in the order to look at them: the odd one, then decode."""
-        odd = self.odd.name if self.odd else ""
-        return tuple(sorted(reversed(pair.places), key=lambda place: place[0] != odd))
+        """A failed pair's engines with their nodes, in the order to look at them: the odd one, decode."""
+        odd, decode_first = self.odd.name if self.odd else "", pair.places[::-1]
+        return tuple(sorted(decode_first, key=lambda place: place[0] != odd))
 
     @property
     def holds(self) -> bool:
