@@ -1,10 +1,13 @@
-"""Fold many names or numbers into few: ``decode-0 … decode-15`` is ``decode-[0-15]``. Text, no rules."""
+"""Many as few: ``decode-0 … decode-15`` is ``decode-[0-15]``; what is alike goes together. No rules."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from typing import TypeVar
 
+_Key = TypeVar("_Key", bound=Hashable)
+_Value = TypeVar("_Value")
 _DIGITS = re.compile(r"([0-9]+)")
 
 
@@ -32,6 +35,14 @@ def families(names: Iterable[str]) -> tuple[str, ...]:
 def ranges(numbers: Iterable[int]) -> str:
     """``0-3,8``: ascending, each number once."""
     return ",".join(f"{low}" if low == high else f"{low}-{high}" for low, high in _runs(numbers))
+
+
+def grouped(pairs: Iterable[tuple[_Key, _Value]]) -> dict[_Key, list[_Value]]:
+    """The values of each key, all in order of appearance."""
+    found: dict[_Key, list[_Value]] = {}
+    for key, value in pairs:
+        found.setdefault(key, []).append(value)
+    return found
 
 
 _Family = tuple[str, str, int]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import field
+from collections.abc import Iterable, Mapping
+from dataclasses import field, replace
 from enum import Enum
 from typing import Any
 
+from dplaunch.fold import grouped
 from dplaunch.frozen import dataclass
 
 Facts = Mapping[str, Any]
@@ -38,6 +39,16 @@ class Finding:
     """What to do; a command where there is one. Never run by dplaunch when it changes a machine."""
     fix: str = ""
     """The command that would repair it there, for ``check --fix`` to print; empty where none is safe."""
+
+
+Alike = tuple[Finding, tuple[str, ...]]
+"""A finding without its node, and all nodes that have it."""
+
+
+def alike(findings: Iterable[Finding]) -> list[Alike]:
+    """Equal findings of several nodes as one, in order of appearance."""
+    nodes = grouped((replace(finding, node=""), finding.node) for finding in findings)
+    return [(finding, tuple(dict.fromkeys(filter(None, names)))) for finding, names in nodes.items()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,8 @@ def reached(job: Job) -> Iterator[Finding]:
     for node in job.plan.nodes:
         error = job.fleet.unreached.get(node.name)
         if error is not None:
-            text = error.text.removeprefix(f"{node.name} ").removeprefix(f"({node.host}) ")
+            text = error.text.removeprefix(node.name).removeprefix(":").strip()
+            text = text.removeprefix(f"({node.host}) ")
             yield Finding(probe="host.login", level=Level.FAIL, node=node.name, text=text, remedy=error.hint)
             continue
         hello = job.fleet.sessions[node.name].hello

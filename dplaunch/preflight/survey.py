@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from dplaunch.errors import HostError
 from dplaunch.fleet.job import Job
 from dplaunch.fleet.session import Message
+from dplaunch.fold import grouped
 from dplaunch.frozen import dataclass
 from dplaunch.model.check import Command, Facts, Output
 from dplaunch.model.cluster import ClusterSpec
@@ -15,7 +17,7 @@ from dplaunch.model.event import Surveyed
 from dplaunch.probes.probe import Probe, Seen, Target
 
 LIMIT = 300.0
-"""Seconds that one node's survey may take, or its longest command; what is not done then is not run."""
+"""Seconds that one node's survey may take, or the commands of one lane; what is not done then is not run."""
 SLACK = 15.0
 BETWEEN = "\x1f"
 """Parts a probe's name from a command's own key: no key holds it."""
@@ -48,12 +50,15 @@ def targets(job: Job, spec: ClusterSpec) -> tuple[Target, ...]:
 def ask(job: Job, nodes: Sequence[Target], probes: Sequence[Probe], seen: Seen) -> dict[str, Answer]:
     """All commands of these probes on all nodes that were reached; node → answer.
 
-    A node that stays silent is missing, and in ``job.fleet.unreached``.
+    A node that is lost, stays silent or cannot answer is missing, and in ``job.fleet.unreached``.
     """
     requests = {t.name: _request(t, probes, seen) for t in nodes if t.name in job.fleet.sessions}
     patience = max((fields["limit"] for _, fields in requests.values()), default=0.0) + SLACK
     replies = job.fleet.gather(requests, patience, lambda node, message: _tell(job, node, message))
-    return {node: _answer(reply) for node, reply in replies.items() if reply.get("ok")}
+    for node, reply in replies.items():
+        if not reply["ok"]:
+            job.fleet.unreached[node] = HostError(node, f"{node}: {reply['error']['text']}")
+    return {node: _answer(reply) for node, reply in replies.items() if reply["ok"]}
 
 
 def _tell(job: Job, node: str, message: Message) -> None:
@@ -72,11 +77,21 @@ def facts(probes: Iterable[Probe], target: Target, answer: Answer) -> dict[str, 
 
 
 def _request(target: Target, probes: Sequence[Probe], seen: Seen) -> tuple[str, Mapping[str, Any]]:
-    commands = [_wire(probe, command) for probe in probes for command in probe.commands(target, seen)]
+    asked = [(probe, command) for probe in probes for command in probe.commands(target, seen)]
     ports = sorted({port for process in target.plan.processes for port in process.ports})
-    limit = max([LIMIT, *(command["timeout"] + SLACK for command in commands)])
-    fields = {"commands": commands, "ports": ports, "address": target.node.address, "limit": limit}
+    fields = {
+        "commands": [_wire(probe, command) for probe, command in asked],
+        "ports": ports,
+        "address": target.node.address,
+        "limit": max(LIMIT, _longest(command for _, command in asked) + SLACK),
+    }
     return "survey", fields
+
+
+def _longest(commands: Iterable[Command]) -> float:
+    """Seconds of the slowest lane, should each command take all its time; a sick tool is given up."""
+    lanes = grouped((command.lane or command, command.timeout) for command in commands)
+    return max((sum(times) for times in lanes.values()), default=0.0)
 
 
 def _wire(probe: Probe, command: Command) -> dict[str, Any]:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from dplaunch.errors import DplaunchError
-from dplaunch.fleet.job import Job, connect, phase
+from dplaunch.fleet.job import Job, connect, missing, phase
 from dplaunch.fleet.observe import observe
 from dplaunch.fold import fold
 from dplaunch.frozen import dataclass
-from dplaunch.model.check import Checked, Facts, Finding, Level, NodeSurvey
+from dplaunch.model.check import Alike, Checked, Facts, Finding, Level, NodeSurvey, alike
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.model.event import Note
 from dplaunch.model.observed import Observed
@@ -48,23 +48,28 @@ def check(job: Job, spec: ClusterSpec, options: CheckOptions) -> Checked:
     began = job.now
     connect(job)
     chosen = probes(options, rehearsal=job.plan.rehearsal)
-    findings: list[Finding] = [*node.reached(job), *node.clocks(job)]
     observed = observe(job)
     nodes = targets(job, spec)
     with phase(job, "probe", plural(len(job.fleet.sessions), "node")):
         seen, answers = _stages(job, nodes, chosen)
     known = tuple(replace(t, ours=answers[t.name].ours) for t in nodes if t.name in answers)
-    findings += node.ports(known, answers, observed)
-    findings += node.leftovers(job, observed)
-    findings += _judged(chosen, known, seen)
     with phase(job, "connect nodes", "TCP between the nodes"):
-        findings += reach.judge(reach.attempt(job))
+        tried = reach.attempt(job)
     prints = {name: fingerprint.of(chosen, read) for name, read in seen.items()}
-    drift = [f for name, now in prints.items() for f in fingerprint.drift(name, answers[name].saved, now)]
-    findings += drift
-    findings += _saved(job, prints, options.save) if options.save else _unchanged(answers, drift)
+    drift = _drift(prints, answers)
+    kept = tuple(_saved(job, prints, options.save) if options.save else _unchanged(answers, drift))
+    findings = (
+        *node.reached(job),  # after all was asked: a node may be lost on the way
+        *node.clocks(job),
+        *node.ports(known, answers, observed),
+        *node.leftovers(job, observed),
+        *_judged(chosen, known, seen),
+        *reach.judge(tried),
+        *drift,
+        *kept,
+    )
     surveys = tuple(_survey(job, t.name, seen, answers) for t in nodes)
-    return Checked(findings=tuple(findings), nodes=surveys, seconds=job.now - began)
+    return Checked(findings=findings, nodes=surveys, seconds=job.now - began)
 
 
 def quick(job: Job, spec: ClusterSpec, observed: Observed) -> tuple[Finding, ...]:
@@ -74,40 +79,37 @@ def quick(job: Job, spec: ClusterSpec, observed: Observed) -> tuple[Finding, ...
     answers = ask(job, nodes, chosen, {})
     known = tuple(replace(t, ours=answers[t.name].ours) for t in nodes if t.name in answers)
     seen = {t.name: facts(chosen, t, answers[t.name]) for t in known}
-    found = [*node.clocks(job), *node.ports(known, answers, observed), *_judged(chosen, known, seen)]
-    for name, read in seen.items():
-        found += fingerprint.drift(name, answers[name].saved, fingerprint.of(chosen, read))
-    return tuple(found)
+    return (
+        *node.clocks(job),
+        *node.ports(known, answers, observed),
+        *_judged(chosen, known, seen),
+        *_drift({name: fingerprint.of(chosen, read) for name, read in seen.items()}, answers),
+    )
 
 
 def guard_start(job: Job, spec: ClusterSpec, observed: Observed) -> None:
     """``quick`` before a start: warnings are notes, anything worse raises."""
     with phase(job, "check", plural(len(job.fleet.sessions), "node")):
         found = quick(job, spec, observed)
-    for (text, remedy), names in _alike(found, Level.WARN).items():
-        job.emit(Note(at=job.now, text=f"{fold(names)}: {text}" + (f"; {remedy}" if remedy else "")))
-    wrong = _alike(found, Level.FAIL)
+    if job.fleet.unreached:
+        raise missing(job.plan, job.fleet.unreached)
+    for kind in alike(f for f in found if f.level is Level.WARN):
+        job.emit(Note(at=job.now, text=_told(kind)))
+    wrong = alike(f for f in found if f.level is Level.FAIL)
     if wrong:
-        first, *more = _told(wrong)
-        hint = next(iter(wrong))[1] or "dplaunch check"
-        raise DplaunchError(f"{first}; nothing was started", hint=hint, detail=tuple(more))
+        # the first one's remedy is the error's hint, and not said again
+        hint = wrong[0][0].remedy
+        first, *more = (_told(kind, hint) for kind in wrong)
+        raise DplaunchError(
+            f"{first}; nothing was started", hint=hint or "dplaunch check", detail=tuple(more)
+        )
 
 
-def _told(wrong: Mapping[tuple[str, str], Sequence[str]]) -> list[str]:
-    """A line each; the first one's remedy is the error's hint, and not said again."""
-    common = next(iter(wrong))[1]
-    return [
-        f"{fold(names)}: {text}" + (f"; {remedy}" if remedy != common else "")
-        for (text, remedy), names in wrong.items()
-    ]
-
-
-def _alike(found: Sequence[Finding], level: Level) -> dict[tuple[str, str], list[str]]:
-    alike: dict[tuple[str, str], list[str]] = {}
-    for one in found:
-        if one.level is level:
-            alike.setdefault((one.text, one.remedy), []).append(one.node)
-    return alike
+def _told(kind: Alike, known: str = "") -> str:
+    """One line; without the remedy where it is ``known``."""
+    finding, nodes = kind
+    remedy = "" if finding.remedy == known else finding.remedy
+    return f"{fold(nodes)}: {finding.text}" + (f"; {remedy}" if remedy else "")
 
 
 def _stages(
@@ -142,6 +144,10 @@ def _unchanged(answers: Mapping[str, Answer], drift: Sequence[Finding]) -> Itera
         if answer.saved and name not in changed:
             text = f"nothing changed since {answer.saved.get('day', '?')}"
             yield Finding(probe="fingerprint", level=Level.OK, node=name, text=text)
+
+
+def _drift(prints: Mapping[str, Mapping[str, object]], answers: Mapping[str, Answer]) -> tuple[Finding, ...]:
+    return tuple(f for name, now in prints.items() for f in fingerprint.drift(name, answers[name].saved, now))
 
 
 def _saved(job: Job, prints: Mapping[str, Mapping[str, object]], day: str) -> Iterator[Finding]:

@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from dplaunch.fold import fold
-from dplaunch.model.check import Checked, Finding, Level
+from dplaunch.fold import fold, grouped
+from dplaunch.model.check import Alike, Checked, Finding, Level, alike
 from dplaunch.model.plan import Plan
 from dplaunch.view import report, style
 from dplaunch.view.sheet import sheet
@@ -19,9 +19,6 @@ _ORDER = tuple(Level)
 _STYLES = {Level.FAIL: style.BAD, Level.WARN: style.ODD, Level.OK: style.GOOD, Level.ABSENT: style.DIM}
 _SHOWN = {Level.FAIL: "FAIL", Level.WARN: "warn", Level.OK: "ok", Level.ABSENT: "n/a"}
 
-Alike = tuple[Finding, tuple[str, ...]]
-"""A finding and all nodes that have it."""
-
 
 def failed(checked: Checked) -> bool:
     """Whether anything is wrong enough that a start would not work."""
@@ -30,7 +27,7 @@ def failed(checked: Checked) -> bool:
 
 def drawn(plan: Plan, checked: Checked, *, verbose: int) -> RenderableType:
     """One line per kind of finding. What is well on all nodes is one line per probe, unless ``verbose``."""
-    kinds = alike(checked.findings)
+    kinds = _ranked(checked.findings)
     shown = kinds if verbose else [*_bad(kinds), *_well(kinds)]
     rows = [row for kind in shown for row in _rows(kind)]
     return Group(
@@ -40,7 +37,7 @@ def drawn(plan: Plan, checked: Checked, *, verbose: int) -> RenderableType:
 
 def fixes(checked: Checked) -> Text:
     """All that is wrong, by node: as comments, with the command that would repair it where there is one."""
-    wrong = _bad(alike(checked.findings))
+    wrong = _bad(_ranked(checked.findings))
     if not wrong:
         return Text("# nothing wrong: nothing to repair")
     parts = ["# Look at these, then run them yourself: dplaunch changes no machine."]
@@ -76,7 +73,7 @@ def to_json(plan: Plan, checked: Checked) -> dict[str, Any]:
 
 def page(plan: Plan, checked: Checked) -> str:
     """The HTML report."""
-    kinds = alike(checked.findings)
+    kinds = _ranked(checked.findings)
     rows = [report.Row(_cells(kind), _level(kind[0])) for kind in kinds]
     times = [
         report.Row((n.node, seconds(n.seconds), n.problem), "fail" if n.problem else "")
@@ -92,14 +89,9 @@ def page(plan: Plan, checked: Checked) -> str:
     )
 
 
-def alike(findings: Sequence[Finding]) -> list[Alike]:
+def _ranked(findings: Sequence[Finding]) -> list[Alike]:
     """Equal findings as one, the worst first, then those that the fewest nodes have."""
-    nodes: dict[Finding, dict[str, None]] = {}
-    for one in findings:
-        bare = Finding(probe=one.probe, level=one.level, text=one.text, remedy=one.remedy, fix=one.fix)
-        nodes.setdefault(bare, {})[one.node] = None
-    kinds = [(finding, tuple(name for name in names if name)) for finding, names in nodes.items()]
-    return sorted(kinds, key=lambda kind: (_ORDER.index(kind[0].level), len(kind[1])))
+    return sorted(alike(findings), key=lambda kind: (_ORDER.index(kind[0].level), len(kind[1])))
 
 
 def _bad(kinds: Sequence[Alike]) -> list[Alike]:
@@ -108,11 +100,8 @@ def _bad(kinds: Sequence[Alike]) -> list[Alike]:
 
 def _well(kinds: Sequence[Alike]) -> Iterator[Alike]:
     """Per probe one line: what the most nodes say, for all of them."""
-    by_probe: dict[str, list[Alike]] = {}
-    for kind in kinds:
-        if kind[0].level is Level.OK:
-            by_probe.setdefault(kind[0].probe, []).append(kind)
-    for probe, mine in by_probe.items():
+    well = grouped((kind[0].probe, kind) for kind in kinds if kind[0].level is Level.OK)
+    for probe, mine in well.items():
         finding, most = max(mine, key=lambda kind: len(kind[1]))
         nodes = tuple(node for _, names in mine for node in names)
         text = finding.text if len(mine) == 1 else f"{finding.text} ({fold(most) or 'all'}; others alike: -v)"
@@ -120,8 +109,8 @@ def _well(kinds: Sequence[Alike]) -> Iterator[Alike]:
 
 
 def _headline(plan: Plan, checked: Checked) -> Text:
-    wrong = sum(kind[0].level is Level.FAIL for kind in alike(checked.findings))
-    odd = sum(kind[0].level is Level.WARN for kind in alike(checked.findings))
+    levels = [finding.level for finding, _ in alike(checked.findings)]
+    wrong, odd = levels.count(Level.FAIL), levels.count(Level.WARN)
     said = (
         ", ".join(part for part in (wrong and f"{wrong} wrong", odd and plural(odd, "warning")) if part)
         or "nothing wrong"

@@ -17,8 +17,8 @@ FLOORS = {
     "dplaunch": 0,  # the version
     "errors": 0,
     "frozen": -1,
-    "fold": 1,
-    "words": 1,
+    "fold": 0,
+    "words": 0,
     "model": 1,
     "spec": 2,
     "engines": 2,

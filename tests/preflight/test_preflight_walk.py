@@ -1,0 +1,71 @@
+"""The whole walk of ``check`` on nodes in memory: what becomes of a node that is lost on the way."""
+
+import pytest
+from fakefleet import FakeNode, Scene
+from specs import cluster, four_p_four_d, serve
+
+from dplaunch.errors import HostError
+from dplaunch.model.check import Level
+from dplaunch.model.observed import Observed
+from dplaunch.plan import build
+from dplaunch.preflight import CheckOptions, check, guard_start
+from dplaunch.preflight.survey import targets
+
+
+def scene(spec, *nodes: FakeNode):
+    return Scene(build(spec), *nodes)
+
+
+def logins(checked, level):
+    return [(f.node, f.text) for f in checked.findings if f.probe == "host.login" and f.level is level]
+
+
+BROKEN = {"survey": {"kind": "guard", "text": "the guard failed at survey"}}
+
+
+@pytest.mark.parametrize(
+    ("n2", "why"),
+    [
+        (FakeNode("n2", breaks_at="survey"), "the link broke"),
+        (FakeNode("n2", silent={"survey"}), "did not answer within"),
+        (FakeNode("n2", errors=BROKEN), "the guard failed at survey"),
+        (FakeNode("n2", breaks_at="connect"), "the link broke"),
+    ],
+    ids=["broken", "silent", "refused", "broken later"],
+)
+def test_a_node_that_is_lost_on_the_way_is_a_finding_and_the_others_are_checked(n2, why):
+    spec = four_p_four_d()
+    checked = check(scene(spec, n2).job, spec, CheckOptions())
+    [(node, text)] = logins(checked, Level.FAIL)
+    assert (node, why in text) == ("n2", True)
+    assert "n2" not in text
+    assert len(logins(checked, Level.OK)) == 7
+    assert [one.node for one in checked.nodes if one.problem] == ["n2"]
+    assert {f.node for f in checked.findings if f.probe == "host.ports"} >= {"n1", "n8"}
+
+
+def test_nothing_is_started_where_a_node_is_lost_before_it_was_looked_at():
+    spec = four_p_four_d()
+    made = scene(spec, FakeNode("n2", breaks_at="survey"))
+    made.job.fleet.open()
+    with pytest.raises(HostError, match="the link broke"):
+        guard_start(made.job, spec, Observed())
+
+
+def test_a_cluster_of_one_node_is_checked_whole():
+    spec = cluster(serve(nodes=("n1",)))
+    checked = check(scene(spec).job, spec, CheckOptions())
+    assert [one.node for one in checked.nodes] == ["n1"]
+    assert not [f for f in checked.findings if f.probe == "net.tcp"]
+    assert logins(checked, Level.OK)
+
+
+def test_a_node_has_the_time_that_all_commands_of_one_tool_may_take():
+    spec = four_p_four_d()
+    made = scene(spec)
+    check(made.job, spec, CheckOptions())
+    first, *_ = [asked for verb, asked in made.nodes["n1"].asked if verb == "survey"]
+    lane = sum(command["timeout"] for command in first["commands"] if command["lane"] == "hccn")
+    assert lane > 300
+    assert first["limit"] >= lane
+    assert len(targets(made.job, spec)) == 8
