@@ -3,6 +3,7 @@
 With CI set a skip is a failure. A process that outlives the tests is a failure, and is ended.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -48,6 +49,17 @@ def _nothing_of_the_user_is_touched(tmp_path_factory: pytest.TempPathFactory) ->
         pytest.fail(
             "processes outlived the tests (they were ended now):\n" + "\n".join(map(str, left)), pytrace=False
         )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Nothing that is imported or collected is ever garbage: the collector does not look at it, then or later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
