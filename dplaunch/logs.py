@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter, itemgetter
 
-from dplaunch.diagnose.clock import clock, common
 from dplaunch.model.log import FoldedLine, LogChunk, LogLine
+from dplaunch.stamp import common, order
 
 
 def collect_name(node: str, process: str, *, previous: bool = False) -> str:
@@ -31,7 +31,7 @@ def past(chunks: Iterable[LogChunk], *, window: float = 1.0) -> tuple[FoldedLine
     latest: dict[str, float] = {}
     timed = []
     for line in (line for chunk in chunks for line in _lines(chunk, 0.0)):
-        latest[line.process] = max(clock(line.text), latest.get(line.process, 0.0))
+        latest[line.process] = max(order(line.text), latest.get(line.process, 0.0))
         timed.append((latest[line.process], line))
     merge = Merge(window=window)
     folded: list[FoldedLine] = []

@@ -8,23 +8,20 @@ each other and with the start of its own process only.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timezone
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
-from typing import Any, TypeVar
+from typing import Any
 
+from dplaunch.fold import grouped
 from dplaunch.frozen import dataclass
 from dplaunch.model.plan import Stage
 from dplaunch.model.timeline import GroupPath, Span, StageTimes, StartLog, StartUp, Timeline, Wait, Walk
+from dplaunch.stamp import stamp
 
 IMPORTS = "imports"
 """The stage before the first line: the process begins, Python imports the engine."""
 EARLIER = 10
 """Earlier starts to compare with."""
-_STAMP = re.compile(
-    r"^(?:\x1b\[[0-9;]*m)*(?:\([^()]*\) ?)*(?:[A-Z]+ +)?(?:\[PID: \d+\] )?"
-    r"(?:(\d{4})-)?(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,6}))?\b"
-)
 _ZONE = 900.0
 """Seconds: zones differ by whole quarters of an hour."""
 _STEP_BACK = 2.0
@@ -43,10 +40,10 @@ def analyse(
     timelines = tuple(map(_timeline, now))
     past = tuple(map(_timeline, earlier))
     names = [IMPORTS, *(stage.name for stage in stages)]
-    fine = {mark.time.fine for reading in now for mark in reading.marks if mark.time is not None}
+    fine = {mark.fine for reading in now for mark in reading.marks if mark.at is not None}
     resolution = 1.0 if False in fine else 0.001 if fine else 0.0
     groups = _groups(timelines, names, resolution)
-    untimed = {mark.stage for reading in now for mark in reading.marks if mark.time is None}
+    untimed = {mark.stage for reading in now for mark in reading.marks if mark.at is None}
     return StartUp(
         timelines=timelines,
         stages=tuple(_stage_times(timelines, past, names)),
@@ -61,19 +58,13 @@ def analyse(
 
 
 @dataclass(frozen=True, slots=True)
-class Stamp:
-    """A time as a line has it: epoch seconds if its zone were UTC; ``fine``: with parts of a second."""
-
-    at: float
-    fine: bool
-
-
-@dataclass(frozen=True, slots=True)
 class _Mark:
-    """The first line of a stage."""
+    """The first line of a stage. ``at``: epoch seconds if its zone were UTC; None: it carries no time."""
 
     stage: str
-    time: Stamp | None
+    at: float | None = None
+    fine: bool = False
+    """With parts of a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,28 +74,6 @@ class _Reading:
     log: StartLog
     marks: tuple[_Mark, ...]
     zero: float | None
-
-
-def stamp(line: str, near: float) -> Stamp | None:
-    """The time a line carries, None without; a missing year is the one that brings it nearest ``near``."""
-    found = _STAMP.match(line)
-    if found is None:
-        return None
-    year, *figures, part = found.groups()
-    about = datetime.fromtimestamp(near, timezone.utc).year
-    years = [int(year)] if year else [about - 1, about, about + 1]
-    times = [at for at in (_epoch(y, figures) for y in years) if at is not None]
-    if not times:
-        return None
-    return Stamp(min(times, key=lambda at: abs(at - near)) + float(f"0.{part or 0}"), part is not None)
-
-
-def _epoch(year: int, figures: Sequence[str]) -> float | None:
-    month, day, hour, minute, second = map(int, figures)
-    try:
-        return datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc).timestamp()
-    except ValueError:  # 29 February of another year, or no time at all
-        return None
 
 
 def _read(logs: Sequence[StartLog], stages: Sequence[Stage], near: float) -> list[_Reading]:
@@ -125,9 +94,14 @@ def _marks(log: StartLog, patterns: Mapping[str, re.Pattern[str]], near: float) 
     for line in log.lines:
         place = next((n for n, (_, pattern) in enumerate(ahead) if pattern.search(line)), None)
         if place is not None:
-            found.append(_Mark(ahead[place][0], stamp(line, near)))
+            found.append(_mark(ahead[place][0], line, near))
             del ahead[: place + 1]
     return tuple(found)
+
+
+def _mark(stage: str, line: str, near: float) -> _Mark:
+    found = stamp(line)
+    return _Mark(stage, found.epoch(near), found.fine) if found else _Mark(stage)
 
 
 def _zone(log: StartLog, marks: Sequence[_Mark]) -> float | None:
@@ -143,7 +117,7 @@ def _zero(log: StartLog, marks: Sequence[_Mark], zones: Mapping[str, float]) -> 
 
 
 def _first(marks: Sequence[_Mark]) -> float | None:
-    return next((mark.time.at for mark in marks if mark.time is not None), None)
+    return next((mark.at for mark in marks if mark.at is not None), None)
 
 
 def _timeline(reading: _Reading) -> Timeline:
@@ -169,10 +143,10 @@ def _begins(marks: Sequence[_Mark], zero: float) -> tuple[list[float | None], st
     last, problem = 0.0, ""
     begins: list[float | None] = []
     for mark in marks:
-        if mark.time is None:
+        if mark.at is None:
             begins.append(None)
             continue
-        at = mark.time.at - zero
+        at = mark.at - zero
         if at < last - _STEP_BACK:
             problem = f"the clock of its lines went back by {last - at:.0f} s at `{mark.stage}`"
         last = max(last, at)
@@ -197,15 +171,6 @@ def _problem(log: StartLog, timed: Sequence[float], problem: str) -> str:
 
 # --- many engines ---
 
-_T = TypeVar("_T")
-
-
-def _by(key: Callable[[_T], str], things: Iterable[_T]) -> dict[str, list[_T]]:
-    found: dict[str, list[_T]] = {}
-    for thing in things:
-        found.setdefault(key(thing), []).append(thing)
-    return found
-
 
 def _taken(timelines: Iterable[Timeline], stage: str) -> list[tuple[float, Timeline]]:
     """What the stage took, per engine that came to its end."""
@@ -220,8 +185,8 @@ def _taken(timelines: Iterable[Timeline], stage: str) -> list[tuple[float, Timel
 def _stage_times(
     now: Sequence[Timeline], before: Sequence[Timeline], names: Sequence[str]
 ) -> Iterable[StageTimes]:
-    past = _by(lambda timeline: timeline.role, before)
-    for role, members in _by(lambda timeline: timeline.role, now).items():
+    past = grouped((timeline.role, timeline) for timeline in before)
+    for role, members in grouped((timeline.role, timeline) for timeline in now).items():
         for stage in names:
             taken = _taken(members, stage)
             if not taken:
@@ -241,7 +206,7 @@ def _stage_times(
 
 
 def _groups(timelines: Sequence[Timeline], names: Sequence[str], resolution: float) -> Iterable[GroupPath]:
-    for group, members in _by(lambda timeline: timeline.group, timelines).items():
+    for group, members in grouped((timeline.group, timeline) for timeline in timelines).items():
         totals = [member.total for member in members if member.total is not None]
         if len(totals) > 1:
             waits = (_wait(members, stage, resolution) for stage in names)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dplaunch.diagnose.clock import common
 from dplaunch.logs import Merge, collect_name, past
 from dplaunch.model.log import FoldedLine, LogChunk
+from dplaunch.stamp import common
 
 
 def chunk(process: str, lines: list[str], offset: int = 0) -> LogChunk:

@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 import pytest
 from starts import BEGAN, SERVING, STAGES, line, log, start
 
-from dplaunch.timeline import IMPORTS, analyse, stamp, walk
+from dplaunch.timeline import IMPORTS, analyse, walk
 
 
 def told(spans):
@@ -16,34 +16,6 @@ def told(spans):
 def one(lines, **how):
     [timeline] = analyse([log("decode-0", "n5", lines, **how)], [], STAGES).timelines
     return timeline
-
-
-@pytest.mark.parametrize(
-    ("text", "at", "fine"),
-    [
-        ("INFO 09-24 20:59:57 [core.py:790] x", (2026, 9, 24, 20, 59, 57), False),
-        ("(EngineCore_DP0 pid=7) INFO 09-24 20:59:57 [core.py:790] x", (2026, 9, 24, 20, 59, 57), False),
-        ("ERROR 2026-04-25 10:01:17.340 [a.py:1] x", (2026, 4, 25, 10, 1, 17, 340000), True),
-        ("[PID: 12] 2026-04-25-10:01:17", None, None),
-        ("[PID: 12] 2026-04-25 10:01:17.340.123 EI0006", (2026, 4, 25, 10, 1, 17, 340000), True),
-        ("(A pid=1) (B pid=2) WARNING 12-31 23:59:59 x", (2025, 12, 31, 23, 59, 59), False),
-        ("INFO:     Application startup complete.", None, None),
-        ("Loading safetensors checkpoint shards: 45% Completed | 3/8 [00:03<00:05]", None, None),
-        ("INFO 02-30 10:00:00 x", None, None),
-        ("INFO 09-24 25:00:00 x", None, None),
-        ("it was on 09-24 20:59:57", None, None),
-        ("", None, None),
-    ],
-)
-def test_a_line_has_the_time_it_carries_and_no_other(text, at, fine):
-    found = stamp(text, datetime(2026, 5, 1, tzinfo=timezone.utc).timestamp())
-    wanted = at and datetime(*at, tzinfo=timezone.utc).timestamp()
-    assert (found and found.at, found and found.fine) == (wanted and pytest.approx(wanted), fine)
-
-
-def test_a_leap_day_is_found_in_the_year_that_has_it():
-    found = stamp("INFO 02-29 10:00:00 x", datetime(2028, 3, 1, tzinfo=timezone.utc).timestamp())
-    assert found.at == datetime(2028, 2, 29, 10, tzinfo=timezone.utc).timestamp()
 
 
 @pytest.mark.parametrize("hours", [-10, 0, 8, 14])

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from dplaunch.diagnose.catalogue import place_of, recognise
-from dplaunch.diagnose.clock import clock, common
+from dplaunch.fold import grouped
 from dplaunch.model.diagnosis import Diagnosis, Kind, Sighting, Signature
+from dplaunch.stamp import common, order
 
 _CALM = re.compile(r"(?:\([^()]* pid=\d+\) ?)*(?:(?:INFO|DEBUG)\b|.*Found ulimit of )")
 """Most lines of a log: they explain no failure. The warning about ulimit quotes an error it never met."""
@@ -88,7 +89,7 @@ class _Log:
             self._counts[signature.id] += 1
             if signature.id not in self._known:
                 self._known[signature.id] = self._sighting(line, signature)
-        if clock(line):
+        if order(line):
             self._dated = line
 
     def sightings(self) -> Iterator[Sighting]:
@@ -109,7 +110,7 @@ class _Log:
             self._is_exception = is_exception
 
     def _sighting(self, line: str, signature: Signature | None) -> Sighting:
-        at = clock(line) or clock(self._dated)
+        at = order(line) or order(self._dated)
         return Sighting(
             signature=signature,
             process=self._process,
@@ -123,14 +124,16 @@ class _Log:
 
 def _merged(sightings: Iterable[Sighting]) -> tuple[Sighting, ...]:
     """Equal ones of many processes as one, in order of time."""
-    alike: dict[str, list[Sighting]] = {}
-    for sighting in sorted(sightings, key=_time):
-        name = sighting.signature.id if sighting.signature else f" {common(sighting.text)}"
-        alike.setdefault(name, []).append(sighting)
+    alike = grouped((_name(sighting), sighting) for sighting in sorted(sightings, key=_time))
     return tuple(
         replace(same[0], processes=tuple(s.process for s in same), count=sum(s.count for s in same))
         for same in alike.values()
     )
+
+
+def _name(sighting: Sighting) -> str:
+    """What it shares with its like; an unknown error's is no signature's."""
+    return sighting.signature.id if sighting.signature else f" {common(sighting.text)}"
 
 
 def _time(sighting: Sighting) -> tuple[int, Kind, float, int]:

@@ -1,0 +1,40 @@
+from datetime import datetime, timezone
+
+import pytest
+
+from dplaunch.stamp import stamp
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "fine"),
+    [
+        ("INFO 09-24 20:59:57 [core.py:790] x", (2026, 9, 24, 20, 59, 57), False),
+        ("(EngineCore_DP0 pid=7) INFO 09-24 20:59:57 [core.py:790] x", (2026, 9, 24, 20, 59, 57), False),
+        ("ERROR 2026-04-25 10:01:17.340 [a.py:1] x", (2026, 4, 25, 10, 1, 17, 340000), True),
+        ("[PID: 12] 2026-04-25-10:01:17", (2026, 4, 25, 10, 1, 17), False),
+        ("[PID: 12] 2026-04-25 10:01:17.340.123 EI0006", (2026, 4, 25, 10, 1, 17, 340000), True),
+        ("(A pid=1) (B pid=2) WARNING 12-31 23:59:59 x", (2025, 12, 31, 23, 59, 59), False),
+        ("INFO:     Application startup complete.", None, None),
+        ("Loading safetensors checkpoint shards: 45% Completed | 3/8 [00:03<00:05]", None, None),
+        ("INFO 02-30 10:00:00 x", None, None),
+        ("INFO 09-24 25:00:00 x", None, None),
+        ("it was on 09-24 20:59:57", None, None),
+        ("", None, None),
+        ("[ERROR] HCCL(7,python3):2026-02-19-03:16:15.787.356 x", (2026, 2, 19, 3, 16, 15, 787000), True),
+        ("(A pid=1) E 12-29 03:20:00 x [PID: 7] 2026-01-02-03:04:05 EI0006", (2026, 1, 2, 3, 4, 5), False),
+        ("[2026-01-02 03:04:05] ERROR x", (2026, 1, 2, 3, 4, 5), False),
+        ("E20260106 06:43:02.5 9 x", (2026, 1, 6, 6, 43, 2, 500000), True),
+        ("[rank7]:[E0110 03:24:54.5 ProcessGroup.cpp:1] x", (2026, 1, 10, 3, 24, 54, 500000), True),
+    ],
+)
+def test_a_line_has_the_time_it_carries_and_no_other(text, at, fine):
+    found = stamp(text)
+    near = datetime(2026, 5, 1, tzinfo=timezone.utc).timestamp()
+    wanted = at and datetime(*at, tzinfo=timezone.utc).timestamp()
+    told = found and found.epoch(near)
+    assert (told, told and found.fine) == (wanted and pytest.approx(wanted), fine)
+
+
+def test_a_leap_day_is_found_in_the_year_that_has_it():
+    found = stamp("INFO 02-29 10:00:00 x").epoch(datetime(2028, 3, 1, tzinfo=timezone.utc).timestamp())
+    assert found == datetime(2028, 2, 29, 10, tzinfo=timezone.utc).timestamp()
