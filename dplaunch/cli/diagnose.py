@@ -40,7 +40,7 @@ def diagnose(
     since: Since = None,
     previous: Previous = False,
 ) -> ExitCode:
-    """Find the line that says why it failed among all logs; 1 when there is one."""
+    """Find the line that says why it failed among all logs; 1 when something failed."""
     from dplaunch.fleet.follow import LogQuery
     from dplaunch.spec import seconds
 
@@ -61,7 +61,7 @@ def _tell(call: Call, found: Diagnosis) -> ExitCode:
 
     human = drawing.drawn(found, verbose=call.screen.verbose > 0)
     call.screen.present(human, drawing.to_json(found))
-    return ExitCode.FAILED if found.first else ExitCode.DONE
+    return ExitCode.FAILED if found.failed else ExitCode.DONE
 
 
 def _read_folder(folder: Path, *, previous: bool) -> Diagnosis:
@@ -78,7 +78,7 @@ def _read_folder(folder: Path, *, previous: bool) -> Diagnosis:
 def _read_cluster(call: Call, targets: list[str], query: LogQuery) -> ExitCode:
     from dplaunch.cli.cluster import open_cluster
     from dplaunch.cli.work import Teller, at_work, interruptible
-    from dplaunch.fleet.cause import examine
+    from dplaunch.fleet.cause import diagnose as walk
     from dplaunch.fleet.targets import find
     from dplaunch.spec import expand
 
@@ -89,7 +89,7 @@ def _read_cluster(call: Call, targets: list[str], query: LogQuery) -> ExitCode:
         interruptible(job)
         for error in job.fleet.unreached.values():
             call.screen.warn(error.text)
-        found, refusals = examine(job, chosen, query)
+        found, refusals = walk(job, chosen, query)
         unreached = bool(job.fleet.unreached)
     for refusal in refusals:
         call.screen.warn(refusal)

@@ -10,10 +10,12 @@ from dplaunch.errors import NotReadyError
 from dplaunch.fleet.clock import ahead
 from dplaunch.fleet.follow import Following, LogQuery
 from dplaunch.fleet.job import Job
+from dplaunch.fleet.observe import observe
 from dplaunch.fold import fold
 from dplaunch.frozen import dataclass
-from dplaunch.model.diagnosis import Diagnosis, Sighting
+from dplaunch.model.diagnosis import Diagnosis, Ended, Sighting
 from dplaunch.model.event import Failed, Note
+from dplaunch.model.observed import State
 from dplaunch.model.plan import Process
 
 LAST_LOOK = LogQuery(tail=200, patience=10.0)
@@ -59,6 +61,21 @@ def examine(job: Job, processes: Sequence[Process], query: LogQuery) -> tuple[Di
     )
     following.run()
     return evidence.conclude(), following.refusals
+
+
+def diagnose(job: Job, processes: Sequence[Process], query: LogQuery) -> tuple[Diagnosis, list[str]]:
+    """``examine``, and what the nodes know of how processes ended: one that is killed writes no line."""
+    found, refusals = examine(job, processes, query)
+    return (found if query.previous else replace(found, ended=_ended(job, processes))), refusals
+
+
+def _ended(job: Job, processes: Sequence[Process]) -> tuple[Ended, ...]:
+    wanted = {(process.node, process.name) for process in processes}
+    return tuple(
+        Ended(seen.name, seen.node, seen.ending)
+        for seen in observe(job).processes
+        if (seen.node, seen.name) in wanted and seen.state is State.EXITED
+    )
 
 
 def explain_failures(

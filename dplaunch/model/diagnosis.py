@@ -70,6 +70,15 @@ class Sighting:
         return self.kind in (Kind.GENERIC, Kind.CONSEQUENCE)
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A process that ended although nobody asked it to, and how: ``killed by SIGKILL``."""
+
+    process: str
+    node: str
+    how: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
     """What the logs of many processes say together."""
@@ -83,6 +92,19 @@ class Diagnosis:
     """All else, in order of time."""
     silent: tuple[str, ...] = ()
     """Where all only follow: processes of the same role that show nothing, and so may be what failed."""
+    ended: tuple[Ended, ...] = ()
+    """What its nodes know beside the logs; none where only logs were read."""
     processes: int = 0
     lines: int = 0
     """How many were read."""
+
+    @property
+    def mute(self) -> tuple[Ended, ...]:
+        """What ended without an error in its log: a process that is killed cannot write one."""
+        heard = {name for sighting in (self.first, *self.others) if sighting for name in sighting.processes}
+        return tuple(one for one in self.ended if one.process not in heard)
+
+    @property
+    def failed(self) -> bool:
+        """Anything did."""
+        return self.first is not None or bool(self.mute)

@@ -57,6 +57,14 @@ class ObservedProcess:
         """Anything of it still runs."""
         return self.state in (State.RUNNING, State.UNGUARDED, State.STOPPING) or bool(self.left)
 
+    @property
+    def ending(self) -> str:
+        """How it ended: ``killed by SIGKILL``, ``exited with code 1``."""
+        if self.how == "rebooted":
+            return "gone, its machine was restarted"
+        code = "" if self.exit_code is None else f" with code {self.exit_code}"
+        return f"killed by {self.signal}" if self.signal else f"exited{code}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedNode:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.text import Text
 
 from dplaunch.fold import fold
-from dplaunch.model.diagnosis import Diagnosis, Kind, Sighting, Signature
+from dplaunch.model.diagnosis import Diagnosis, Ended, Kind, Sighting, Signature
 from dplaunch.view import style
 from dplaunch.words import plural
 
@@ -34,9 +34,9 @@ def drawn(found: Diagnosis, *, verbose: bool = False) -> Text:
     if not found.processes:
         said = "there is no log: nothing was started, or `down` has ended it (--previous reads it then)"
         return Text(said, style.ODD)
-    if found.first is None:
+    if not found.failed:
         return Text(f"no failure in {read}", style.GOOD)
-    parts = [*_verdict(found.first), *_suspects(found)]
+    parts = [*(_verdict(found.first) if found.first else ()), *_suspects(found), *_mute(found.mute)]
     for kinds, title in _REST:
         some = [sighting for sighting in found.others if sighting.kind in kinds]
         parts += _rest(f"{title}:", some, len(some) if verbose else _SHOWN)
@@ -60,12 +60,13 @@ def explained(signature: Signature) -> Text:
 
 
 def to_json(found: Diagnosis) -> dict[str, Any]:
-    """``{found, first, others, silent, logs, lines}``; ``first`` is null when nothing failed."""
+    """``{found, first, others, silent, ended, logs, lines}``; ``first`` is null where no log tells."""
     return {
-        "found": found.first is not None,
+        "found": found.failed,
         "first": None if found.first is None else _sighting_json(found.first),
         "others": [_sighting_json(sighting) for sighting in found.others],
         "silent": list(found.silent),
+        "ended": [{"process": one.process, "node": one.node, "how": one.how} for one in found.ended],
         "logs": found.processes,
         "lines": found.lines,
     }
@@ -109,6 +110,20 @@ def _suspects(found: Diagnosis) -> list[Text]:
         return []
     names = Text.assemble((fold(found.silent), style.HEAD), " shows no error: look there first")
     return [Text.assemble(("suspect: ", style.ODD), names)]
+
+
+def _mute(ended: Sequence[Ended]) -> Iterable[Text]:
+    """What ended without a word, equal ends together."""
+    for how in dict.fromkeys(one.how for one in ended):
+        alike = [one for one in ended if one.how == how]
+        names, nodes = fold(one.process for one in alike), fold(one.node for one in alike)
+        yield Text.assemble(
+            (names, style.HEAD), f" on {nodes} ", (how, style.BAD), "; no error is in its log"
+        )
+        logs = f"`dplaunch logs {alike[0].process} -n 50`"
+        yield _aside(
+            "remedy", f"see {logs}, and `dmesg` on {nodes}: the kernel kills what takes too much memory"
+        )
 
 
 def _rest(title: str, sightings: list[Sighting], most: int) -> Iterable[Text]:

@@ -119,11 +119,8 @@ def _other(process: ObservedProcess, clock: float | None) -> Record:
 
 
 def _said(seen: ObservedProcess) -> str:
-    if seen.state is State.EXITED and seen.how == "rebooted":
-        return "gone, its machine was restarted"
     if seen.state is State.EXITED:
-        how = f"killed by {seen.signal}" if seen.signal else f"exited with code {seen.exit_code}"
-        return how if seen.signal or seen.exit_code is not None else "exited"
+        return seen.ending
     if seen.state is State.FOREIGN:
         return "foreign (of another host or boot)"
     if seen.state in (State.STOPPING, State.STOPPED):

@@ -3,7 +3,7 @@ from fakefleet import FakeNode, Scene, a_plan, a_process
 
 from dplaunch.errors import HostError, Interrupted, UsageError
 from dplaunch.fleet.ask import audit_trail, execute
-from dplaunch.fleet.cause import examine, find_cause
+from dplaunch.fleet.cause import diagnose, examine, find_cause
 from dplaunch.fleet.follow import Following, LogQuery
 from dplaunch.fleet.observe import observe
 from dplaunch.fleet.targets import find, nodes_of, widen
@@ -67,6 +67,18 @@ def test_the_line_that_a_signature_knows_is_the_cause():
     assert cause.line == "RuntimeError: NPU out of memory"
     assert cause.hint.startswith("device memory does not suffice; look for a leftover process")
     assert cause.hint.endswith("; `dplaunch diagnose` tells more")
+
+
+def test_a_process_that_was_killed_is_told_though_its_log_says_nothing():
+    node = FakeNode("n2").observed("decode-0", state="exited", signal="SIGKILL").observed("decode-1")
+    stage = Scene(PLAN, node)
+    stage.job.fleet.open()
+    found, _ = diagnose(stage.job, find(["decode"], PLAN, expand), LogQuery())
+    assert (found.first, found.failed) == (None, True)
+    assert [(one.process, one.node, one.how) for one in found.mute] == [
+        ("decode-0", "n2", "killed by SIGKILL")
+    ]
+    assert not diagnose(stage.job, find(["decode"], PLAN, expand), LogQuery(previous=True))[0].failed
 
 
 def test_without_a_signature_the_last_error_line_is_the_cause():

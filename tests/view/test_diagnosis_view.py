@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 from ranklogs import failing, following, quiet
 
 from dplaunch.diagnose import Evidence, explained
-from dplaunch.model.diagnosis import Diagnosis
+from dplaunch.model.diagnosis import Diagnosis, Ended
 from dplaunch.view import diagnosis as view
 
 OUT = "(Worker_TP0 pid=9) ERROR 04-25 10:01:17 [multiproc_executor.py:559] RuntimeError: NPU out of memory."
@@ -63,6 +65,22 @@ def test_nothing_found_and_nothing_read_are_two_things(draw):
     )
 
 
+def test_what_was_killed_without_a_word_is_no_success(draw):
+    ends = tuple(Ended(f"decode-{n}", "n1", "killed by SIGKILL") for n in (0, 3))
+    found = replace(concluded({0: quiet(0)}, ranks=1), ended=ends)
+    assert draw(view.drawn(found), 200).splitlines() == [
+        "decode-[0,3] on n1 killed by SIGKILL; no error is in its log",
+        "  remedy:   see `dplaunch logs decode-0 -n 50`, and `dmesg` on n1: the kernel kills what takes too much memory",
+        f"read: 1 log, {len(quiet(0))} lines",
+    ]
+    assert view.to_json(found)["found"]
+
+
+def test_what_ended_with_an_error_in_its_log_is_told_once(draw):
+    found = replace(concluded({5: failing(5, [OUT])}), ended=(Ended("decode-5", "n1", "exited with code 1"),))
+    assert "exited" not in draw(view.drawn(found), 200)
+
+
 def test_many_others_are_cut_unless_all_are_wanted(draw):
     evidence = Evidence()
     for number in range(20):
@@ -74,7 +92,7 @@ def test_many_others_are_cut_unless_all_are_wanted(draw):
 
 def test_the_json_has_stable_names():
     data = view.to_json(concluded({5: failing(5, [OUT])}))
-    assert set(data) == {"found", "first", "others", "silent", "logs", "lines"}
+    assert set(data) == {"found", "first", "others", "silent", "ended", "logs", "lines"}
     assert set(data["first"]) == {
         "id", "kind", "cause", "remedy", "source", "process", "node", "line", "text", "processes", "count",
     }  # fmt: skip
