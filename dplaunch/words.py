@@ -5,6 +5,10 @@ from __future__ import annotations
 _MINUTE = 60
 _HOUR = 3600
 _DAY = 86400
+_UNITS = ("KiB", "MiB", "GiB", "TiB")
+_STEP = 1024
+_TENTHS_BELOW = 10
+GIB = 1 << 30
 
 
 def plural(count: int, noun: str) -> str:
@@ -25,6 +29,21 @@ def seconds(value: float) -> str:
     if whole < _DAY:
         return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02} min"
     return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
+
+
+def size(amount: float) -> str:
+    """``64 MiB``, ``1.5 GiB``, ``503 GiB``: of bytes."""
+    value = amount / _STEP
+    for unit in _UNITS[:-1]:
+        if value < _STEP:
+            return f"{value:.1f} {unit}" if 0 < value < _TENTHS_BELOW else f"{value:.0f} {unit}"
+        value /= _STEP
+    return f"{value:.1f} {_UNITS[-1]}"
+
+
+def shortened(text: str, most: int) -> str:
+    """At most so many characters, the last one ``…`` where some are left out."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def listed(words: list[str]) -> str:

@@ -10,6 +10,7 @@ from dplaunch.fleet.job import Job
 from dplaunch.model.check import Facts, Finding, Level
 from dplaunch.model.plan import File
 from dplaunch.probes.probe import Probe
+from dplaunch.words import shortened
 
 FILE = "fingerprint.json"
 DEADLINE = 30.0
@@ -76,4 +77,4 @@ def _changes(was: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
 
 def _shown(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+    return shortened(text, SHOWN)

@@ -11,7 +11,7 @@ from dplaunch.model.check import Finding, Level
 from dplaunch.model.observed import Observed, ObservedProcess
 from dplaunch.preflight.survey import Answer
 from dplaunch.probes.probe import Target
-from dplaunch.words import plural
+from dplaunch.words import plural, shortened
 
 SKEW_WARN, SKEW_FAIL = 2.0, 60.0
 """Seconds. Small skew only confuses the order of log lines of two nodes; much of it breaks certificates."""
@@ -80,9 +80,11 @@ def ports(nodes: Sequence[Target], answers: Mapping[str, Answer], observed: Obse
 def _taken(target: Target, holder: Mapping[str, Any]) -> Finding:
     port = holder["port"]
     who = next(process.name for process in target.plan.processes if port in process.ports)
-    command = holder["command"]
-    command = command if len(command) <= SHOWN else f"{command[: SHOWN - 1]}…"
-    by = f"pid {holder['pid']} ({command})" if holder["pid"] else "a process we may not look at"
+    by = (
+        f"pid {holder['pid']} ({shortened(holder['command'], SHOWN)})"
+        if holder["pid"]
+        else "a process we may not look at"
+    )
     owner = f" of user {holder['user']}" if holder["user"] else ""
     return Finding(
         probe="host.ports",

@@ -11,7 +11,7 @@ from typing import Any
 
 from dplaunch.fleet.job import Job
 from dplaunch.fleet.session import Message
-from dplaunch.fold import fold, ranges
+from dplaunch.fold import fold, grouped, ranges
 from dplaunch.frozen import dataclass
 from dplaunch.model.check import Finding, Level
 from dplaunch.model.cluster import DECODE, PREFILL
@@ -166,9 +166,7 @@ def _ports(link: Link, opened: Message) -> list[int]:
 
 def judge(tried: Sequence[Tried]) -> Iterator[Finding]:
     """One finding per cause: a node nobody reaches, a node that reaches nobody, a pair, a port."""
-    ways: dict[tuple[str, str], list[Tried]] = {}
-    for one in tried:
-        ways.setdefault((one.link.source, one.link.target), []).append(one)
+    ways = grouped(((one.link.source, one.link.target), one) for one in tried)
     broken = {way: bad for way, all_ in ways.items() if (bad := [one for one in all_ if one.error])}
     yield from _nodes(ways, broken)
     for (source, target), bad in list(broken.items()):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
-from dplaunch.fold import ranges
+from dplaunch.fold import grouped
 from dplaunch.model.check import Finding, Level, Output
 from dplaunch.probes.probe import Target
+from dplaunch.probes.words import devices
+from dplaunch.probes.words import unread as unread_output
 
 A2, A3 = "a2", "a3"
 
@@ -82,21 +84,10 @@ def unknown(probe: str, node: str, tool: str, hindrance: str) -> Finding:
     return Finding(probe=probe, level=Level.ABSENT, text=f"unknown without {tool}: {hindrance}", node=node)
 
 
-def devices(numbers: Iterable[int | str]) -> str:
-    """``device 3``, ``devices 0-7``."""
-    known = {int(number) for number in numbers}
-    return f"device{'s' if len(known) > 1 else ''} {ranges(known)}"
-
-
-Key = TypeVar("Key")
-
-
-def grouped(pairs: Iterable[tuple[Key, int]]) -> Mapping[Key, list[int]]:
-    """Devices by what was found on them, in order of appearance."""
-    found: dict[Key, list[int]] = {}
-    for key, device in pairs:
-        found.setdefault(key, []).append(device)
-    return found
+def unread(words: str, output: Output) -> str:
+    """As ``words.unread``, of these tools: in the few words of ``trouble`` where those say it."""
+    why = trouble(output)
+    return f"{words}: {why}" if why else unread_output(words, output)
 
 
 class Twin(NamedTuple):
@@ -121,9 +112,7 @@ def twins(held: Iterable[tuple[str, int, Any]]) -> list[Twin]:
 
 def twin_texts(found: Iterable[Twin], noun: str) -> Iterator[tuple[str, str]]:
     """Node → ``devices 0-7 have the address of devices 0-7 on n1``, one text per pair of nodes."""
-    pairs: dict[tuple[str, str], list[Twin]] = {}
-    for twin in found:
-        pairs.setdefault((twin.node, twin.first_node), []).append(twin)
+    pairs = grouped(((twin.node, twin.first_node), twin) for twin in found)
     for (node, other), members in pairs.items():
         own = devices(twin.device for twin in members)
         theirs = devices(twin.first_device for twin in members)

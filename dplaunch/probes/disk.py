@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.surroundings import GIB, answer, has_engines, size
-from dplaunch.probes.words import clean, unread, unread_finding
+from dplaunch.probes.surroundings import has_engines
+from dplaunch.probes.words import answer, clean, unread, unread_finding
+from dplaunch.words import GIB, size
 
 NAME = "host.disk"
 STATE_LEAST, STATE_GOOD = 1 * GIB, 5 * GIB

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.model.plan import File
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.surroundings import answer, last_words, runs_vllm, shell
-from dplaunch.probes.words import clean, shown_list, unread, unread_finding
+from dplaunch.probes.surroundings import runs_vllm, shell
+from dplaunch.probes.words import answer, clean, last_words, shown_list, unread, unread_finding
 
 NAME = "engine.flags"
 SURE = "--tensor-parallel-size"

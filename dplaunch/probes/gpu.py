@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from dplaunch.fold import grouped
 from dplaunch.model.check import Command, Facts, Finding, Level, Output
-from dplaunch.probes.ascend import devices, grouped, trouble
-from dplaunch.probes.npu_devices import needed
+from dplaunch.probes.ascend import trouble
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.words import clean, shown_list, unread, unread_finding
+from dplaunch.probes.surroundings import OUTSIDE, needed
+from dplaunch.probes.words import answer, clean, devices, shown_list, unread, unread_finding
 
 NAME = "gpu.devices"
 IDLE = 1024
@@ -60,8 +61,8 @@ def ailment(output: Output) -> str:
 
 
 def _parse(_: Target, outputs: Outputs) -> Facts:
-    output = outputs.get("gpus", Output(problem="no answer"))
-    processes = outputs.get("apps", Output(problem="no answer"))
+    output = answer(outputs, "gpus")
+    processes = answer(outputs, "apps")
     found = gpus(clean(output.out))
     sick, missing = ailment(output), trouble(output) == "not found"
     none = _NONE in output.out + output.err
@@ -126,7 +127,7 @@ def _users(target: Target, facts: Facts) -> Iterator[tuple[str, int, list[int]]]
         nameless = not any(app["name"] for app in rows)
         held = gpu["used"] >= IDLE and gpu["index"] in needed(target)
         if held and (foreign or not rows) and not (target.ours and nameless):
-            name = next((app["name"] for app in foreign if app["name"]), "a process outside this container")
+            name = next((app["name"] for app in foreign if app["name"]), OUTSIDE)
             yield name, gpu["index"], [app["pid"] for app in foreign]
 
 

@@ -12,8 +12,8 @@ from ipaddress import AddressValueError, IPv4Address
 from typing import Any
 
 from dplaunch.model.check import Command, Output
-from dplaunch.probes.ascend import argv, hindrance, trouble
-from dplaunch.probes.words import clean, unread
+from dplaunch.probes.ascend import argv, hindrance, trouble, unread
+from dplaunch.probes.words import clean
 
 LANE = "hccn"
 BUSY = "hccn_tool is busy"
@@ -63,8 +63,7 @@ def gathered(outputs: Mapping[str, Output], readers: Mapping[str, Reader]) -> di
         if value is not None:
             facts["devices"].setdefault(device, {})[what] = value
         elif not facts["hindrance"]:
-            why = trouble(output)
-            facts["unread"].append(f"{key}: {why}" if why else unread(key, output))
+            facts["unread"].append(unread(key, output))
     return facts
 
 

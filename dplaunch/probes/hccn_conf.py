@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dplaunch.model.check import Command, Facts, Finding, Level, Output
+from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes.ascend import A2, is_npu
 from dplaunch.probes.hccn import address
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.words import clean, unread, unread_finding
+from dplaunch.probes.words import answer, clean, unread, unread_finding
 
 PATH = "/etc/hccn.conf"
 KEY = "conf"
@@ -38,7 +38,7 @@ def entries(text: str) -> dict[str, dict[str, str]]:
 
 def conf(outputs: Outputs) -> Conf:
     """The file's entries from a probe's outputs; empty when it was not read."""
-    output = outputs.get(KEY, Output())
+    output = answer(outputs, KEY)
     return entries(output.out) if output.code == 0 else {}
 
 
@@ -48,7 +48,7 @@ def _commands(target: Target, _: Seen) -> Iterator[Command]:
 
 
 def _parse(_: Target, outputs: Outputs) -> Facts:
-    output = outputs.get(KEY, Output(problem="no answer"))
+    output = answer(outputs, KEY)
     facts: dict[str, Any] = {"entries": entries(output.out), "absent": "", "unread": []}
     facts["absent"] = next((reason for reason in _ABSENT if reason in output.err), "")
     garbled = output.out.strip() and not facts["entries"] and "=" not in output.out

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.surroundings import answer
-from dplaunch.probes.words import clean, odd_ones, unread, unread_finding
+from dplaunch.probes.words import answer, clean, odd_ones, unread, unread_finding
 
 NAME = "host.kernel"
 _UNAME = re.compile(r"Linux (\d+\.\d+\S*) ([A-Za-z]\w*)")

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.surroundings import answer, has_engines
-from dplaunch.probes.words import clean, unread, unread_finding
+from dplaunch.probes.surroundings import has_engines
+from dplaunch.probes.words import answer, clean, unread, unread_finding
 
 NAME = "host.limits"
 UNLIMITED = -1

@@ -8,8 +8,7 @@ from ipaddress import IPv4Address
 
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.surroundings import answer
-from dplaunch.probes.words import clean, shown_list, unread, unread_finding
+from dplaunch.probes.words import answer, clean, shown_list, unread, unread_finding
 
 NAME = "host.nic"
 LOOPBACK = "127."

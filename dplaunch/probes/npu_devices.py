@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dplaunch.model.check import Command, Facts, Finding, Level, Output
+from dplaunch.fold import grouped
+from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes import npu_smi
-from dplaunch.probes.ascend import devices, grouped, hindered, hindrance, is_npu, trouble
+from dplaunch.probes.ascend import hindered, hindrance, is_npu, trouble, unread
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.words import clean, shown_list, unread, unread_finding
+from dplaunch.probes.surroundings import OUTSIDE, needed
+from dplaunch.probes.words import answer, clean, devices, shown_list, unread_finding
 
 NAME = "npu.devices"
 IDLE = 5 * 1024
 """MB of HBM: an idle device shows about 3000 as used."""
-OUTSIDE = "a process outside this container"
+_CALLS = {"info": "npu-smi info", "list": "npu-smi info -l", "map": "npu-smi info -m"}
 
 
 def _commands(target: Target, _: Seen) -> Iterator[Command]:
@@ -25,7 +27,7 @@ def _commands(target: Target, _: Seen) -> Iterator[Command]:
 
 
 def _parse(_: Target, outputs: Outputs) -> Facts:
-    answers = {key: outputs.get(key, Output(problem="no answer")) for key in ("info", "list", "map")}
+    answers = {key: answer(outputs, key) for key in _CALLS}
     texts = {key: "" if trouble(output) else clean(output.out) for key, output in answers.items()}
     chips, mapped = npu_smi.chips(texts["info"]), npu_smi.mapped(texts["map"])
     cards, listed = npu_smi.listed(texts["list"])
@@ -39,14 +41,8 @@ def _parse(_: Target, outputs: Outputs) -> Facts:
         "holders": [holder._asdict() for holder in npu_smi.holders(texts["info"])],
         "whole": read["info"],
         "hindrance": hindered_by,
-        "unread": [_unread(key, answers[key]) for key in read if not read[key] and not hindered_by],
+        "unread": [unread(_CALLS[key], answers[key]) for key in read if not read[key] and not hindered_by],
     }
-
-
-def _unread(key: str, output: Output) -> str:
-    words = {"info": "npu-smi info", "list": "npu-smi info -l", "map": "npu-smi info -m"}[key]
-    why = trouble(output)
-    return f"{words}: {why}" if why else unread(words, output)
 
 
 def _judge(targets: Sequence[Target], facts: Mapping[str, Facts]) -> Iterator[Finding]:
@@ -65,11 +61,6 @@ def _faults(target: Target, facts: Facts) -> Iterator[Finding]:
     yield from _ill(target, facts["devices"])
     yield from _held(target, facts)
     yield from unread_finding(NAME, target.name, facts)
-
-
-def needed(target: Target) -> set[int]:
-    """Devices that engines of the plan sit on."""
-    return {device for process in target.plan.processes if process.seat for device in process.seat.devices}
 
 
 def _missing(target: Target, facts: Facts) -> Iterator[Finding]:

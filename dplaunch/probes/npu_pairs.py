@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from dplaunch.fold import grouped
 from dplaunch.model.check import Facts, Level
 from dplaunch.probes import npu_address, npu_network
 from dplaunch.probes.ascend import A3
@@ -49,10 +50,7 @@ def _fails(target: Target, network: Facts, device: str) -> bool:
 
 def ring(found: Sequence[End]) -> Iterator[tuple[End, End]]:
     """Each device to the same one of the next node that has it, the last to the first."""
-    circles: dict[tuple[int, int | None], list[End]] = {}
-    for end in found:
-        circles.setdefault((end.device, end.pod), []).append(end)
-    for circle in circles.values():
+    for circle in grouped(((end.device, end.pod), end) for end in found).values():
         if len(circle) > 1:
             yield from zip(circle, [*circle[1:], circle[0]], strict=True)
 

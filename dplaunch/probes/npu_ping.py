@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from dplaunch.fold import grouped
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes import hccn
-from dplaunch.probes.ascend import A3, devices, hindered, hindrance, is_npu, trouble
+from dplaunch.probes.ascend import A3, hindered, hindrance, is_npu, unread
 from dplaunch.probes.npu_pairs import End, ends, every, ring
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.words import clean, shown_list, unread, unread_finding
+from dplaunch.probes.words import clean, devices, shown_list, unread_finding
 
 NAME = "npu.ping"
 TIMEOUT = 10.0
@@ -63,9 +64,7 @@ def _parse(_: Target, outputs: Outputs) -> Facts:
             ends_of = {"device": int(words[0]), "other": words[1], "other_device": int(words[2])}
             facts["pings"].append({**ends_of, **found})
         else:
-            facts["unread"].append(
-                f"ping {key}: {trouble(output)}" if trouble(output) else unread(key, output)
-            )
+            facts["unread"].append(unread(f"ping {key}", output))
     facts["hindrance"] = "" if facts["pings"] else hindrance(outputs.values())
     return facts
 
@@ -105,13 +104,9 @@ def _faults(pings: Sequence[Ping]) -> Iterator[Finding]:
 
 def _unreachable(pings: Sequence[Ping]) -> set[tuple[str, int]]:
     """Devices with two others or more to ping or be pinged by, and not one answer."""
-    partners: dict[tuple[str, int], set[tuple[str, int]]] = {}
-    for ping in pings:
-        one, other = ping.ends
-        partners.setdefault(one, set()).add(other)
-        partners.setdefault(other, set()).add(one)
+    partners = grouped(way for ping in pings for way in (ping.ends, ping.ends[::-1]))
     answered = {end for ping in pings if ping.lost < ALL for end in ping.ends}
-    return {end for end, others in partners.items() if len(others) > 1 and end not in answered}
+    return {end for end, others in partners.items() if len(set(others)) > 1 and end not in answered}
 
 
 def _between(level: Level, what: str, pings: Iterable[Ping]) -> Iterator[Finding]:

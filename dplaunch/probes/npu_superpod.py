@@ -5,20 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from dplaunch.fold import grouped
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes import npu_smi
-from dplaunch.probes.ascend import (
-    A3,
-    devices,
-    grouped,
-    hindrance,
-    trouble,
-    twin_texts,
-    twins,
-    unknown,
-)
+from dplaunch.probes.ascend import A3, hindrance, twin_texts, twins, unknown, unread
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.words import clean, odd_ones, unread, unread_finding
+from dplaunch.probes.words import clean, devices, odd_ones, unread_finding
 
 NAME = "npu.superpod"
 DIES = 2
@@ -49,8 +41,7 @@ def _parse(_: Target, outputs: Outputs) -> Facts:
         if set(found) >= WANTED:
             facts["devices"][key.removeprefix("spod ")] = found
         elif not facts["hindrance"]:
-            why = trouble(output)
-            facts["unread"].append(f"{key}: {why}" if why else unread(key, output))
+            facts["unread"].append(unread(key, output))
     return facts
 
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes import hccn
-from dplaunch.probes.ascend import devices, is_npu, unknown
+from dplaunch.probes.ascend import is_npu, unknown
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.words import odd_ones, unread_finding
+from dplaunch.probes.words import devices, odd_ones, unread_finding
 
 NAME = "npu.tls"
 SWITCH = ("off", "on")

@@ -8,8 +8,7 @@ from ipaddress import ip_address, ip_network
 
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.surroundings import answer
-from dplaunch.probes.words import clean, shown_list, unread, unread_finding
+from dplaunch.probes.words import answer, clean, shown_list, unread, unread_finding
 
 NAME = "host.proxy"
 ASKED = "env | grep -iE '^(https?|all|no)_proxy=' || true"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.surroundings import answer, last_words, shell_words
-from dplaunch.probes.words import odd_ones, unread, unread_finding
+from dplaunch.probes.surroundings import shell_words
+from dplaunch.probes.words import answer, last_json, last_words, odd_ones, unread, unread_finding
 
 NAME = "host.python"
 SOURCE = (
@@ -17,18 +15,6 @@ SOURCE = (
     'print(json.dumps({"python": platform.python_version(), '
     '"aiohttp": importlib.util.find_spec("aiohttp") is not None}))'
 )
-
-
-def last_json(text: str) -> dict[str, Any]:
-    """The last line that is a JSON object: lines of runtime.setup may print before it. Empty when none is."""
-    for line in reversed(text.splitlines()):
-        if line.strip().startswith("{"):
-            try:
-                found = json.loads(line)
-            except (ValueError, RecursionError):
-                return {}
-            return found if isinstance(found, dict) else {}
-    return {}
 
 
 def _commands(target: Target, seen: Seen) -> Iterable[Command]:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from dplaunch.model.check import Output
 from dplaunch.probes.probe import Target
-from dplaunch.probes.words import clean
 
 STAND_IN = "bin/vllm"
 """A plan with this file starts rehearsal engines."""
-NO_ANSWER = Output(problem="no answer")
-_UNITS = ("KiB", "MiB", "GiB", "TiB")
-_STEP = 1024
-_TENTHS_BELOW = 10
-GIB = 1 << 30
+OUTSIDE = "a process outside this container"
+"""Who holds a device, where the tool names nobody."""
 
 
 def rehearses(target: Target) -> bool:
@@ -43,22 +38,6 @@ def shell_words(target: Target, words: Sequence[str]) -> tuple[str, ...]:
     return shell(target, f"exec {shlex.join(words)}")
 
 
-def answer(outputs: Mapping[str, Output], key: str) -> Output:
-    """The output of a command; one that says so when there is none."""
-    return outputs.get(key, NO_ANSWER)
-
-
-def last_words(output: Output) -> str:
-    """Why a command failed, in its own words: the last line it left."""
-    said = clean(output.err or output.out).strip().splitlines()
-    return said[-1].strip()[:160] if said else output.problem or f"exit code {output.code}"
-
-
-def size(amount: float) -> str:
-    """``64 MiB``, ``1.5 GiB``, ``503 GiB``: of bytes."""
-    value = amount / _STEP
-    for unit in _UNITS[:-1]:
-        if value < _STEP:
-            return f"{value:.1f} {unit}" if 0 < value < _TENTHS_BELOW else f"{value:.0f} {unit}"
-        value /= _STEP
-    return f"{value:.1f} {_UNITS[-1]}"
+def needed(target: Target) -> set[int]:
+    """Devices that engines of the plan sit on."""
+    return {device for process in target.plan.processes if process.seat for device in process.seat.devices}

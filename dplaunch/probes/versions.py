@@ -10,10 +10,9 @@ from collections.abc import Iterable
 
 from dplaunch.model.check import Command, Facts, Output
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.python import last_json
-from dplaunch.probes.surroundings import answer, has_engines, runs_vllm, shell, shell_words
+from dplaunch.probes.surroundings import has_engines, runs_vllm, shell, shell_words
 from dplaunch.probes.versions_judge import DRIVER, FIRMWARE, NAME, NAMES, RANGES, judge
-from dplaunch.probes.words import clean, unread
+from dplaunch.probes.words import answer, clean, last_json, unread
 
 PACKAGES = {
     "vllm": ("vllm",),

@@ -9,10 +9,10 @@ from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.model.releases import ascend_release, at_least
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.python import last_json
-from dplaunch.probes.surroundings import answer, has_engines, size
+from dplaunch.probes.surroundings import has_engines
 from dplaunch.probes.weights_script import SCRIPT
-from dplaunch.probes.words import clean, odd_ones, shown_list, unread, unread_finding
+from dplaunch.probes.words import answer, clean, last_json, odd_ones, shown_list, unread, unread_finding
+from dplaunch.words import size
 
 NAME = "model.weights"
 SIZE, SHA256 = "size", "sha256"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from dplaunch.fold import ranges
 from dplaunch.model.check import Facts, Finding, Level, Output
+from dplaunch.probes.probe import Outputs
 
+NO_ANSWER = Output(problem="no answer")
 CONTROL = re.compile(r"\x1b\[[0-9;]*m|[\x00-\x08\x0b-\x1f\x7f]")
 SHOWN = 80
 
@@ -16,6 +20,35 @@ SHOWN = 80
 def clean(text: str) -> str:
     """Without colours and control characters: what a sick tool prints never reaches a terminal as it is."""
     return CONTROL.sub("", text)
+
+
+def answer(outputs: Outputs, key: str) -> Output:
+    """The output of a command; one that says so when there is none."""
+    return outputs.get(key, NO_ANSWER)
+
+
+def last_words(output: Output) -> str:
+    """Why a command failed, in its own words: the last line it left."""
+    said = clean(output.err or output.out).strip().splitlines()
+    return said[-1].strip()[:160] if said else output.problem or f"exit code {output.code}"
+
+
+def last_json(text: str) -> dict[str, Any]:
+    """The last line that is a JSON object: lines of runtime.setup may print before it. Empty when none is."""
+    for line in reversed(text.splitlines()):
+        if line.strip().startswith("{"):
+            try:
+                found = json.loads(line)
+            except (ValueError, RecursionError):
+                return {}
+            return found if isinstance(found, dict) else {}
+    return {}
+
+
+def devices(numbers: Iterable[int | str]) -> str:
+    """``device 3``, ``devices 0-7``."""
+    known = {int(number) for number in numbers}
+    return f"device{'s' if len(known) > 1 else ''} {ranges(known)}"
 
 
 def unread(key: str, output: Output) -> str:

@@ -9,7 +9,7 @@ from dplaunch.frozen import dataclass
 from dplaunch.model.timeline import StageTimes, StartUp, Timeline
 from dplaunch.view import timeline as words
 from dplaunch.view.report import Picture, Row, Section, Table, escaped, page
-from dplaunch.words import seconds
+from dplaunch.words import seconds, shortened
 
 ROWS = 200
 """More engines share rows: of each few neighbours the slowest is drawn."""
@@ -96,8 +96,7 @@ def _lanes(timelines: Sequence[Timeline]) -> Iterable[_Lane]:
         for first in range(0, len(alike), share):
             few = alike[first : first + share]
             name = f"{fold(t.process for t in few)} · {fold(t.node for t in few)}"
-            short = name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…"
-            yield _Lane(short, words.slowest_first(few)[0])
+            yield _Lane(shortened(name, _LETTERS), words.slowest_first(few)[0])
 
 
 def _lane(lane: _Lane, top: int, scale: float, colours: dict[str, str]) -> str:
