@@ -21,7 +21,7 @@ def open_cluster(call: Call) -> Cluster:
     """The cluster file that is meant, loaded and planned; its warnings are shown."""
     cluster = load(call)
     for warning in cluster.warnings:
-        call.screen.warn(warning.text)
+        call.screen.warn("; ".join(filter(None, (warning.text, warning.hint))))
     return cluster
 
 

@@ -39,6 +39,14 @@ def test_problems_stand_with_file_line_and_column(laptop):
     assert "roles" in result.stderr
 
 
+def test_a_warning_of_the_file_is_told_with_what_to_do(laptop):
+    text = (laptop.folder / "cluster.yaml").read_text()
+    laptop.write("cluster.yaml", text.replace("\nroles:", "  - {name: idle, host: localhost}\nroles:"))
+    assert (
+        laptop("status", code=1).stderr == "warning: nothing runs on idle; give it to a role, or remove it\n"
+    )
+
+
 def test_problems_as_json(laptop):
     laptop.write("bad.yaml", "cluster: x\nclutser: y\n")
     error = laptop.json("validate", "bad.yaml", code=2)["error"]
