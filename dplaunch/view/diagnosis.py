@@ -118,7 +118,7 @@ def _mute(ended: Sequence[Ended]) -> Iterable[Text]:
         alike = [one for one in ended if one.how == how]
         names, nodes = fold(one.process for one in alike), fold(one.node for one in alike)
         yield Text.assemble(
-            (names, style.HEAD), f" on {nodes} ", (how, style.BAD), "; no error is in its log"
+            (names, style.HEAD), f" on {nodes}: ", (how, style.BAD), "; no error is in its log"
         )
         logs = f"`dplaunch logs {alike[0].process} -n 50`"
         yield _aside(

@@ -69,7 +69,7 @@ def test_what_was_killed_without_a_word_is_no_success(draw):
     ends = tuple(Ended(f"decode-{n}", "n1", "killed by SIGKILL") for n in (0, 3))
     found = replace(concluded({0: quiet(0)}, ranks=1), ended=ends)
     assert draw(view.drawn(found), 200).splitlines() == [
-        "decode-[0,3] on n1 killed by SIGKILL; no error is in its log",
+        "decode-[0,3] on n1: killed by SIGKILL; no error is in its log",
         "  remedy:   see `dplaunch logs decode-0 -n 50`, and `dmesg` on n1: the kernel kills what takes too much memory",
         f"read: 1 log, {len(quiet(0))} lines",
     ]
