@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from dplaunch.errors import HostError
+from dplaunch.fleet.fleet import Reply
 from dplaunch.fleet.job import Job
 from dplaunch.fleet.lock import LOCK_DEADLINE
 from dplaunch.model.remote import ExecResult
@@ -41,6 +43,14 @@ def probe(job: Job, questions: Iterable[Question], timeout: float) -> dict[str, 
     requests = {node: ("probe", {"requests": asked}) for node, asked in by_node.items()}
     replies = job.fleet.gather(requests, timeout + EXEC_SLACK)
     return {result["key"]: result for reply in replies.values() for result in reply.get("results", ())}
+
+
+def answered(job: Job, replies: Mapping[str, Reply]) -> dict[str, Reply]:
+    """The answers among the replies; a node that could not answer is in ``unreached``, with its reason."""
+    for node, reply in replies.items():
+        if not reply["ok"]:
+            job.fleet.unreached[node] = HostError(node, f"{node}: {reply['error']['text']}")
+    return {node: reply for node, reply in replies.items() if reply["ok"]}
 
 
 def audit_trail(job: Job, count: int) -> tuple[dict[str, Any], ...]:

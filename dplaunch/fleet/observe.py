@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dplaunch import wire
 from dplaunch.errors import DplaunchError, HostError
+from dplaunch.fleet.ask import answered
 from dplaunch.fleet.job import Job
 from dplaunch.fold import fold
 from dplaunch.model.observed import Observed, State
@@ -14,16 +15,10 @@ OBSERVE_DEADLINE = 15.0
 
 def observe(job: Job, *, health: bool = False) -> Observed:
     """One question to every node that was reached; the others are in ``unreached`` with their reason."""
-    replies = job.fleet.gather(
-        {node: ("observe", {"health": health}) for node in job.fleet.sessions}, OBSERVE_DEADLINE
-    )
-    for node, reply in replies.items():
-        if not reply["ok"]:
-            job.fleet.unreached[node] = HostError(node, f"{node}: {reply['error']['text']}")
+    requests = {node: ("observe", {"health": health}) for node in job.fleet.sessions}
+    answers = answered(job, job.fleet.gather(requests, OBSERVE_DEADLINE))
     nodes = [
-        wire.observed_node(node.name, replies[node.name])
-        for node in job.plan.nodes
-        if node.name in replies and replies[node.name]["ok"]
+        wire.observed_node(node.name, answers[node.name]) for node in job.plan.nodes if node.name in answers
     ]
     unreached = {node: _reason(error) for node, error in sorted(job.fleet.unreached.items())}
     return Observed(nodes=tuple(nodes), unreached=unreached)

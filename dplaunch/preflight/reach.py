@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from dplaunch.fleet.ask import answered
 from dplaunch.fleet.job import Job
 from dplaunch.fleet.session import Message
 from dplaunch.fold import fold, grouped, ranges
@@ -20,7 +21,8 @@ from dplaunch.words import plural
 
 RANDOM = 2
 """Random ports that each node opens."""
-LISTEN_FOR = 60.0
+LISTEN_FOR = 300.0
+"""Seconds, should nobody end it before: all connections must have been tried until then."""
 TIMEOUT = 3.0
 GRACE = 10.0
 MANY = 2
@@ -148,11 +150,11 @@ def _connect(
             asked.setdefault(link.source, []).append(target)
     requests = {node: ("connect", {"targets": many, "timeout": TIMEOUT}) for node, many in asked.items()}
     rounds = 1 + max((len(many) for many in asked.values()), default=0) // 64
-    replies = job.fleet.gather(requests, rounds * TIMEOUT + GRACE)
+    answers = answered(job, job.fleet.gather(requests, rounds * TIMEOUT + GRACE))
     return tuple(
         Tried(by_key[result["key"]], result["error"])
-        for reply in replies.values()
-        for result in reply.get("results", ())
+        for answer in answers.values()
+        for result in answer["results"]
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dplaunch.errors import HostError
+from dplaunch.fleet.ask import answered
 from dplaunch.fleet.job import Job
 from dplaunch.fleet.session import Message
 from dplaunch.fold import grouped
@@ -55,10 +55,7 @@ def ask(job: Job, nodes: Sequence[Target], probes: Sequence[Probe], seen: Seen) 
     requests = {t.name: _request(t, probes, seen) for t in nodes if t.name in job.fleet.sessions}
     patience = max((fields["limit"] for _, fields in requests.values()), default=0.0) + SLACK
     replies = job.fleet.gather(requests, patience, lambda node, message: _tell(job, node, message))
-    for node, reply in replies.items():
-        if not reply["ok"]:
-            job.fleet.unreached[node] = HostError(node, f"{node}: {reply['error']['text']}")
-    return {node: _answer(reply) for node, reply in replies.items() if reply["ok"]}
+    return {node: _answer(reply) for node, reply in answered(job, replies).items()}
 
 
 def _tell(job: Job, node: str, message: Message) -> None:

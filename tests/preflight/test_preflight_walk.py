@@ -30,8 +30,9 @@ BROKEN = {"survey": {"kind": "guard", "text": "the guard failed at survey"}}
         (FakeNode("n2", silent={"survey"}), "did not answer within"),
         (FakeNode("n2", errors=BROKEN), "the guard failed at survey"),
         (FakeNode("n2", breaks_at="connect"), "the link broke"),
+        (FakeNode("n2", errors={"connect": {"kind": "guard", "text": "no more threads"}}), "no more threads"),
     ],
-    ids=["broken", "silent", "refused", "broken later"],
+    ids=["broken", "silent", "refused", "broken later", "refused later"],
 )
 def test_a_node_that_is_lost_on_the_way_is_a_finding_and_the_others_are_checked(n2, why):
     spec = four_p_four_d()

@@ -75,13 +75,14 @@ def connect(call: Call) -> dict[str, Any]:
     """The verb ``connect``: ``targets`` [{key, address, port}], each within ``timeout`` seconds (3)."""
     targets, timeout = call.get("targets", []), float(call.get("timeout", 3.0))
     results: list[dict[str, Any]] = []
-    slots = threading.Semaphore(AT_ONCE)
+    waiting = iter(targets)  # of a list: each is given to one thread only
 
-    def one(target: dict[str, Any]) -> None:
-        with slots:
-            results.append({"key": target.get("key"), **_try(target, timeout)})
+    def work() -> None:
+        for target in waiting:
+            result = _try(target, timeout)
+            results.append({"key": target.get("key"), **result})
 
-    threads = [threading.Thread(target=one, args=(target,), daemon=True) for target in targets]
+    threads = [threading.Thread(target=work, daemon=True) for _ in targets[:AT_ONCE]]
     for thread in threads:
         thread.start()
     for thread in threads:

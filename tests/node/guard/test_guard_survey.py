@@ -1,8 +1,11 @@
 import socket
 import sys
+import threading
 
 import pytest
 from waiting import until
+
+from dplaunch.node.guard import reach
 
 HOST = "127.0.0.1"
 
@@ -122,6 +125,27 @@ def test_real_listeners_are_reached_and_closed_ports_are_not(client):
     assert client.reply(number)["accepted"] == 2
     closed = client.ask("connect", targets=targets)["results"]
     assert {(result["ok"], result["error"]) for result in closed} == {(False, "connection refused")}
+
+
+class Watched(dict):
+    """A target that is tried when many are, and notes how many threads there are then."""
+
+    many = threading.Barrier(reach.AT_ONCE, timeout=20)
+    seen = 0
+
+    def get(self, key, default=None):
+        if key == "port":
+            self.many.wait()
+            Watched.seen = max(Watched.seen, threading.active_count())
+        return super().get(key, default)
+
+
+def test_many_targets_take_few_threads():
+    before = threading.active_count()
+    targets = [Watched(key=str(n), address=HOST, port=1) for n in range(4 * reach.AT_ONCE)]
+    results = reach.connect({"targets": targets})["results"]
+    assert {result["key"] for result in results} == {str(n) for n in range(len(targets))}
+    assert Watched.seen <= before + reach.AT_ONCE
 
 
 def test_a_silent_peer_is_given_up_in_time(client):
