@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dplaunch.fold import families, fold, ranges
+from dplaunch.fold import families, fold, grouped, ranges
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,7 @@ def test_no_name_is_lost_and_none_invented(parts):
     names = ["".join(part) for part in parts]
     folded = families(names)
     assert set().union(*map(_expand, folded)) == set(names)
+
+
+def test_what_has_one_key_goes_together_in_order_of_appearance():
+    assert list(grouped([("b", 1), ("a", 2), ("b", 3)]).items()) == [("b", [1, 3]), ("a", [2])]

@@ -13,6 +13,7 @@ from dplaunch.fleet.observe import need_started
 from dplaunch.fleet.odd import notes, odd_one, sentence
 from dplaunch.fleet.prove import COMPLETION_TIMEOUT, completion
 from dplaunch.fleet.routes import chosen, counted, decode_first, told
+from dplaunch.fold import grouped
 from dplaunch.model.cluster import DECODE
 from dplaunch.model.event import Failed, Note, Proved
 from dplaunch.model.plan import Process
@@ -109,9 +110,7 @@ def _ask_once(job: Job, router: Process, *, stream: bool) -> Answer:
 
 def _pairs_failed(job: Job, proof: Proof) -> Iterator[Failed]:
     """One failure for each kind of wrong answer, all pairs of it named."""
-    kinds: dict[str, list[tuple[Pair, Answer]]] = {}
-    for pair, answer in proof.failed:
-        kinds.setdefault(answer.wrong.partition(":")[0], []).append((pair, answer))
+    kinds = grouped((answer.wrong.partition(":")[0], (pair, answer)) for pair, answer in proof.failed)
     for alike in kinds.values():
         first, answer = alike[0]
         suspects = proof.suspects(first)

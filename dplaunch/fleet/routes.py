@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from math import lcm
 
-from dplaunch.fold import fold
+from dplaunch.fold import fold, grouped
 from dplaunch.model.cluster import DECODE, PREFILL
 from dplaunch.model.plan import Plan, Process
 from dplaunch.model.proof import Pair
@@ -67,10 +68,6 @@ def counted(pairs: Sequence[Pair], total: int) -> str:
 
 def told(pairs: Iterable[Pair]) -> str:
     """``prefill-[0-1] → decode-3``: pairs in few words, prefill engines with equal partners together."""
-    partners: dict[str, list[str]] = {}
-    for pair in pairs:
-        partners.setdefault(pair.engines[0], []).extend(pair.engines[1:])
-    alike: dict[tuple[str, ...], list[str]] = {}
-    for first, others in partners.items():
-        alike.setdefault(tuple(others), []).append(first)
+    partners = grouped((pair.engines[0], pair.engines[1:]) for pair in pairs)
+    alike = grouped((tuple(chain(*others)), first) for first, others in partners.items())
     return "; ".join(" → ".join(filter(None, (fold(first), fold(o)))) for o, first in alike.items())

@@ -36,11 +36,6 @@ class Span:
     seconds: float | None = None
     """None: nothing with a time follows; it is where the engine stands, or the line that ends its start."""
 
-    @property
-    def end(self) -> float | None:
-        """When the next stage began."""
-        return None if self.begin is None or self.seconds is None else self.begin + self.seconds
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:

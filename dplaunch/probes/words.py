@@ -71,11 +71,6 @@ def odd_ones(values: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
     return common, {node: value for node, value in values.items() if value != common}
 
 
-def integers(text: str) -> Iterator[int]:
-    """Every whole number of a text."""
-    return (int(word) for word in re.findall(r"\d+", text))
-
-
 def shown_list(items: Sequence[object], most: int = 8) -> str:
     """``0, 1, 2 … (16 in all)``."""
     head = ", ".join(str(item) for item in items[:most])

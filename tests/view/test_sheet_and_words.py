@@ -4,7 +4,7 @@ import pytest
 
 from dplaunch.view.sheet import sheet
 from dplaunch.view.style import plain
-from dplaunch.words import listed, plural, seconds
+from dplaunch.words import listed, plural, seconds, shortened, size
 
 HEADS = ("NAME", "WORDS", "N")
 ROWS = [("a", "one, two, three, four", "1"), ("bb", "-", "22")]
@@ -72,3 +72,23 @@ def test_counts_as_people_say_them():
 )
 def test_text_from_nodes_cannot_steer_the_terminal(raw, shown):
     assert plain(raw) == shown
+
+
+@pytest.mark.parametrize(
+    ("amount", "said"),
+    [
+        (0, "0 KiB"),
+        (1536, "1.5 KiB"),
+        (64 << 20, "64 MiB"),
+        (1.5 * (1 << 30), "1.5 GiB"),
+        (503 << 30, "503 GiB"),
+        (2000 << 40, "2000.0 TiB"),
+    ],
+)
+def test_a_size_is_said_in_the_unit_that_fits(amount, said):
+    assert size(amount) == said
+
+
+@pytest.mark.parametrize(("text", "said"), [("", ""), ("abcd", "abcd"), ("abcde", "abc…")])
+def test_what_is_too_long_ends_in_a_mark(text, said):
+    assert shortened(text, 4) == said
