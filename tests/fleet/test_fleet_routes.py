@@ -3,12 +3,14 @@
 import pytest
 from fakefleet import a_plan, a_process
 
+from dplaunch.fleet import handover
 from dplaunch.fleet.moved import figures, grown
 from dplaunch.fleet.odd import notes, odd_one, sentence
 from dplaunch.fleet.prove import said
 from dplaunch.fleet.routes import chosen, counted, decode_first, routes, sample, told
 from dplaunch.model.cluster import RouterSpec
 from dplaunch.model.proof import Answer, Moved, Odd, Pair
+from dplaunch.router import body, pair
 
 
 def engines(prefills, decodes, per_node=2):
@@ -188,3 +190,9 @@ def test_the_engines_own_account_is_believed_before_the_connectors(before, after
 )
 def test_a_stream_is_read_to_its_end_mark(body, text):
     assert said({"body": body}) == text
+
+
+def test_a_proof_asks_as_the_router_does():
+    # the router runs apart, and may not share code
+    assert (handover.HANDLE, handover.ASK_FOR_HANDLE) == (body.HANDLE, body.ASK_FOR_HANDLE)
+    assert handover.HEADER == pair.HEADER
