@@ -47,6 +47,10 @@ def test_a_port_that_is_taken(site):
     dial = "import socket; socket.create_connection(('127.0.0.1', 9000))"
     until(lambda: host.run(["python3", "-c", dial]).returncode == 0)
     error, hint = site.fails("up", code=1)
+    assert error.startswith("n3: port 9000, which decode-1 will bind, is taken by pid ")
+    assert error.endswith("(python3 -m http.server 9000) of user root; nothing was started")
+    assert "choose other ports" in hint
+    error, hint = site.fails("up", "--no-check", code=1)
     assert error.startswith("decode-1 on n3 was not started: port 9000 is taken by pid ")
     assert "(python3 -m http.server 9000) of user root" in error
     assert "stop that process" in hint
@@ -82,7 +86,10 @@ def test_an_engine_that_exits_with_code_0_at_once(site):
 
 def test_an_address_that_no_interface_has(site):
     site.write(n3="{name: n3, host: 192.0.2.3, address: 192.0.2.33}")
-    done = site("up", code=1)
+    error, hint = site.fails("up", code=1)
+    assert error == "n3: no interface carries 192.0.2.33; nothing was started"
+    assert "eth0 has 192.0.2.3" in hint
+    done = site("up", "--no-check", code=1)
     assert "error: decode-1 on n3 exited with code" in done.stderr
     assert "No interface of h3 carries 192.0.2.33; it has: lo 127.0.0.1" in done.stderr
     assert "correct address or nic of the node" in done.stderr.splitlines()[-1]

@@ -117,9 +117,13 @@ class Site:
         return host.run(["flock", "-n", f"{STATE}/n1/lock", "true"]).returncode != 0
 
     def guard(self, host: LabHost) -> int:
-        """The pid, as here, of the one guard on a host."""
-        (pid,) = (p.pid for p in host.processes() if "BufferedReader" in p.command)
-        return pid
+        """The pid, as here, of the one guard on a host, once the sessions there have ended."""
+
+        def alone() -> list[int] | None:
+            found = [p.pid for p in host.processes() if "BufferedReader" in p.command]
+            return found if len(found) == 1 else None
+
+        return until(alone)[0]
 
     def kill(self, host: LabHost, word: str) -> None:
         """End what runs on a host with this word in its command line."""
