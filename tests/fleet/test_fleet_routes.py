@@ -10,7 +10,8 @@ from dplaunch.fleet.prove import said
 from dplaunch.fleet.routes import chosen, counted, decode_first, routes, sample, told
 from dplaunch.model.cluster import RouterSpec
 from dplaunch.model.proof import Answer, Moved, Odd, Pair
-from dplaunch.router import body, pair
+from dplaunch.router import body as router_body
+from dplaunch.router import pair as router_pair
 
 
 def engines(prefills, decodes, per_node=2):
@@ -194,5 +195,5 @@ def test_a_stream_is_read_to_its_end_mark(body, text):
 
 def test_a_proof_asks_as_the_router_does():
     # the router runs apart, and may not share code
-    assert (handover.HANDLE, handover.ASK_FOR_HANDLE) == (body.HANDLE, body.ASK_FOR_HANDLE)
-    assert handover.HEADER == pair.HEADER
+    assert (handover.HANDLE, handover.ASK_FOR_HANDLE) == (router_body.HANDLE, router_body.ASK_FOR_HANDLE)
+    assert handover.HEADER == router_pair.HEADER
