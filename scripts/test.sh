@@ -45,9 +45,10 @@ if [ -n "$left_out" ]; then
     fi
 fi
 
-# Most of these wait for processes more than they compute: four workers fill two cores. The long ones
-# come first (tests/cli), and each worker takes one test at a time, so that none ends with a long one alone.
-.venv/bin/pytest -n 4 --dist load --maxschedchunk 1 -m "$marks"
+# Most of these wait for processes more than they compute: four workers fill two cores. The long ones come
+# first (tests/cli), and each worker takes a few tests at a time, so that none ends with the long ones alone:
+# fewer cost a message per test. What no worker needs is not loaded: hypothesis tells what failed without its plugin.
+.venv/bin/pytest -n 4 --dist load --maxschedchunk 4 -p no:hypothesispytest --ignore tests/lab -m "$marks"
 if [ -z "$left_out" ]; then
     .venv/bin/pytest -m lab
 fi

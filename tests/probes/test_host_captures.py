@@ -347,7 +347,7 @@ def test_every_probe_has_a_name_of_its_own():
     assert len(PROBES) == len(hosts.PROBES) + 1
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.sampled_from(sorted(KEYS)), st.data())
 def test_no_parser_and_no_judgement_raises(name, data):
     probe, here = PROBES[name], target()

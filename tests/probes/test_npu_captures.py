@@ -298,7 +298,7 @@ PIECES = st.sampled_from(
 TEXTS = st.lists(st.one_of(PIECES, st.text(max_size=20)), max_size=12).map("".join)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(TEXTS)
 def test_no_parser_raises(text):
     for parser in PARSERS:
@@ -323,7 +323,7 @@ OUTPUTS = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data(), st.sampled_from([A2, A3, GPU]))
 def test_no_probe_raises_and_whatever_it_found_is_judged(data, hardware):
     target = a_target(hardware)

@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dplaunch.router import http1
@@ -16,6 +16,7 @@ def chunked(pieces):
     return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=6), st.lists(st.integers(0, 300), max_size=8))
 def test_chunks_come_out_the_same_wherever_the_network_cuts_them(pieces, cuts):
     raw = chunked(pieces)
@@ -30,6 +31,7 @@ def test_chunks_come_out_the_same_wherever_the_network_cuts_them(pieces, cuts):
     assert body.closed()
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=200))
 def test_a_payload_that_looks_like_framing_is_none(payload):
     hostile = b"0\r\n\r\n" + payload + b"\r\n0\r\n\r\n"

@@ -1,7 +1,7 @@
 """Text → data and places: aliases, merges, odd line ends, bombs."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dplaunch.errors import Problem, SpecError
@@ -141,6 +141,7 @@ def test_a_text_that_would_overflow_the_parser_is_not_tried():
     assert refused("[" * MOST_OPENINGS).startswith("not YAML: ")
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from("a:[]{}-&*#'\" \n\t,1!<|>%@?~"), max_size=60))
 def test_any_text_is_a_document_or_one_problem(text):
     try:
