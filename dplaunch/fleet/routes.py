@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 from math import lcm
 
@@ -35,10 +35,17 @@ def sample(engines: Sequence[Process], most: int = MANY) -> tuple[Pair, ...]:
     return tuple(_pair(prefills[i % p], decodes[(i + i // turn) % d]) for i in range(count))
 
 
-def chosen(engines: Sequence[Process], *, everything: bool) -> tuple[tuple[Pair, ...], int]:
-    """The pairs to ask, and how many there are."""
-    pairs = routes(engines)
-    return pairs if everything else sample(engines), len(pairs)
+def chosen(
+    engines: Sequence[Process], *, everything: bool, about: Collection[str] | None = None
+) -> tuple[tuple[Pair, ...], int]:
+    """The pairs to ask, and how many there are; ``about``: only those in which one of these engines is."""
+    pairs = _about(routes(engines), about)
+    asked = pairs if everything or len(pairs) <= MANY else _about(sample(engines), about)
+    return asked, len(pairs)
+
+
+def _about(pairs: tuple[Pair, ...], names: Collection[str] | None) -> tuple[Pair, ...]:
+    return pairs if names is None else tuple(p for p in pairs if any(name in names for name in p.engines))
 
 
 def _sides(engines: Sequence[Process]) -> tuple[list[Process], list[Process]]:

@@ -84,7 +84,7 @@ def restart(job: Job, names: Collection[str]) -> UpResult:
     """Stop and start these processes (whole groups), whatever their state; prove them."""
     connect_all(job)
     with locked(job, "restart"):
-        observed = observe(job)
+        observed = observe(job, health=True)  # pairs are proved with those that serve
         chosen = [p for p in job.plan.processes if p.name in names]
         actions = tuple(Action(Change.RESTART, p.name, p.node, "asked for") for p in chosen)
         return apply(job, UpOptions(verb="restart"), actions, observed)
@@ -111,7 +111,8 @@ def apply(job: Job, options: UpOptions, actions: tuple[Action, ...], observed: O
         _replace(job, observed, stopping, starting)
         if options.detach:
             return UpResult(actions, ready=False, changed=changed)
-        _serve(job, options, starting, {a.process for a in actions if a.change is not Change.STOP})
+        beside = {p.name for p in observed.processes if p.healthy and (p.node, p.name) not in places}
+        _serve(job, options, starting, {a.process for a in actions if a.change is not Change.STOP}, beside)
     except Interrupted:
         raise
     except DplaunchError as error:
@@ -141,7 +142,7 @@ def _replace(job: Job, observed: Observed, stopping: list[ObservedProcess], star
         _succeed(start(job, at_once))
 
 
-def _serve(job: Job, options: UpOptions, starting: set[str], names: set[str]) -> None:
+def _serve(job: Job, options: UpOptions, starting: set[str], names: set[str], beside: set[str]) -> None:
     wanted = tuple(p for p in job.plan.processes if p.name in names)
     await_ready(job, tuple(p for p in wanted if not p.start_last), options.timeout)
     last = tuple(p for p in wanted if p.start_last)
@@ -149,7 +150,7 @@ def _serve(job: Job, options: UpOptions, starting: set[str], names: set[str]) ->
         with phase(job, "start", ", ".join(p.name for p in last)):
             _succeed(start(job, {p.name for p in last} & starting))
         await_ready(job, last, options.timeout)
-    prove(job, wanted, everything=options.all_pairs)
+    prove(job, wanted, everything=options.all_pairs, beside=beside)
 
 
 def await_ready(job: Job, processes: tuple[Process, ...], timeout: float | None) -> None:
@@ -162,11 +163,13 @@ def await_ready(job: Job, processes: tuple[Process, ...], timeout: float | None)
         _succeed(explain_failures(job, failures, processes) if failures else ())
 
 
-def prove(job: Job, processes: tuple[Process, ...], *, everything: bool = False) -> None:
+def prove(
+    job: Job, processes: tuple[Process, ...], *, everything: bool = False, beside: Collection[str] = ()
+) -> None:
     """Warm the engines up, one completion on each, then through their pairs and the router.
 
-    Pairs are asked only where the whole plan is proved: the other side may not run. ``everything``: all of
-    them, however many. Raises the first failure.
+    Of a part of the plan, pairs are asked with the engines ``beside`` it, which are known to serve.
+    ``everything``: all of them, however many. Raises the first failure.
     """
     engines = [p for p in processes if p.kind == "engine"]
     _succeed(warm_up(job, engines))
@@ -174,8 +177,10 @@ def prove(job: Job, processes: tuple[Process, ...], *, everything: bool = False)
         _succeed(prove_engines(job, engines))
     whole = len(processes) == len(job.plan.processes)
     router = next((p for p in processes if p.role == "router"), None)
-    if whole:
-        pairs, total = chosen(engines, everything=everything)
+    names = {p.name for p in engines}
+    able = [p for p in job.plan.processes if p.kind == "engine" and p.name in names.union(beside)]
+    pairs, total = chosen(able, everything=everything, about=None if whole else names)
+    if whole or (pairs and beside):
         with phase(job, "prove pairs", counted(pairs, total)):
             _succeed(report(job, prove_routes(job, pairs, total, router)))
     elif router:

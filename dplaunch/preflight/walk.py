@@ -56,14 +56,16 @@ def check(job: Job, spec: ClusterSpec, options: CheckOptions) -> Checked:
     with phase(job, "connect nodes", "TCP between the nodes"):
         tried = reach.attempt(job)
     prints = {name: fingerprint.of(chosen, read) for name, read in seen.items()}
-    drift = _drift(prints, answers)
+    judged = tuple(_judged(chosen, known, seen))
+    told = {(f.probe, f.node) for f in judged if f.level is not Level.OK}  # a fault is no drift besides
+    drift = tuple(f for f in _drift(prints, answers) if (f.probe, f.node) not in told)
     kept = tuple(_saved(job, prints, options.save) if options.save else _unchanged(answers, drift))
     findings = (
         *node.reached(job),  # after all was asked: a node may be lost on the way
         *node.clocks(job),
         *node.ports(known, answers, observed),
         *node.leftovers(job, observed),
-        *_judged(chosen, known, seen),
+        *judged,
         *reach.judge(tried),
         *drift,
         *kept,

@@ -257,13 +257,30 @@ def test_what_was_never_started_cannot_be_tested():
         examine(stage.job, everything=False)
 
 
-def test_a_restart_of_some_proves_these_alone():
+def test_a_restart_of_some_proves_their_pairs_with_those_that_serve():
     stage = running(scene())
     stage.nodes["n1"].answers["members"] = {"body": '{"members": []}'}
+    next(p for p in stage.nodes["n2"].processes if p["name"] == "prefill-1")["healthy"] = False
     restart(stage.job, {"decode-0", "decode-1"})
-    phases = [e.phase for e in stage.of(PhaseBegan)]
-    assert phases[-1] == "prove"
-    assert "prefill-0,decode-0" not in [r["key"] for r in asked(stage)]
+    pairs = [r["key"] for r in asked(stage) if "," in r["key"]]
+    assert sorted(pairs) == ["prefill-0,decode-0", "prefill-0,decode-1"]
+
+
+def test_a_restart_that_nobody_on_the_other_side_can_prove_proves_itself():
+    stage = running(scene())
+    stage.nodes["n1"].answers["members"] = {"body": '{"members": []}'}
+    for node in stage.nodes.values():
+        for process in node.processes:
+            process["healthy"] = False
+    restart(stage.job, {"decode-0", "decode-1"})
+    assert [e.phase for e in stage.of(PhaseBegan)][-1] == "prove"
+
+
+def test_a_restarted_engine_whose_route_is_broken_is_not_proved():
+    stage = running(scene(FakeNode("n1", answers={"prefill-1,decode-2": GARBAGE})))
+    stage.nodes["n1"].answers["members"] = {"body": '{"members": []}'}
+    with pytest.raises(DplaunchError, match="prefill-1"):
+        restart(stage.job, {"prefill-1"})
 
 
 def test_a_restart_of_the_router_asks_through_it():

@@ -54,6 +54,16 @@ def test_a_sample_has_every_engine_and_no_pair_twice(prefills, decodes, asked):
     assert found == sample(engines(prefills, decodes))
 
 
+def test_of_a_part_only_its_own_pairs_are_asked():
+    some = {"prefill-1", "decode-0"}
+    pairs, total = chosen(engines(2, 3), everything=False, about=some)
+    assert {p.key for p in pairs} == {"prefill-0,decode-0"} | {f"prefill-1,decode-{n}" for n in range(3)}
+    assert total == 4
+    pairs, total = chosen(engines(10, 20), everything=False, about={f"decode-{n}" for n in range(10)})
+    assert total == 100
+    assert {p.engines[1] for p in pairs} == {f"decode-{n}" for n in range(10)}
+
+
 def test_all_are_asked_on_demand():
     some, total = chosen(engines(8, 64), everything=False)
     every, _ = chosen(engines(8, 64), everything=True)
