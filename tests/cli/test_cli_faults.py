@@ -28,12 +28,12 @@ def state_of(state_home, name):
 @pytest.mark.parametrize(
     ("answer", "said"), [("empty", "answered 200 with empty text"), ("garbage", "answered 200 with")]
 )
-def test_an_engine_that_answers_nonsense_fails_up_and_all_is_taken_down(pair, answer, said):
-    more(pair, f"overrides: {{decode-0: {{env: {{DPLAUNCH_REHEARSAL_ANSWER: {answer}}}}}}}")
-    error, hint = failure(pair, "up", code=1)
-    assert error.startswith(f"decode-0 on laptop {said}")
-    assert hint == "hint: dplaunch logs decode-0 -n 50"
-    assert pair.json("status", code=1)["state"] == "down"
+def test_an_engine_that_answers_nonsense_fails_up_and_all_is_taken_down(ranks, answer, said):
+    more(ranks, f"overrides: {{serve-1: {{env: {{DPLAUNCH_REHEARSAL_ANSWER: {answer}}}}}}}")
+    error, hint = failure(ranks, "up", code=1)
+    assert error.startswith(f"serve-1 on laptop {said}")
+    assert hint == "hint: dplaunch logs serve-1 -n 50"
+    assert ranks.json("status", code=1)["state"] == "down"
 
 
 def test_an_error_in_json_is_the_one_document(ranks):

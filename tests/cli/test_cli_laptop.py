@@ -148,8 +148,8 @@ def test_a_port_that_is_taken_is_named_with_who_holds_it(pair):
     assert pair.json("status", code=1)["state"] == "down"
 
 
-def test_a_slow_one_is_named_when_time_is_up(pair, monkeypatch):
+def test_a_slow_one_is_named_when_time_is_up(ranks, monkeypatch):
     monkeypatch.setenv("DPLAUNCH_REHEARSAL_NEVER_READY", "1")
-    result = pair("up", "--timeout", "2s", code=4)
+    result = ranks("up", "--timeout", "2s", code=4)
     assert "not ready after 2 s" in result.stderr
-    assert pair.json("status", code=1)["state"] == "down"
+    assert ranks.json("status", code=1)["state"] == "down"
