@@ -33,16 +33,15 @@ class Api:
         self._created = int(time.time())
 
     def handle(self, request: Request, connection: Connection) -> None:
-        """Answer one request, and write uvicorn's access line."""
-        connection.status = 0
-        try:
-            self._answer(request, connection)
-        finally:
-            heard = self.settings.access_log and request.path not in self.settings.quiet_paths
-            if heard and connection.status:
-                reason = REASONS.get(connection.status, "")
-                what = f'"{request.method} {request.target} HTTP/1.1" {connection.status} {reason}'
+        """Answer one request; uvicorn's access line comes with the first byte of the answer."""
+
+        def begins(status: int) -> None:
+            if self.settings.access_log and request.path not in self.settings.quiet_paths:
+                what = f'"{request.method} {request.target} HTTP/1.1" {status} {REASONS.get(status, "")}'
                 self.log.plain(API, f"INFO:     {connection.peer} - {what}")
+
+        connection.begins = begins
+        self._answer(request, connection)
 
     def _answer(self, request: Request, connection: Connection) -> None:
         path = request.path

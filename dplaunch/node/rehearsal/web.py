@@ -42,6 +42,10 @@ class Request:
         self.body = body
 
 
+def _nobody_asks(status: int) -> None:
+    """No access log is written."""
+
+
 class Connection:
     """One client. Everything blocks; ``gone`` is how a waiting handler learns that the client left."""
 
@@ -49,7 +53,8 @@ class Connection:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = sock
         self.peer = peer
-        self.status = 0
+        self.begins: Callable[[int], None] = _nobody_asks
+        """Told the status of each answer before its first byte is sent."""
         self.closing = False
         self._keep_alive = keep_alive
         self._buffer = b""
@@ -82,7 +87,7 @@ class Connection:
 
     def send(self, status: int, body: bytes, kind: str = JSON, extra: str = "") -> None:
         """A whole answer. ``extra``: further header lines, each with its line end."""
-        self.status = status
+        self.begins(status)
         head = self._head(status, kind, extra) + f"content-length: {len(body)}\r\n\r\n"
         self.sock.sendall(head.encode("latin-1") + body)
 
@@ -93,7 +98,7 @@ class Connection:
 
     def start_stream(self, extra: str = "") -> None:
         """The head of a chunked event stream."""
-        self.status = 200
+        self.begins(200)
         head = self._head(200, "text/event-stream; charset=utf-8", extra)
         self.sock.sendall(f"{head}transfer-encoding: chunked\r\n\r\n".encode("latin-1"))
 
