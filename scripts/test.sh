@@ -32,11 +32,8 @@ else
     fi
 fi
 
-case $left_out in
-    "") marks="not lab" ;;
-    rungs*) marks="not lab and not sshd" ;;
-    *) marks="not lab" ;;
-esac
+marks="not lab and not whole"
+case $left_out in rungs*) marks="$marks and not sshd" ;; esac
 if [ -n "$left_out" ]; then
     echo "Left out: $left_out."
     if [ -n "${CI:-}" ] && [ "$(id -u)" = 0 ]; then
@@ -49,6 +46,8 @@ fi
 # first (tests/cli), and each worker takes a few tests at a time, so that none ends with the long ones alone:
 # fewer cost a message per test. What no worker needs is not loaded: hypothesis tells what failed without its plugin.
 .venv/bin/pytest -n 4 --dist load --maxschedchunk 4 -p no:hypothesispytest --ignore tests/lab -m "$marks"
+# End to end: whole clusters on this machine, README's commands among them; then the lab.
+.venv/bin/pytest -n 4 --dist load --maxschedchunk 1 -m whole tests/cli
 if [ -z "$left_out" ]; then
     .venv/bin/pytest -m lab
 fi

@@ -6,6 +6,8 @@ import urllib.request
 
 import pytest
 
+pytestmark = pytest.mark.whole
+
 
 def more(laptop, text):
     """cluster.yaml with this at its end."""

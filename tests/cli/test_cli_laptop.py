@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.whole
+
 
 def ask(endpoint, model, **fields):
     body = {"model": model, "messages": [{"role": "user", "content": "one two three"}], **fields}

@@ -1,5 +1,9 @@
 """Pairs of engines proved on a real rehearsal cluster: one broken route is found, a cold one forgiven."""
 
+import pytest
+
+pytestmark = pytest.mark.whole
+
 
 def with_override(laptop, engines, knob, value):
     path = laptop.folder / "cluster.yaml"

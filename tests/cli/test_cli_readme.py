@@ -26,6 +26,7 @@ def env(tmp_path: Path, state_home: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.whole
 @pytest.mark.skipif(not shutil.which("curl"), reason="the page asks with curl, which is not installed")
 def test_every_command_block_of_the_readme(tmp_path, state_home, env):
     (tmp_path / "clusters").symlink_to(ROOT / "clusters")
