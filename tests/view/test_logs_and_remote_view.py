@@ -158,7 +158,10 @@ WHEN                 WHO        VERB  OUTCOME         PLAN
 
 @pytest.mark.parametrize(
     ("phases", "said"),
-    [({"load": 60.0, "prove": 5.25}, "ready started=72 in 1 min 05 s"), ("odd", "ready started=72 phases=odd")],
+    [
+        ({"load": 60.0, "prove": 5.25}, "ready started=72 in 1 min 05 s"),
+        ("odd", "ready started=72 phases=odd"),
+    ],
 )
 def test_the_phases_of_a_start_are_one_figure_in_the_audit_trail(draw, phases, said):
     entry = {"at": 1.0, "who": "anna", "verb": "up", "generation": "g", "outcome": "ready"}
