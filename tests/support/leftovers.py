@@ -48,8 +48,9 @@ def belonging_to(folder: Path) -> list[Left]:
 def _marked(entry: Path, mark: bytes) -> Left | None:
     try:
         command = (entry / "cmdline").read_bytes()
-        # A zombie has an empty command line; so has a kernel thread.
-        if not command or not _names(
+        # In the middle of its exec a process has neither command line nor environment, but a folder; a
+        # zombie has no folder any more.
+        if not _names(
             mark, command, (entry / "environ").read_bytes(), os.fsencode((entry / "cwd").readlink())
         ):
             return None
