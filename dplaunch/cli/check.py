@@ -48,5 +48,5 @@ def check(
         call.screen.say(f"report written to {html}")
     return worst(
         ExitCode.UNREACHED if unreached else ExitCode.DONE,
-        ExitCode.FAILED if drawing.failed(checked) else ExitCode.DONE,
+        ExitCode.FAILED if checked.failed else ExitCode.DONE,
     )

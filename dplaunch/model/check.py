@@ -99,3 +99,8 @@ class Checked:
     findings: tuple[Finding, ...] = ()
     nodes: tuple[NodeSurvey, ...] = ()
     seconds: float = 0.0
+
+    @property
+    def failed(self) -> bool:
+        """Anything is wrong enough that a start would not work."""
+        return any(finding.level is Level.FAIL for finding in self.findings)

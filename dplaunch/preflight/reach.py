@@ -24,6 +24,8 @@ RANDOM = 2
 LISTEN_FOR = 300.0
 """Seconds, should nobody end it before: all connections must have been tried until then."""
 TIMEOUT = 3.0
+AT_ONCE = 64
+"""Connections that a node tries side by side (the guard's own bound)."""
 GRACE = 10.0
 MANY = 2
 """From so many peers on, what all of them see is said of the node, not of each pair."""
@@ -149,7 +151,7 @@ def _connect(
             target = {"key": key, "address": addresses[link.target], "port": port}
             asked.setdefault(link.source, []).append(target)
     requests = {node: ("connect", {"targets": many, "timeout": TIMEOUT}) for node, many in asked.items()}
-    rounds = 1 + max((len(many) for many in asked.values()), default=0) // 64
+    rounds = 1 + max((len(many) for many in asked.values()), default=0) // AT_ONCE
     answers = answered(job, job.fleet.gather(requests, rounds * TIMEOUT + GRACE))
     return tuple(
         Tried(by_key[result["key"]], result["error"])

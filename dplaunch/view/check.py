@@ -20,11 +20,6 @@ _STYLES = {Level.FAIL: style.BAD, Level.WARN: style.ODD, Level.OK: style.GOOD, L
 _SHOWN = {Level.FAIL: "FAIL", Level.WARN: "warn", Level.OK: "ok", Level.ABSENT: "n/a"}
 
 
-def failed(checked: Checked) -> bool:
-    """Whether anything is wrong enough that a start would not work."""
-    return any(finding.level is Level.FAIL for finding in checked.findings)
-
-
 def drawn(plan: Plan, checked: Checked, *, verbose: int) -> RenderableType:
     """One line per kind of finding. What is well on all nodes is one line per probe, unless ``verbose``."""
     kinds = _ranked(checked.findings)
@@ -52,7 +47,7 @@ def to_json(plan: Plan, checked: Checked) -> dict[str, Any]:
     return {
         "cluster": plan.cluster,
         "seconds": round(checked.seconds, 3),
-        "failed": failed(checked),
+        "failed": checked.failed,
         "findings": [
             {
                 "level": finding.level.value,

@@ -117,7 +117,7 @@ A2 = {
         "device 0",
     ),
     "ping lost": (hccn("-i 1 -ping -g address any", ping(1, 3)), "npu.ping", "fail", "device 1"),
-    "no hccn.conf": (without("~/root/etc/hccn.conf"), "npu.conf", "fail", "hccn.conf"),
+    "no hccn.conf": (without("~/own/etc/hccn.conf"), "npu.conf", "fail", "hccn.conf"),
     "a device is missing": (
         smi("info", smi_info("a2", missing=(1, 2, 3, 4, 5, 6, 7))),
         "npu.devices",
@@ -166,7 +166,7 @@ A2 = {
     "torch_npu drift": (packages(torch_npu="2.9.0"), "engine.versions", "fail|warn", "2.9.0"),
     "a flag is unknown": (
         lambda _, host: put(
-            host, "help", host.path("~/root/help").read_text().replace("  --data-parallel-rank VALUE\n", "")
+            host, "help", host.path("~/own/help").read_text().replace("  --data-parallel-rank VALUE\n", "")
         ),
         "engine.flags",
         "fail",
@@ -194,8 +194,8 @@ A2 = {
     ),
     "memory is short": (
         console(
-            f"printf 'MemTotal: 16000000 kB\\nMemAvailable: 900000 kB\\n' > {HOME}/root/short; "
-            f"mount --bind {HOME}/root/short /proc/meminfo"
+            f"printf 'MemTotal: 16000000 kB\\nMemAvailable: 900000 kB\\n' > {HOME}/own/short; "
+            f"mount --bind {HOME}/own/short /proc/meminfo"
         ),
         "host.memory",
         "warn",
@@ -224,7 +224,7 @@ A3 = {
         "device 1",
     ),
     "link down on A3": (hccn("-i 1 -link -g", "link status: DOWN\n"), "npu.network", "warn", "link"),
-    "no hccn.conf on A3": (without("~/root/etc/hccn.conf"), "npu.conf", "warn", "hccn.conf"),
+    "no hccn.conf on A3": (without("~/own/etc/hccn.conf"), "npu.conf", "warn", "hccn.conf"),
     "no vnic address": (
         hccn("-i 1 -vnic -g", "vnic link status: DOWN\n"),
         "npu.address|npu.network",

@@ -30,7 +30,7 @@ hardware: atlas-800t-%(family)s
 nodes:
 %(nodes)s
 runtime:
-  setup: ["export ASCEND_TOOLKIT_HOME=$HOME/root/cann"]
+  setup: ["export ASCEND_TOOLKIT_HOME=$HOME/own/cann"]
   python: engine-python
 roles:
   prefill: {nodes: "n[1-4]", groups: 4, dp: 2, tp: 1}
@@ -40,21 +40,21 @@ router: {node: n1, port: 8000}
 """
 
 CAT = f"""#!/bin/sh
-# The host's own files stand below ~/root: those of /etc and of the driver cannot be changed here.
+# The host's own files stand below ~/own: those of /etc and of the driver cannot be changed here.
 for word; do
     shift
-    [ ! -e "{HOME}/root$word" ] || word="{HOME}/root$word"
-    case $word in /usr/local/Ascend/*|/etc/hccn.conf) word="{HOME}/root$word" ;; esac
+    [ ! -e "{HOME}/own$word" ] || word="{HOME}/own$word"
+    case $word in /usr/local/Ascend/*|/etc/hccn.conf) word="{HOME}/own$word" ;; esac
     set -- "$@" "$word"
 done
 exec /bin/cat "$@"
 """
 PYTHON = f"""#!/bin/sh
-case "$*" in *importlib.metadata*) exec /bin/cat {HOME}/root/packages ;; esac
+case "$*" in *importlib.metadata*) exec /bin/cat {HOME}/own/packages ;; esac
 exec {sys.executable} "$@"
 """
 VLLM = f"""#!/bin/sh
-exec /bin/cat {HOME}/root/help
+exec /bin/cat {HOME}/own/help
 """
 PACKAGES = {
     "vllm": "0.23.0",
@@ -95,7 +95,7 @@ class CheckedLab:
     def dress(self, host: LabHost) -> None:
         """Everything as on a healthy node."""
         host.run(["umount", "-q", "/proc/meminfo"])
-        for name in ("answers", "root", "bin", "weights", ".local/state"):
+        for name in ("answers", "own", "bin", "weights", ".local/state"):
             shutil.rmtree(host.path(f"~/{name}"), ignore_errors=True)
         stub = self.npu(host).install()
         for name, script in (("cat", CAT), ("engine-python", PYTHON), ("vllm", VLLM)):
@@ -120,8 +120,8 @@ class CheckedLab:
 
 
 def put(host: LabHost, path: str, text: str) -> None:
-    """A file of the host, below ~/root."""
-    file = host.path(f"~/root/{path}")
+    """A file of the host, below ~/own."""
+    file = host.path(f"~/own/{path}")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
 
