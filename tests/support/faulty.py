@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,8 @@ class Site:
                 host.power_on()
             host.plug()
             for process in host.processes():
-                os.kill(process.pid, 9)
+                with suppress(ProcessLookupError):  # one's end may end another
+                    os.kill(process.pid, 9)
         self.write()
 
     def locked(self) -> bool:
@@ -129,5 +131,6 @@ class Site:
         """End what runs on a host with this word in its command line."""
         for process in host.processes():
             if word in process.command:
-                os.kill(process.pid, 9)
+                with suppress(ProcessLookupError):  # one's end may end another
+                    os.kill(process.pid, 9)
         until(lambda: not any(word in p.command for p in host.processes()))

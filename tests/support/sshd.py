@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from typing_extensions import Self
@@ -151,7 +152,8 @@ class LoopbackSshd:
     def __exit__(self, *_: object) -> None:
         if self._process is not None:
             for pid in self.sessions():
-                os.kill(pid, 15)
+                with suppress(ProcessLookupError):  # the last test's may be ending by itself
+                    os.kill(pid, 15)
             self._process.terminate()
             self._process.wait(10)
 
