@@ -35,7 +35,7 @@ def check(
 
     cluster = open_cluster(call)
     today = date.today().isoformat() if save else ""  # noqa: DTZ011 - the operator's day
-    options = CheckOptions(all_pairs=all_pairs, sha256=sha256, save=today)
+    options = CheckOptions(all_pairs=all_pairs, weights="sha256" if sha256 else "", save=today)
     with watching(call, cluster.plan, only=()) as display, at_work(cluster.plan, display) as job:
         checked = walk(job, cluster.spec, options)
         unreached = bool(job.fleet.unreached)

@@ -9,7 +9,7 @@ from dplaunch.cli.verb import Call, option
 from dplaunch.errors import ExitCode, Interrupted
 
 if TYPE_CHECKING:
-    from dplaunch.fleet.up import Check, UpOptions
+    from dplaunch.fleet.up import Preflight, UpOptions
     from dplaunch.model.plan import Action, Plan
     from dplaunch.model.progress import Progress
     from dplaunch.workspace import Cluster
@@ -62,7 +62,7 @@ def up(
         detach=detach,
         timeout=wait,
         all_pairs=test is Pairs.ALL,
-        check=None if no_check else first_look(cluster),
+        preflight=None if no_check else first_look(cluster),
     )
     return _preview(call, cluster, options) if dry_run else _bring_up(call, cluster, options)
 
@@ -99,7 +99,7 @@ def _bring_up(call: Call, cluster: Cluster, options: UpOptions) -> ExitCode:
     human = (
         drawing.done(plan, took, changed=result.changed, only=options.only)
         if result.ready
-        else drawing.detached(plan, took)
+        else drawing.detached(plan, result.started, took)
     )
     call.screen.present(
         human, drawing.to_json(plan, display.progress, ready=result.ready, changed=result.changed)
@@ -107,11 +107,11 @@ def _bring_up(call: Call, cluster: Cluster, options: UpOptions) -> ExitCode:
     return ExitCode.DONE
 
 
-def first_look(cluster: Cluster) -> Check:
-    """The quick part of ``check``."""
-    from dplaunch.preflight import guard_start
+def first_look(cluster: Cluster) -> Preflight:
+    """The quick part of ``check``, and what changed since ``check --save``."""
+    from dplaunch.preflight import FirstLook
 
-    return lambda job, observed: guard_start(job, cluster.spec, observed)
+    return FirstLook(cluster.spec)
 
 
 def agree(call: Call, actions: tuple[Action, ...]) -> bool:

@@ -30,6 +30,7 @@ Request = tuple[str, Mapping[str, Any]]
 Reply = Mapping[str, Any]
 OnEvent = Callable[[str, Message], None]
 """Called with the node and each message that is not a reply awaited."""
+OnReply = Callable[[str, Reply], None]
 
 
 class Fleet:
@@ -53,6 +54,7 @@ class Fleet:
         self.on_tick: Callable[[float], None] = lambda _: None
         self._nodes = {node.name: node for node in nodes}
         self._opener = opener
+        self._aside: dict[tuple[str, int], OnReply] = {}
         self._beaten = clock()
         self._connecting = False
         self._presses = 0
@@ -117,6 +119,16 @@ class Fleet:
             self._lose(node, error)
             return None
 
+    def ask_aside(self, requests: Mapping[str, Request], take: OnReply) -> None:
+        """Ask several nodes and go on: ``take`` is given each reply when the loop hears it.
+
+        A node that is lost before it answers is never given.
+        """
+        for node, request in requests.items():
+            number = self.send(node, request)
+            if number is not None:
+                self._aside[node, number] = take
+
     def gather(
         self, requests: Mapping[str, Request], deadline: float, on_event: OnEvent | None = None
     ) -> dict[str, Reply]:
@@ -159,7 +171,7 @@ class Fleet:
 
     def _deliver(self, mail: Mail, on_event: OnEvent) -> None:
         if isinstance(mail, Arrived):
-            on_event(mail.node, mail.message)
+            self._aside.pop(_reply_to(mail), on_event)(mail.node, mail.message)
         elif isinstance(mail, Lost):
             self._lose(mail.node, mail.error)
         elif self._presses:
@@ -169,6 +181,7 @@ class Fleet:
         session = self.sessions.pop(node, None)
         if session is not None:
             self.unreached[node] = error
+            self._aside = {asked: take for asked, take in self._aside.items() if asked[0] != node}
             session.close()
 
     def _beat_when_due(self) -> None:
@@ -183,6 +196,11 @@ class Fleet:
             self.sessions[node].beat()
         except HostError as error:
             self._lose(node, error)
+
+
+def _reply_to(mail: Arrived) -> tuple[str, int]:
+    """Which request this ends; no request has number -1."""
+    return mail.node, -1 if "event" in mail.message else mail.message.get("id", -1)
 
 
 def silent(node: str, seconds: float) -> HostError:

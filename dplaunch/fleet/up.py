@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import Protocol
 
 from dplaunch.errors import DplaunchError, Interrupted, NotReadyError, UsageError
 from dplaunch.fleet.cause import explain_delay, explain_failures
@@ -24,9 +25,21 @@ from dplaunch.model.plan import Action, Change, Process
 from dplaunch.plan.diff import diff
 from dplaunch.words import plural
 
-Check = Callable[[Job, Observed], None]
 Confirm = Callable[[tuple[Action, ...]], bool]
 """Shown what would stop; True goes on."""
+
+
+class Preflight(Protocol):
+    """Looks at the nodes where something is started; the walk says when."""
+
+    def before(self, job: Job, observed: Observed) -> None:
+        """Under the lock, nothing is touched yet. Raises where a start would not work."""
+
+    def meanwhile(self, job: Job) -> None:
+        """Everything was started and will load for long: ask what takes longer, and do not wait."""
+
+    def tell(self, job: Job) -> None:
+        """The answers are due: all is loaded, or has failed. May be called again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +55,7 @@ class UpOptions:
     all_pairs: bool = False
     """Ask through every pair of engines, however many they are."""
     verb: str = "up"
-    check: Check | None = None
-    """Asked under the lock before anything is touched; raises where a start would not work."""
+    preflight: Preflight | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +65,11 @@ class UpResult:
     actions: tuple[Action, ...]
     ready: bool
     changed: bool
+
+    @property
+    def started(self) -> int:
+        """How many processes, those that were stopped before among them."""
+        return len(_starting(self.actions))
 
 
 def preview(job: Job, options: UpOptions) -> tuple[tuple[Action, ...], Observed]:
@@ -75,8 +92,8 @@ def up(job: Job, options: UpOptions, confirm: Confirm) -> UpResult:
         actions = diff(job.plan, observed, only=options.only, force=options.force)
         if not confirm(actions):
             raise UsageError("nothing was changed")
-        if options.check is not None and any(a.change in (Change.START, Change.RESTART) for a in actions):
-            options.check(job, observed)
+        if options.preflight and _starting(actions):
+            options.preflight.before(job, observed)
         return apply(job, options, actions, observed)
 
 
@@ -101,7 +118,7 @@ def wait_ready(job: Job, timeout: float | None) -> None:
 def apply(job: Job, options: UpOptions, actions: tuple[Action, ...], observed: Observed) -> UpResult:
     """Carry out ``actions``; the caller holds the lock."""
     changed = any(a.change is not Change.KEEP for a in actions)
-    starting = {a.process for a in actions if a.change in (Change.START, Change.RESTART)}
+    starting = _starting(actions)
     # by place: a node that was away may still run, under the same name, what another serves now
     places = {(a.node, a.process) for a in actions if a.change in (Change.STOP, Change.RESTART)}
     stopping = [p for p in observed.processes if p.alive and (p.node, p.name) in places]
@@ -109,7 +126,10 @@ def apply(job: Job, options: UpOptions, actions: tuple[Action, ...], observed: O
         audit(job, options.verb, "began")
     try:
         _replace(job, observed, stopping, starting)
+        if options.preflight and starting:
+            options.preflight.meanwhile(job)
         if options.detach:
+            _tell(job, options)
             return UpResult(actions, ready=False, changed=changed)
         beside = {p.name for p in observed.processes if p.healthy and (p.node, p.name) not in places}
         _serve(job, options, starting, {a.process for a in actions if a.change is not Change.STOP}, beside)
@@ -117,11 +137,16 @@ def apply(job: Job, options: UpOptions, actions: tuple[Action, ...], observed: O
         raise
     except DplaunchError as error:
         _tear_down(job, options, starting, error)
+        _tell(job, options)
         raise
     if changed:
         phases = {name: round(seconds, 3) for name, seconds in job.took.items()}
         audit(job, options.verb, "ready", started=len(starting), phases=phases)
     return UpResult(actions, ready=True, changed=changed)
+
+
+def _starting(actions: tuple[Action, ...]) -> set[str]:
+    return {a.process for a in actions if a.change in (Change.START, Change.RESTART)}
 
 
 def _replace(job: Job, observed: Observed, stopping: list[ObservedProcess], starting: set[str]) -> None:
@@ -145,12 +170,18 @@ def _replace(job: Job, observed: Observed, stopping: list[ObservedProcess], star
 def _serve(job: Job, options: UpOptions, starting: set[str], names: set[str], beside: set[str]) -> None:
     wanted = tuple(p for p in job.plan.processes if p.name in names)
     await_ready(job, tuple(p for p in wanted if not p.start_last), options.timeout)
+    _tell(job, options)
     last = tuple(p for p in wanted if p.start_last)
     if last:
         with phase(job, "start", ", ".join(p.name for p in last)):
             _succeed(start(job, {p.name for p in last} & starting))
         await_ready(job, last, options.timeout)
     prove(job, wanted, everything=options.all_pairs, beside=beside)
+
+
+def _tell(job: Job, options: UpOptions) -> None:
+    if options.preflight:
+        options.preflight.tell(job)
 
 
 def await_ready(job: Job, processes: tuple[Process, ...], timeout: float | None) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from dplaunch.fleet.job import Job
 from dplaunch.model.check import Facts, Finding, Level
 from dplaunch.model.plan import File
+from dplaunch.preflight.survey import Answer
 from dplaunch.probes.probe import Probe
 from dplaunch.words import shortened
 
@@ -42,6 +43,12 @@ def save(job: Job, prints: Mapping[str, Mapping[str, Any]], day: str) -> tuple[s
 def _file(values: Mapping[str, Any], day: str) -> dict[str, Any]:
     file = File(FILE, json.dumps({"day": day, "values": values}, indent=1, sort_keys=True) + "\n")
     return {"path": file.path, "text": file.text, "mode": file.mode}
+
+
+def drifts(prints: Mapping[str, Mapping[str, Any]], answers: Mapping[str, Answer]) -> Iterator[Finding]:
+    """``drift`` of each node, against what was saved there."""
+    for node, now in prints.items():
+        yield from drift(node, answers[node].saved, now)
 
 
 def drift(node: str, saved: Mapping[str, Any] | None, now: Mapping[str, Any]) -> Iterator[Finding]:

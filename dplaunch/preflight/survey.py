@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from dplaunch.fleet.ask import answered
+from dplaunch.fleet.fleet import Reply, Request
 from dplaunch.fleet.job import Job
 from dplaunch.fleet.session import Message
 from dplaunch.fold import grouped
@@ -52,10 +53,10 @@ def ask(job: Job, nodes: Sequence[Target], probes: Sequence[Probe], seen: Seen) 
 
     A node that is lost, stays silent or cannot answer is missing, and in ``job.fleet.unreached``.
     """
-    requests = {t.name: _request(t, probes, seen) for t in nodes if t.name in job.fleet.sessions}
+    requests = {t.name: request(t, probes, seen) for t in nodes if t.name in job.fleet.sessions}
     patience = max((fields["limit"] for _, fields in requests.values()), default=0.0) + SLACK
     replies = job.fleet.gather(requests, patience, lambda node, message: _tell(job, node, message))
-    return {node: _answer(reply) for node, reply in answered(job, replies).items()}
+    return {node: read(reply) for node, reply in answered(job, replies).items()}
 
 
 def _tell(job: Job, node: str, message: Message) -> None:
@@ -73,7 +74,8 @@ def facts(probes: Iterable[Probe], target: Target, answer: Answer) -> dict[str, 
     }
 
 
-def _request(target: Target, probes: Sequence[Probe], seen: Seen) -> tuple[str, Mapping[str, Any]]:
+def request(target: Target, probes: Sequence[Probe], seen: Seen) -> Request:
+    """All commands of these probes for one node, as its guard takes them."""
     asked = [(probe, command) for probe in probes for command in probe.commands(target, seen)]
     ports = sorted({port for process in target.plan.processes for port in process.ports})
     fields = {
@@ -102,7 +104,8 @@ def _wire(probe: Probe, command: Command) -> dict[str, Any]:
     }
 
 
-def _answer(reply: Mapping[str, Any]) -> Answer:
+def read(reply: Reply) -> Answer:
+    """What a guard answered to ``request``."""
     outputs: dict[str, dict[str, Output]] = {}
     for result in reply["results"]:
         probe, _, key = str(result["key"]).partition(BETWEEN)

@@ -1,19 +1,15 @@
-"""The walk of ``check``, and the quick part of it that ``up`` asks first."""
+"""The walk of ``check``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from dplaunch.errors import DplaunchError
-from dplaunch.fleet.job import Job, connect, missing, phase
+from dplaunch.fleet.job import Job, connect, phase
 from dplaunch.fleet.observe import observe
-from dplaunch.fold import fold
 from dplaunch.frozen import dataclass
-from dplaunch.model.check import Alike, Checked, Facts, Finding, Level, NodeSurvey, alike
+from dplaunch.model.check import Checked, Facts, Finding, Level, NodeSurvey
 from dplaunch.model.cluster import ClusterSpec
-from dplaunch.model.event import Note
-from dplaunch.model.observed import Observed
 from dplaunch.preflight import fingerprint, node, reach
 from dplaunch.preflight.survey import Answer, ask, facts, targets
 from dplaunch.probes.gpu import PROBE as GPUS
@@ -31,15 +27,15 @@ class CheckOptions:
 
     all_pairs: bool = False
     """Every NPU pings every other, not only its neighbour."""
-    sha256: bool = False
-    """Weights are read whole, not compared by name and size."""
+    weights: str = ""
+    """How they are compared: ``size``, or ``sha256`` to read them whole; empty: as the file says."""
     save: str = ""
     """The day to write into the fingerprint; empty: none is saved."""
 
 
 def probes(options: CheckOptions, *, rehearsal: bool) -> tuple[Probe, ...]:
     """All probes. A rehearsal has no accelerator, no engine and no weights: what is the host's is asked."""
-    every = (*HOSTS, weights(sha256=options.sha256), *NPUS, ping(options.all_pairs), GPUS)
+    every = (*HOSTS, weights(options.weights), *NPUS, ping(options.all_pairs), GPUS)
     return tuple(p for p in every if not rehearsal or p.name.startswith("host."))
 
 
@@ -56,62 +52,22 @@ def check(job: Job, spec: ClusterSpec, options: CheckOptions) -> Checked:
     with phase(job, "connect nodes", "TCP between the nodes"):
         tried = reach.attempt(job)
     prints = {name: fingerprint.of(chosen, read) for name, read in seen.items()}
-    judged = tuple(_judged(chosen, known, seen))
-    told = {(f.probe, f.node) for f in judged if f.level is not Level.OK}  # a fault is no drift besides
-    drift = tuple(f for f in _drift(prints, answers) if (f.probe, f.node) not in told)
+    verdicts = tuple(judged(chosen, known, seen))
+    told = {(f.probe, f.node) for f in verdicts if f.level is not Level.OK}  # a fault is no drift besides
+    drift = tuple(f for f in fingerprint.drifts(prints, answers) if (f.probe, f.node) not in told)
     kept = tuple(_saved(job, prints, options.save) if options.save else _unchanged(answers, drift))
     findings = (
         *node.reached(job),  # after all was asked: a node may be lost on the way
         *node.clocks(job),
         *node.ports(known, answers, observed),
         *node.leftovers(job, observed),
-        *judged,
+        *verdicts,
         *reach.judge(tried),
         *drift,
         *kept,
     )
     surveys = tuple(_survey(job, t.name, seen, answers) for t in nodes)
     return Checked(findings=findings, nodes=surveys, seconds=job.now - began)
-
-
-def quick(job: Job, spec: ClusterSpec, observed: Observed) -> tuple[Finding, ...]:
-    """The cheap part, in a session that is open: one request per node, no tool that waits."""
-    chosen = [p for p in probes(CheckOptions(), rehearsal=job.plan.rehearsal) if p.quick]
-    nodes = targets(job, spec)
-    answers = ask(job, nodes, chosen, {})
-    known = tuple(replace(t, ours=answers[t.name].ours) for t in nodes if t.name in answers)
-    seen = {t.name: facts(chosen, t, answers[t.name]) for t in known}
-    return (
-        *node.clocks(job),
-        *node.ports(known, answers, observed),
-        *_judged(chosen, known, seen),
-        *_drift({name: fingerprint.of(chosen, read) for name, read in seen.items()}, answers),
-    )
-
-
-def guard_start(job: Job, spec: ClusterSpec, observed: Observed) -> None:
-    """``quick`` before a start: warnings are notes, anything worse raises."""
-    with phase(job, "check", plural(len(job.fleet.sessions), "node")):
-        found = quick(job, spec, observed)
-    if job.fleet.unreached:
-        raise missing(job.plan, job.fleet.unreached)
-    for kind in alike(f for f in found if f.level is Level.WARN):
-        job.emit(Note(at=job.now, text=_told(kind)))
-    wrong = alike(f for f in found if f.level is Level.FAIL)
-    if wrong:
-        # the first one's remedy is the error's hint, and not said again
-        hint = wrong[0][0].remedy
-        first, *more = (_told(kind, hint) for kind in wrong)
-        raise DplaunchError(
-            f"{first}; nothing was started", hint=hint or "dplaunch check", detail=tuple(more)
-        )
-
-
-def _told(kind: Alike, known: str = "") -> str:
-    """One line; without the remedy where it is ``known``."""
-    finding, nodes = kind
-    remedy = "" if finding.remedy == known else finding.remedy
-    return f"{fold(nodes)}: {finding.text}" + (f"; {remedy}" if remedy else "")
 
 
 def _stages(
@@ -131,9 +87,10 @@ def _stages(
     return seen, answers
 
 
-def _judged(
+def judged(
     chosen: Sequence[Probe], known: Sequence[Target], seen: Mapping[str, Mapping[str, Facts]]
 ) -> Iterator[Finding]:
+    """What each probe says of what it read on all nodes."""
     for probe in chosen:
         read = {name: facts[probe.name] for name, facts in seen.items() if probe.name in facts}
         if read:
@@ -146,10 +103,6 @@ def _unchanged(answers: Mapping[str, Answer], drift: Sequence[Finding]) -> Itera
         if answer.saved and name not in changed:
             text = f"nothing changed since {answer.saved.get('day', '?')}"
             yield Finding(probe="fingerprint", level=Level.OK, node=name, text=text)
-
-
-def _drift(prints: Mapping[str, Mapping[str, object]], answers: Mapping[str, Answer]) -> tuple[Finding, ...]:
-    return tuple(f for name, now in prints.items() for f in fingerprint.drift(name, answers[name].saved, now))
 
 
 def _saved(job: Job, prints: Mapping[str, Mapping[str, object]], day: str) -> Iterator[Finding]:

@@ -31,17 +31,20 @@ DENSE = (
 those named there were not read)."""
 
 
-def weights(sha256: bool) -> Probe:
-    """The probe; ``sha256``: compare all that the files hold, whatever the cluster file says."""
+def weights(way: str = "") -> Probe:
+    """The probe; ``way``: how files are compared, ``size`` or ``sha256``; empty is as the cluster file says.
+
+    Fingerprints of both ways can be compared: ``listing`` is of names and sizes, ``contents`` of all.
+    """
 
     def commands(target: Target, seen: Seen) -> Iterable[Command]:
         del seen
-        way = SHA256 if sha256 else target.spec.weights.check
+        chosen = way or target.spec.weights.check
         if (path := _path(target)) is not None:
-            argv = ("python3", "-c", SCRIPT, path, way)
-            yield Command(key="weights", argv=argv, timeout=TIMEOUTS[way])
+            argv = ("python3", "-c", SCRIPT, path, chosen)
+            yield Command(key="weights", argv=argv, timeout=TIMEOUTS[chosen])
 
-    return Probe(name=NAME, commands=commands, parse=_parse, judge=_judge, steady=("digest",))
+    return Probe(name=NAME, commands=commands, parse=_parse, judge=_judge, steady=("listing", "contents"))
 
 
 def _path(target: Target) -> str | None:
@@ -67,6 +70,10 @@ def report(text: str) -> dict[str, Any]:
     facts = {key: found[key] for key in _KINDS} | {"files": _rows(found["files"], 2)}
     facts |= {"broken": _rows(found.get("broken"), 3)}
     facts |= {key: _names(found.get(key)) for key in ("missing", "bad_indices")}
+    if isinstance(found.get("listing"), str):
+        facts["listing"] = found["listing"]
+    if found.get("way") == SHA256:
+        facts["contents"] = found["digest"]
     numbers = ("experts", "missing_count", "broken_count")
     return facts | {key: found[key] for key in numbers if isinstance(found.get(key), int)}
 

@@ -84,6 +84,10 @@ def digest(path):
     return found.hexdigest()
 
 
+def short(files):
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]
+
+
 def digests(path, sizes):
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         return dict(zip(sizes, pool.map(lambda name: digest(os.path.join(path, name)), sizes)))
@@ -109,7 +113,8 @@ def looked_at(path, way):
     sums = digests(path, sizes) if way == "sha256" and report["folder"] else {}
     files = [[name, size] + ([sums[name]] if name in sums else []) for name, size in sizes.items()]
     report["way"] = way
-    report["digest"] = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]
+    report["listing"] = short([[name, size] for name, size in sizes.items()])
+    report["digest"] = short(files)
     report["files"] = told = []
     room = ROOM
     for file in files:

@@ -34,11 +34,11 @@ def done(plan: Plan, took: float, *, changed: bool = True, only: str | None = No
     )
 
 
-def detached(plan: Plan, took: float) -> RenderableType:
-    """``up --detach`` has started everything and waits for nothing."""
-    count = plural(len(plan.processes), "process")
+def detached(plan: Plan, started: int, took: float) -> RenderableType:
+    """``up --detach`` has started so many processes and waits for nothing."""
+    said = f"{plural(started, 'process')} started in {seconds(took)}" if started else "nothing to do"
     return Group(
-        Text(f"{plan.cluster}: {count} started in {seconds(took)}; they load and serve without waiting here"),
+        Text(f"{plan.cluster}: {said}; what runs loads and serves without waiting here"),
         Text.assemble("endpoint  ", (plan.endpoint, style.NAME), "  (503 until every role serves)"),
         Text(""),
         *_commands(plan, "dplaunch status --wait ready"),

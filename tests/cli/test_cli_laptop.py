@@ -129,6 +129,27 @@ def a_role_that_shrinks_is_stopped_and_the_router_forgets_it(laptop, endpoint):
     assert {m["name"] for m in members} == {"prefill-0", "prefill-1", "decode-0", "decode-1"}
 
 
+def test_up_tells_what_changed_since_it_was_saved(laptop, state_home):
+    laptop("check", "--save")
+    laptop("up")
+    assert "--save" not in laptop("restart", "decode-0", "-y").stderr
+    laptop("down", "-y")
+    [saved] = state_home.glob("dplaunch/*/laptop/fingerprint.json")
+    text = saved.read_text()
+    then = json.loads(text)
+    then["values"]["host.kernel.release"] = "5.10.0"
+    saved.write_text(json.dumps(then))
+    lines = laptop("up").stderr.splitlines()
+    [(place, line)] = [(n, line) for n, line in enumerate(lines) if "--save" in line]
+    assert f"laptop: host.kernel release was 5.10.0 on {then['day']} and is " in line
+    [loaded] = [n for n, line in enumerate(lines) if "load: done" in line]
+    assert place < loaded
+    saved.write_text(text)
+    laptop("down", "-y")
+    assert "host.kernel" not in laptop("up").stderr
+    laptop("down", "-y")
+
+
 def test_an_engine_that_exits_with_code_0_fails_up_and_nothing_is_left(ranks, monkeypatch):
     monkeypatch.setenv("DPLAUNCH_REHEARSAL_CRASH_AFTER", "0.1")
     monkeypatch.setenv("DPLAUNCH_REHEARSAL_EXIT_CODE", "0")

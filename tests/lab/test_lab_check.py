@@ -337,6 +337,11 @@ def test_what_changed_since_it_was_saved(a2):
         drift = [one for one in a2.wrong() if " on 20" in one["text"]]
         assert {one["node"] for one in drift} == {f"n{n}" for n in range(1, 9)}
         assert all("CANN was 9.1.0 on" in one["text"] for one in drift)
+        # what stands for vllm here only prints its help: the start fails, and what changed is told as well
+        up = a2.lab.run(["dplaunch", "up", "-y"], timeout=120)
+        assert "exited with code 0 before it was ready" in up.stderr
+        assert "n[1-8]: engine.versions CANN was 9.1.0 on" in up.stderr
+        assert up.returncode == 1
     finally:
         for one in a2.lab.hosts.values():
             a2.dress(one)

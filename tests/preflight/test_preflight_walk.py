@@ -4,11 +4,9 @@ import pytest
 from fakefleet import FakeNode, Scene
 from specs import cluster, four_p_four_d, serve
 
-from dplaunch.errors import HostError
 from dplaunch.model.check import Level
-from dplaunch.model.observed import Observed
 from dplaunch.plan import build
-from dplaunch.preflight import CheckOptions, check, guard_start
+from dplaunch.preflight import CheckOptions, check
 from dplaunch.preflight.survey import targets
 
 
@@ -43,14 +41,6 @@ def test_a_node_that_is_lost_on_the_way_is_a_finding_and_the_others_are_checked(
     assert len(logins(checked, Level.OK)) == 7
     assert [one.node for one in checked.nodes if one.problem] == ["n2"]
     assert {f.node for f in checked.findings if f.probe == "host.ports"} >= {"n1", "n8"}
-
-
-def test_nothing_is_started_where_a_node_is_lost_before_it_was_looked_at():
-    spec = four_p_four_d()
-    made = scene(spec, FakeNode("n2", breaks_at="survey"))
-    made.job.fleet.open()
-    with pytest.raises(HostError, match="the link broke"):
-        guard_start(made.job, spec, Observed())
 
 
 def test_a_cluster_of_one_node_is_checked_whole():

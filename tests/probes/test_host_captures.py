@@ -213,7 +213,7 @@ WEIGHTS = {
     "binary": {},
     "config_not_json": folder(7, 6381, "a2a34548e7930f15", config="unreadable"),
     "cut_off": {},
-    "deepseek_sha256": folder(13, 25439, "eef27c937ae7bedd", experts=256),
+    "deepseek_sha256": folder(13, 25439, "eef27c937ae7bedd", experts=256, contents="eef27c937ae7bedd"),
     "deepseek_whole": folder(13, 25439, "f6dc908d39826c2a", experts=256),
     "dense_qwen3": folder(7, 6436, "7b1f2db076af9c8b"),
     "experts_as_list": folder(7, 6462, "8f4e3764e5e6c8eb", experts=64),
@@ -325,7 +325,7 @@ KEYS = {
     "engine.flags": ("help",),
     "model.weights": ("weights",),
 }
-PROBES = {probe.name: probe for probe in (*hosts.PROBES, hosts.weights(sha256=False))}
+PROBES = {probe.name: probe for probe in (*hosts.PROBES, hosts.weights())}
 ALL_CAPTURES = [read(name) for name in sorted({name for name, _, _ in CASES})]
 SCRAPS = st.sampled_from(ALL_CAPTURES).flatmap(
     lambda text: st.tuples(st.integers(0, len(text)), st.text(max_size=20)).map(

@@ -16,7 +16,7 @@ from dplaunch.probes.weights_script import SCRIPT
 
 CAPTURES = Path(__file__).parent / "captures" / "weights"
 PLACE = "/data/model"
-PROBE = weights(sha256=False)
+PROBE = weights()
 WHOLE = (CAPTURES / "deepseek_whole.txt").read_text()
 
 
@@ -174,7 +174,7 @@ def test_who_is_asked():
     [one, *_] = three()
     [command] = commands(PROBE, one).values()
     assert command.argv == ("python3", "-c", SCRIPT, PLACE, "size")
-    [command] = commands(weights(sha256=True), one).values()
+    [command] = commands(weights("sha256"), one).values()
     assert (command.argv[-1], command.timeout) == ("sha256", 3600.0)
     router_only = cluster(serve(nodes=("n2",)), router=RouterSpec(node="n1"), weights=WeightsSpec(path=PLACE))
     assert [len(commands(PROBE, target)) for target in targets(router_only)] == [0, 1]
@@ -239,6 +239,10 @@ def test_the_program_sees_what_sizes_do_not_show_when_asked(model):
     after = seen(model), seen(model, "sha256")
     assert after[0] == before[0]
     assert after[1]["digest"] != before[1]["digest"]
+    # a fingerprint of either way is compared with either: what one lacks is no change
+    assert after[1]["listing"] == before[0]["listing"]
+    assert after[1]["contents"] != before[1]["contents"]
+    assert "contents" not in before[0]
     differing = [row[0] for row, old in zip(after[1]["files"], before[1]["files"], strict=True) if row != old]
     assert differing == [shard.name]
 

@@ -255,11 +255,12 @@ def test_a_model_name_with_a_quote_survives_the_shell(big_plan):
 
 
 def test_detached_says_what_is_not_known_yet(draw, big_plan):
-    drawn = draw(up_view.detached(big_plan, 2.0), 100)
+    drawn = draw(up_view.detached(big_plan, 73, 2.0), 100)
     assert drawn.startswith(
-        "deepseek-r1: 73 processes started in 2.0 s; they load and serve without waiting here"
+        "deepseek-r1: 73 processes started in 2.0 s; what runs loads and serves without waiting here"
     )
     assert "dplaunch status --wait ready" in drawn
+    assert draw(up_view.detached(big_plan, 0, 2.0), 100).startswith("deepseek-r1: nothing to do; what runs")
 
 
 def test_up_and_restart_in_short(big_plan):
