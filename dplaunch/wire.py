@@ -222,12 +222,20 @@ def _probe(process: Process) -> dict[str, str]:
 
 
 STAGE = "stage:"
+SUSPECT = "suspect"
+SUSPECTS = 100
+"""Suspicious lines that are told of one log: a traceback without an end is not sent."""
 
 
 def watch_request(
-    processes: Iterable[Process], plan: Plan, *, headers: Mapping[str, str], interval: float = 0.5
+    processes: Iterable[Process],
+    plan: Plan,
+    *,
+    headers: Mapping[str, str],
+    suspect: str,
+    interval: float = 0.5,
 ) -> dict[str, Any]:
-    """Fields of ``watch``: each log from its beginning, the engine's stages as patterns.
+    """Fields of ``watch``: each log from its beginning, the engine's stages and ``suspect`` as patterns.
 
     ``headers`` go with every question: an engine with an API key tells its models to nobody else.
     """
@@ -235,7 +243,10 @@ def watch_request(
         "processes": [
             {"name": p.name, "offset": 0, "headers": dict(headers), **_probe(p)} for p in processes
         ],
-        "patterns": [{"id": f"{STAGE}{n}", "regex": stage.pattern} for n, stage in enumerate(plan.stages)],
+        "patterns": [
+            *({"id": f"{STAGE}{n}", "regex": stage.pattern} for n, stage in enumerate(plan.stages)),
+            {"id": SUSPECT, "regex": suspect, "most": SUSPECTS},
+        ],
         "interval": interval,
     }
 

@@ -203,11 +203,11 @@ def test_put_request_names_secrets_and_sends_files():
 
 def test_watch_request_asks_for_stages_by_index():
     key = {"Authorization": "Bearer x"}
-    request = wire.watch_request([process(probe=None)], PLAN, headers=key)
+    request = wire.watch_request([process(probe=None)], PLAN, headers=key, suspect="ERROR")
     nothing = {"url": "", "health": "", "models": "", "model": ""}
     assert request["processes"] == [{"name": "decode-1", "offset": 0, "headers": key, **nothing}]
-    assert [wire.stage_index(p["id"]) for p in request["patterns"]] == [0, 1]
-    assert wire.stage_index("other") is None
+    assert [wire.stage_index(p["id"]) for p in request["patterns"]] == [0, 1, None]
+    assert request["patterns"][-1] == {"id": wire.SUSPECT, "regex": "ERROR", "most": 100}
 
 
 def test_what_start_sent_comes_back_from_observe():

@@ -18,6 +18,12 @@ from dplaunch.stamp import common, order
 
 _CALM = re.compile(r"(?:\([^()]* pid=\d+\) ?)*(?:(?:INFO|DEBUG)\b|.*Found ulimit of )")
 """Most lines of a log: they explain no failure. The warning about ulimit quotes an error it never met."""
+SUSPECT = (
+    r"ERROR|FATAL|CRITICAL|[Ee]rror|[Ee]xception|[Ff]ail|\bE[A-Z]\d{4}\b|[Cc]annot|[Ii]nvalid|[Kk]illed"
+    r"|[Aa]bort|denied|refused|[Uu]nable|[Mm]ust |[Tt]imed? ?out|not found|not support|used by process"
+    r"|too SMALL|Segfault|    assert |No available"
+)
+"""Every line that is known from a failure matches it, few others do: nodes look for it while engines load."""
 _LEVEL = re.compile(r"^(?:ERROR|FATAL|CRITICAL)\b ?(?:\[[^\]]*\] ?)?")
 _ERROR = re.compile(r"\b(?:ERROR|FATAL|CRITICAL)\b|error: ")
 _EXCEPTION = re.compile(r"^[\w.]*(?:Error|Exception)(?:: |$)")
@@ -41,6 +47,10 @@ class Evidence:
         log = self._logs.setdefault(process, _Log(process, node, self._ahead.get(node, 0.0)))
         for line in lines:
             log.take(line)
+
+    def forget(self, process: str) -> None:
+        """It serves: whatever it has said explains no failure."""
+        self._logs.pop(process, None)
 
     def conclude(self) -> Diagnosis:
         """What all lines so far say together."""

@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from dplaunch import wire
+from dplaunch.diagnose import SUSPECT
 from dplaunch.errors import DplaunchError, NotReadyError
 from dplaunch.fleet.cause import find_cause
 from dplaunch.fleet.follow import RECONNECT_EVERY
 from dplaunch.fleet.job import Job, authorization
+from dplaunch.fleet.suspects import Suspects
 from dplaunch.fold import fold
 from dplaunch.model.event import Failed, Milestone, NodeFailed, Note, Ready
 from dplaunch.model.plan import Process
@@ -41,6 +43,7 @@ class Readiness:
         self._tried_at = 0.0
         self._stage: dict[str, int] = {}
         self._status: dict[str, int | None] = {}
+        self._suspects = Suspects(job, self._processes.values())
 
     def wait(self) -> tuple[Failed, ...]:
         """The failures, each with what its own log says; empty when all are ready.
@@ -52,6 +55,8 @@ class Readiness:
             tick = min(self._deadline, self._job.now + RECONNECT_EVERY)
             self._job.fleet.listen(self._take, until=self._settled_or_lost, deadline=tick)
             self._reach_again()
+            if not self._failed:
+                self._suspects.tell()
             if not self._settled() and self._job.now >= self._deadline:
                 raise self._out_of_time()
         return tuple(self._failed)
@@ -63,7 +68,13 @@ class Readiness:
         for node in nodes:
             mine = [self._processes[n] for n in sorted(self._pending) if self._processes[n].node == node]
             self._job.fleet.send(
-                node, ("watch", wire.watch_request(mine, self._job.plan, headers=authorization(self._job)))
+                node,
+                (
+                    "watch",
+                    wire.watch_request(
+                        mine, self._job.plan, headers=authorization(self._job), suspect=SUSPECT
+                    ),
+                ),
             )
 
     def _settled(self) -> bool:
@@ -79,7 +90,7 @@ class Readiness:
         if kind == "exit" and name in self._processes:
             self._on_exit(name, node, message)
         elif kind == "line" and name in self._pending:
-            self._on_line(name, message)
+            self._on_line(name, node, message)
         elif kind == "health" and name in self._pending:
             self._on_health(name, message)
 
@@ -87,9 +98,12 @@ class Readiness:
         self._status[name] = message.get("status")
         if message["ok"] and message.get("models"):
             self._pending.discard(name)
+            self._suspects.clear(name)
             self._job.emit(Ready(at=self._job.now, process=name, seconds=self._job.now - self._began))
 
-    def _on_line(self, name: str, message: Mapping[str, Any]) -> None:
+    def _on_line(self, name: str, node: str, message: Mapping[str, Any]) -> None:
+        if message["pattern"] == wire.SUSPECT:
+            self._suspects.hear(name, node, message["text"])
         stages = self._job.plan.stages
         index = wire.stage_index(message["pattern"])
         if index is None:

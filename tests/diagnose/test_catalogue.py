@@ -4,7 +4,7 @@ from collections import Counter
 import pytest
 from ranklogs import following, quiet
 
-from dplaunch.diagnose import catalogue, explained, recognise
+from dplaunch.diagnose import SUSPECT, catalogue, explained, recognise
 from dplaunch.model.diagnosis import Kind
 
 SIGNATURES = catalogue()
@@ -40,6 +40,12 @@ def test_a_signature_says_what_happened_what_to_do_and_where_that_is_from(signat
 
 def test_a_start_up_without_trouble_is_recognised_as_nothing():
     assert [line for line in quiet(3) if recognise(line) and "ulimit" not in line] == []
+
+
+def test_nodes_send_every_line_that_may_be_known_and_hardly_any_other():
+    assert [s.id for s in SIGNATURES if not all(re.search(SUSPECT, line) for line in s.excerpt)] == []
+    sent = [line for line in quiet(3) if re.search(SUSPECT, line)]
+    assert [line for line in sent if "ulimit" not in line and "Driver Version: is invalid" not in line] == []
 
 
 def test_what_ranks_say_when_another_failed_is_never_a_cause():

@@ -27,7 +27,9 @@ _OK = 200
 
 def answer(call: Call) -> dict[str, Any]:
     """Stream until cancelled."""
-    patterns = [(str(p["id"]), _compiled(p["regex"])) for p in call.get("patterns", [])]
+    patterns = [
+        _Pattern(str(p["id"]), _compiled(p["regex"]), p.get("most")) for p in call.get("patterns", [])
+    ]
     watched = [_Watched(call, spec, patterns) for spec in call.get("processes", [])]
     asking = threading.Thread(target=_ask_on, args=(call, watched), daemon=True)
     asking.start()
@@ -69,10 +71,19 @@ def _ask(asked: list[_Watched], path: str, default: str) -> list[tuple[_Watched,
     return [(asked[place], said) for place, said in enumerate(ask.ask_all(requests))]
 
 
+class _Pattern:
+    """``most``: how many lines of one log are told; None is all."""
+
+    def __init__(self, name: str, regex: Pattern[str], most: int | None) -> None:
+        self.name = name
+        self.regex = regex
+        self.most = most
+
+
 class _Watched:
     """One process under watch. ``spec``: name, offset, url, health, models, model, headers."""
 
-    def __init__(self, call: Call, spec: dict[str, Any], patterns: list[tuple[str, Pattern[str]]]) -> None:
+    def __init__(self, call: Call, spec: dict[str, Any], patterns: list[_Pattern]) -> None:
         self.name: str = spec["name"]
         self.headers: dict[str, str] = spec.get("headers") or {}
         self.alive = True
@@ -80,6 +91,7 @@ class _Watched:
         self.spec = spec
         self.url = str(spec.get("url") or "").rstrip("/")
         self._patterns = patterns
+        self._matched: dict[str, int] = {}
         self._log = Log(call.folder.proc(self.name))
         self._cursor = Cursor(self._log, int(spec.get("offset") or 0))
         self._status: int | None = None
@@ -126,10 +138,17 @@ class _Watched:
 
     def _match(self, chunk: Chunk) -> None:
         for text in chunk.lines:
-            for number, pattern in self._patterns:
-                match = pattern.search(text)
+            for pattern in self._patterns:
+                seen = self._matched.get(pattern.name, 0)
+                match = pattern.regex.search(text) if pattern.most is None or seen < pattern.most else None
                 if match:
-                    fields = {"name": self.name, "pattern": number, "text": text, "offset": chunk.offset}
+                    self._matched[pattern.name] = seen + 1
+                    fields = {
+                        "name": self.name,
+                        "pattern": pattern.name,
+                        "text": text,
+                        "offset": chunk.offset,
+                    }
                     self._call.emit("line", {**fields, "groups": match.groupdict()})
 
     def _tell_exit(self, found: dict[str, Any]) -> None:

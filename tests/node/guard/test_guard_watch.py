@@ -94,6 +94,15 @@ def test_a_second_watcher_sees_the_past(clients, spec, until):
     assert [e["text"] for e in second.events("line")] == ["early"]
 
 
+def test_of_some_patterns_only_the_first_lines_are_told(client, spec, until):
+    client.start(spec("e-0", "sh", "-c", "for n in 1 2 3 4; do echo bad $n; done; echo good"))
+    patterns = [{"id": "bad", "regex": "bad", "most": 2}, {"id": "all", "regex": "."}]
+    client.send("watch", processes=[{"name": "e-0"}], patterns=patterns)
+    until(lambda: client.events("exit", name="e-0"))
+    assert [e["text"] for e in client.events("line", pattern="bad")] == ["bad 1", "bad 2"]
+    assert len(client.events("line", pattern="all")) == 5
+
+
 def test_a_service_that_dies_is_told_each_time(client, spec, until):
     client.start(spec("router", "sh", "-c", "sleep 0.2; exit 9", restarts=True, limits={"backoff": 0.1}))
     client.send("watch", processes=[{"name": "router"}])
