@@ -20,10 +20,10 @@ def says(*lines: str):
 
 
 def notes(error, **watch):
-    """What is told when these engines do not become ready within ten minutes."""
+    """What is told when these engines do not become ready within a minute."""
     stage = Scene(a_plan(*ENGINES), FakeNode("n1"), FakeNode("n2", watch=watch))
     with pytest.raises(error):
-        up(stage.job, UpOptions(timeout=600.0), lambda _: True)
+        up(stage.job, UpOptions(timeout=60.0), lambda _: True)
     return [note.text for note in stage.of(Note)]
 
 

@@ -11,7 +11,7 @@ from dplaunch.preflight.survey import targets
 
 
 def scene(spec, *nodes: FakeNode):
-    return Scene(build(spec), *nodes)
+    return Scene(build(spec), *nodes, step=200.0)
 
 
 def logins(checked, level):

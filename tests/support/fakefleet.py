@@ -255,13 +255,17 @@ def a_plan(*processes: Process, **fields: Any) -> Plan:
 
 
 class Scene:
-    """A plan, its fake nodes, a job on them, and the events of its walks."""
+    """A plan, its fake nodes, a job on them, and the events of its walks.
 
-    def __init__(self, plan: Plan, *nodes: FakeNode) -> None:
+    ``step``: seconds that pass whenever nothing happens.
+    """
+
+    def __init__(self, plan: Plan, *nodes: FakeNode, step: float = 20.0) -> None:
         self.nodes = {node.name: node for node in nodes}
         for planned in plan.nodes:
             self.nodes.setdefault(planned.name, FakeNode(planned.name))
         self.clock = Clock()
+        self._step = step
         self.events: list[Event] = []
         self.fleet = Fleet(plan.nodes, lambda node: open_fake(self.nodes[node.name]), self.clock)
         self.fleet.on_tick = self._wait
@@ -271,4 +275,4 @@ class Scene:
         return [event for event in self.events if isinstance(event, kind)]
 
     def _wait(self, _: float) -> None:
-        self.clock.now += 20.0
+        self.clock.now += self._step
