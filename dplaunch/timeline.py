@@ -250,7 +250,8 @@ def _behind(times: Sequence[float]) -> float:
 
 def walk(entries: Iterable[Mapping[str, Any]]) -> Walk | None:
     """The last start in an audit trail (oldest first) beside earlier ones; None while it has not ended."""
-    known = [entry for entry in entries if entry.get("verb") in ("up", "restart")]
+    starts = [entry for entry in entries if entry.get("verb") in ("up", "restart")]
+    known = [entry for entry in starts if entry.get("outcome") != "proved"]  # which started nothing
     if not known or not _phases(known[-1]):
         return None
     this, phases = known[-1], _phases(known[-1])

@@ -265,6 +265,7 @@ def observed_node(node: str, reply: Mapping[str, Any]) -> ObservedNode:
         clock=float(reply.get("clock") or 0.0),
         processes=tuple(_observed(node, entry) for entry in reply["processes"]),
         lock=dict(reply.get("lock") or {}),
+        audit=dict(reply.get("audit") or {}),
     )
 
 

@@ -11,6 +11,12 @@ from dplaunch.errors import HostError, LockedError
 from dplaunch.fleet.job import Job, refused
 
 LOCK_DEADLINE = 10.0
+READY = "ready"
+"""Outcome of a walk that changed something and proved all it should."""
+PROVED = (READY, "proved")
+"""Outcomes after which the cluster was known to answer; the second: nothing was changed."""
+FAILED = "failed: "
+"""How the outcome of a walk begins that did not come so far; the reason follows."""
 
 
 @contextmanager

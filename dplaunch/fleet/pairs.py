@@ -8,6 +8,7 @@ from dataclasses import replace
 from dplaunch.fleet.ask import probe
 from dplaunch.fleet.handover import ask_pairs, read
 from dplaunch.fleet.job import Job, connect_all, phase
+from dplaunch.fleet.lock import FAILED, audit
 from dplaunch.fleet.moved import moved, tally
 from dplaunch.fleet.observe import need_started
 from dplaunch.fleet.odd import notes, odd_one, sentence
@@ -52,7 +53,10 @@ def examine(job: Job, *, everything: bool) -> Proof:
     engines = [p for p in job.plan.processes if p.kind == "engine"]
     pairs, total = chosen(engines, everything=everything)
     with phase(job, "test", counted(pairs, total)):
-        return prove_routes(job, pairs, total, _router(job))
+        proof = prove_routes(job, pairs, total, _router(job))
+    failures = _failures(job, proof)
+    audit(job, "test", FAILED + failures[0].text if failures else "proved")
+    return proof
 
 
 def report(job: Job, proof: Proof) -> tuple[Failed, ...]:
@@ -63,14 +67,18 @@ def report(job: Job, proof: Proof) -> tuple[Failed, ...]:
     if router and proof.router and not any(answer.wrong for answer in proof.router):
         whole = proof.router[0]
         job.emit(Proved(at=job.now, process=router.name, seconds=whole.seconds, text=whole.text))
-    failures = (
-        *_pairs_failed(job, proof),
-        *_kv_failed(job, proof.moved),
-        *_router_failed(job, proof, router),
-    )
+    failures = _failures(job, proof)
     for failure in failures:
         job.emit(failure)
     return failures
+
+
+def _failures(job: Job, proof: Proof) -> tuple[Failed, ...]:
+    return (
+        *_pairs_failed(job, proof),
+        *_kv_failed(job, proof.moved),
+        *_router_failed(job, proof, _router(job)),
+    )
 
 
 def _router(job: Job) -> Process | None:

@@ -9,7 +9,7 @@ from dplaunch.errors import DplaunchError, Interrupted, NotReadyError, UsageErro
 from dplaunch.fleet.cause import explain_delay, explain_failures
 from dplaunch.fleet.drain import drain
 from dplaunch.fleet.job import Job, connect_all, phase
-from dplaunch.fleet.lock import audit, locked
+from dplaunch.fleet.lock import FAILED, READY, audit, locked
 from dplaunch.fleet.observe import need_started, observe
 from dplaunch.fleet.pairs import prove_routes, report
 from dplaunch.fleet.prove import prove_engines
@@ -17,6 +17,7 @@ from dplaunch.fleet.ready import Readiness
 from dplaunch.fleet.routes import chosen, counted
 from dplaunch.fleet.start import put_files, start
 from dplaunch.fleet.stop import stop_in_order
+from dplaunch.fleet.verdict import last_proof
 from dplaunch.fleet.warm import warm_up
 from dplaunch.frozen import dataclass
 from dplaunch.model.event import Failed, Note
@@ -111,8 +112,15 @@ def wait_ready(job: Job, timeout: float | None) -> None:
     """Wait until all of the plan serves, and prove it. Changes nothing; what was never started is no wait."""
     connect_all(job)
     need_started(job, "wait for")
-    await_ready(job, job.plan.processes, timeout)
-    prove(job, job.plan.processes)
+    try:
+        await_ready(job, job.plan.processes, timeout)
+        prove(job, job.plan.processes)
+    except Interrupted:
+        raise
+    except DplaunchError as error:
+        audit(job, "status --wait", FAILED + error.text)
+        raise
+    audit(job, "status --wait", "proved")
 
 
 def apply(job: Job, options: UpOptions, actions: tuple[Action, ...], observed: Observed) -> UpResult:
@@ -139,10 +147,20 @@ def apply(job: Job, options: UpOptions, actions: tuple[Action, ...], observed: O
         _tear_down(job, options, starting, error)
         _tell(job, options)
         raise
+    phases = {name: round(seconds, 3) for name, seconds in job.took.items()}
+    standing = _standing(options, observed)
     if changed:
-        phases = {name: round(seconds, 3) for name, seconds in job.took.items()}
-        audit(job, options.verb, "ready", started=len(starting), phases=phases)
+        audit(job, options.verb, READY, started=len(starting), phases=phases, **standing)
+    else:
+        audit(job, options.verb, "proved", **standing)
     return UpResult(actions, ready=True, changed=changed)
+
+
+def _standing(options: UpOptions, observed: Observed) -> dict[str, str]:
+    """A part that is proved anew does not mend what an earlier proof found in the whole."""
+    earlier = last_proof(observed)
+    partly = options.only is not None or options.verb == "restart"
+    return {"unproved": earlier.said} if partly and earlier and not earlier.holds else {}
 
 
 def _starting(actions: tuple[Action, ...]) -> set[str]:
@@ -223,8 +241,12 @@ def _tear_down(job: Job, options: UpOptions, started: set[str], error: DplaunchE
     """Leave nothing half-dead: stop what this run started, say what could not be stopped."""
     if options.keep:
         job.emit(Note(at=job.now, text="--keep: what runs goes on; `dplaunch status -v` shows it"))
-    if options.keep or not started:
-        return
+    elif started:
+        _take_down(job, started)
+    audit(job, options.verb, FAILED + error.text)
+
+
+def _take_down(job: Job, started: set[str]) -> None:
     if job.fleet.unreached:
         job.fleet.open(set(job.fleet.unreached))
     observed = observe(job)
@@ -233,7 +255,6 @@ def _tear_down(job: Job, options: UpOptions, started: set[str], error: DplaunchE
     if alive:
         with phase(job, "take down", plural(len(alive), "process")):
             stop_in_order(job, alive)
-    audit(job, options.verb, f"failed: {error.text}")
     for node in sorted(job.fleet.unreached):
         text = (
             f"{node} cannot be reached: what was started there may still run; `dplaunch down` when it is back"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from dplaunch.fleet.lock import FAILED, PROVED
 from dplaunch.model.observed import Observed, ObservedProcess, State
 from dplaunch.model.plan import Plan, Process
-from dplaunch.model.summary import Health, RoleSummary, Summary
+from dplaunch.model.summary import Health, LastProof, RoleSummary, Summary
 
 RUNS = (State.RUNNING, State.UNGUARDED)
 
@@ -30,7 +31,26 @@ def summarise(plan: Plan, observed: Observed) -> Summary:
         unreached=tuple(sorted(observed.unreached)),
         stale=tuple(n.name for n in observed.nodes if n.generation and n.generation != plan.generation),
         router_ok=None if router is None else serves(seen.get(router.name)),
+        proof=last_proof(observed),
     )
+
+
+def last_proof(observed: Observed) -> LastProof | None:
+    """From the audit trail: its last entry over all nodes, where that is about a proof."""
+    trails = [node for node in observed.nodes if node.audit]
+    if not trails:
+        return None
+    node = max(trails, key=lambda node: _number(node.audit.get("at")))
+    verb, who, outcome = (str(node.audit.get(key, "?")) for key in ("verb", "who", "outcome"))
+    if outcome not in PROVED and not outcome.startswith(FAILED):
+        return None
+    said = str(node.audit.get("unproved") or "") if outcome in PROVED else outcome.removeprefix(FAILED)
+    age = max(0.0, node.clock - _number(node.audit.get("at")))
+    return LastProof(holds=not said, verb=verb, who=who, age=age, said=said)
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def health(plan: Plan, observed: Observed, seen: Mapping[str, ObservedProcess]) -> Health:

@@ -78,6 +78,8 @@ class ObservedNode:
     processes: tuple[ObservedProcess, ...] = ()
     lock: Mapping[str, object] = field(default_factory=dict)
     """Holder and verb; empty when free."""
+    audit: Mapping[str, object] = field(default_factory=dict)
+    """The last entry of its audit trail; empty when it keeps none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

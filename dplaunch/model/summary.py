@@ -34,6 +34,20 @@ class RoleSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LastProof:
+    """The last time that somebody asked for real answers, if nothing was done to the cluster since."""
+
+    holds: bool
+    verb: str
+    who: str
+    """user@host."""
+    age: float
+    """Seconds."""
+    said: str = ""
+    """Why it failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """The verdict on a cluster. Names are process names; nodes are named as the file does."""
 
@@ -51,3 +65,5 @@ class Summary:
     """Nodes that run another generation than the plan's."""
     router_ok: bool | None = None
     """None: the plan has no router, or it was not asked."""
+    proof: LastProof | None = None
+    """None: nobody proved it since it was changed."""

@@ -32,6 +32,7 @@ def drawn(plan: Plan, observed: Observed, summary: Summary, *, verbose: int = 0)
     found = records(plan, observed)
     parts: list[RenderableType] = [headline(plan, summary)]
     parts += _remarks(observed, summary)
+    parts += _unproved(summary)
     parts += _odd(found, down=summary.state in (Health.DOWN, Health.UNKNOWN))
     if found and summary.state is not Health.DOWN:
         parts += [Text(""), _per_process(found) if verbose else _per_node(found)]
@@ -41,7 +42,14 @@ def drawn(plan: Plan, observed: Observed, summary: Summary, *, verbose: int = 0)
 
 def headline(plan: Plan, summary: Summary) -> Text:
     """``deepseek-r1: serving — 72 of 72 engines ready, router ok, http://…``."""
-    said = Text.assemble((plan.cluster, style.HEAD), ": ", (summary.state.value, _COLOUR[summary.state]))
+    proved = summary.proof is not None and summary.proof.holds
+    doubt = summary.state is Health.SERVING and not proved
+    word = (
+        (f"{summary.state.value}, not proved", style.ODD)
+        if doubt
+        else (summary.state.value, _COLOUR[summary.state])
+    )
+    said = Text.assemble((plan.cluster, style.HEAD), ": ", word)
     if summary.state is Health.DOWN:
         return said.append(" — nothing of it runs")
     ready = sum(role.engines_ready for role in summary.roles)
@@ -53,7 +61,7 @@ def headline(plan: Plan, summary: Summary) -> Text:
 
 
 def to_json(plan: Plan, observed: Observed, summary: Summary) -> dict[str, Any]:
-    """The stable form: ``{cluster, generation, state, endpoint, model, nodes, processes, router}``."""
+    """The stable form: ``{cluster, generation, state, endpoint, model, nodes, processes, router, proof}``."""
     processes = [_process(record) for record in records(plan, observed)]
     return {
         "cluster": plan.cluster,
@@ -64,6 +72,20 @@ def to_json(plan: Plan, observed: Observed, summary: Summary) -> dict[str, Any]:
         "nodes": _nodes(plan, observed),
         "processes": processes,
         "router": next((p for p in processes if p["role"] == "router"), None),
+        "proof": _proof(summary),
+    }
+
+
+def _proof(summary: Summary) -> dict[str, Any] | None:
+    if summary.proof is None:
+        return None
+    proof = summary.proof
+    return {
+        "holds": proof.holds,
+        "verb": proof.verb,
+        "who": proof.who,
+        "age": round(proof.age, 1),
+        "reason": proof.said or None,
     }
 
 
@@ -113,6 +135,17 @@ def _remarks(observed: Observed, summary: Summary) -> list[Text]:
         text = ": run another plan than this file's; `dplaunch up --dry-run` shows what differs"
         said.append(Text.assemble(("changed ", style.ODD), (nodes, style.HEAD), text))
     return said
+
+
+def _unproved(summary: Summary) -> list[Text]:
+    """Why an answer of /health is not all: only where all of them are good."""
+    proof = summary.proof
+    if summary.state is not Health.SERVING or (proof and proof.holds):
+        return []
+    if proof is None:
+        return [Text("/health answers everywhere, but no completion was asked for yet: `dplaunch test` does")]
+    what = f"{proof.verb} by {proof.who} failed {seconds(proof.age)} ago"
+    return [Text.assemble((what, style.BAD), f": {style.plain(proof.said)}; `dplaunch test` asks again")]
 
 
 def _unreached(nodes: Sequence[str], reason: str) -> Text:

@@ -58,9 +58,9 @@ def test_up_ask_look_read_again_restart_down(laptop, until):
     same = {name for name, pid in pids(seen).items() if after[name] == pid}
     assert same == {"prefill-0", "prefill-1", "decode-0", "decode-1", "router"}
 
-    verbs = [entry["verb"] for entry in laptop.json("audit")["entries"]]
-    assert verbs.count("up") == 2
-    assert verbs.count("restart") == 2
+    trail = [(entry["verb"], entry["outcome"]) for entry in laptop.json("audit")["entries"]]
+    assert trail[:3] == [("up", "began"), ("up", "ready"), ("up", "proved")]
+    assert trail[3:] == [("restart", "began"), ("restart", "ready")]
 
     # decode-[2-3] were restarted: they have a run before; the last walk is that restart
     start = laptop.json("analyze", "--html", "start.html")

@@ -27,6 +27,9 @@ def test_a_pair_whose_kv_is_broken_answers_200_and_up_refuses_and_names_it(lapto
     assert laptop.json("status", code=1)["state"] == "down"
 
     laptop("up", "--keep", code=1)
+    seen = laptop.json("status")
+    assert (seen["state"], seen["proof"]["holds"], seen["proof"]["verb"]) == ("serving", False, "up")
+    assert "serving, not proved" in laptop("status").stdout
     proof = laptop.json("test", code=1)
     assert [p["engines"] for p in proof["pairs"] if not p["ok"]] == [["prefill-1", "decode-2"]]
     assert proof["odd"] is None
@@ -42,5 +45,7 @@ def test_cold_pairs_are_forgiven_once_and_all_is_proved(laptop):
     assert (proof["ok"], proof["total"], proof["notes"]) == (True, 8, [])
     assert {k["moved"] for k in proof["kv"]} == {True}
     assert [r["stream"] for r in proof["router"]] == [False, True]
+    last = laptop.json("status")["proof"]
+    assert (last["holds"], last["verb"]) == (True, "test")
     laptop("down", "-y")
     assert "nothing to test" in laptop("test", "cluster.yaml", code=1).stderr

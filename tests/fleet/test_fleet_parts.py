@@ -7,7 +7,7 @@ from dplaunch.fleet.cause import diagnose, examine, find_cause
 from dplaunch.fleet.follow import Following, LogQuery
 from dplaunch.fleet.observe import observe
 from dplaunch.fleet.targets import find, nodes_of, widen
-from dplaunch.fleet.verdict import summarise
+from dplaunch.fleet.verdict import last_proof, summarise
 from dplaunch.model.observed import Observed, ObservedNode, ObservedProcess, State
 from dplaunch.model.summary import Health
 from dplaunch.spec import expand
@@ -132,6 +132,28 @@ def test_a_node_that_did_not_answer_is_never_down_but_unknown():
     assert summarise(PLAN, look({}, {"n2": "silent"})).state is Health.UNKNOWN
     assert summarise(PLAN, look(ALL, {"n2": "silent"})).state is Health.SERVING
     assert summarise(PLAN, Observed(unreached={"n1": "a", "n2": "b"})).state is Health.UNKNOWN
+
+
+ENTRY = {"at": 4000.0, "who": "ada@desk", "verb": "up", "outcome": "ready"}
+
+
+@pytest.mark.parametrize(
+    ("trails", "proof"),
+    [
+        ([{}, {}], None),
+        ([ENTRY, {}], (True, "up", 1000.0, "")),
+        ([{**ENTRY, "outcome": "proved", "verb": "test"}, {}], (True, "test", 1000.0, "")),
+        ([{**ENTRY, "outcome": "began"}, {}], None),
+        ([{**ENTRY, "outcome": "clean", "verb": "down"}, {}], None),
+        ([ENTRY, {**ENTRY, "at": 4500.0, "outcome": "failed: no"}], (False, "up", 500.0, "no")),
+        ([{**ENTRY, "unproved": "no", "verb": "restart"}, {}], (False, "restart", 1000.0, "no")),
+        ([{"at": "x", "outcome": 3}, {}], None),
+    ],
+)
+def test_the_last_proof_is_the_trails_last_word(trails, proof):
+    nodes = tuple(ObservedNode(name=f"n{i}", clock=5000.0, audit=entry) for i, entry in enumerate(trails))
+    found = last_proof(Observed(nodes=nodes))
+    assert (found and (found.holds, found.verb, found.age, found.said)) == proof
 
 
 def test_the_summary_counts_groups_and_names_the_odd_ones():

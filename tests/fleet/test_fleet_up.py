@@ -55,7 +55,8 @@ def test_up_again_starts_nothing_and_still_proves():
     assert not result.changed
     assert stage.of(Started) == []
     assert len(stage.of(Proved)) == 4
-    assert "audit" not in stage.nodes["n1"].verbs()
+    [entry] = stage.nodes["n1"].trail
+    assert (entry["verb"], entry["outcome"]) == ("up", "proved")
 
 
 def test_an_engine_that_exits_is_a_failure_with_its_cause_and_all_is_taken_down():
@@ -142,6 +143,20 @@ def test_keep_leaves_what_runs():
         up(stage.job, UpOptions(keep=True), yes)
     assert stage.of(Stopped) == []
     assert any("--keep" in note.text for note in stage.of(Note))
+    outcomes = [entry["outcome"] for entry in stage.nodes["n1"].trail]
+    assert outcomes == ["began", "failed: decode-1 on n2 was killed by SIGKILL before it was ready"]
+
+
+def test_a_part_proved_anew_does_not_mend_what_failed_in_the_whole():
+    failed = {"at": 4000.0, "who": "ada@desk", "verb": "up", "outcome": "failed: no"}
+    nodes = [FakeNode("n1", trail=[failed]).observed("prefill-0").observed("router"), FakeNode("n2")]
+    nodes[1].observed("decode-0").observed("decode-1")
+    stage = scene(*nodes)
+    restart(stage.job, {"decode-0", "decode-1"})
+    assert [e.get("unproved") for e in stage.nodes["n1"].trail if e["outcome"] == "ready"] == ["no"]
+    up(stage.job, UpOptions(), yes)
+    last = stage.nodes["n1"].trail[-1]
+    assert (last["outcome"], "unproved" in last) == ("proved", False)
 
 
 def test_a_refused_start_names_who_holds_the_port_and_takes_the_rest_down():

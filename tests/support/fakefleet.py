@@ -116,7 +116,9 @@ class FakeNode:
             return {"ok": False, "error": self.errors[verb]}
         fields: dict[str, Any] = {}
         if verb == "observe":
-            fields = {"processes": self.processes, "generation": "g", "clock": 5000.0, "lock": {}}
+            last = self.trail[-1] if self.trail else None
+            basic = {"generation": "g", "clock": 5000.0, "lock": {}, "audit": last}
+            fields = {"processes": self.processes, **basic}
         elif verb == "start":
             fields = {"results": [self._started(p["name"]) for p in asked["processes"]]}
         elif verb == "probe":
@@ -124,6 +126,7 @@ class FakeNode:
         elif verb == "exec":
             fields = {"code": 0, "out": f"{self.name} says hello\n", "err": ""}
         elif verb == "audit":
+            self.trail += filter(None, [asked.get("append")])
             fields = {"lines": self.trail}
         elif verb == "survey":
             results = [self._ran(command["key"]) for command in asked["commands"]]

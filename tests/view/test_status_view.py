@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from dplaunch.model.observed import ObservedProcess, State
-from dplaunch.model.summary import Health, RoleSummary, Summary
+from dplaunch.model.summary import Health, LastProof, RoleSummary, Summary
 from dplaunch.view import status as status_view
 
 GOOD = Summary(
@@ -15,6 +15,7 @@ GOOD = Summary(
         RoleSummary(role="decode", groups=1, groups_ready=1, engines=64, engines_ready=64),
     ),
     router_ok=True,
+    proof=LastProof(holds=True, verb="up", who="ada@desk", age=90.0),
 )
 BAD = replace(GOOD, state=Health.DEGRADED, unreached=("n8",))
 
@@ -46,6 +47,28 @@ prefill  n[1-4]  0-3     8/8    serving  3 h 12 min
 decode   n[5-8]  0       64/64  serving  3 h 12 min
 router   n1      -       1/1    serving  3 h 12 min"""
     )
+
+
+def test_what_answers_health_but_was_not_proved_is_not_called_good(draw, big_plan, observe):
+    failed = LastProof(
+        holds=False, verb="up", who="ada@desk", age=90.0, said="decode-2 on n5 answered nonsense"
+    )
+    lines = draw(
+        status_view.drawn(big_plan, observe(big_plan), replace(GOOD, proof=failed)), 200
+    ).splitlines()
+    assert lines[0].startswith("deepseek-r1: serving, not proved — 72 of 72 engines ready")
+    assert lines[1] == (
+        "up by ada@desk failed 1 min 30 s ago: decode-2 on n5 answered nonsense; `dplaunch test` asks again"
+    )
+    lines = draw(status_view.drawn(big_plan, observe(big_plan), replace(GOOD, proof=None)), 200).splitlines()
+    assert lines[1] == "/health answers everywhere, but no completion was asked for yet: `dplaunch test` does"
+    assert status_view.to_json(big_plan, observe(big_plan), replace(GOOD, proof=failed))["proof"] == {
+        "holds": False,
+        "verb": "up",
+        "who": "ada@desk",
+        "age": 90.0,
+        "reason": "decode-2 on n5 answered nonsense",
+    }
 
 
 def test_the_odd_ones_come_first_and_in_words(draw, big_plan, troubled):
@@ -159,6 +182,7 @@ def test_the_json_schema_is_stable(big_plan, troubled):
         "nodes",
         "processes",
         "router",
+        "proof",
     ]
     assert (value["state"], value["generation"], value["model"]) == ("degraded", "3f9a2c81", "deepseek_r1")
     assert value["nodes"][0] == {"name": "n1", "reached": True, "reason": None, "hostname": "host-n1"}

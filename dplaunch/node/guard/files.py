@@ -59,6 +59,10 @@ def _forget(home: str, *, logs: bool) -> None:
     os.rmdir(home)
 
 
+_LINE = 16 << 10
+"""Bytes that a line is read with; the reader needs no more of a longer file."""
+
+
 def append(folder: Folder, path: str, line: str, limit: int) -> None:
     """One line at the end of a file; one that grew over ``limit`` bytes becomes ``.1``. Raises Refused."""
     try:
@@ -78,6 +82,8 @@ def last_objects(path: str, count: int) -> list[dict[str, Any]]:
     """The last ``count`` JSON objects of a file with one per line; broken lines are left out."""
     try:
         with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - max(1, count) * _LINE))
             lines = file.read().splitlines()
     except OSError:
         return []

@@ -31,6 +31,7 @@ def _observe(call: Call) -> dict[str, Any]:
         "hostname": linux.hostname(),
         "clock": time.time(),
         "lock": lock.holder(call.folder),
+        "audit": next(iter(files.last_objects(call.folder.path("audit.jsonl"), 1)), None),
         "processes": observe.node(call.folder, health=bool(call.get("health"))),
     }
 
