@@ -11,6 +11,7 @@ from dplaunch.fleet.clock import ahead
 from dplaunch.fleet.follow import Following, LogQuery
 from dplaunch.fleet.job import Job
 from dplaunch.fleet.observe import observe
+from dplaunch.fleet.verdict import runs
 from dplaunch.fold import fold
 from dplaunch.frozen import dataclass
 from dplaunch.model.diagnosis import Diagnosis, Ended, Sighting
@@ -64,18 +65,16 @@ def examine(job: Job, processes: Sequence[Process], query: LogQuery) -> tuple[Di
 
 
 def diagnose(job: Job, processes: Sequence[Process], query: LogQuery) -> tuple[Diagnosis, list[str]]:
-    """``examine``, and what the nodes know of how processes ended: one that is killed writes no line."""
+    """``examine``, and what the nodes know besides: who is killed or hangs writes no line."""
     found, refusals = examine(job, processes, query)
-    return (found if query.previous else replace(found, ended=_ended(job, processes))), refusals
-
-
-def _ended(job: Job, processes: Sequence[Process]) -> tuple[Ended, ...]:
+    if query.previous:
+        return found, refusals
     wanted = {(process.node, process.name) for process in processes}
-    return tuple(
-        Ended(seen.name, seen.node, seen.ending)
-        for seen in observe(job).processes
-        if (seen.node, seen.name) in wanted and seen.state is State.EXITED
-    )
+    seen = [one for one in observe(job, health=True).processes if (one.node, one.name) in wanted]
+    ended = tuple(Ended(one.name, one.node, one.ending) for one in seen if one.state is State.EXITED)
+    waiting = [one for one in seen if runs(one) and one.healthy is False]
+    engines = [one for one in waiting if one.kind == "engine"] or waiting  # a router waits for these
+    return replace(found, ended=ended, waiting=tuple(one.name for one in engines)), refusals
 
 
 def explain_failures(

@@ -94,6 +94,8 @@ class Diagnosis:
     """Where all only follow: processes of the same role that show nothing, and so may be what failed."""
     ended: tuple[Ended, ...] = ()
     """What its nodes know beside the logs; none where only logs were read."""
+    waiting: tuple[str, ...] = ()
+    """Processes that run and do not answer /health with 200: they load, or hang."""
     processes: int = 0
     lines: int = 0
     """How many were read."""

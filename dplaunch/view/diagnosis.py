@@ -35,8 +35,9 @@ def drawn(found: Diagnosis, *, verbose: bool = False) -> Text:
         said = "there is no log: nothing was started, or `down` has ended it (--previous reads it then)"
         return Text(said, style.ODD)
     if not found.failed:
-        return Text(f"no failure in {read}", style.GOOD)
+        return style.lines(Text(f"no failure in {read}", style.GOOD), *_waiting(found))
     parts = [*(_verdict(found.first) if found.first else ()), *_suspects(found), *_mute(found.mute)]
+    parts += _waiting(found)
     for kinds, title in _REST:
         some = [sighting for sighting in found.others if sighting.kind in kinds]
         parts += _rest(f"{title}:", some, len(some) if verbose else _SHOWN)
@@ -60,13 +61,14 @@ def explained(signature: Signature) -> Text:
 
 
 def to_json(found: Diagnosis) -> dict[str, Any]:
-    """``{found, first, others, silent, ended, logs, lines}``; ``first`` is null where no log tells."""
+    """``{found, first, others, silent, ended, waiting, logs, lines}``; ``first``: null where no log tells."""
     return {
         "found": found.failed,
         "first": None if found.first is None else _sighting_json(found.first),
         "others": [_sighting_json(sighting) for sighting in found.others],
         "silent": list(found.silent),
         "ended": [{"process": one.process, "node": one.node, "how": one.how} for one in found.ended],
+        "waiting": list(found.waiting),
         "logs": found.processes,
         "lines": found.lines,
     }
@@ -124,6 +126,15 @@ def _mute(ended: Sequence[Ended]) -> Iterable[Text]:
         yield _aside(
             "remedy", f"see {logs}, and `dmesg` on {nodes}: the kernel kills what takes too much memory"
         )
+
+
+def _waiting(found: Diagnosis) -> list[Text]:
+    """Who may be stuck: no line of a log is an error when nothing happens."""
+    if not found.waiting:
+        return []
+    more = f": loading, or stuck; `dplaunch logs {found.waiting[0]} -n 50` shows where"
+    verb = "does" if len(found.waiting) == 1 else "do"
+    return [Text.assemble((fold(found.waiting), style.HEAD), (f" {verb} not serve", style.ODD), more)]
 
 
 def _rest(title: str, sightings: list[Sighting], most: int) -> Iterable[Text]:

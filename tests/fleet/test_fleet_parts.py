@@ -81,6 +81,20 @@ def test_a_process_that_was_killed_is_told_though_its_log_says_nothing():
     assert not diagnose(stage.job, find(["decode"], PLAN, expand), LogQuery(previous=True))[0].failed
 
 
+def test_a_diagnosis_knows_who_may_be_stuck():
+    node = (
+        FakeNode("n2")
+        .observed("decode-0", healthy=False)
+        .observed("decode-1")
+        .observed("decode-2", healthy=None)
+    )
+    stage = Scene(PLAN, FakeNode("n1").observed("router", healthy=False), node)
+    stage.job.fleet.open()
+    found, _ = diagnose(stage.job, PLAN.processes, LogQuery())
+    assert (found.waiting, found.failed) == (("decode-0",), False)
+    assert diagnose(stage.job, find(["router"], PLAN, expand), LogQuery())[0].waiting == ("router",)
+
+
 def test_without_a_signature_the_last_error_line_is_the_cause():
     assert find_cause(["ERROR a", "ValueError: b", "goodbye"]).line == "ValueError: b"
     assert find_cause(["one", "two", " "]).line == "two"

@@ -76,6 +76,14 @@ def test_what_was_killed_without_a_word_is_no_success(draw):
     assert view.to_json(found)["found"]
 
 
+def test_what_does_not_serve_is_named_where_no_log_tells(draw):
+    found = replace(concluded({0: quiet(0)}, ranks=1), waiting=("decode-0", "decode-1"))
+    assert draw(view.drawn(found), 200).splitlines()[1] == (
+        "decode-[0-1] do not serve: loading, or stuck; `dplaunch logs decode-0 -n 50` shows where"
+    )
+    assert view.to_json(found)["waiting"] == ["decode-0", "decode-1"]
+
+
 def test_what_ended_with_an_error_in_its_log_is_told_once(draw):
     found = replace(concluded({5: failing(5, [OUT])}), ended=(Ended("decode-5", "n1", "exited with code 1"),))
     assert "exited" not in draw(view.drawn(found), 200)
@@ -92,7 +100,7 @@ def test_many_others_are_cut_unless_all_are_wanted(draw):
 
 def test_the_json_has_stable_names():
     data = view.to_json(concluded({5: failing(5, [OUT])}))
-    assert set(data) == {"found", "first", "others", "silent", "ended", "logs", "lines"}
+    assert set(data) == {"found", "first", "others", "silent", "ended", "waiting", "logs", "lines"}
     assert set(data["first"]) == {
         "id", "kind", "cause", "remedy", "source", "process", "node", "line", "text", "processes", "count",
     }  # fmt: skip
