@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .narration import STAGES
+
 PREFIX = "DPLAUNCH_REHEARSAL_"
 
 
@@ -23,7 +25,7 @@ class Knobs:
         self.crash_after = self._number(self._fault("CRASH_AFTER", "-1"))
         self.exit_code = int(self._number(self._fault("EXIT_CODE", "1")))
         self.crash_signal = self._fault("CRASH_SIGNAL").upper()
-        self.hang = self._fault("HANG").lower()
+        self.hang = self._stage(self._fault("HANG").lower())
         self.never_ready = self._switch("NEVER_READY")
         self.ignore_term = self._switch("IGNORE_TERM")
         self.orphans = int(self._number(self._fault("ORPHANS", "0")))
@@ -42,6 +44,11 @@ class Knobs:
 
     def _switch(self, name: str) -> bool:
         return self._fault(name).lower() not in ("", "0", "false", "no")
+
+    def _stage(self, name: str) -> str:
+        if name and name not in STAGES:
+            raise SystemExit(f"{PREFIX}HANG names no stage: {name!r} is none of {', '.join(STAGES)}")
+        return name
 
     def _number(self, text: str) -> float:
         try:

@@ -1,8 +1,4 @@
-"""The start-up log of vLLM-Ascend, stage by stage (facts §8.2; real runs): values only.
-
-Stages, in order: plugin, args, coordinator (rank 0 of a group), handshake (groups), init, ranks, gloo, load,
-memory, kv (with KV transfer), graphs (without --enforce-eager), ready, http.
-"""
+"""The start-up log of vLLM-Ascend, stage by stage (facts §8.2; real runs): values only."""
 
 from __future__ import annotations
 
@@ -12,6 +8,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .settings import Settings
 
+STAGES = (
+    *("plugin", "args"),
+    "coordinator",  # rank 0 of a group
+    "handshake",  # groups
+    *("init", "ranks", "gloo", "load", "memory"),
+    "kv",  # with KV transfer
+    "graphs",  # without --enforce-eager
+    *("ready", "http"),
+)
+"""Their names, in order."""
 SERVES = "INFO:     Application startup complete."
 SHARDS = 8
 ROUTES = (
