@@ -182,9 +182,10 @@ def _difference(facts: Facts, usual: Facts) -> str:
         return f"{name} is missing, the other nodes have it"
     if name not in theirs:
         return f"{name} is here, and not on the other nodes"
+    shown = name or "the model's file"
     if mine[name][0] == theirs[name][0]:
-        return f"{name} differs from the other nodes' in what it holds (sha256)"
-    return f"{name} has {mine[name][0]} bytes, on the other nodes {theirs[name][0]}"
+        return f"{shown} differs from the other nodes' in what it holds (sha256)"
+    return f"{shown} has {mine[name][0]} bytes, on the other nodes {theirs[name][0]}"
 
 
 def _dense(spec: ClusterSpec, seen: Iterable[Facts]) -> Iterator[Finding]:

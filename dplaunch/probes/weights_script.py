@@ -88,16 +88,21 @@ def short(files):
     return hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]
 
 
+def place(path, name):
+    """Where a file is; a model that is one file has it under no name."""
+    return os.path.join(path, name) if name else path
+
+
 def digests(path, sizes):
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return dict(zip(sizes, pool.map(lambda name: digest(os.path.join(path, name)), sizes)))
+        return dict(zip(sizes, pool.map(lambda name: digest(place(path, name)), sizes)))
 
 
 def looked_at(path, way):
     if not os.path.exists(path):
         return {"problem": "there is no " + path}
     names = names_of(path) if os.path.isdir(path) else [""]
-    sizes = {name: os.path.getsize(os.path.join(path, name) if name else path) for name in names}
+    sizes = {name: os.path.getsize(place(path, name)) for name in names}
     report = {"folder": os.path.isdir(path), "count": len(sizes), "bytes": sum(sizes.values()), "config": ""}
     if report["folder"]:
         try:
@@ -110,7 +115,7 @@ def looked_at(path, way):
         missing, cut = [name for name in wanted if name not in sizes], broken(path, sizes)
         report.update(missing=missing[:MOST], missing_count=len(missing))
         report.update(broken=cut[:MOST], broken_count=len(cut))
-    sums = digests(path, sizes) if way == "sha256" and report["folder"] else {}
+    sums = digests(path, sizes) if way == "sha256" else {}
     files = [[name, size] + ([sums[name]] if name in sums else []) for name, size in sizes.items()]
     report["way"] = way
     report["listing"] = short([[name, size] for name, size in sizes.items()])

@@ -8,7 +8,7 @@ import pytest
 from probing import bad, commands, findings, run, targets
 from specs import GPU, cluster, serve
 
-from dplaunch.model.check import Command, Output
+from dplaunch.model.check import Command, Level, Output
 from dplaunch.model.cluster import RouterSpec, WeightsSpec
 from dplaunch.probes.hosts import weights
 from dplaunch.probes.weights import report
@@ -272,3 +272,17 @@ def test_one_file_is_a_model_too(model):
     facts = seen(model / "config.json")
     assert (facts["folder"], facts["count"], facts["bytes"]) == (False, 1, 19)
     assert "no" in seen(model / "nowhere")["problem"]
+
+
+def test_of_one_file_too_what_it_holds_is_read_when_asked(tmp_path):
+    found = []
+    for letter in "ab":
+        (tmp_path / "model.gguf").write_text(letter * 100)
+        found.append((seen(tmp_path / "model.gguf"), seen(tmp_path / "model.gguf", "sha256")))
+    (size, whole), (other_size, other) = found
+    assert size == other_size
+    assert whole["contents"] != other["contents"]
+    differing = PROBE.judge(three()[:2], {"n1": whole, "n2": other})
+    assert {f.text for f in differing if f.level is Level.FAIL} == {
+        "the model's file differs from the other nodes' in what it holds (sha256)"
+    }
