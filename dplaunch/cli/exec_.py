@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from dplaunch.cli.verb import Call, option
-from dplaunch.errors import ExitCode, worst
+from dplaunch.errors import ExitCode, Interrupted, worst
 
 Target = Annotated[
     str, typer.Argument(help="node:n1, node:n[1-4], decode-3 (its node), all", show_default=False)
@@ -21,17 +21,23 @@ Timeout = Annotated[float, option("--timeout", help="Seconds until the command i
 def exec_(call: Call, target: Target, command: Words, timeout: Timeout = 60.0) -> ExitCode:
     """Run a command on the nodes of a target, all at once; equal answers are folded."""
     from dplaunch.cli.cluster import open_cluster
-    from dplaunch.cli.work import Teller, at_work
+    from dplaunch.cli.work import Teller, at_work, interruptible
     from dplaunch.fleet.ask import execute
     from dplaunch.fleet.targets import nodes_of
+    from dplaunch.fold import fold
     from dplaunch.spec import expand
     from dplaunch.view import remote as drawing
 
     cluster = open_cluster(call)
     nodes = nodes_of(target, cluster.plan, expand)
     with at_work(cluster.plan, Teller(call)) as job:
+        interruptible(job)
         job.fleet.open(nodes)
-        results = execute(job, nodes, command[1:] if command[0] == "--" else command, timeout)
+        try:
+            results = execute(job, nodes, command[1:] if command[0] == "--" else command, timeout)
+        except Interrupted as error:
+            text = f"interrupted; the command is ended on {fold(nodes)}, what it did until now stays"
+            raise Interrupted(text) from error
     call.screen.present(drawing.drawn(results), drawing.to_json(results))
     return worst(
         ExitCode.UNREACHED if any(r.code is None for r in results) else ExitCode.DONE,

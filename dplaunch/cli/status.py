@@ -79,6 +79,7 @@ def _watch(call: Call, cluster: Cluster) -> ExitCode:
 
     with at_work(cluster.plan, Teller(call)) as job, closing(Board(call.screen)) as board:
         interruptible(job)
+        summary: Summary | None = None
         try:
             while True:
                 observed, summary = _look(job)
@@ -88,7 +89,7 @@ def _watch(call: Call, cluster: Cluster) -> ExitCode:
                     board.show(drawing.drawn(cluster.plan, observed, summary, verbose=call.screen.verbose))
                 job.fleet.listen(lambda *_: None, until=lambda: False, deadline=job.now + LOOK_AGAIN)
         except Interrupted:
-            return exit_code(summary)
+            return exit_code(summary) if summary else ExitCode.INTERRUPTED
 
 
 def _show(call: Call, plan: Plan, observed: Observed, summary: Summary) -> None:

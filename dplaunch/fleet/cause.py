@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from dplaunch.diagnose import Evidence
@@ -21,6 +21,8 @@ from dplaunch.model.plan import Process
 
 LAST_LOOK = LogQuery(tail=200, patience=10.0)
 """What is read of every log after a failure, before anything is taken down."""
+LONG_LOOK = LogQuery(tail=20_000, patience=10.0)
+"""The same of logs that hold an error: tracebacks of all its workers may follow the line that tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,11 @@ def hint_of(sighting: Sighting, silent: Iterable[str] = ()) -> str:
 def examine(job: Job, processes: Sequence[Process], query: LogQuery) -> tuple[Diagnosis, list[str]]:
     """Read these processes' logs from their nodes; what they say together, and what could not be read."""
     evidence = Evidence(ahead(job.fleet))
+    refusals = _read(job, processes, query, evidence)
+    return evidence.conclude(), refusals
+
+
+def _read(job: Job, processes: Sequence[Process], query: LogQuery, evidence: Evidence) -> list[str]:
     for process in processes:
         evidence.add(process.name, process.node, ())
     following = Following(
@@ -61,7 +68,15 @@ def examine(job: Job, processes: Sequence[Process], query: LogQuery) -> tuple[Di
         lambda chunk: evidence.add(chunk.process, chunk.node, chunk.lines),
     )
     following.run()
-    return evidence.conclude(), following.refusals
+    return following.refusals
+
+
+def _look_once_more(job: Job, processes: Sequence[Process], loud: Collection[str]) -> Diagnosis:
+    """All logs after a failure; of processes that are ``loud`` nearly whole."""
+    evidence = Evidence(ahead(job.fleet))
+    _read(job, [p for p in processes if p.name in loud], LONG_LOOK, evidence)
+    _read(job, [p for p in processes if p.name not in loud], LAST_LOOK, evidence)
+    return evidence.conclude()
 
 
 def diagnose(job: Job, processes: Sequence[Process], query: LogQuery) -> tuple[Diagnosis, list[str]]:
@@ -78,10 +93,13 @@ def diagnose(job: Job, processes: Sequence[Process], query: LogQuery) -> tuple[D
 
 
 def explain_failures(
-    job: Job, failures: tuple[Failed, ...], processes: Sequence[Process]
+    job: Job, failures: tuple[Failed, ...], processes: Sequence[Process], loud: Collection[str]
 ) -> tuple[Failed, ...]:
-    """The failures, first the one that the others follow from, with what all logs together say about it."""
-    diagnosis, _ = examine(job, processes, LAST_LOOK)
+    """The failures, first the one that the others follow from, with what all logs together say about it.
+
+    ``loud``: processes in whose logs errors were seen, beside those that failed.
+    """
+    diagnosis = _look_once_more(job, processes, {*loud, *(f.process for f in failures)})
     first = diagnosis.first or _from_tails(failures)
     if first is None:
         return failures
@@ -95,9 +113,11 @@ def explain_failures(
     return (culprit, *(f for f in failures if f not in culprits))
 
 
-def explain_delay(job: Job, late: NotReadyError, processes: Sequence[Process]) -> NotReadyError:
+def explain_delay(
+    job: Job, late: NotReadyError, processes: Sequence[Process], loud: Collection[str]
+) -> NotReadyError:
     """The time-out with what the logs say meanwhile, where they say something."""
-    diagnosis, _ = examine(job, processes, LAST_LOOK)
+    diagnosis = _look_once_more(job, processes, loud)
     first = diagnosis.first
     if first is None:
         return late

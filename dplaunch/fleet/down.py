@@ -37,7 +37,9 @@ def down(job: Job, confirm: Callable[[Observed], bool], grace: float | None = No
     with locked(job, "down"):
         observed = observe(job)
         alive = [p for p in observed.processes if p.alive]
-        if alive and not confirm(observed):
+        with job.fleet.unheard():
+            agreed = not alive or confirm(observed)
+        if not agreed:
             return None
         verdicts: tuple[Stopped, ...] = ()
         if alive:

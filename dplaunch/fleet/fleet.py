@@ -6,6 +6,7 @@ Reader threads post mail; only the loop here decides and calls back. Signals are
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,12 +15,10 @@ from typing import Any
 from typing_extensions import Self
 
 from dplaunch.errors import HostError, Interrupted
-from dplaunch.fleet.session import Arrived, Interrupt, Lost, Mail, Message, Opener, Session
+from dplaunch.fleet.session import Arrived, Interrupt, Mail, Message, Opener, Session
 from dplaunch.model.plan import NodePlan
 from dplaunch.transport import fan_out
 
-BEAT = 5.0
-"""Seconds between our beats; a node gives up after 30 s of silence."""
 TICK = 0.1
 """Seconds the loop waits for mail before it tells the time."""
 CONNECT_SLACK = 20.0
@@ -37,6 +36,7 @@ class Fleet:
     """Open sessions to some nodes; those not reached are in ``unreached``, never in the way.
 
     ``on_interrupt`` is asked at each Ctrl-C: True means "go on", False raises Interrupted.
+    ``patience``: seconds until a node counts as not reached; None is what its connect_timeout allows.
     ``on_tick`` is told the time about ten times a second while the loop waits.
     """
 
@@ -45,35 +45,60 @@ class Fleet:
         nodes: Iterable[NodePlan],
         opener: Opener,
         clock: Callable[[], float] = time.monotonic,
+        patience: float | None = None,
     ) -> None:
         self.clock = clock
-        self.mailbox: queue.SimpleQueue[Mail] = queue.SimpleQueue()
+        self.mailbox: queue.SimpleQueue[tuple[Session | None, Mail]] = queue.SimpleQueue()
+        """Mail with the session it came from: what an earlier session of the node still says is not heard."""
         self.sessions: dict[str, Session] = {}
         self.unreached: dict[str, HostError] = {}
         self.on_interrupt: Callable[[], bool] = lambda: False
         self.on_tick: Callable[[float], None] = lambda _: None
         self._nodes = {node.name: node for node in nodes}
         self._opener = opener
+        self._patience = patience
         self._aside: dict[tuple[str, int], OnReply] = {}
-        self._beaten = clock()
-        self._connecting = False
+        self._kept: dict[str, tuple[Request, OnReply]] = {}
+        self._unheard = False
+        """Nobody reads mail now: Ctrl-C is decided at once."""
         self._presses = 0
 
     def open(self, names: Iterable[str] | None = None) -> Self:
-        """Reach every node (or ``names``) at once. Never raises for a node: see ``unreached``."""
-        nodes = [self._nodes[name] for name in names or self._nodes]
-        patience = max((node.ssh.connect_timeout for node in nodes), default=0.0) + CONNECT_SLACK
-        by_name = {node.name: node for node in nodes}
-        with self._opening():
-            outcomes = fan_out(by_name, lambda name: self._opener(by_name[name]), deadline=patience)
+        """Reach every node (or ``names``) at once. Never raises for a node: see ``unreached``.
+
+        Nodes that have a session keep it. A session that comes later than the deadline is closed.
+        """
+        wanted = list(names or self._nodes)
+        for name in (name for name in wanted if name in self.sessions):
+            self.unreached.pop(name, None)
+        by_name = {name: self._nodes[name] for name in wanted if name not in self.sessions}
+        longest = max((node.ssh.connect_timeout for node in by_name.values()), default=0.0) + CONNECT_SLACK
+        patience = longest if self._patience is None else self._patience
+        door = _Door(self._opener)
+        with self.unheard():
+            outcomes = fan_out(by_name, lambda name: door.pass_through(by_name[name]), deadline=patience)
         for name, outcome in outcomes.items():
             if outcome.error is not None:
                 self.unreached[name] = as_host_error(name, outcome.error)
             elif outcome.value is not None:
-                self.unreached.pop(name, None)
-                self.sessions[name] = outcome.value
-                outcome.value.listen(self.mailbox)
+                self._enter(name, outcome.value)
+        door.shut(self.sessions.values())
         return self
+
+    def _enter(self, name: str, session: Session) -> None:
+        self.unreached.pop(name, None)
+        self.sessions[name] = session
+        session.listen(lambda mail: self.mailbox.put((session, mail)))
+        if name in self._kept:
+            request, take = self._kept[name]
+            self.ask_aside({name: request}, take)
+
+    def keep(self, node: str, request: Request | None, take: OnReply) -> None:
+        """Ask this again whenever the node is reached anew, first of all; None: no longer."""
+        if request is None:
+            self._kept.pop(node, None)
+        else:
+            self._kept[node] = (request, take)
 
     def close(self) -> None:
         """End all sessions; guarded processes go on, locks of this fleet are released."""
@@ -88,9 +113,9 @@ class Fleet:
 
     def interrupt(self, *_: object) -> None:
         """Post a Ctrl-C; fit to be a signal handler. It does not wait for silent hosts to be heard."""
-        self.mailbox.put(Interrupt())
+        self.mailbox.put((None, Interrupt()))
         self._presses += 1
-        if self._connecting:
+        if self._unheard:
             self._hear()
 
     def _hear(self) -> None:
@@ -99,14 +124,15 @@ class Fleet:
             raise Interrupted("interrupted")
 
     @contextmanager
-    def _opening(self) -> Iterator[None]:
-        self._connecting = True
+    def unheard(self) -> Iterator[None]:
+        """While hosts are reached or the user is asked nobody reads mail: Ctrl-C raises where it comes."""
+        self._unheard = True
         try:
             while self._presses:
                 self._hear()
             yield
         finally:
-            self._connecting = False
+            self._unheard = False
 
     def send(self, node: str, request: Request) -> int | None:
         """Send one request; None when the node is gone (then it is in ``unreached``)."""
@@ -160,22 +186,24 @@ class Fleet:
             left = deadline - self.clock()
             if left <= 0:
                 return False
-            self._beat_when_due()
             try:
-                mail = self.mailbox.get(timeout=min(left, TICK))
+                sender, mail = self.mailbox.get(timeout=min(left, TICK))
             except queue.Empty:
                 self.on_tick(self.clock())
                 continue
-            self._deliver(mail, on_event)
+            self._deliver(sender, mail, on_event)
         return True
 
-    def _deliver(self, mail: Mail, on_event: OnEvent) -> None:
-        if isinstance(mail, Arrived):
+    def _deliver(self, sender: Session | None, mail: Mail, on_event: OnEvent) -> None:
+        if isinstance(mail, Interrupt):
+            if self._presses:
+                self._hear()
+        elif self.sessions.get(mail.node) is not sender:
+            return
+        elif isinstance(mail, Arrived):
             self._aside.pop(_reply_to(mail), on_event)(mail.node, mail.message)
-        elif isinstance(mail, Lost):
+        else:
             self._lose(mail.node, mail.error)
-        elif self._presses:
-            self._hear()
 
     def _lose(self, node: str, error: HostError) -> None:
         session = self.sessions.pop(node, None)
@@ -184,18 +212,34 @@ class Fleet:
             self._aside = {asked: take for asked, take in self._aside.items() if asked[0] != node}
             session.close()
 
-    def _beat_when_due(self) -> None:
-        if self.clock() - self._beaten < BEAT:
-            return
-        self._beaten = self.clock()
-        for node in list(self.sessions):
-            self._beat(node)
 
-    def _beat(self, node: str) -> None:
-        try:
-            self.sessions[node].beat()
-        except HostError as error:
-            self._lose(node, error)
+class _Door:
+    """Through it sessions come in; who is late finds it shut, and is sent away."""
+
+    def __init__(self, opener: Opener) -> None:
+        self._opener = opener
+        self._lock = threading.Lock()
+        self._inside: list[Session] = []
+        self._shut = False
+
+    def pass_through(self, node: NodePlan) -> Session:
+        """Opens a session, in a thread of its own."""
+        session = self._opener(node)
+        with self._lock:
+            late = self._shut
+            self._inside.append(session)
+        if late:
+            session.close()
+        return session
+
+    def shut(self, welcome: Iterable[Session]) -> None:
+        """Close what came in and is not ``welcome``, and what comes from now on."""
+        with self._lock:
+            self._shut = True
+            inside = list(self._inside)
+        known = {id(session) for session in welcome}
+        for session in (one for one in inside if id(one) not in known):
+            session.close()
 
 
 def _reply_to(mail: Arrived) -> tuple[str, int]:

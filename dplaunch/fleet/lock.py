@@ -8,9 +8,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from dplaunch.errors import HostError, LockedError
+from dplaunch.fleet.fleet import Reply
 from dplaunch.fleet.job import Job, refused
 
 LOCK_DEADLINE = 10.0
+RELOCK_PATIENCE = 45.0
+"""Seconds: our own session whose link broke holds the lock for up to 30 s more."""
 READY = "ready"
 """Outcome of a walk that changed something and proved all it should."""
 PROVED = (READY, "proved")
@@ -26,16 +29,28 @@ def locked(job: Job, verb: str) -> Iterator[None]:
     Raises LockedError naming who holds it, for which verb and since when.
     """
     node = lock_node(job)
-    reply = _ask(job, node, "lock", {"holder": job.operator, "what": verb})
+    fields = {"holder": job.operator, "what": verb}
+    reply = _ask(job, node, "lock", fields)
     if not reply["ok"]:
         if reply["error"]["kind"] == "locked":
             raise held_by(node, reply["error"].get("lock", {}))
         raise refused(node, reply)
+    job.fleet.keep(node, ("relock", {**fields, "patience": RELOCK_PATIENCE}), _still_ours)
     try:
         yield
     finally:
+        job.fleet.keep(node, None, _still_ours)
         if node in job.fleet.sessions:
             job.fleet.send(node, ("unlock", {}))
+
+
+def _still_ours(node: str, reply: Reply) -> None:
+    """The lock ended with a link that broke; it is taken again, unless somebody else was quicker."""
+    if reply["ok"]:
+        return
+    other = held_by(node, reply["error"].get("lock", {}))
+    text = f"the link to {node} broke, and with it our lock: now {other.text}"
+    raise LockedError(text, hint="nothing more was changed; look with `dplaunch status`, then go on")
 
 
 def lock_node(job: Job) -> str:

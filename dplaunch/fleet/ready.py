@@ -18,6 +18,7 @@ from dplaunch.fleet.job import Job, authorization
 from dplaunch.fleet.suspects import Suspects
 from dplaunch.fold import fold
 from dplaunch.model.event import Failed, Milestone, NodeFailed, Note, Ready
+from dplaunch.model.observed import ending
 from dplaunch.model.plan import Process
 
 AFTERMATH = 1.0
@@ -43,6 +44,8 @@ class Readiness:
         self._tried_at = 0.0
         self._stage: dict[str, int] = {}
         self._status: dict[str, int | None] = {}
+        self._watches: dict[str, int] = {}
+        """node → number of the request that watches there."""
         self._suspects = Suspects(job, self._processes.values())
 
     def wait(self) -> tuple[Failed, ...]:
@@ -51,6 +54,19 @@ class Readiness:
         Raises NotReadyError when time is up (what hangs is named), HostError when a node stays away.
         """
         self._watch(self._nodes())
+        try:
+            self._follow()
+        finally:
+            for node, number in self._watches.items():
+                self._job.fleet.send(node, ("cancel", {"target": number}))
+        return tuple(self._failed)
+
+    @property
+    def loud(self) -> frozenset[str]:
+        """Processes in whose logs errors were seen while they loaded."""
+        return frozenset(self._suspects.loud)
+
+    def _follow(self) -> None:
         while not self._settled():
             tick = min(self._deadline, self._job.now + RECONNECT_EVERY)
             self._job.fleet.listen(self._take, until=self._settled_or_lost, deadline=tick)
@@ -59,23 +75,18 @@ class Readiness:
                 self._suspects.tell()
             if not self._settled() and self._job.now >= self._deadline:
                 raise self._out_of_time()
-        return tuple(self._failed)
 
     def _nodes(self) -> set[str]:
         return {self._processes[name].node for name in self._pending}
 
     def _watch(self, nodes: set[str]) -> None:
+        headers = authorization(self._job)
         for node in nodes:
             mine = [self._processes[n] for n in sorted(self._pending) if self._processes[n].node == node]
-            self._job.fleet.send(
-                node,
-                (
-                    "watch",
-                    wire.watch_request(
-                        mine, self._job.plan, headers=authorization(self._job), suspect=SUSPECT
-                    ),
-                ),
-            )
+            request = wire.watch_request(mine, self._job.plan, headers=headers, suspect=SUSPECT)
+            number = self._job.fleet.send(node, ("watch", request))
+            if number is not None:
+                self._watches[node] = number
 
     def _settled(self) -> bool:
         if self._failed:
@@ -83,7 +94,11 @@ class Readiness:
         return not self._pending
 
     def _settled_or_lost(self) -> bool:
-        return self._settled() or bool(self._nodes() - set(self._job.fleet.sessions))
+        """Done, or a node has to be reached again that was not tried yet."""
+        return self._settled() or bool(self._lost() - set(self._lost_since))
+
+    def _lost(self) -> set[str]:
+        return self._nodes() - set(self._job.fleet.sessions)
 
     def _take(self, node: str, message: Mapping[str, Any]) -> None:
         name, kind = message.get("name", ""), message.get("event")
@@ -128,7 +143,7 @@ class Readiness:
             at=self._job.now,
             process=name,
             node=node,
-            text=f"{name} on {node} {how_it_ended(message)} {when}",
+            text=f"{name} on {node} {_how_it_ended(message)} {when}",
             cause=cause.line,
             hint=cause.hint,
             log=message.get("log", ""),
@@ -141,7 +156,7 @@ class Readiness:
 
     def _reach_again(self) -> None:
         """Open sessions again where the link broke; engines there did not notice."""
-        lost = self._nodes() - set(self._job.fleet.sessions)
+        lost = self._lost()
         for node in lost:
             if node not in self._lost_since:
                 self._lost_since[node] = self._job.now
@@ -188,8 +203,6 @@ class Readiness:
         return "no start-up line yet" if stage is None else f"last at `{self._job.plan.stages[stage].name}`"
 
 
-def how_it_ended(message: Mapping[str, Any]) -> str:
-    """``exited with code 0``, ``was killed by SIGKILL``."""
-    if message.get("signal"):
-        return f"was killed by {message['signal']}"
-    return f"exited with code {message.get('code')}"
+def _how_it_ended(message: Mapping[str, Any]) -> str:
+    signal = str(message.get("signal") or "")
+    return ("was " if signal else "") + ending(message.get("code"), signal)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 from dplaunch import wire
@@ -41,6 +41,10 @@ class Interrupt:
 
 
 Mail = Arrived | Lost | Interrupt
+Post = Callable[[Arrived | Lost], None]
+"""Where a session puts what it hears; any thread may call it."""
+BEAT = 5.0
+"""Seconds between our beats; a node gives up after 30 s of silence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +64,11 @@ class Session(Protocol):
     heard: float
     """When that line came, by this machine's clock: seconds since the epoch."""
 
-    def listen(self, mailbox: queue.SimpleQueue[Mail]) -> None:
-        """From now on post every message; at the end one ``Lost``."""
+    def listen(self, post: Post) -> None:
+        """From now on post every message; at the end one ``Lost``. The node hears from us until then."""
 
     def request(self, verb: str, fields: Mapping[str, Any] | None = None) -> int:
         """Send a request; its id. Raises HostError when the link is gone."""
-
-    def beat(self) -> None:
-        """Tell the node that we are alive. Raises HostError when the link is gone."""
 
     def close(self) -> None:
         """End the session."""
@@ -78,20 +79,27 @@ Opener = Callable[[NodePlan], Session]
 
 
 class NodeSession:
-    """A running guard session. Only the fleet's loop calls it; its reader thread only posts mail."""
+    """A running guard session. Only the fleet's loop calls it; one thread posts its mail, one beats.
 
-    def __init__(self, node: NodePlan, host: Host, stream: Stream, hello: Message) -> None:
+    Beats must not depend on the loop: it may wait for a user's answer, or for a host that is silent.
+    """
+
+    def __init__(
+        self, node: NodePlan, host: Host, stream: Stream, hello: Message, beat: float = BEAT
+    ) -> None:
         self.node = node.name
         self.hello = hello
         self.heard = time.time()
         self._host = host
         self._stream = stream
         self._next = 0
+        self._every = beat
+        self._over = threading.Event()
 
-    def listen(self, mailbox: queue.SimpleQueue[Mail]) -> None:
-        """Start the reader thread."""
-        reader = threading.Thread(target=self._read, args=(mailbox,), name=f"read-{self.node}", daemon=True)
-        reader.start()
+    def listen(self, post: Post) -> None:
+        """Start both threads."""
+        for name, work, args in (("read", self._read, (post,)), ("beat", self._beat, ())):
+            threading.Thread(target=work, args=args, name=f"{name}-{self.node}", daemon=True).start()
 
     def request(self, verb: str, fields: Mapping[str, Any] | None = None) -> int:
         """Send a request; its id. Raises HostError when the link is gone."""
@@ -99,24 +107,26 @@ class NodeSession:
         self._send({"id": self._next, "verb": verb, **(fields or {})})
         return self._next
 
-    def beat(self) -> None:
-        """Tell the node that we are alive (it gives up after 30 s of silence)."""
-        self._send({"verb": "beat"})
-
     def close(self) -> None:
         """End the session: end of file on the node's stdin, then the connection."""
+        self._over.set()
         self._stream.close()
         self._host.close()
 
     def _send(self, message: Message) -> None:
         self._stream.send(json.dumps(message).encode() + b"\n")
 
-    def _read(self, mailbox: queue.SimpleQueue[Mail]) -> None:
+    def _beat(self) -> None:
+        with suppress(HostError):  # the reader hears of it too
+            while not self._over.wait(self._every):
+                self._send({"verb": "beat"})
+
+    def _read(self, post: Post) -> None:
         try:
             for line in self._stream.lines():
                 message = wire.decode(line)
                 if message.get("event") != "beat":
-                    mailbox.put(Arrived(self.node, message))
+                    post(Arrived(self.node, message))
             error = HostError(
                 self.node,
                 f"the guard session on {self.node} ended",
@@ -127,7 +137,8 @@ class NodeSession:
             error = broken
         except DplaunchError as strange:
             error = HostError(self.node, strange.text, hint=strange.hint)
-        mailbox.put(Lost(self.node, error))
+        self._over.set()
+        post(Lost(self.node, error))
 
 
 Connect = Callable[[NodePlan], Host]

@@ -9,13 +9,17 @@ from dplaunch.fleet.cause import hint_of
 from dplaunch.fleet.clock import ahead
 from dplaunch.fleet.job import Job
 from dplaunch.fold import fold
+from dplaunch.model.diagnosis import Kind, Sighting
 from dplaunch.model.event import Note
 from dplaunch.model.plan import Process
+from dplaunch.stamp import common
 from dplaunch.words import shortened
 
 PATIENCE = 10.0
 """Seconds that a line may wait for others: an engine that exits says it better, with its failure."""
 SHOWN = 160
+AT_ONCE = 3
+"""Lines told at one time; what is left is told when more is heard."""
 
 
 class Suspects:
@@ -29,10 +33,13 @@ class Suspects:
         self._since: float | None = None
         """When the first line was heard that ``tell`` has not weighed yet."""
         self._told: set[str] = set()
+        self.loud: set[str] = set()
+        """Who was heard at all."""
 
     def hear(self, process: str, node: str, line: str) -> None:
         """A line of a process that does not serve yet."""
         self._evidence.add(process, node, (line,))
+        self.loud.add(process)
         if self._since is None:
             self._since = self._job.now
 
@@ -46,19 +53,22 @@ class Suspects:
             return
         self._since = None
         diagnosis = self._evidence.conclude()
-        first = diagnosis.first
-        if first is None:
-            return
-        what = first.signature.id if first.signature else first.text
-        if what in self._told:
-            return
-        self._told.add(what)
-        who = (
-            f"{fold(first.processes)} goes on"
-            if len(first.processes) == 1
-            else f"{fold(first.processes)} go on"
+        seen = [s for s in (diagnosis.first, *diagnosis.others) if s and s.kind is not Kind.WARNING]
+        # what only follows is told where nothing else is known
+        telling = [s for s in seen if not s.follows] or seen[:1]
+        for sighting in [s for s in telling if _name(s) not in self._told][:AT_ONCE]:
+            self._told.add(_name(sighting))
+            self._tell_one(sighting, diagnosis.silent)
+
+    def _tell_one(self, seen: Sighting, silent: tuple[str, ...]) -> None:
+        goes = "goes" if len(seen.processes) == 1 else "go"
+        hint = hint_of(seen, silent) or f"`dplaunch logs {seen.process}` shows more"
+        text = (
+            f"{fold(seen.processes)} {goes} on without serving yet, but on {seen.node} the log says: "
+            f"{shortened(seen.text, SHOWN)}; {hint}"
         )
-        said = shortened(first.text, SHOWN)
-        hint = hint_of(first, diagnosis.silent) or f"`dplaunch logs {first.process}` shows more"
-        text = f"{who} without serving yet, but on {first.node} the log says: {said}; {hint}"
         self._job.emit(Note(at=self._job.now, text=text))
+
+
+def _name(sighting: Sighting) -> str:
+    return sighting.signature.id if sighting.signature else common(sighting.text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from dplaunch.errors import DplaunchError, Interrupted, NotReadyError, UsageError
+from dplaunch.errors import DplaunchError, Interrupted, LockedError, NotReadyError, UsageError
 from dplaunch.fleet.cause import explain_delay, explain_failures
 from dplaunch.fleet.drain import drain
 from dplaunch.fleet.job import Job, connect_all, phase
@@ -89,9 +89,11 @@ def up(job: Job, options: UpOptions, confirm: Confirm) -> UpResult:
         )
     connect_all(job)
     with locked(job, options.verb):
-        observed = observe(job)
+        observed = observe(job, health=options.only is not None)  # pairs are proved with those that serve
         actions = diff(job.plan, observed, only=options.only, force=options.force)
-        if not confirm(actions):
+        with job.fleet.unheard():
+            agreed = confirm(actions)
+        if not agreed:
             raise UsageError("nothing was changed")
         if options.preflight and _starting(actions):
             options.preflight.before(job, observed)
@@ -141,8 +143,8 @@ def apply(job: Job, options: UpOptions, actions: tuple[Action, ...], observed: O
             return UpResult(actions, ready=False, changed=changed)
         beside = {p.name for p in observed.processes if p.healthy and (p.node, p.name) not in places}
         _serve(job, options, starting, {a.process for a in actions if a.change is not Change.STOP}, beside)
-    except Interrupted:
-        raise
+    except (Interrupted, LockedError):
+        raise  # the second: somebody else is at work on it now
     except DplaunchError as error:
         _tear_down(job, options, starting, error)
         _tell(job, options)
@@ -205,11 +207,12 @@ def _tell(job: Job, options: UpOptions) -> None:
 def await_ready(job: Job, processes: tuple[Process, ...], timeout: float | None) -> None:
     """Wait until all serve. Raises the first failure with its cause, NotReadyError when time is up."""
     with phase(job, "load", plural(len(processes), "process")):
+        readiness = Readiness(job, processes, timeout or job.plan.ready_timeout)
         try:
-            failures = Readiness(job, processes, timeout or job.plan.ready_timeout).wait()
+            failures = readiness.wait()
         except NotReadyError as late:
-            raise explain_delay(job, late, processes) from late
-        _succeed(explain_failures(job, failures, processes) if failures else ())
+            raise explain_delay(job, late, processes, readiness.loud) from late
+        _succeed(explain_failures(job, failures, processes, readiness.loud) if failures else ())
 
 
 def prove(

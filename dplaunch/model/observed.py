@@ -23,6 +23,13 @@ class State(Enum):
     """State written by another host or an earlier boot: shown, never acted on."""
 
 
+def ending(code: int | None, signal: str) -> str:
+    """``killed by SIGKILL``, ``exited with code 1``; without the code where nobody was there to see it."""
+    if signal:
+        return f"killed by {signal}"
+    return "exited" if code is None else f"exited with code {code}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedProcess:
     """One process. Times are seconds since the epoch on its node."""
@@ -60,10 +67,8 @@ class ObservedProcess:
     @property
     def ending(self) -> str:
         """How it ended: ``killed by SIGKILL``, ``exited with code 1``."""
-        if self.how == "rebooted":
-            return "gone, its machine was restarted"
-        code = "" if self.exit_code is None else f" with code {self.exit_code}"
-        return f"killed by {self.signal}" if self.signal else f"exited{code}"
+        rebooted = self.how == "rebooted"
+        return "gone, its machine was restarted" if rebooted else ending(self.exit_code, self.signal)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

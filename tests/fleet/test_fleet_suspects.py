@@ -45,6 +45,28 @@ def test_an_error_that_nobody_knows_is_told_too():
     assert note.endswith("the moon is wrong; `dplaunch logs decode-1` shows more")
 
 
+def test_a_harmless_line_hides_no_later_one():
+    harmless = "ERROR 04-25 10:01:17 [x.py:1] a plugin could not be loaded"
+    first, second = notes(
+        NotReadyError,
+        **{"decode-0": says(harmless), "decode-1": says(harmless.replace("a plugin", "shard 7"))},
+    )
+    assert "a plugin could not be loaded" in first
+    assert "shard 7 could not be loaded" in second
+
+
+def test_logs_that_hold_an_error_are_read_nearly_whole_after_a_failure():
+    n2 = FakeNode("n2", watch={"decode-0": [*says(WAITS)], "decode-1": [GONE]})
+    stage = Scene(a_plan(*ENGINES), n2)
+    with pytest.raises(DplaunchError, match="decode-1 on n2 exited"):
+        up(stage.job, UpOptions(timeout=60.0), lambda _: True)
+    tails = {
+        node: [(a["names"], a["tail"]) for v, a in one.asked if v == "follow"]
+        for node, one in stage.nodes.items()
+    }
+    assert tails == {"n1": [(["prefill-0"], 200)], "n2": [(["decode-0", "decode-1"], 20_000)]}
+
+
 def test_what_an_engine_says_that_fails_or_serves_is_no_news():
     assert notes(DplaunchError, **{"decode-1": [*says(CAUSE), GONE]}) == []
     assert notes(NotReadyError, **{"decode-0": [], "decode-1": [*says(CAUSE), READY]}) == []

@@ -34,8 +34,19 @@ def test_one_session_per_node_does_all_of_it():
     up(stage.job, UpOptions(), yes)
     assert [node.opened for node in stage.nodes.values()] == [1, 1]
     # the probes: each engine, the pairs through the router, and the router whole and streaming
-    wanted = ["lock", "observe", "audit", "put", "start", "watch", *["probe"] * 4, "audit", "unlock"]
-    assert [v for v in stage.nodes["n1"].verbs() if v != "beat"] == wanted
+    wanted = [
+        "lock",
+        "observe",
+        "audit",
+        "put",
+        "start",
+        "watch",
+        "cancel",
+        *["probe"] * 4,
+        "audit",
+        "unlock",
+    ]
+    assert stage.nodes["n1"].verbs() == wanted
 
 
 def test_a_start_leaves_the_seconds_of_its_phases():

@@ -6,8 +6,7 @@ A walk's test says what each node holds and how it answers; nothing is started, 
 from __future__ import annotations
 
 import json
-import queue
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,6 +80,11 @@ class FakeNode:
     cut: dict[str, str] = field(default_factory=dict)
     """Address, or address:port, that cannot be connected to from here → why."""
     opened: int = 0
+    closed: int = 0
+    stays_away: bool = False
+    """Once its link broke it is not reached again."""
+    session: FakeSession | None = None
+    """The newest one."""
     clock_ahead: float = 0.0
 
     def verbs(self) -> list[str]:
@@ -179,11 +183,11 @@ class FakeSession:
         self.hello = {"event": "hello", "clock": 5000.0, "hostname": node.name, "writable": True}
         self.heard = 5000.0 - node.clock_ahead
         self._node = node
-        self._mailbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._post: Any = None
         self._number = 0
 
-    def listen(self, mailbox: queue.SimpleQueue[Any]) -> None:
-        self._mailbox = mailbox
+    def listen(self, post: Any) -> None:
+        self._post = post
 
     def request(self, verb: str, fields: Mapping[str, Any] | None = None) -> int:
         self._number += 1
@@ -191,26 +195,32 @@ class FakeSession:
         self._node.asked.append((verb, asked))
         if verb == self._node.breaks_at:
             self._node.breaks_at = ""
-            self._mailbox.put(Lost(self._node.name, HostError(self._node.name, "the link broke")))
+            self._post(Lost(self._node.name, HostError(self._node.name, "the link broke")))
             return self._number
         for event in self._node.events(verb, asked):
-            self._mailbox.put(Arrived(self._node.name, {"id": self._number, **event}))
+            self._post(Arrived(self._node.name, {"id": self._number, **event}))
         if verb not in {*self._node.silent, "watch"}:
-            self._mailbox.put(Arrived(self._node.name, {"id": self._number, **self._node.reply(verb, asked)}))
+            self._post(Arrived(self._node.name, {"id": self._number, **self._node.reply(verb, asked)}))
         return self._number
 
-    def beat(self) -> None:
-        self._node.asked.append(("beat", {}))
+    def say(self, **event: Any) -> None:
+        """An event that comes by itself."""
+        self._post(Arrived(self._node.name, {"id": self._number, **event}))
 
     def close(self) -> None:
-        pass
+        self._node.closed += 1
+        if self._post:  # as the reader of a real one
+            self._post(Lost(self._node.name, HostError(self._node.name, "the guard session ended")))
 
 
 def open_fake(node: FakeNode) -> FakeSession:
     node.opened += 1
+    if node.stays_away and node.opened > 1:
+        node.unreachable = "it does not answer"
     if node.unreachable:
         raise HostError(node.name, node.unreachable, hint="plug it in")
-    return FakeSession(node)
+    node.session = FakeSession(node)
+    return node.session
 
 
 def a_process(name: str, node: str, **fields: Any) -> Process:
@@ -273,9 +283,13 @@ class Scene:
         self.fleet = Fleet(plan.nodes, lambda node: open_fake(self.nodes[node.name]), self.clock)
         self.fleet.on_tick = self._wait
         self.job = Job(plan, self.fleet, self.events.append, "ada@desk")
+        self.then: dict[float, Callable[[], None]] = {}
+        """What happens so many seconds after the beginning."""
 
     def of(self, kind: type) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
 
     def _wait(self, _: float) -> None:
         self.clock.now += self._step
+        for at in [at for at in self.then if 1000.0 + at <= self.clock.now]:
+            self.then.pop(at)()

@@ -10,7 +10,7 @@ import time
 from importlib import import_module
 
 from . import files, linux, lock, observe
-from .store import read_json
+from .store import Refused, read_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +39,22 @@ def _observe(call: Call) -> dict[str, Any]:
 def _lock(call: Call) -> dict[str, Any]:
     call.session.lock.take(str(call.get("holder", "somebody")), str(call.get("what", "")))
     return {}
+
+
+def _relock(call: Call) -> dict[str, Any]:
+    """As ``lock``, for whose link broke: the session that is gone may hold it a while longer."""
+    ends = time.monotonic() + float(call.get("patience", 45.0))
+    while not _taken(call) and time.monotonic() < ends and not call.pause(0.5):
+        pass
+    return _lock(call)
+
+
+def _taken(call: Call) -> bool:
+    try:
+        _lock(call)
+    except Refused:
+        return False
+    return True
 
 
 def _unlock(call: Call) -> dict[str, Any]:
@@ -97,6 +113,7 @@ QUICK: dict[str, Verb] = {
 """Answered in the order asked: a launcher may send lock, put and start in one go."""
 SLOW: dict[str, Verb] = {
     "watch": _later("watch"),
+    "relock": _relock,
     "follow": _later("follow"),
     "probe": _later("ask"),
     "stop": _later("halt"),

@@ -72,6 +72,17 @@ def test_the_lock_has_one_holder_and_ends_with_its_session(clients, until):
     assert clients().ask("lock", holder="anna", what="up")["ok"]
 
 
+def test_a_lock_is_taken_again_when_the_session_that_is_gone_lets_go(clients):
+    first, second = clients(), clients()
+    assert first.ask("lock", holder="anna", what="up")["ok"]
+    refused = second.ask("relock", holder="anna", what="up", patience=0)
+    assert refused["error"]["lock"]["holder"] == "anna"
+    number = second.send("relock", holder="anna", what="up", patience=20)
+    first.end()
+    assert second.reply(number)["ok"]
+    assert clients().ask("lock", holder="bert", what="down")["error"]["kind"] == "locked"
+
+
 def test_a_guard_does_not_keep_its_sessions_lock(clients, spec):
     first = clients()
     first.ask("lock", holder="anna", what="up")
