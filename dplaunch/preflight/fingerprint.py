@@ -16,6 +16,7 @@ from dplaunch.words import shortened
 FILE = "fingerprint.json"
 DEADLINE = 30.0
 SHOWN = 60
+FAULT = (Level.FAIL, Level.WARN)
 
 
 def of(probes: Iterable[Probe], facts: Mapping[str, Facts]) -> dict[str, Any]:
@@ -45,14 +46,18 @@ def _file(values: Mapping[str, Any], day: str) -> dict[str, Any]:
     return {"path": file.path, "text": file.text, "mode": file.mode}
 
 
-def drifts(prints: Mapping[str, Mapping[str, Any]], answers: Mapping[str, Answer]) -> Iterator[Finding]:
-    """``drift`` of each node, against what was saved there."""
+def drifts(
+    prints: Mapping[str, Mapping[str, Any]], answers: Mapping[str, Answer], verdicts: Iterable[Finding]
+) -> Iterator[Finding]:
+    """``drift`` of each node, against what was saved there; what a verdict calls a fault is none besides."""
+    faulty = {(verdict.probe, verdict.node) for verdict in verdicts if verdict.level in FAULT}
     for node, now in prints.items():
-        yield from drift(node, answers[node].saved, now)
+        changes = drift(node, answers[node].saved, now)
+        yield from (change for change in changes if (change.probe, node) not in faulty)
 
 
 def drift(node: str, saved: Mapping[str, Any] | None, now: Mapping[str, Any]) -> Iterator[Finding]:
-    """A warning per fact that is not what it was; facts that either side lacks are not compared."""
+    """A warning per fact that is not what it was; what either side lacks, or did not read, is no change."""
     values = (saved or {}).get("values")
     if not isinstance(values, Mapping):
         return
@@ -73,12 +78,12 @@ def drift(node: str, saved: Mapping[str, Any] | None, now: Mapping[str, Any]) ->
 
 
 def _changes(was: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Where two values differ, at the leaves of mappings: (`` 3 address``, old, new)."""
+    """Where two values differ, at the leaves of mappings that both have: (`` 3 address``, old, new)."""
     if isinstance(was, Mapping) and isinstance(now, Mapping):
-        for key in dict.fromkeys((*was, *now)):
-            for place, old, new in _changes(was.get(key), now.get(key)):
+        for key in was:
+            for place, old, new in _changes(was[key], now.get(key)):
                 yield f" {key}{place}", old, new
-    elif was != now:
+    elif was != now and was is not None and now is not None:
         yield "", was, now
 
 

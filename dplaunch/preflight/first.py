@@ -50,7 +50,10 @@ class FirstLook:
             )
 
     def meanwhile(self, job: Job) -> None:
-        """Ask the nodes that have a fingerprint for the rest of it, which would hold a start up."""
+        """Ask the nodes that have a fingerprint for the rest of it, which would hold a start up.
+
+        Nothing is judged here: a fault that came since shows as what changed, and only so.
+        """
         steady = [p for p in self._probes(job) if p.steady and not p.quick]
         nodes = {t.name: t for t in targets(job, self._spec) if t.name in self._saved}
         self._waiting = set(nodes)
@@ -101,11 +104,12 @@ class FirstLook:
         seen = {t.name: facts(chosen, t, answers[t.name]) for t in known}
         self._saved = {name for name, answer in answers.items() if answer.saved}
         prints = {name: fingerprint.of(chosen, known_facts) for name, known_facts in seen.items()}
+        verdicts = tuple(judged(chosen, known, seen))
         return (
             *node.clocks(job),
             *node.ports(known, answers, observed),
-            *judged(chosen, known, seen),
-            *_named(fingerprint.drifts(prints, answers)),
+            *verdicts,
+            *_named(fingerprint.drifts(prints, answers, verdicts)),
         )
 
 

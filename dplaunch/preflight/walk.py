@@ -53,8 +53,7 @@ def check(job: Job, spec: ClusterSpec, options: CheckOptions) -> Checked:
         tried = reach.attempt(job)
     prints = {name: fingerprint.of(chosen, read) for name, read in seen.items()}
     verdicts = tuple(judged(chosen, known, seen))
-    told = {(f.probe, f.node) for f in verdicts if f.level is not Level.OK}  # a fault is no drift besides
-    drift = tuple(f for f in fingerprint.drifts(prints, answers) if (f.probe, f.node) not in told)
+    drift = tuple(fingerprint.drifts(prints, answers, verdicts))
     kept = tuple(_saved(job, prints, options.save) if options.save else _unchanged(answers, drift))
     findings = (
         *node.reached(job),  # after all was asked: a node may be lost on the way

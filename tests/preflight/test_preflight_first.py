@@ -138,3 +138,31 @@ def test_weights_are_not_read_whole_while_engines_read_them():
     stage = bring_up(node("n1"), node("n2"), node("n3"))
     asked = [c for _, a in stage.nodes["n1"].asked for c in a.get("commands", ())]
     assert not [c for c in asked if "sha256" in c["argv"]]
+
+
+PORTS = {"day": "2026-11-20", "values": {"npu.network.devices": {"3": {"link": "UP", "lldp": "400GE1/0/3"}}}}
+LLDP = {"out": "Ifname: 400GE1/0/3\n"}
+
+
+def ports(name, link, lldp):
+    outputs = {"link 3": {"out": f"link status: {link}\n"}, "lldp 3": lldp}
+    return FakeNode(name, survey={"saved": PORTS}, outputs=outputs)
+
+
+def test_what_a_tool_did_not_tell_in_time_did_not_change():
+    late = {"code": None, "problem": "timed out after 4 s"}
+    stage = bring_up(ports("n3", "UP", late), spec=four_p_four_d())
+    assert notes(stage, "npu.network") == []
+
+
+def test_a_fault_that_came_since_is_told_as_what_changed():
+    stage = bring_up(ports("n3", "DOWN", LLDP), spec=four_p_four_d())
+    [note] = notes(stage, "npu.network")
+    assert note.startswith("n3: npu.network devices 3 link was UP on 2026-11-20 and is DOWN; ")
+
+
+def test_a_fault_that_the_quick_part_tells_is_no_change_besides():
+    saved = {"day": "2026-11-20", "values": {"host.nic.nic": "eth7"}}
+    addresses = {"interfaces": {"out": "1: lo    inet 192.0.0.1/24 scope host lo\n"}}
+    stage = bring_up(node("n1", survey={"saved": saved}, outputs=addresses), error=DplaunchError)
+    assert notes(stage) == []

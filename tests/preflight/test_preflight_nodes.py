@@ -113,6 +113,25 @@ def test_the_fingerprint_is_kept_on_each_node_and_what_changed_since_is_told(sce
     assert list(fingerprint.drift("n1", None, now)) == []
 
 
+@pytest.mark.parametrize(
+    ("was", "now", "told"),
+    [
+        ({"3": {"link": "UP", "lldp": "p3"}}, {"3": {"link": "UP"}}, []),
+        ({"3": {"link": "UP"}}, {"3": {"link": "UP", "lldp": "p3"}, "4": {"link": "UP"}}, []),
+        ({"3": {"lldp": "p3"}}, {"3": {"lldp": None}}, []),
+        ({"3": {"lldp": None}}, {"3": {"lldp": "p3"}}, []),
+        (
+            {"3": {"lldp": "p3", "link": "UP"}},
+            {"3": {"lldp": "p4"}},
+            ["devices 3 lldp was p3 on d and is p4"],
+        ),
+    ],
+)
+def test_what_was_not_read_on_either_day_did_not_change(was, now, told):
+    saved = {"day": "d", "values": {"npu.network.devices": was}}
+    assert [f.text for f in fingerprint.drift("n1", saved, {"npu.network.devices": now})] == told
+
+
 def test_where_nothing_changed_since_a_fingerprint_it_is_said_with_its_day():
     spec = cluster(serve(nodes=("n1", "n2"), dp=2))
     saved = {"day": "2026-11-27", "values": {}}
