@@ -232,7 +232,11 @@ def prove(
     names = {p.name for p in engines}
     able = [p for p in job.plan.processes if p.kind == "engine" and p.name in names.union(beside)]
     pairs, total = chosen(able, everything=everything, about=None if whole else names)
-    if whole or (pairs and beside):
+    serving = {p.name for p in processes}.union(beside)
+    if pairs and not all(p.name in serving for p in job.plan.processes if p.role == "router"):
+        text = "the router does not run: no pair of engines was asked; `dplaunch up` starts it and proves all"
+        job.emit(Note(at=job.now, text=text))
+    elif whole or (pairs and beside):
         with phase(job, "prove pairs", counted(pairs, total)):
             _succeed(report(job, prove_routes(job, pairs, total, router)))
     elif router:

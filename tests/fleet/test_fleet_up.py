@@ -295,6 +295,17 @@ def test_no_is_respected():
     assert stage.of(Started) == []
 
 
+@pytest.mark.parametrize("routed", [True, False])
+def test_a_role_brought_up_alone_is_proved_with_what_serves_beside_it(routed):
+    n1 = FakeNode("n1").observed("prefill-0")
+    stage = scene(n1.observed("router") if routed else n1)
+    up(stage.job, UpOptions(only="decode"), yes)
+    assert {e.process for e in stage.of(Started)} == {"decode-0", "decode-1"}
+    keys = [r["key"] for verb, asked in n1.asked if verb == "probe" for r in asked["requests"]]
+    assert len([key for key in keys if "decode-1" in key]) == routed
+    assert [note.text.split(":")[0] for note in stage.of(Note)] == ["the router does not run"] * (not routed)
+
+
 def test_a_changed_group_is_drained_stopped_and_started():
     nodes = [FakeNode("n1").observed("prefill-0").observed("router"), FakeNode("n2")]
     nodes[1].observed("decode-0", fingerprint="old").observed("decode-1")
