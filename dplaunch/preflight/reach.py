@@ -35,6 +35,9 @@ REMEDY = (
 )
 
 
+AGAIN = "see why they cannot be opened, then `dplaunch check` again"
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """``source`` must reach ``port`` of ``target``; port 0: any of its random ones."""
@@ -49,7 +52,9 @@ class Tried:
     """A link and what came of it; ``error`` is empty when it was made."""
 
     link: Link
-    error: str
+    error: str = ""
+    untried: str | None = None
+    """Why nobody tried it: neither made nor broken then. Empty: the target was lost, which is told elsewhere."""
 
 
 def links(plan: Plan) -> tuple[Link, ...]:
@@ -102,50 +107,55 @@ def _kv(engines: Sequence[Process]) -> Iterator[Link]:
 def attempt(job: Job) -> tuple[Tried, ...]:
     """Open the listeners, try every link, close them again."""
     wanted = links(job.plan)
-    if not wanted:
-        return ()
-    listening = _listen(job, {link.target for link in wanted})
+    asked = _ask_to_listen(job, {link.target for link in wanted})
     try:
-        return _connect(job, wanted, listening)
+        return _connect(job, wanted, _listen(job, asked))
     finally:
-        for node, (number, _) in listening.items():
+        for node, number in asked.items():
             job.fleet.send(node, ("cancel", {"target": number}))
 
 
-def _listen(job: Job, names: set[str]) -> dict[str, tuple[int, Message]]:
-    """By node: its request and what it opened; nodes that do not answer in time are left out."""
+def _ask_to_listen(job: Job, names: set[str]) -> dict[str, int]:
+    """Node → its request."""
     asked: dict[str, int] = {}
-    opened: dict[str, tuple[int, Message]] = {}
     for node in job.plan.nodes:
         fields = {"address": node.address, "ports": _bound(node), "random": RANDOM, "seconds": LISTEN_FOR}
         if node.name in names and (number := job.fleet.send(node.name, ("listen", fields))) is not None:
             asked[node.name] = number
+    return asked
+
+
+def _listen(job: Job, asked: Mapping[str, int]) -> dict[str, Message]:
+    """By node: what it opened, or why it opens nothing (``ok`` is false); a lost node says neither."""
+    said: dict[str, Message] = {}
 
     def take(node: str, message: Message) -> None:
-        if message.get("event") == "listening":
-            opened[node] = (asked[node], message)
+        mine = message.get("id") == asked.get(node)
+        if mine and (message.get("event") == "listening" or message.get("ok") is False):
+            said[node] = message
 
     def done() -> bool:
-        return all(node in opened or node not in job.fleet.sessions for node in asked)
+        return all(node in said or node not in job.fleet.sessions for node in asked)
 
     job.fleet.listen(take, until=done, deadline=job.now + GRACE)
-    return opened
+    late = {"ok": False, "error": {"text": f"no answer within {GRACE:.0f} s"}}
+    return {node: said.get(node, late) for node in asked if node in said or node in job.fleet.sessions}
 
 
 def _bound(node: NodePlan) -> list[int]:
     return sorted({port for process in node.processes for port in process.ports})
 
 
-def _connect(
-    job: Job, wanted: Sequence[Link], listening: Mapping[str, tuple[int, Message]]
-) -> tuple[Tried, ...]:
+def _connect(job: Job, wanted: Sequence[Link], said: Mapping[str, Message]) -> tuple[Tried, ...]:
     addresses = {node.name: node.address for node in job.plan.nodes}
     asked: dict[str, list[dict[str, Any]]] = {}
     by_key: dict[str, Link] = {}
+    untried: list[Tried] = []
     for link in wanted:
-        if link.target not in listening:
-            continue
-        for port in _ports(link, listening[link.target][1]):
+        ports, why = _ports(link, said.get(link.target))
+        if not ports:
+            untried.append(Tried(link, untried=why))
+        for port in ports:
             key = str(len(by_key))
             by_key[key] = Link(link.source, link.target, port)
             target = {"key": key, "address": addresses[link.target], "port": port}
@@ -153,34 +163,47 @@ def _connect(
     requests = {node: ("connect", {"targets": many, "timeout": TIMEOUT}) for node, many in asked.items()}
     rounds = 1 + max((len(many) for many in asked.values()), default=0) // AT_ONCE
     answers = answered(job, job.fleet.gather(requests, rounds * TIMEOUT + GRACE))
-    return tuple(
-        Tried(by_key[result["key"]], result["error"])
-        for answer in answers.values()
-        for result in answer["results"]
-    )
+    results = (result for answer in answers.values() for result in answer["results"])
+    return (*(Tried(by_key[result["key"]], result["error"]) for result in results), *untried)
 
 
-def _ports(link: Link, opened: Message) -> list[int]:
-    """Where to knock: nothing can be said of a port that could not be opened and that nobody holds."""
-    if link.port == 0:
-        return list(opened["random"])
-    closed = [refused["port"] for refused in opened["refused"] if not refused["held"]]
-    return [] if link.port in closed else [link.port]
+def _ports(link: Link, said: Message | None) -> tuple[list[int], str]:
+    """Where to knock, or why nowhere: a port that could not be opened and that nobody holds tells nothing."""
+    if said is None:
+        return [], ""
+    if said.get("ok") is False:
+        return [], str(said["error"]["text"])
+    closed = {refused["port"]: str(refused["error"]) for refused in said["refused"] if not refused["held"]}
+    named = [] if link.port in closed else [link.port]
+    return named if link.port else list(said["random"]), closed.get(link.port, "")
 
 
 def judge(tried: Sequence[Tried]) -> Iterator[Finding]:
     """One finding per cause: a node nobody reaches, a node that reaches nobody, a pair, a port."""
-    ways = grouped(((one.link.source, one.link.target), one) for one in tried)
+    untried = [one for one in tried if one.untried is not None]
+    ways = grouped(((one.link.source, one.link.target), one) for one in tried if one.untried is None)
     broken = {way: bad for way, all_ in ways.items() if (bad := [one for one in all_ if one.error])}
     yield from _nodes(ways, broken)
     for (source, target), bad in list(broken.items()):
         if (source, target) in broken:
             yield _pair(ways, broken, (source, target), bad)
+    yield from _unknown(untried)
     troubled = {way[0] for way in ways if any(one.error for one in ways[way])}
+    troubled |= {end for one in untried for end in (one.link.source, one.link.target)}
     for node in dict.fromkeys(source for source, _ in ways):
         if node not in troubled:
             text = "every node it talks to is reached over TCP"
             yield Finding(probe="net.tcp", level=Level.OK, node=node, text=text)
+
+
+def _unknown(untried: Sequence[Tried]) -> Iterator[Finding]:
+    """Nodes that could not open what the others were to reach: neither good nor bad."""
+    for node, closed in grouped((one.link.target, one) for one in untried if one.untried).items():
+        ports = sorted({one.link.port for one in closed})
+        what = f"port {ranges(ports)}" if 0 not in ports else "its ports"
+        why = fold(dict.fromkeys(one.untried or "" for one in closed))
+        text = f"{what} could not be opened there, so whether others reach it was not tried: {why}"
+        yield Finding(probe="net.tcp", level=Level.WARN, node=node, text=text, remedy=AGAIN)
 
 
 def _nodes(

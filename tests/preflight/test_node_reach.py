@@ -37,6 +37,10 @@ def told(tried):
     return [(f.node, f.text) for f in judge(tried) if f.level is not Level.OK]
 
 
+def well(tried):
+    return sorted(f.node for f in judge(tried) if f.level is Level.OK)
+
+
 def test_what_the_documented_deployment_connects(plan):
     found = set(links(plan))
     assert Link("n6", "n5", 13395) in found  # every member to the rendezvous of its group
@@ -115,7 +119,52 @@ def test_a_node_that_opens_nothing_is_left_out(plan):
     scene = Scene(plan, FakeNode("n5", silent={"listen"}))
     scene.nodes["n5"].breaks_at = "listen"
     scene.job.fleet.open()
-    assert "n5" not in {one.link.target for one in attempt(scene.job)}
+    found = attempt(scene.job)
+    assert {one.untried for one in found if one.link.target == "n5"} == {""}
+    assert told(found) == []  # that it was lost is told elsewhere
+    assert well(found) == ["n2", "n3", "n4"]  # who has nothing to do with it
+
+
+class Deaf(FakeNode):
+    """Opens no listener."""
+
+    def events(self, verb, asked):
+        return [] if verb == "listen" else super().events(verb, asked)
+
+
+REFUSED = {"listen": {"kind": "io", "text": "too many open files"}}
+
+
+@pytest.mark.parametrize(
+    ("n5", "why", "waits"),
+    [
+        (Deaf("n5", errors=REFUSED), "too many open files", False),
+        (Deaf("n5", silent={"listen"}), "no answer within 10 s", True),
+    ],
+    ids=["refused", "silent"],
+)
+def test_a_node_that_opens_nothing_is_a_warning_and_nobody_is_called_reached(plan, n5, why, waits):
+    scene = Scene(plan, n5)
+    scene.job.fleet.open()
+    began = scene.clock.now
+    found = attempt(scene.job)
+    assert (scene.clock.now - began > 10) is waits
+    text = f"its ports could not be opened there, so whether others reach it was not tried: {why}"
+    assert told(found) == [("n5", text)]
+    assert well(found) == ["n2", "n3", "n4"]
+    assert [verb for verb, _ in n5.asked].count("cancel") == 1
+
+
+def test_a_single_port_that_cannot_be_opened_is_named(plan):
+    class Shut(FakeNode):
+        def events(self, verb, asked):
+            refused = [{"port": 9000, "error": "Permission denied", "held": False}]
+            return [{**event, "refused": refused} for event in super().events(verb, asked)]
+
+    scene = Scene(plan, Shut("n5"))
+    scene.job.fleet.open()
+    text = "port 9000 could not be opened there, so whether others reach it was not tried: Permission denied"
+    assert told(attempt(scene.job)) == [("n5", text)]
 
 
 def test_a_cluster_of_one_node_connects_nothing():
