@@ -54,7 +54,7 @@ class Tried:
     link: Link
     error: str = ""
     untried: str | None = None
-    """Why nobody tried it: neither made nor broken then. Empty: the target was lost, which is told elsewhere."""
+    """Why nobody tried it: neither made nor broken. Empty: its target was lost, which is told elsewhere."""
 
 
 def links(plan: Plan) -> tuple[Link, ...]:
