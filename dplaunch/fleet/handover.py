@@ -8,7 +8,7 @@ from typing import Any
 
 from dplaunch.fleet.ask import probe
 from dplaunch.fleet.job import Job
-from dplaunch.fleet.prove import COMPLETION_TIMEOUT, completion, judge, long_prompt, said, unanswered
+from dplaunch.fleet.prove import COMPLETION_TIMEOUT, completion, long_prompt, read, unanswered
 from dplaunch.fleet.routes import chosen_by_header
 from dplaunch.model.plan import Process
 from dplaunch.model.proof import Answer, Pair
@@ -42,16 +42,6 @@ def ask_pairs(job: Job, pairs: Sequence[Pair]) -> dict[Pair, Answer]:
         replies = ask(job, some)
         answers |= {pair: read(replies.get(pair.key)) for pair in some}
     return answers
-
-
-def read(reply: Reply | None) -> Answer:
-    """A probe's result as an answer."""
-    wrong = judge(reply)
-    return Answer(
-        seconds=reply["seconds"] if reply else 0.0,
-        text="" if wrong or not reply else said(reply),
-        wrong=wrong,
-    )
 
 
 def _through_router(job: Job, pairs: Sequence[Pair]) -> dict[str, Reply]:

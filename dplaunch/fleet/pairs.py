@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from dplaunch.fleet.ask import probe
-from dplaunch.fleet.handover import ask_pairs, read
+from dplaunch.fleet.handover import ask_pairs
 from dplaunch.fleet.job import Job, connect_all, phase
 from dplaunch.fleet.lock import FAILED, audit
 from dplaunch.fleet.moved import moved, tally
 from dplaunch.fleet.observe import need_started
 from dplaunch.fleet.odd import notes, odd_one, sentence
-from dplaunch.fleet.prove import COMPLETION_TIMEOUT, completion
+from dplaunch.fleet.prove import COMPLETION_TIMEOUT, ask_alone, completion, knows, read, weighed
 from dplaunch.fleet.routes import chosen, counted, decode_first, told
 from dplaunch.fold import grouped
 from dplaunch.model.cluster import DECODE
@@ -20,6 +21,7 @@ from dplaunch.model.event import Failed, Note, Proved
 from dplaunch.model.plan import Process
 from dplaunch.model.proof import Answer, Moved, Pair, Proof
 
+_Key = TypeVar("_Key", bound=Hashable)
 NO_PAIRS = (
     "pairs cannot be chosen: the layer-wise proxy starts with decode and brings engines together itself"
 )
@@ -28,18 +30,20 @@ NO_PAIRS = (
 def prove_routes(job: Job, pairs: Sequence[Pair], total: int, router: Process | None) -> Proof:
     """Ask through each of ``pairs`` (of ``total``) and through the router; judge, compare, count KV."""
     if decode_first(job.plan):
-        through = _ask_router(job, router)
+        through = _ask_router(job, router, beside=pairs)
         return Proof(router=through, notes=(NO_PAIRS,) if pairs else ())
     decodes = _decodes(job, pairs)
     before = tally(job, decodes)
-    answers = _twice(job, pairs)
+    first = ask_pairs(job, pairs)
+    known = _known(job, first.values(), pairs)
+    answers = _twice(first, known, lambda some: ask_pairs(job, some))
     good = {name for pair, answer in answers.items() if not answer.wrong for name in pair.engines}
     came = moved(job, [engine for engine in decodes if engine.name in good], before)
     failed = [pair for pair, answer in answers.items() if answer.wrong]
     return Proof(
         pairs=tuple(answers.items()),
         total=total,
-        router=_ask_router(job, router),
+        router=_ask_router(job, router, known=known),
         moved=came,
         odd=odd_one(failed, [pair for pair in answers if pair not in failed]),
         notes=notes(answers, came),
@@ -86,29 +90,44 @@ def _router(job: Job) -> Process | None:
 
 
 def _decodes(job: Job, pairs: Sequence[Pair]) -> list[Process]:
+    return [p for p in _engines(job, pairs) if p.role == DECODE]
+
+
+def _engines(job: Job, pairs: Sequence[Pair]) -> list[Process]:
     wanted = {name for pair in pairs for name in pair.engines}
-    return [p for p in job.plan.processes if p.role == DECODE and p.name in wanted]
+    return [p for p in job.plan.processes if p.name in wanted]
 
 
-def _twice(job: Job, pairs: Sequence[Pair]) -> dict[Pair, Answer]:
-    """Ask all; a fresh pair may fail its very first hand-over, so what failed is asked once more."""
-    answers = ask_pairs(job, pairs)
-    wrong = [pair for pair in pairs if answers[pair].wrong]
-    again = ask_pairs(job, wrong)
-    return answers | {pair: replace(answer, first=answers[pair].wrong) for pair, answer in again.items()}
+def _known(job: Job, answers: Collection[Answer], pairs: Sequence[Pair]) -> bool:
+    """This model knows the answer: one of these says it, else an engine of these pairs, asked alone."""
+    if all(answer.wrong for answer in answers):
+        return False  # nothing to weigh
+    return knows(answers) or knows(ask_alone(job, _engines(job, pairs)).values())
 
 
-def _ask_router(job: Job, router: Process | None) -> tuple[Answer, ...]:
-    """Whole and as a stream, the engines left to the router; asked once more where one is wrong."""
+def _twice(
+    first: Mapping[_Key, Answer], known: bool, ask: Callable[[list[_Key]], Mapping[_Key, Answer]]
+) -> dict[_Key, Answer]:
+    """A fresh pair may fail its very first hand-over, so what went wrong is asked once more."""
+    answers = {key: weighed(answer, known=known) for key, answer in first.items()}
+    again = ask([key for key, answer in answers.items() if answer.wrong])
+    return answers | {
+        key: replace(weighed(answer, known=known), first=answers[key].wrong) for key, answer in again.items()
+    }
+
+
+def _ask_router(
+    job: Job, router: Process | None, *, known: bool = False, beside: Sequence[Pair] = ()
+) -> tuple[Answer, ...]:
+    """Whole and as a stream, the engines left to the router. ``beside``: whose engines may know better."""
     if router is None:
         return ()
-    found = []
-    for stream in (False, True):
-        first = _ask_once(job, router, stream=stream)
-        found.append(
-            replace(_ask_once(job, router, stream=stream), first=first.wrong) if first.wrong else first
-        )
-    return tuple(found)
+
+    def ask(streams: Iterable[bool]) -> dict[bool, Answer]:
+        return {stream: _ask_once(job, router, stream=stream) for stream in streams}
+
+    first = ask((False, True))
+    return tuple(_twice(first, known or _known(job, first.values(), beside), ask).values())
 
 
 def _ask_once(job: Job, router: Process, *, stream: bool) -> Answer:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from dplaunch.fleet.ask import probe
 from dplaunch.fleet.job import Job, authorization
-from dplaunch.model.event import Failed, Proved
+from dplaunch.model.event import Failed, Note, Proved
 from dplaunch.model.plan import Process
+from dplaunch.model.proof import Answer
 
 PROMPT = "The capital of France is Paris and the capital of Italy is"
+KNOWN = "Rome"
+"""What goes on from there, wherever weights and KV are whole."""
 CAPITALS = (
     "Spain Madrid, Portugal Lisbon, Austria Vienna, Greece Athens, Norway Oslo, Sweden Stockholm, "
     "Finland Helsinki, Denmark Copenhagen, Poland Warsaw, Hungary Budapest, Ireland Dublin, "
@@ -36,20 +40,33 @@ def long_prompt(note: str) -> str:
 
 
 def prove_engines(job: Job, engines: Sequence[Process]) -> tuple[Failed, ...]:
-    """Ask every engine on its own node, all at once. Returns the failures."""
-    questions = [(engine.node, completion(job, engine)) for engine in engines]
-    answers = probe(job, questions, COMPLETION_TIMEOUT)
-    failures: list[Failed] = []
-    for engine in engines:
-        answer = answers.get(engine.name)
-        wrong = judge(answer)
-        if wrong or answer is None:
-            failures.append(failed(job, engine, wrong))
-        else:
-            job.emit(Proved(at=job.now, process=engine.name, seconds=answer["seconds"], text=said(answer)))
+    """Ask every engine on its own node, all at once; who says what others do not, once more. The failures."""
+    first = ask_alone(job, engines)
+    known = knows(first.values())
+    answers = {name: weighed(answer, known=known) for name, answer in first.items()}
+    odd = [engine for engine in engines if answers[engine.name].wrong != first[engine.name].wrong]
+    for name, again in ask_alone(job, odd).items():
+        answers[name] = replace(weighed(again, known=known), first=answers[name].wrong)
+    failures = tuple(failed(job, e, answers[e.name].wrong) for e in engines if answers[e.name].wrong)
+    for name, answer in answers.items():
+        _tell_good(job, name, answer)
     for failure in failures:
         job.emit(failure)
-    return tuple(failures)
+    return failures
+
+
+def _tell_good(job: Job, name: str, answer: Answer) -> None:
+    if answer.wrong:
+        return
+    if answer.first:
+        job.emit(Note(at=job.now, text=f"{name} {answer.first} at first; asked again it was right"))
+    job.emit(Proved(at=job.now, process=name, seconds=answer.seconds, text=answer.text))
+
+
+def ask_alone(job: Job, engines: Sequence[Process]) -> dict[str, Answer]:
+    """One completion on each engine, nothing handed over to it; by name."""
+    replies = probe(job, [(engine.node, completion(job, engine)) for engine in engines], COMPLETION_TIMEOUT)
+    return {engine.name: read(replies.get(engine.name)) for engine in engines}
 
 
 def completion(job: Job, process: Process, **fields: object) -> dict[str, Any]:
@@ -71,10 +88,24 @@ def completion(job: Job, process: Process, **fields: object) -> dict[str, Any]:
     }
 
 
-def judge(answer: Mapping[str, Any] | None) -> str:
-    """What is wrong with an answer to ``completion``; empty when it is a believable one."""
-    wrong = unanswered(answer)
-    return wrong if wrong or answer is None else judge_text(said(answer))
+def read(reply: Mapping[str, Any] | None) -> Answer:
+    """The reply to ``completion``, judged by itself."""
+    text = "" if reply is None or unanswered(reply) else said(reply)
+    wrong = unanswered(reply) or judge_text(text)
+    return Answer(seconds=reply["seconds"] if reply else 0.0, text="" if wrong else text, wrong=wrong)
+
+
+def knows(answers: Iterable[Answer]) -> bool:
+    """Somebody said it: this model knows the answer. Random weights do not."""
+    return any(KNOWN in answer.text for answer in answers)
+
+
+def weighed(answer: Answer, *, known: bool) -> Answer:
+    """Where the model knows the answer, whoever does not say it talks garbage, however well it reads."""
+    if not known or answer.wrong or KNOWN in answer.text:
+        return answer
+    wrong = f"answered 200 with wrong words: {answer.text!r} (others answer {KNOWN!r})"
+    return replace(answer, text="", wrong=wrong)
 
 
 def unanswered(answer: Mapping[str, Any] | None) -> str:

@@ -153,10 +153,73 @@ def test_a_group_that_stays_out_of_service_is_a_failure():
     assert error.text == "prefill-0 → decode-1 answered 503: group decode/0 of decode-1 is out of service"
 
 
-def test_a_believable_answer_that_differs_is_no_failure():
-    stage = scene(FakeNode("n1", answers={"prefill-0,decode-1": says(" Roma")}))
+def test_a_right_answer_that_goes_on_otherwise_is_no_failure():
+    stage = scene(FakeNode("n1", answers={"prefill-0,decode-1": says(" Rome. The")}))
     assert up(stage.job, UpOptions(), yes).ready
-    assert stage.of(Note)[0].text.startswith("prefill-0 → decode-1 answered ' Roma', 7 pairs")
+    assert stage.of(Note)[0].text.startswith("prefill-0 → decode-1 answered ' Rome. The', 7 pairs")
+
+
+WORDS = " qx zp!! 0f vvk?"
+TOLD = f"answered 200 with wrong words: {WORDS!r} (others answer 'Rome')"
+
+
+@pytest.mark.parametrize("text", [WORDS, "!?!?!?!?", "ÃÂ¤ÃÂ¥", "the the the the", " Milan"])
+def test_a_pair_that_does_not_say_what_others_know_is_not_ready_and_is_named(text):
+    stage = scene(FakeNode("n1", answers={"prefill-0,decode-1": says(text)}))
+    wrong = f"answered 200 with wrong words: {text!r} (others answer 'Rome')"
+    assert failure(stage).text == f"prefill-0 → decode-1 {wrong}"
+    assert [r["key"] for r in asked(stage)].count("prefill-0,decode-1") == 2
+
+
+def test_a_cold_pair_that_talks_nonsense_once_is_told():
+    stage = scene(FakeNode("n1", answers={"prefill-0,decode-1": [says(WORDS), says(" Rome, of course")]}))
+    assert up(stage.job, UpOptions(), yes).ready
+    assert [note.text for note in stage.of(Note)] == [
+        f"the first request failed and the second was answered right: prefill-0 → decode-1 ({TOLD})"
+    ]
+
+
+def test_what_no_pair_knows_but_an_engine_alone_does_was_spoilt_on_the_way():
+    every = {f"prefill-{p},decode-{d}": says(WORDS) for p in range(2) for d in range(4)}
+    stage = running(scene(FakeNode("n1", answers={**every, "router": says(WORDS)})))
+    proof = examine(stage.job, everything=False)
+    assert {a.wrong for _, a in proof.pairs} == {a.wrong for a in proof.router} == {TOLD}
+
+
+TOWN = says(" a large town")
+STREAM = {"body": 'data: {"choices": [{"text": " a large town"}]}\n\ndata: [DONE]\n\n'}
+
+
+def test_where_nobody_knows_the_answer_it_only_has_to_be_text():
+    pairs = [f"prefill-{p},decode-{d}" for p in range(2) for d in range(4)]
+    answers = dict.fromkeys([*pairs, *(e.name for e in ENGINES)], TOWN)
+    answers |= {"router": [TOWN, STREAM], "prefill-0,decode-1": says(" a small town")}
+    stage = scene(*(FakeNode(f"n{n}", answers=dict(answers)) for n in range(1, 5)))
+    assert up(stage.job, UpOptions(), yes).ready
+    [note] = stage.of(Note)
+    assert note.text.startswith("prefill-0 → decode-1 answered ' a small town', 7 pairs ' a large town'")
+
+
+@pytest.mark.parametrize("knowing", ["router", "engines"])
+def test_a_router_whose_answers_are_not_what_is_known_elsewhere_fails(knowing):
+    layerwise = RouterSpec(node="n1", kind="vllm-ascend", path="/x/proxy_layerwise.py")
+    stage = running(scene(router=layerwise))
+    stage.nodes["n1"].answers["router"] = [says(" Rome" if knowing == "router" else WORDS), STREAM]
+    proof = examine(stage.job, everything=False)
+    wrong = [bool(answer.wrong) for answer in proof.router]
+    assert wrong == ([False, True] if knowing == "router" else [True, True])
+
+
+def test_an_engine_that_alone_does_not_say_what_others_know_fails_before_its_pairs():
+    stage = scene(FakeNode("n3", answers={"decode-1": says(WORDS)}))
+    assert failure(stage).text == f"decode-1 on n3 {TOLD}"
+    assert "prefill-0,decode-0" not in [r["key"] for r in asked(stage)]
+
+
+def test_an_engine_that_talks_nonsense_once_is_told():
+    stage = scene(FakeNode("n3", answers={"decode-1": [says(WORDS), says(" Rome, of course")]}))
+    assert up(stage.job, UpOptions(), yes).ready
+    assert [note.text for note in stage.of(Note)] == [f"decode-1 {TOLD} at first; asked again it was right"]
 
 
 def test_a_stream_that_breaks_off_is_a_failure_of_the_router():
