@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
-from typing import Any
+import re
+from collections.abc import Collection
 
+from dplaunch.fleet.ask import probe
 from dplaunch.fleet.job import Job, phase
+from dplaunch.fleet.prove import HTTP_OK
 from dplaunch.fleet.start import PUT_DEADLINE
 from dplaunch.model.event import Note
 from dplaunch.model.observed import Observed
@@ -17,6 +19,11 @@ MEMBERS = "router/members.json"
 DRAIN_FOR = 30.0
 """Seconds until what still runs on a drained group is cut off by the stop."""
 ASK_EVERY = 0.5
+QUIET_FOR = 2.0
+"""Seconds without a request after which there is none: each of the router's workers looks at its file every
+half second, and tells the others its counts every second."""
+ANSWER_WITHIN = 2.0
+REQUESTS = re.compile(r'^dprouter_member_requests\{(?:.*,)?member="([^"]*)".*\} (\S+)$', re.MULTILINE)
 
 
 def drain(job: Job, observed: Observed, names: Collection[str]) -> None:
@@ -30,13 +37,24 @@ def drain(job: Job, observed: Observed, names: Collection[str]) -> None:
         return
     with phase(job, "drain", plural(len(going), "engine")):
         _put(job, router.node, File(MEMBERS, drained(members.text, going)))
-        deadline = job.now + DRAIN_FOR
-        while (busy := _busy(job, router, going)) and job.now < deadline:
-            job.fleet.listen(lambda *_: None, until=lambda: False, deadline=job.now + ASK_EVERY)
-        if busy:
-            job.emit(
-                Note(at=job.now, text=f"{busy} requests still ran after {DRAIN_FOR:.0f} s; they are cut off")
-            )
+        busy = _wait(job, router, going)
+        if busy is None:
+            job.emit(Note(at=job.now, text="the router did not say what still ran; it is cut off"))
+        elif busy:
+            text = f"{busy} requests still ran after {DRAIN_FOR:.0f} s; they are cut off"
+            job.emit(Note(at=job.now, text=text))
+
+
+def _wait(job: Job, router: Process, going: Collection[str]) -> int | None:
+    """Until nothing has run on these engines for a while; what still runs when time is up."""
+    deadline, quiet_since = job.now + DRAIN_FOR, None
+    while True:
+        busy = _busy(job, router, going)
+        quiet_since = (quiet_since or job.now) if busy == 0 else None
+        quiet = quiet_since is not None and job.now - quiet_since >= QUIET_FOR
+        if quiet or job.now >= deadline:
+            return busy
+        job.fleet.listen(lambda *_: None, until=lambda: False, deadline=job.now + ASK_EVERY)
 
 
 def drained(text: str, going: Collection[str]) -> str:
@@ -67,24 +85,19 @@ def _put(job: Job, node: str, file: File) -> None:
     job.fleet.gather({node: ("put", fields)}, PUT_DEADLINE)
 
 
-def _busy(job: Job, router: Process, going: Collection[str]) -> int:
-    """Requests that still run on these engines, as the router sees it; 0 when it does not say."""
-    request = {
-        "key": "members",
-        "url": f"{router.probe.url if router.probe else ''}/members",
+def _busy(job: Job, router: Process, going: Collection[str]) -> int | None:
+    """Requests on these engines now, of all workers of the router; None when it does not say."""
+    question = {
+        "key": router.name,
+        "url": f"{router.probe.url if router.probe else ''}/metrics",
         "method": "GET",
+        "timeout": ANSWER_WITHIN,
+        "grep": "^dprouter_member_requests",
     }
-    replies = job.fleet.gather({router.node: ("probe", {"requests": [{**request, "timeout": 2.0}]})}, 5.0)
-    results = replies.get(router.node, {}).get("results", [])
-    seen: Mapping[str, Any] = _json(results[0].get("body", "")) if results else {}
-    # The router looks at its file every half second: until it has, it still says "serving".
-    members = [m for m in seen.get("members", ()) if m["name"] in going]
-    return sum(int(m["requests"]) or m["state"] == "serving" for m in members)
+    answer = probe(job, [(router.node, question)], ANSWER_WITHIN).get(router.name, {})
+    return requests_on(answer["body"], going) if answer.get("status") == HTTP_OK else None
 
 
-def _json(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
+def requests_on(page: str, engines: Collection[str]) -> int:
+    """What a router's page of /metrics counts on these engines."""
+    return sum(int(float(count)) for name, count in REQUESTS.findall(page) if name in engines)

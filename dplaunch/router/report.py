@@ -46,7 +46,7 @@ def _trouble(member: Member) -> str:
 
 
 def members(state: State) -> dict[str, Any]:
-    """Everything the router sees, for ``status``. Counts are of the worker that answers."""
+    """Everything the router sees, for ``status``. Counts are of the worker that answers: /metrics has all."""
     opened = {role: open_groups(state.candidates(role), role) for role in ROLES}
     return {
         "generation": state.membership.generation,
