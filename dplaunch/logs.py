@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from operator import attrgetter, itemgetter
 
 from dplaunch.model.log import FoldedLine, LogChunk, LogLine
-from dplaunch.stamp import common, order
+from dplaunch.stamp import Calendar, common
 
 
 def collect_name(node: str, process: str, *, previous: bool = False) -> str:
@@ -28,10 +28,11 @@ def past(chunks: Iterable[LogChunk], *, window: float = 1.0) -> tuple[FoldedLine
     Each process's own order is kept; a line without a clock (a traceback) stays behind the line before it.
     All lines are held in memory: for a tail, not for whole logs.
     """
+    calendar = Calendar()
     latest: dict[str, float] = {}
     timed = []
     for line in (line for chunk in chunks for line in _lines(chunk, 0.0)):
-        latest[line.process] = max(order(line.text), latest.get(line.process, 0.0))
+        latest[line.process] = max(calendar.place(line.text), latest.get(line.process, 0.0))
         timed.append((latest[line.process], line))
     merge = Merge(window=window)
     folded: list[FoldedLine] = []

@@ -22,6 +22,8 @@ _GLOG = re.compile(rf"\b[EWIF](\d{{4}})?(\d\d)(\d\d){_TIME}")
 _NATIVE = re.compile(r"PID: ?\d+\] ")
 _HEAD = 200
 """Characters among which the times of CANN and glog stand."""
+_SOME_YEAR = datetime(2000, 7, 1, tzinfo=timezone.utc).timestamp()
+"""A leap year's middle."""
 
 
 class Stamp(NamedTuple):
@@ -35,11 +37,6 @@ class Stamp(NamedTuple):
     second: float
     fine: bool
     """The second has a fraction."""
-
-    @property
-    def order(self) -> float:
-        """Seconds on a scale that only orders, the year left out."""
-        return (((self.month * 31 + self.day) * 24 + self.hour) * 60 + self.minute) * 60 + self.second
 
     def epoch(self, near: float) -> float | None:
         """Epoch seconds, were it UTC; a year left out is the one that brings it nearest ``near``.
@@ -87,7 +84,22 @@ def stamp(line: str) -> Stamp | None:
     )
 
 
-def order(line: str) -> float:
-    """Its place in time on a scale that only orders; 0 for a line that does not tell."""
-    found = stamp(line)
-    return found.order if found else 0.0
+class Calendar:
+    """Puts lines in order although most name no year: each is of the year that brings it nearest the first.
+
+    So 31 December comes before 1 January where both appear, as in logs that span less than half a year.
+    """
+
+    def __init__(self) -> None:
+        self._near: float | None = None
+
+    def place(self, line: str) -> float:
+        """Its place in time on a scale that only orders; 0 for a line that does not tell."""
+        found = stamp(line)
+        if found is None:
+            return 0.0
+        near = _SOME_YEAR if self._near is None else self._near
+        at = found._replace(year=None).epoch(near)
+        if at is not None and self._near is None:
+            self._near = at
+        return at or 0.0

@@ -146,6 +146,11 @@ def test_past_lines_are_ordered_by_their_own_clocks_and_folded():
     ]  # fmt: skip
 
 
+def test_past_lines_of_a_new_year_come_last():
+    chunks = [chunk("d-0", ["INFO 01-01 00:00:01 new"]), chunk("d-1", ["INFO 12-31 23:59:59 old"])]
+    assert [text.split()[-1] for _, text in told(past(chunks))] == ["old", "new"]
+
+
 def test_past_lines_without_any_clock_keep_their_order():
     chunks = [chunk("d-0", ["a", "b"]), chunk("d-1", ["b", "a"])]
     assert told(past(chunks)) == [("d-0", "a"), ("d-0,d-1", "b"), ("d-1", "a")]

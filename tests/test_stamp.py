@@ -2,7 +2,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from dplaunch.stamp import stamp
+from dplaunch.stamp import Calendar, stamp
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,27 @@ def test_a_line_has_the_time_it_carries_and_no_other(text, at, fine):
 def test_a_leap_day_is_found_in_the_year_that_has_it():
     found = stamp("INFO 02-29 10:00:00 x").epoch(datetime(2028, 3, 1, tzinfo=timezone.utc).timestamp())
     assert found == datetime(2028, 2, 29, 10, tzinfo=timezone.utc).timestamp()
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["INFO 12-31 23:59:59 x", "INFO 01-01 00:00:01 x"],
+        ["INFO 12-01 10:00:00 x", "INFO 02-03 10:00:00 x"],
+        ["[PID: 7] 2025-12-31-23:59:59.119.066 x", "INFO 01-01 00:00:01 x"],
+        ["INFO 02-28 10:00:00 x", "INFO 02-29 10:00:00 x", "INFO 03-01 10:00:00 x"],
+        ["INFO 04-25 10:00:00 x", "INFO 04-25 10:00:01 x"],
+    ],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_lines_stand_in_order_though_the_year_ends_between_them(lines, turned):
+    calendar = Calendar()
+    asked = lines[::-1] if turned else lines
+    places = {line: calendar.place(line) for line in asked}
+    assert sorted(lines, key=places.__getitem__) == lines
+    assert len(set(places.values())) == len(lines)
+
+
+def test_a_line_without_a_time_has_no_place():
+    calendar = Calendar()
+    assert [calendar.place(line) for line in ("", "INFO x", "INFO 02-30 10:00:00 x")] == [0.0, 0.0, 0.0]

@@ -14,7 +14,7 @@ from dataclasses import replace
 from dplaunch.diagnose.catalogue import place_of, recognise
 from dplaunch.fold import grouped
 from dplaunch.model.diagnosis import Diagnosis, Kind, Sighting, Signature
-from dplaunch.stamp import common, order
+from dplaunch.stamp import Calendar, common
 
 _CALM = re.compile(r"(?:\([^()]* pid=\d+\) ?)*(?:(?:INFO|DEBUG)\b|.*Found ulimit of )")
 """Most lines of a log: they explain no failure. The warning about ulimit quotes an error it never met."""
@@ -40,11 +40,12 @@ class Evidence:
 
     def __init__(self, ahead: Mapping[str, float] | None = None) -> None:
         self._ahead = ahead or {}
+        self._calendar = Calendar()
         self._logs: dict[str, _Log] = {}
 
     def add(self, process: str, node: str, lines: Iterable[str]) -> None:
         """The next lines of a process; without any it is known to exist, and may be silent."""
-        log = self._logs.setdefault(process, _Log(process, node, self._ahead.get(node, 0.0)))
+        log = self._logs.setdefault(process, _Log(process, node, self._calendar, self._ahead.get(node, 0.0)))
         for line in lines:
             log.take(line)
 
@@ -74,8 +75,9 @@ class Evidence:
 class _Log:
     """One process's log: the first line of each signature in it, and the last error that none knows."""
 
-    def __init__(self, process: str, node: str, ahead: float) -> None:
+    def __init__(self, process: str, node: str, calendar: Calendar, ahead: float) -> None:
         self.number = 0
+        self._calendar = calendar
         self._process = process
         self._node = node
         self._ahead = ahead
@@ -99,7 +101,7 @@ class _Log:
             self._counts[signature.id] += 1
             if signature.id not in self._known:
                 self._known[signature.id] = self._sighting(line, signature)
-        if order(line):
+        if self._calendar.place(line):
             self._dated = line
 
     def sightings(self) -> Iterator[Sighting]:
@@ -120,7 +122,7 @@ class _Log:
             self._is_exception = is_exception
 
     def _sighting(self, line: str, signature: Signature | None) -> Sighting:
-        at = order(line) or order(self._dated)
+        at = self._calendar.place(line) or self._calendar.place(self._dated)
         return Sighting(
             signature=signature,
             process=self._process,

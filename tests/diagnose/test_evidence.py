@@ -82,6 +82,13 @@ def test_a_clock_that_is_ahead_is_set_right():
     assert concluded(logs, {"fast": 300.0}).first.process == "a-0"
 
 
+def test_what_failed_before_new_year_came_first():
+    old = ["ERROR 12-31 23:59:50 [x.py:1] RuntimeError: NPU out of memory"]
+    new = ["ERROR 01-01 00:00:10 [x.py:1] EI0008 versions"]
+    assert concluded({"a-0": ("n1", new), "a-1": ("n2", old)}).first.process == "a-1"
+    assert concluded({"a-0": ("n1", old), "a-1": ("n2", new)}).first.process == "a-0"
+
+
 def test_a_line_without_a_clock_is_as_old_as_the_line_before_it():
     logs = {
         "a-0": ("n", ["INFO 04-25 10:05:00 [x.py:1] fine", "RuntimeError: NPU out of memory"]),
