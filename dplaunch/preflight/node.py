@@ -11,6 +11,7 @@ from dplaunch.model.check import Finding, Level
 from dplaunch.model.observed import Observed, ObservedProcess
 from dplaunch.preflight.survey import Answer
 from dplaunch.probes.probe import Target
+from dplaunch.probes.words import clean, shown_list
 from dplaunch.words import plural, shortened
 
 SKEW_WARN, SKEW_FAIL = 2.0, 60.0
@@ -18,6 +19,8 @@ SKEW_WARN, SKEW_FAIL = 2.0, 60.0
 
 SHOWN = 60
 """Characters of a stranger's command line."""
+NAMED = 3
+"""Strangers that are named; how many there are is told."""
 
 
 def reached(job: Job) -> Iterator[Finding]:
@@ -80,19 +83,35 @@ def ports(nodes: Sequence[Target], answers: Mapping[str, Answer], observed: Obse
 def _taken(target: Target, holder: Mapping[str, Any]) -> Finding:
     port = holder["port"]
     who = next(process.name for process in target.plan.processes if port in process.ports)
-    by = (
-        f"pid {holder['pid']} ({shortened(holder['command'], SHOWN)})"
-        if holder["pid"]
-        else "a process we may not look at"
-    )
-    owner = f" of user {holder['user']}" if holder["user"] else ""
     return Finding(
         probe="host.ports",
         level=Level.FAIL,
         node=target.name,
-        text=f"port {port}, which {who} will bind, is taken by {by}{owner}",
+        text=f"port {port}, which {who} will bind, is taken by {_named(holder)}",
         remedy="end it if nobody needs it, or choose other ports in the cluster file (ports, router.port)",
     )
+
+
+def _named(process: Mapping[str, Any]) -> str:
+    """``pid 4711 (python3 -m http.server) of user anna``, as far as it is known."""
+    command = shortened(clean(process["command"]), SHOWN)
+    who = f"pid {process['pid']} ({command})" if process["pid"] else "a process we may not look at"
+    return f"{who} of user {process['user']}" if process["user"] else who
+
+
+def strangers(answers: Mapping[str, Answer]) -> Iterator[Finding]:
+    """``host.leftover`` of others: engines that no guard started; those that hold a port are told there."""
+    for node, answer in answers.items():
+        holders = {holder["pid"] for holder in answer.taken}
+        named = [_named(one) for one in answer.strangers if not holders.intersection(one["pids"])]
+        if named:
+            yield Finding(
+                probe="host.leftover",
+                level=Level.WARN,
+                node=node,
+                text=f"engines or routers of others run here: {shown_list(named, NAMED)}",
+                remedy="look whether they hold devices or ports; dplaunch never ends them",
+            )
 
 
 def leftovers(job: Job, observed: Observed) -> Iterator[Finding]:

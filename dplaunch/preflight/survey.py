@@ -33,6 +33,8 @@ class Answer:
     taken: Sequence[Mapping[str, Any]] = ()
     """Ports somebody listens on: {port, pid, user, command}."""
     ours: frozenset[int] = frozenset()
+    strangers: Sequence[Mapping[str, Any]] = ()
+    """Engines and routers that no guard started: {pid, user, command, pids: of its tree}."""
     saved: Mapping[str, Any] | None = None
     """What ``check --save`` left there."""
     seconds: float = 0.0
@@ -48,12 +50,16 @@ def targets(job: Job, spec: ClusterSpec) -> tuple[Target, ...]:
     )
 
 
-def ask(job: Job, nodes: Sequence[Target], probes: Sequence[Probe], seen: Seen) -> dict[str, Answer]:
+def ask(
+    job: Job, nodes: Sequence[Target], probes: Sequence[Probe], seen: Seen, *, strangers: bool = False
+) -> dict[str, Answer]:
     """All commands of these probes on all nodes that were reached; node → answer.
 
+    ``strangers``: look for engines of others too, which reads every process of the machine.
     A node that is lost, stays silent or cannot answer is missing, and in ``job.fleet.unreached``.
     """
-    requests = {t.name: request(t, probes, seen) for t in nodes if t.name in job.fleet.sessions}
+    reached = [t for t in nodes if t.name in job.fleet.sessions]
+    requests = {t.name: request(t, probes, seen, strangers=strangers) for t in reached}
     patience = max((fields["limit"] for _, fields in requests.values()), default=0.0) + SLACK
     replies = job.fleet.gather(requests, patience, lambda node, message: _tell(job, node, message))
     return {node: read(reply) for node, reply in answered(job, replies).items()}
@@ -74,7 +80,7 @@ def facts(probes: Iterable[Probe], target: Target, answer: Answer) -> dict[str, 
     }
 
 
-def request(target: Target, probes: Sequence[Probe], seen: Seen) -> Request:
+def request(target: Target, probes: Sequence[Probe], seen: Seen, *, strangers: bool = False) -> Request:
     """All commands of these probes for one node, as its guard takes them."""
     asked = [(probe, command) for probe in probes for command in probe.commands(target, seen)]
     ports = sorted({port for process in target.plan.processes for port in process.ports})
@@ -82,6 +88,7 @@ def request(target: Target, probes: Sequence[Probe], seen: Seen) -> Request:
         "commands": [_wire(probe, command) for probe, command in asked],
         "ports": ports,
         "address": target.node.address,
+        "strangers": strangers,
         "limit": max(LIMIT, _longest(command for _, command in asked) + SLACK),
     }
     return "survey", fields
@@ -120,6 +127,7 @@ def read(reply: Reply) -> Answer:
         outputs=outputs,
         taken=reply["taken"],
         ours=frozenset(reply["ours"]),
+        strangers=reply["strangers"],
         saved=reply.get("saved"),
         seconds=reply["seconds"],
     )

@@ -60,6 +60,7 @@ def check(job: Job, spec: ClusterSpec, options: CheckOptions) -> Checked:
         *node.clocks(job),
         *node.ports(known, answers, observed),
         *node.leftovers(job, observed),
+        *node.strangers(answers),
         *verdicts,
         *reach.judge(tried),
         *drift,
@@ -77,7 +78,9 @@ def _stages(
     answers: dict[str, Answer] = {}
     for stage in (0, 1):
         mine = [probe for probe in chosen if probe.stage == stage]
-        for name, answer in ask(job, nodes, mine, seen).items():
+        # in a rehearsal the other nodes' engines are on the same machine
+        strangers = stage == 0 and not job.plan.rehearsal
+        for name, answer in ask(job, nodes, mine, seen, strangers=strangers).items():
             target = next(t for t in nodes if t.name == name)
             seen[name] = {**seen.get(name, {}), **facts(mine, target, answer)}
             before = answers.get(name)

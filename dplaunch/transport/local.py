@@ -13,6 +13,11 @@ from dplaunch.transport.failures import missing_program
 from dplaunch.transport.host import SILENCE, PipeHost
 from dplaunch.transport.stream import CHUNK, SLICE, Pipe, Tail
 
+PATIENCE = 2.0
+"""Seconds for a session to end by itself what it runs, once its stdin has ended: nobody else knows of it."""
+STOPS = 0.2
+"""Seconds for what is told a second time."""
+
 
 class LocalHost(PipeHost):
     """``env`` is added to the launcher's own environment."""
@@ -126,8 +131,9 @@ class LocalPipe:
 
     def close(self) -> None:
         """End of file, then SIGTERM and SIGKILL to this one process: what it guards goes on."""
+        patience = PATIENCE if self._in_open else STOPS  # who knew before that it is over had its time
         self.close_write()
-        for signal_it in (self._process.terminate, self._process.kill):
-            if self.wait(0.2) is None:
+        for seconds, signal_it in ((patience, self._process.terminate), (STOPS, self._process.kill)):
+            if self.wait(seconds) is None:
                 signal_it()
         self.wait(1.0)

@@ -97,6 +97,53 @@ def test_what_an_earlier_run_left_is_told_and_a_planned_process_is_not(scene):
     )
 
 
+def a_stranger(pid, command, user="eve", pids=()):
+    return {"pid": pid, "user": user, "command": command, "pids": [pid, *pids]}
+
+
+def test_engines_of_others_are_one_finding_of_their_node():
+    answers = {
+        "n1": Answer(outputs={}),
+        "n2": Answer(
+            outputs={},
+            strangers=[a_stranger(4242, "vllm serve /w"), a_stranger(5000, "VLLM::EngineCore_DP0", user="")],
+        ),
+    }
+    [finding] = node.strangers(answers)
+    assert (finding.probe, finding.level, finding.node) == ("host.leftover", Level.WARN, "n2")
+    assert finding.text == (
+        "engines or routers of others run here: "
+        "pid 4242 (vllm serve /w) of user eve, pid 5000 (VLLM::EngineCore_DP0)"
+    )
+    assert finding.remedy == "look whether they hold devices or ports; dplaunch never ends them"
+
+
+def test_of_many_engines_of_others_some_are_named_and_all_counted():
+    many = [a_stranger(pid, "vllm serve " + 80 * "x" + "\x1b[2J") for pid in range(100, 116)]
+    [finding] = node.strangers({"n1": Answer(outputs={}, strangers=many)})
+    assert finding.text.count("pid ") == node.NAMED
+    assert finding.text.endswith("… (16 in all)")
+    assert "\x1b" not in finding.text
+
+
+def test_a_stranger_that_holds_one_of_our_ports_is_told_there_only():
+    holder = {"port": 9001, "pid": 78, "user": "eve", "command": "VLLM::ApiServer_0"}
+    answer = Answer(outputs={}, taken=[holder], strangers=[a_stranger(77, "vllm serve /w", pids=[78])])
+    assert list(node.strangers({"n2": answer})) == []
+
+
+def test_check_looks_for_engines_of_others_once_and_not_in_a_rehearsal():
+    spec = cluster(serve(nodes=("n1", "n2"), dp=2))
+    for rehearse, asked in ((False, [True, False]), (True, [False, False])):
+        made = Scene(
+            build(spec, rehearse=rehearse),
+            FakeNode("n1", survey={"strangers": [a_stranger(4242, "vllm serve")]}),
+        )
+        found = bad(check(made.job, spec, CheckOptions()).findings)
+        assert [fields["strangers"] for verb, fields in made.nodes["n1"].asked if verb == "survey"] == asked
+    assert [where for probe, _, where, _ in found if probe == "host.leftover"] == ["n1"]
+
+
 def test_the_fingerprint_is_kept_on_each_node_and_what_changed_since_is_told(scene):
     made = scene()
     failed = fingerprint.save(made.job, {"n1": {"host.kernel.release": "5.10"}}, "2026-11-27")

@@ -138,6 +138,7 @@ class FakeNode:
                 "results": results,
                 "taken": [],
                 "ours": [],
+                "strangers": [],
                 "saved": None,
                 "seconds": 0.5,
                 **self.survey,

@@ -123,6 +123,14 @@ def test_close_ends_a_reader_without_an_error(host):
     assert list(lines) == []
 
 
+def test_close_lets_a_session_end_what_it_runs(host, tmp_path):
+    ended = tmp_path / "ended"
+    stream = host.stream(["sh", "-c", f"echo up; cat; sleep 0.5; touch {ended}"])
+    assert next(stream.lines()) == b"up"
+    stream.close()
+    assert ended.exists()
+
+
 def test_sending_after_the_end_says_how_it_ended(host):
     stream = host.stream(["sh", "-c", "exit 7"])
     stream.wait(5)

@@ -61,7 +61,7 @@ def holder(address: str, port: int) -> Holder:
     """Who listens on a port that is taken, as far as ``/proc`` says."""
     for found, at, uid, inode in _listeners():
         if at == port and (found == address or found in _WILDCARDS or not address or address in _WILDCARDS):
-            return Holder(port, _owner(inode), _user(uid))
+            return Holder(port, _owner(inode), user(uid))
     return Holder(port)
 
 
@@ -109,7 +109,8 @@ def _link(path: str) -> str:
         return ""
 
 
-def _user(uid: int) -> str:
+def user(uid: int) -> str:
+    """Its name; its number where it has none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

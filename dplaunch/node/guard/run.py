@@ -1,7 +1,8 @@
-"""``exec``: one command on the node, its output bounded, never left behind."""
+"""``exec``: one command on the node, its output and all waiting for it bounded, never left behind."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 OUTPUT = 1 << 20
 """Bytes kept of each stream."""
+DIES = 1.0
+"""Seconds a killed command is waited for: one that hangs in a sick driver stays."""
+CLOSES = 1.0
+"""Seconds its output is waited for: a daemon that it left may hold the pipes for ever."""
 
 
 def answer(call: Call) -> dict[str, Any]:
@@ -30,7 +35,10 @@ def answer(call: Call) -> dict[str, Any]:
 
 
 def run(argv: list[str], cwd: str, timeout: float, over: Callable[[], bool]) -> dict[str, Any]:
-    """``{code, out, err}``; a command killed by signal n has code -n. Raises Refused: exec, timeout."""
+    """``{code, out, err}``; a command killed by signal n has code -n.
+
+    Raises Refused: exec, timeout, unkillable.
+    """
     try:
         command = subprocess.Popen(
             argv,
@@ -50,10 +58,14 @@ def run(argv: list[str], cwd: str, timeout: float, over: Callable[[], bool]) -> 
     for reader in readers:
         reader.start()
     code = _wait(command, time.monotonic() + timeout, over)
+    closed = time.monotonic() + CLOSES
     for reader in readers:
-        reader.join(1.0)  # a daemon the command left may hold the pipes for ever
+        reader.join(max(0.0, closed - time.monotonic()))
+    late = f"{argv[0]} did not end within {timeout:g} s"
+    if code is None and command.returncode is None:
+        raise Refused("unkillable", f"{late} and could not be killed", "see in dmesg what it waits for")
     if code is None:
-        raise Refused("timeout", f"{argv[0]} did not end within {timeout:g} s and was killed")
+        raise Refused("timeout", f"{late} and was killed")
     out, err = (bytes(keep).decode("utf-8", "replace") for keep in kept)
     return {"code": code, "out": out, "err": err}
 
@@ -67,11 +79,11 @@ def _drain(pipe: IO[bytes], keep: bytearray) -> None:
 
 
 def _wait(command: subprocess.Popen[bytes], deadline: float, over: Callable[[], bool]) -> int | None:
+    """Its code; None when it had to be killed, its ``returncode`` too where that did not help."""
     look = 0.005
     while command.poll() is None:
         if time.monotonic() > deadline or over():
-            os.killpg(command.pid, signal.SIGKILL)  # its own session: nobody else is in it
-            command.wait()
+            _kill(command)
             return None
         look = min(2 * look, 0.1)
         try:
@@ -79,3 +91,10 @@ def _wait(command: subprocess.Popen[bytes], deadline: float, over: Callable[[], 
         except subprocess.TimeoutExpired:
             continue
     return command.returncode
+
+
+def _kill(command: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(OSError):  # what runs as another user may not be killed
+        os.killpg(command.pid, signal.SIGKILL)  # its own session: nobody else is in it
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        command.wait(DIES)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 
-from . import observe, ports
+from . import observe, ports, strangers
 from .store import Refused, read_json
 
 TYPE_CHECKING = False
@@ -27,6 +27,12 @@ PAUSE = 0.3
 NOT_FOUND = 127
 TIMED_OUT = "timed out after"
 TELL_EVERY = 0.5
+LOOK = 0.1
+"""Seconds between two looks whether anybody still waits for the survey."""
+STUCK = "did not end, could not be killed"
+UNRUN = "not run: the survey's time was up"
+LATE = 3.0
+"""Seconds after the survey's time, in which a lane ends what it runs; who is not back then never comes."""
 HANGS = 3
 """Commands of one lane that hang in a row until the rest of it is given up: the tool is sick, not slow."""
 
@@ -37,16 +43,19 @@ class Survey:
     def __init__(self, call: Call) -> None:
         self.call = call
         self.began = time.monotonic()
-        self.results: list[dict[str, Any]] = []
+        self._begun: dict[int, float] = {}
+        """When a lane took a command up, by its place in the request."""
+        self._done: dict[int, dict[str, Any]] = {}
+        """Results by place, in the order they ended."""
         self._ends = self.began + float(call.get("limit", 300.0))
         self._slots = threading.Semaphore(FREE_LANES)
         self._told = self.began
 
-    def run(self, commands: list[dict[str, Any]]) -> None:
-        """All of them; returns when every lane is through."""
-        lanes: dict[Any, list[dict[str, Any]]] = {}
+    def run(self, commands: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The results of all; a lane that does not come back costs its own."""
+        lanes: dict[Any, list[tuple[int, dict[str, Any]]]] = {}
         for place, command in enumerate(commands):
-            lanes.setdefault(command.get("lane") or place, []).append(command)
+            lanes.setdefault(command.get("lane") or place, []).append((place, command))
         threads = [
             threading.Thread(target=self._lane, args=(name, lane, len(commands)), daemon=True)
             for name, lane in lanes.items()
@@ -54,16 +63,32 @@ class Survey:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            while thread.is_alive() and not self._late():
+                thread.join(LOOK)
+        done = dict(self._done)  # a lane may still come back
+        lost = (self._lost(place, commands[place]) for place in range(len(commands)) if place not in done)
+        return [*done.values(), *lost]
 
-    def _lane(self, name: Any, commands: list[dict[str, Any]], count: int) -> None:
+    def _late(self) -> bool:
+        if self.call.over():  # nobody waits any more: that is its end
+            self._ends = min(self._ends, time.monotonic())
+        return time.monotonic() > self._ends + LATE
+
+    def _lost(self, place: int, command: dict[str, Any]) -> dict[str, Any]:
+        now = time.monotonic()
+        problem = STUCK if place in self._begun else UNRUN
+        seconds = round(now - self._begun.get(place, now), 4)
+        return {"key": command.get("key"), **_nothing(problem), "seconds": seconds}
+
+    def _lane(self, name: Any, commands: list[tuple[int, dict[str, Any]]], count: int) -> None:
         own = threading.Semaphore()
         hangs = 0
-        for command in commands:
+        for place, command in commands:
             with own if isinstance(name, str) else self._slots:
+                self._begun[place] = time.monotonic()
                 result = self._one(command) if hangs < HANGS else self._given_up(command)
             hangs = hangs + 1 if result["problem"].startswith(TIMED_OUT) else hangs * (hangs >= HANGS)
-            self.results.append(result)
+            self._done[place] = result
             self._tell(count)
 
     def _given_up(self, command: dict[str, Any]) -> dict[str, Any]:
@@ -74,7 +99,7 @@ class Survey:
         now = time.monotonic()
         if now - self._told > TELL_EVERY:
             self._told = now
-            self.call.emit("surveyed", {"done": len(self.results), "count": count})
+            self.call.emit("surveyed", {"done": len(self._done), "count": count})
 
     def _one(self, command: dict[str, Any]) -> dict[str, Any]:
         began = time.monotonic()
@@ -102,7 +127,7 @@ class Survey:
         argv, timeout = [str(word) for word in command.get("argv", [])], float(command.get("timeout", 10.0))
         left = self._ends - time.monotonic()
         if left <= 0 or self.call.over():
-            return _nothing("not run: the survey's time was up")
+            return _nothing(UNRUN)
         from .run import run  # noqa: PLC0415 - reading files needs no subprocess
 
         try:
@@ -131,7 +156,8 @@ def _why(refused: Refused, timeout: float) -> str:
     if isinstance(refused.__cause__, FileNotFoundError):
         return "not found"
     kind, text = refused.error["kind"], refused.error["text"]
-    return f"{TIMED_OUT} {timeout:g} s" if kind == "timeout" else str(text)
+    late = f"{TIMED_OUT} {timeout:g} s"
+    return {"timeout": late, "unkillable": f"{late}, could not be killed"}.get(kind, str(text))
 
 
 def _nothing(problem: str) -> dict[str, Any]:
@@ -141,15 +167,17 @@ def _nothing(problem: str) -> dict[str, Any]:
 def answer(call: Call) -> dict[str, Any]:
     """The verb. ``seconds`` is what this node itself took."""
     survey = Survey(call)
-    survey.run(call.get("commands", []))
+    results = survey.run(call.get("commands", []))
     taken = [
         {"port": h.port, "pid": h.pid, "user": h.user, "command": h.command}
         for h in ports.listening(str(call.get("address", "")), call.get("ports", []))
     ]
+    ours = observe.pids(call.folder)
     return {
-        "results": survey.results,
+        "results": results,
         "taken": taken,
-        "ours": observe.pids(call.folder),
+        "ours": ours,
+        "strangers": strangers.engines(ours) if call.get("strangers") else [],
         "saved": read_json(call.folder.path("fingerprint.json")),
         "seconds": round(time.monotonic() - survey.began, 4),
     }

@@ -123,5 +123,5 @@ SLOW: dict[str, Verb] = {
     "connect": _later("reach", "connect"),
 }
 """Answered when done, each in a thread of its own."""
-FINISHING = ("stop", "exec")
-"""A session that ends waits for these to end in order."""
+FINISHING = ("stop", "exec", "survey")
+"""A session that ends waits for these: they end what they run, which would go on without limit otherwise."""

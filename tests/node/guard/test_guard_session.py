@@ -179,14 +179,6 @@ def test_exec_gives_code_and_both_streams(client, until, living):
     assert late["error"]["kind"] == "timeout"
 
 
-def test_exec_is_ended_with_its_session(client, until, living, tmp_path):
-    path = tmp_path / "pid"
-    client.send("exec", argv=["sh", "-c", f"echo $$ > {path}; exec sleep 60"], timeout=50)
-    pid = int(until(lambda: path.exists() and path.read_text()))
-    client.end()
-    assert not living(pid)
-
-
 def test_forget_removes_stopped_state_and_keeps_the_log(client, spec, until):
     client.ask("put", files=[], plan={"generation": "g1"})
     client.start(spec("e-0", "echo", "hello"), spec("e-1", "sleep", "60"))

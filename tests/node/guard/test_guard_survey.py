@@ -1,3 +1,5 @@
+import os
+import signal
 import socket
 import sys
 import threading
@@ -52,6 +54,81 @@ def test_a_command_that_hangs_is_ended_with_its_children_and_delays_no_other_lan
     assert (results["hang"]["code"], results["hang"]["problem"]) == (None, "timed out after 0.5 s")
     assert [result["key"] for result in reply["results"]] == ["beside", "hang", "after"]
     assert reply["seconds"] < 10
+
+
+UNDYING = """
+import ctypes, os, time
+libc = ctypes.CDLL(None)
+libc.prctl(0x59616D61, ctypes.c_ulong(2**64 - 1), 0, 0, 0)  # PR_SET_PTRACER: any
+command = os.getpid()
+if os.fork() == 0:
+    os.setsid()
+    traced = libc.ptrace(0x4206, command, 0, 0)  # PTRACE_SEIZE
+    open(OUT, "w").write(f"{os.getpid()} {traced}")
+    time.sleep(60)
+time.sleep(60)
+"""
+"""A command whose end nobody learns while its tracer sleeps, SIGKILL or not; the tracer keeps its output open."""
+
+
+@pytest.fixture
+def undying(tmp_path):
+    """argv of a command that cannot be killed; its tracer is ended after the test, and it with that."""
+    out = tmp_path / "tracer"
+    yield python(f"OUT = {str(out)!r}{UNDYING}")
+    tracer, traced = out.read_text().split()
+    os.kill(int(tracer), signal.SIGKILL)
+    assert traced == "0", "ptrace is not allowed here"
+
+
+def test_a_tool_that_cannot_be_killed_costs_only_itself(survey, undying):
+    sick = {"key": "sick", "argv": undying, "timeout": 2, "lane": "npu"}
+    reply, results = survey(sick, {"key": "after", "argv": ["true"], "lane": "npu"})
+    assert results["sick"]["problem"] == "timed out after 2 s, could not be killed"
+    assert results["after"]["code"] == 0
+    assert reply["seconds"] < 10
+
+
+def test_exec_of_what_cannot_be_killed_is_answered(client, undying):
+    error = client.ask("exec", argv=undying, timeout=2)["error"]
+    assert error["kind"] == "unkillable"
+    assert error["text"].endswith("did not end within 2 s and could not be killed")
+
+
+def test_what_never_comes_back_is_bounded_by_the_time_of_all(survey, tmp_path):
+    os.mkfifo(tmp_path / "hangs")  # as a file on a mount whose server is gone: opening it waits for ever
+    hang = {"key": "hang", "path": str(tmp_path / "hangs"), "lane": "sick"}
+    behind = {"key": "behind", "argv": ["true"], "lane": "sick"}
+    reply, results = survey(hang, behind, {"key": "beside", "argv": ["true"]}, limit=0.2)
+    assert results["hang"]["problem"] == "did not end, could not be killed"
+    assert results["behind"]["problem"] == "not run: the survey's time was up"
+    assert results["beside"]["code"] == 0
+    assert reply["seconds"] < 10
+
+
+def test_output_that_a_daemon_of_the_command_keeps_open_is_not_waited_for(survey):
+    _, results = survey({"key": "d", "argv": ["sh", "-c", "echo said; setsid sleep 5 &"]})
+    assert (results["d"]["code"], results["d"]["out"]) == (0, "said\n")
+    assert results["d"]["seconds"] < 4
+
+
+@pytest.mark.parametrize("verb", ["survey", "exec"])
+def test_what_a_session_runs_ends_with_it(client, until, living, tmp_path, verb):
+    path = tmp_path / "pid"
+    argv = ["sh", "-c", f"echo $$ > {path}; exec sleep 60"]
+    lane = [{"key": str(n), "argv": argv, "lane": "one"} for n in range(2)]
+    client.send(verb, argv=argv, commands=lane)
+    pid = int(until(lambda: path.exists() and path.read_text()))
+    assert client.end() == 0
+    assert not living(pid)
+
+
+def test_a_session_ends_though_a_lane_of_its_survey_never_does(client, until, tmp_path):
+    os.mkfifo(tmp_path / "hangs")
+    tick = {"key": "tick", "argv": ["touch", str(tmp_path / "begun")], "lane": "sick"}
+    client.send("survey", commands=[tick, {"key": "hang", "path": str(tmp_path / "hangs"), "lane": "sick"}])
+    until((tmp_path / "begun").exists)
+    assert client.end() == 0
 
 
 def test_when_the_time_of_all_is_up_the_rest_is_not_run(survey):
