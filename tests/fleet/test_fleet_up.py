@@ -309,7 +309,6 @@ def test_a_role_brought_up_alone_is_proved_with_what_serves_beside_it(routed):
 def test_a_changed_group_is_drained_stopped_and_started():
     nodes = [FakeNode("n1").observed("prefill-0").observed("router"), FakeNode("n2")]
     nodes[1].observed("decode-0", fingerprint="old").observed("decode-1")
-    nodes[0].answers["members"] = {"body": '{"members": []}'}
     stage = scene(*nodes)
     result = up(stage.job, UpOptions(), yes)
     assert result.changed
@@ -322,7 +321,6 @@ def test_a_changed_group_is_drained_stopped_and_started():
 def test_restart_takes_the_named_ones_whatever_their_state():
     nodes = [FakeNode("n1").observed("prefill-0").observed("router"), FakeNode("n2")]
     nodes[1].observed("decode-0").observed("decode-1", state="exited", exit_code=0)
-    nodes[0].answers["members"] = {"body": '{"members": []}'}
     stage = scene(*nodes)
     restart(stage.job, {"decode-0", "decode-1"})
     assert [e.process for e in stage.of(Stopped)] == ["decode-0"]
