@@ -288,6 +288,26 @@ def test_a_port_that_somebody_holds(a2, until):
         until(lambda: server.pid not in {p.pid for p in host.processes()})
 
 
+def test_an_engine_that_somebody_started_by_hand(a2, until):
+    host = a2.lab["h6"]
+    put(host, "vllm", "#!/bin/sh\nsleep 600\n")  # stuck before it binds a port or takes a device
+    host.path("~/own/vllm").chmod(0o755)
+    by_hand = f"setsid {HOME}/own/vllm serve /weights --port 7100 > /dev/null 2>&1 & echo $!"
+    pid = host.run(["sh", "-c", by_hand]).stdout.strip()
+    until(lambda: [p for p in host.processes() if "own/vllm serve" in p.command])
+    try:
+        text = (
+            rf"engines or routers of others run here: pid {pid} \(/bin/sh .*/own/vllm serve .*\) of user \w+$"
+        )
+        one_finding(a2, "n6", "host.leftover", "warn", text)
+    finally:
+        engine = [p.pid for p in host.processes() if "own/vllm serve" in p.command]
+        host.run(["sh", "-c", f"kill -9 -{pid}"])
+        until(lambda: not set(engine) & {p.pid for p in host.processes()})
+        a2.dress(host)
+    assert engine, "check ended what is not its own"
+
+
 def test_a_wrong_nic(a2):
     a2.write(n6="{name: n6, host: 192.0.2.6, nic: lo, devices: 2}")
     try:
