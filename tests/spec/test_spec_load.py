@@ -259,16 +259,16 @@ def test_the_sections_that_are_rare(load, small):
 
 
 @pytest.mark.parametrize(
-    ("model", "written", "path"),
+    ("model", "written", "meant"),
     [
-        ("some/model", "", None),
-        ("/data/m", "", "/data/m"),
-        ("some/model", "weights: {path: /data/x}", "/data/x"),
-        ("/data/m", "weights: {path: /data/x}", "/data/x"),
+        ("some/model", "", WeightsSpec()),
+        ("/data/m", "", WeightsSpec(path="/data/m")),
+        ("some/model", "weights: {path: /data/x}", WeightsSpec(path="/data/x")),
+        ("/data/m", "weights: {path: /data/x, check: sha256}", WeightsSpec(path="/data/x", check="sha256")),
     ],
 )
-def test_the_weights_are_where_the_model_is_unless_said_otherwise(load, small, model, written, path):
-    assert load(small(model=f"model: {model}", weights=written)).spec.weights == WeightsSpec(path=path)
+def test_the_weights_are_where_the_model_is_unless_said_otherwise(load, small, model, written, meant):
+    assert load(small(model=f"model: {model}", weights=written)).spec.weights == meant
 
 
 def test_a_router_can_be_switched_off(load, small):

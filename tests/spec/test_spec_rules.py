@@ -511,6 +511,37 @@ RULES = [
         },
         [],
     ),
+    (
+        {
+            "h": "hardware: {devices: 8}",
+            "roles": "roles:\n  prefill: {nodes: n1, tp: 8}\n  decode: {nodes: n2, tp: 8}",
+            "p": "ports: {kv: 20000}",
+            "k": "kv_transfer: {connector: MultiConnector, extra: {connectors: [{kv_connector: NixlConnector}, {kv_connector: MooncakeConnectorV1}]}}",
+        },
+        [
+            "9:13 ports.kv: warning: kv ports 20000–20007 of prefill lie in Mooncake's random range 20000–27999, where one may be taken already (61000 and above is quiet)"
+        ],
+    ),
+    (
+        {
+            "h": "hardware: {devices: 8}",
+            "roles": "roles:\n  prefill: {nodes: n1, tp: 8}\n  decode: {nodes: n2, tp: 8}",
+            "p": "ports: {kv: 20000}",
+            "k": "kv_transfer: {connector: MultiConnector, extra: {connectors: [{kv_connector: NixlConnector}]}}",
+        },
+        [],
+    ),
+    (
+        {
+            "nodes": "nodes: [{name: node-a, host: 192.0.2.1}, {name: node-b, host: 192.0.2.2}]",
+            "roles": "roles: {serve: {nodes: node-aa}}",
+            "router": "router: {node: node-bb}",
+        },
+        [
+            "5:24 roles.serve.nodes: serve names node-aa, which is no node (did you mean 'node-a'?)",
+            "6:16 router.node: router.node names node-bb, which is no node (did you mean 'node-b'?)",
+        ],
+    ),
     ({"p": "ports: {kv: 40000}"}, []),
     (
         {"r": "router: {node: n3}"},
