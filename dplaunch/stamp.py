@@ -22,8 +22,8 @@ _GLOG = re.compile(rf"\b[EWIF](\d{{4}})?(\d\d)(\d\d){_TIME}")
 _NATIVE = re.compile(r"PID: ?\d+\] ")
 _HEAD = 200
 """Characters among which the times of CANN and glog stand."""
-_SOME_YEAR = datetime(2000, 7, 1, tzinfo=timezone.utc).timestamp()
-"""A leap year's middle."""
+_YEAR = 12 * 31 * 86400.0
+"""Seconds of twelve months of 31 days: enough to order by."""
 
 
 class Stamp(NamedTuple):
@@ -98,8 +98,8 @@ class Calendar:
         found = stamp(line)
         if found is None:
             return 0.0
-        near = _SOME_YEAR if self._near is None else self._near
-        at = found._replace(year=None).epoch(near)
-        if at is not None and self._near is None:
+        days = found.month * 31 + found.day
+        at = ((days * 24 + found.hour) * 60 + found.minute) * 60 + found.second
+        if self._near is None:
             self._near = at
-        return at or 0.0
+        return at - _YEAR * round((at - self._near) / _YEAR)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from dplaunch.diagnose.catalogue import place_of, recognise
 from dplaunch.fold import grouped
 from dplaunch.model.diagnosis import Diagnosis, Kind, Sighting, Signature
-from dplaunch.stamp import Calendar, common
+from dplaunch.stamp import Calendar, common, stamp
 
 _CALM = re.compile(r"(?:\([^()]* pid=\d+\) ?)*(?:(?:INFO|DEBUG)\b|.*Found ulimit of )")
 """Most lines of a log: they explain no failure. The warning about ulimit quotes an error it never met."""
@@ -101,7 +101,7 @@ class _Log:
             self._counts[signature.id] += 1
             if signature.id not in self._known:
                 self._known[signature.id] = self._sighting(line, signature)
-        if self._calendar.place(line):
+        if stamp(line):
             self._dated = line
 
     def sightings(self) -> Iterator[Sighting]:

@@ -27,7 +27,7 @@ def scene(*nodes: FakeNode, step=1.0):
 
 def test_what_an_earlier_session_still_says_does_not_end_the_new_one():
     n2 = FakeNode("n2", silent={"start"})
-    stage = scene(n2)
+    stage = scene(n2, step=20.0)
     with pytest.raises(HostError, match="n2 did not answer within"):
         up(stage.job, UpOptions(), yes)
     # the session that was given up says that it ended, when the second one is open already
@@ -38,7 +38,7 @@ def test_what_an_earlier_session_still_says_does_not_end_the_new_one():
 
 def test_while_a_node_is_away_the_others_are_heard():
     n1 = FakeNode("n1", watch={"prefill-0": []})
-    stage = scene(n1, FakeNode("n2", breaks_at="watch", stays_away=True))
+    stage = scene(n1, FakeNode("n2", breaks_at="watch", stays_away=True), step=5.0)
     gone = {"event": "exit", "name": "prefill-0", "code": 1, "signal": "", "tail": ["boom"], "log": "/s/log"}
     stage.then[20.0] = lambda: n1.session.say(**gone)
     with pytest.raises(DplaunchError, match="prefill-0 on n1 exited with code 1"):
