@@ -42,6 +42,9 @@ if [ -n "$left_out" ]; then
     fi
 fi
 
+# Byte code of the tests is made once, not by each worker.
+.venv/bin/pytest --collect-only -p no:hypothesispytest > /dev/null
+
 # Most of these wait for processes more than they compute: four workers fill two cores. The long ones come
 # first (tests/cli), and each worker takes a few tests at a time, so that none ends with the long ones alone:
 # fewer cost a message per test. What no worker needs is not loaded: hypothesis tells what failed without its plugin.
