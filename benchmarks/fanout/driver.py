@@ -108,10 +108,9 @@ def start(job: Job, seen: Seen, _: ClusterSpec) -> int:
 
 
 def start_checked(job: Job, seen: Seen, spec: ClusterSpec) -> int:
-    from dplaunch.preflight import guard_start  # noqa: PLC0415 - as the command: only where it checks
+    from dplaunch.preflight import FirstLook  # noqa: PLC0415 - as the command: only where it checks
 
-    options = UpOptions(detach=True, check=lambda job, observed: guard_start(job, spec, observed))
-    up(job, options, lambda _: True)
+    up(job, UpOptions(detach=True, preflight=FirstLook(spec)), lambda _: True)
     return seen.processes
 
 
