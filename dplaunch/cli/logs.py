@@ -11,7 +11,7 @@ import typer
 
 from dplaunch.cli.targets import complete_target
 from dplaunch.cli.verb import Call, option
-from dplaunch.errors import ExitCode, Interrupted, worst
+from dplaunch.errors import ExitCode, Interrupted, UsageError, worst
 
 if TYPE_CHECKING:
     from dplaunch.fleet.follow import LogQuery, Sink
@@ -57,6 +57,8 @@ def logs(
     from dplaunch.fleet.targets import find
     from dplaunch.spec import expand, seconds
 
+    if grep is not None:
+        pattern(grep)
     cluster = open_cluster(call)
     chosen = find(targets, cluster.plan, expand)
     tail = None if lines == 0 or since or collect else lines
@@ -67,6 +69,16 @@ def logs(
         reading = Reading(call, job, chosen, query)
         code = reading.collect(collect) if collect is not None else reading.show(timestamps)
     return worst(code, ExitCode.UNREACHED if job.fleet.unreached else ExitCode.DONE)
+
+
+def pattern(text: str) -> None:
+    """Raises UsageError for what is no regular expression: nodes would say so one by one."""
+    import re
+
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise UsageError(f"--grep {text!r} is no regular expression: {error}") from error
 
 
 class Reading:

@@ -92,6 +92,24 @@ def diagnose(job: Job, processes: Sequence[Process], query: LogQuery) -> tuple[D
     return replace(found, ended=ended, waiting=tuple(one.name for one in engines)), refusals
 
 
+def died(job: Job, processes: Sequence[Process]) -> tuple[Failed, ...]:
+    """Processes that ended by themselves since they were ready: why a proof got no answer."""
+    wanted = {(process.node, process.name) for process in processes}
+    gone = [one for one in observe(job).processes if one.state is State.EXITED]
+    return tuple(
+        Failed(
+            at=job.now,
+            process=one.name,
+            node=one.node,
+            text=f"{one.name} on {one.node} {'was ' if one.signal else ''}{one.ending} after it was ready",
+            log=one.log,
+            mute=bool(one.signal) or one.exit_code == 0,
+        )
+        for one in gone
+        if (one.node, one.name) in wanted
+    )
+
+
 def explain_failures(
     job: Job, failures: tuple[Failed, ...], processes: Sequence[Process], loud: Collection[str]
 ) -> tuple[Failed, ...]:
@@ -103,6 +121,11 @@ def explain_failures(
     first = diagnosis.first or _from_tails(failures)
     if first is None:
         return failures
+    mute = [f for f in failures if f.mute and f.process not in _heard(diagnosis, first)]
+    if mute and first.follows:  # all others only follow from one that could not say why
+        where = f"`dmesg` on {mute[0].node}: the kernel kills what takes too much memory"
+        hint = f"no error is in its log; `dplaunch logs {mute[0].process} -n 50`, and {where}"
+        return (replace(mute[0], hint=hint), *(f for f in failures if f is not mute[0]))
     hint = hint_of(first, diagnosis.silent)
     culprits = [f for f in failures if f.process == first.process]
     if not culprits:
@@ -123,6 +146,10 @@ def explain_delay(
         return late
     said = f"{first.process} on {first.node}: {first.text}"
     return NotReadyError(late.text, hint=hint_of(first, diagnosis.silent) or late.hint, detail=(said,))
+
+
+def _heard(diagnosis: Diagnosis, first: Sighting) -> set[str]:
+    return {name for sighting in (first, *diagnosis.others) for name in sighting.processes}
 
 
 def _from_tails(failures: Iterable[Failed]) -> Sighting | None:

@@ -147,6 +147,7 @@ class Readiness:
             cause=cause.line,
             hint=cause.hint,
             log=message.get("log", ""),
+            mute=bool(message.get("signal")) or message.get("code") == 0,
             tail=tail[-12:],
         )
         self._pending.discard(name)

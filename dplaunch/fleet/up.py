@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from typing import Protocol
 
 from dplaunch.errors import DplaunchError, Interrupted, LockedError, NotReadyError, UsageError
-from dplaunch.fleet.cause import explain_delay, explain_failures
+from dplaunch.fleet.cause import died, explain_delay, explain_failures
 from dplaunch.fleet.drain import drain
 from dplaunch.fleet.job import Job, connect_all, phase
 from dplaunch.fleet.lock import FAILED, READY, audit, locked
@@ -57,6 +57,8 @@ class UpOptions:
     """Ask through every pair of engines, however many they are."""
     verb: str = "up"
     preflight: Preflight | None = None
+    begins: Callable[[], None] = lambda: None
+    """Called when nothing speaks against it any more, before anything is changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ def up(job: Job, options: UpOptions, confirm: Confirm) -> UpResult:
             raise UsageError("nothing was changed")
         if options.preflight and _starting(actions):
             options.preflight.before(job, observed)
+        options.begins()
         return apply(job, options, actions, observed)
 
 
@@ -140,11 +143,15 @@ def apply(job: Job, options: UpOptions, actions: tuple[Action, ...], observed: O
             options.preflight.meanwhile(job)
         if options.detach:
             _tell(job, options)
+            audit(job, options.verb, "detached")
             return UpResult(actions, ready=False, changed=changed)
         beside = {p.name for p in observed.processes if p.healthy and (p.node, p.name) not in places}
         _serve(job, options, starting, {a.process for a in actions if a.change is not Change.STOP}, beside)
-    except (Interrupted, LockedError):
-        raise  # the second: somebody else is at work on it now
+    except Interrupted:
+        audit(job, options.verb, "interrupted")
+        raise
+    except LockedError:
+        raise  # somebody else is at work on it now
     except DplaunchError as error:
         _tear_down(job, options, starting, error)
         _tell(job, options)
@@ -218,6 +225,20 @@ def await_ready(job: Job, processes: tuple[Process, ...], timeout: float | None)
 def prove(
     job: Job, processes: tuple[Process, ...], *, everything: bool = False, beside: Collection[str] = ()
 ) -> None:
+    """Real answers of all. Raises the first failure: an engine that died meanwhile before what it caused."""
+    try:
+        _prove(job, processes, everything=everything, beside=beside)
+    except (Interrupted, LockedError):
+        raise
+    except DplaunchError:
+        dead = died(job, processes)
+        for failure in dead:
+            job.emit(failure)
+        _succeed(explain_failures(job, dead, processes, ()) if dead else ())
+        raise
+
+
+def _prove(job: Job, processes: tuple[Process, ...], *, everything: bool, beside: Collection[str]) -> None:
     """Warm the engines up, one completion on each, then through their pairs and the router.
 
     Of a part of the plan, pairs are asked with the engines ``beside`` it, which are known to serve.

@@ -97,6 +97,8 @@ class Failed(Event):
     text: str
     cause: str = ""
     log: str = ""
+    mute: bool = False
+    """It ended in a way that writes no error: killed, or with code 0."""
     tail: tuple[str, ...] = ()
     hint: str = ""
 

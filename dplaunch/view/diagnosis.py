@@ -36,7 +36,11 @@ def drawn(found: Diagnosis, *, verbose: bool = False) -> Text:
         return Text(said, style.ODD)
     if not found.failed:
         return style.lines(Text(f"no failure in {read}", style.GOOD), *_waiting(found))
-    parts = [*(_verdict(found.first) if found.first else ()), *_suspects(found), *_mute(found.mute)]
+    mute, verdict = _mute(found.mute), _verdict(found.first) if found.first else ()
+    if found.first and found.first.follows and found.mute:  # what the others follow from could not say why
+        parts = [*mute, *verdict]
+    else:
+        parts = [*verdict, *_suspects(found), *mute]
     parts += _waiting(found)
     for kinds, title in _REST:
         some = [sighting for sighting in found.others if sighting.kind in kinds]

@@ -43,13 +43,12 @@ def drawn(plan: Plan, observed: Observed, summary: Summary, *, verbose: int = 0)
 def headline(plan: Plan, summary: Summary) -> Text:
     """``deepseek-r1: serving — 72 of 72 engines ready, router ok, http://…``."""
     proved = summary.proof is not None and summary.proof.holds
-    doubt = summary.state is Health.SERVING and not proved
-    word = (
-        (f"{summary.state.value}, not proved", style.ODD)
-        if doubt
-        else (summary.state.value, _COLOUR[summary.state])
-    )
-    said = Text.assemble((plan.cluster, style.HEAD), ": ", word)
+    word, colour = summary.state.value, _COLOUR[summary.state]
+    if summary.stale and summary.state is not Health.DOWN:
+        word, colour = f"{word}, but by another plan than this file's", style.ODD
+    elif summary.state is Health.SERVING and not proved:
+        word, colour = f"{word}, not proved", style.ODD
+    said = Text.assemble((plan.cluster, style.HEAD), ": ", (word, colour))
     if summary.state is Health.DOWN:
         return said.append(" — nothing of it runs")
     ready = sum(role.engines_ready for role in summary.roles)

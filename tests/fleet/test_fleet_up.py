@@ -367,3 +367,42 @@ def test_of_two_that_fail_the_one_that_does_not_point_elsewhere_is_the_error():
     assert caught.value.text == "decode-1 on n2 exited with code 1 before it was ready (and 1 more)"
     assert caught.value.detail == ("ValueError: root",)
     assert "load" not in [e.phase for e in stage.of(PhaseEnded)]  # what failed is not called done
+
+
+def test_who_was_killed_comes_before_those_that_follow():
+    killed = {"event": "exit", "code": None, "signal": "SIGKILL", "tail": ["Loading"], "log": "/l"}
+    plain = {"event": "exit", "code": 1, "signal": "", "tail": ["EI0006 x"], "log": "/l"}
+    logs = said("decode-0", "ERROR 04-25 10:01:17 [x.py:1] EI0006: Getting socket times out")
+    stage = scene(FakeNode("n2", watch={"decode-0": [plain], "decode-1": [killed]}, logs=logs))
+    with pytest.raises(
+        DplaunchError, match=r"decode-1 on n2 was killed by SIGKILL before it was ready \(and 1"
+    ) as e:
+        up(stage.job, UpOptions(), yes)
+    assert e.value.hint.startswith(
+        "no error is in its log; `dplaunch logs decode-1 -n 50`, and `dmesg` on n2"
+    )
+
+
+def test_an_engine_that_dies_while_it_is_proved_is_the_failure():
+    node = FakeNode("n2", answers={"decode-1": {"status": 0, "error": "connection refused"}})
+    stage = scene(node)
+    first = node.reply
+
+    def reply(verb, asked):
+        if verb == "probe":
+            node.processes[-1].update(state="exited", exit_code=1, log="/l")
+        return first(verb, asked)
+
+    node.reply = reply
+    with pytest.raises(DplaunchError, match="decode-1 on n2 exited with code 1 after it was ready"):
+        up(stage.job, UpOptions(), yes)
+
+
+def test_a_start_that_is_refused_begins_nothing():
+    begun = []
+    options = UpOptions(begins=lambda: begun.append(1))
+    with pytest.raises(UsageError):
+        up(scene(FakeNode("n1").observed("prefill-0", fingerprint="old")).job, options, lambda _: False)
+    assert begun == []
+    up(scene().job, options, yes)
+    assert begun == [1]
