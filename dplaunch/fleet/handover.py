@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dplaunch.fleet.ask import probe
+from dplaunch.fleet.cause import died
 from dplaunch.fleet.job import Job
 from dplaunch.fleet.prove import COMPLETION_TIMEOUT, completion, long_prompt, read, unanswered
 from dplaunch.fleet.routes import chosen_by_header
@@ -51,8 +52,8 @@ def _through_router(job: Job, pairs: Sequence[Pair]) -> dict[str, Reply]:
     while waiting:
         replies |= _ask(job, [(pair, router, {}) for pair in waiting], _stamp(job))
         waiting = [pair for pair in waiting if replies.get(pair.key, {}).get("status") == NOT_IN_SERVICE]
-        if job.now >= deadline:
-            break
+        if job.now >= deadline or (waiting and died(job, job.plan.processes)):
+            break  # a group that lost an engine is not admitted any more
         if waiting:
             job.fleet.listen(lambda *_: None, until=lambda: False, deadline=job.now + LOOK_EVERY)
     return replies
