@@ -116,6 +116,7 @@ def test_down_of_nothing_is_done(laptop):
         (["up", "--timeout", "soon"], "soon"),
         (["status", "--wait", "godot"], "ready"),
         (["up", "--only", "decoder"], "decode"),
+        (["logs", "all", "--grep", "(["], "is no regular expression"),
     ],
 )
 def test_wrong_words_are_answered_with_right_ones(laptop, words, said):
