@@ -45,10 +45,10 @@ fi
 # Byte code of the tests is made once, not by each worker.
 .venv/bin/pytest --collect-only -p no:hypothesispytest > /dev/null
 
-# Most of these wait for processes more than they compute: four workers fill two cores. The long ones come
+# Most of these wait for processes more than they compute: six workers fill two cores. The long ones come
 # first (tests/cli), and each worker takes a few tests at a time, so that none ends with the long ones alone:
 # fewer cost a message per test. What no worker needs is not loaded: hypothesis tells what failed without its plugin.
-.venv/bin/pytest -n 4 --dist load --maxschedchunk 4 -p no:hypothesispytest --ignore tests/lab -m "$marks"
+.venv/bin/pytest -n 6 --dist load --maxschedchunk 4 -p no:hypothesispytest --ignore tests/lab -m "$marks"
 # End to end: whole clusters on this machine, README's commands among them; then the lab.
 .venv/bin/pytest -n 4 --dist load --maxschedchunk 1 -m whole tests/cli
 if [ -z "$left_out" ]; then

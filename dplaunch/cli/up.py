@@ -79,9 +79,6 @@ def _preview(call: Call, cluster: Cluster, options: UpOptions) -> ExitCode:
 
 
 def _bring_up(call: Call, cluster: Cluster, options: UpOptions) -> ExitCode:
-    from dataclasses import replace
-    from functools import partial
-
     from dplaunch.cli.cluster import memory
     from dplaunch.cli.work import at_work, interruptible, watching
     from dplaunch.fleet.up import up as walk
@@ -91,12 +88,13 @@ def _bring_up(call: Call, cluster: Cluster, options: UpOptions) -> ExitCode:
     with watching(call, plan) as display, at_work(plan, display, base=cluster.path.parent) as job:
         hook(call, plan, "before_up")
         interruptible(job)
-        # a start that is refused leaves the current cluster what it was
-        remember = partial(
-            memory().remember, cluster.path, cluster.text, plan.cluster, rehearse=cluster.rehearse
-        )
+
+        def remember() -> None:
+            """A start that is refused leaves the current cluster what it was."""
+            memory().remember(cluster.path, cluster.text, plan.cluster, rehearse=cluster.rehearse)
+
         try:
-            result = walk(job, replace(options, begins=remember), lambda actions: agree(call, actions))
+            result = walk(job, options, lambda actions: agree(call, actions), remember)
         except Interrupted as error:
             raise detached(cluster.plan, display.progress) from error
         if result.ready:

@@ -136,14 +136,14 @@ class _Log:
 
 def _merged(sightings: Iterable[Sighting]) -> tuple[Sighting, ...]:
     """Equal ones of many processes as one, in order of time."""
-    alike = grouped((_name(sighting), sighting) for sighting in sorted(sightings, key=_time))
+    alike = grouped((name_of(sighting), sighting) for sighting in sorted(sightings, key=_time))
     return tuple(
         replace(same[0], processes=tuple(s.process for s in same), count=sum(s.count for s in same))
         for same in alike.values()
     )
 
 
-def _name(sighting: Sighting) -> str:
+def name_of(sighting: Sighting) -> str:
     """What it shares with its like; an unknown error's is no signature's."""
     return sighting.signature.id if sighting.signature else f" {common(sighting.text)}"
 

@@ -93,12 +93,13 @@ class Fleet:
             request, take = self._kept[name]
             self.ask_aside({name: request}, take)
 
-    def keep(self, node: str, request: Request | None, take: OnReply) -> None:
-        """Ask this again whenever the node is reached anew, first of all; None: no longer."""
-        if request is None:
-            self._kept.pop(node, None)
-        else:
-            self._kept[node] = (request, take)
+    def keep(self, node: str, request: Request, take: OnReply) -> None:
+        """Ask this again whenever the node is reached anew, first of all, until ``drop``."""
+        self._kept[node] = (request, take)
+
+    def drop(self, node: str) -> None:
+        """No longer."""
+        self._kept.pop(node, None)
 
     def close(self) -> None:
         """End all sessions; guarded processes go on, locks of this fleet are released."""

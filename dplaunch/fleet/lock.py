@@ -16,8 +16,8 @@ RELOCK_PATIENCE = 45.0
 """Seconds: our own session whose link broke holds the lock for up to 30 s more."""
 READY = "ready"
 """Outcome of a walk that changed something and proved all it should."""
-PROVED = (READY, "proved")
-"""Outcomes after which the cluster was known to answer; the second: nothing was changed."""
+PROVED = "proved"
+"""The same of one that changed nothing."""
 FAILED = "failed: "
 """How the outcome of a walk begins that did not come so far; the reason follows."""
 
@@ -39,7 +39,7 @@ def locked(job: Job, verb: str) -> Iterator[None]:
     try:
         yield
     finally:
-        job.fleet.keep(node, None, _still_ours)
+        job.fleet.drop(node)
         if node in job.fleet.sessions:
             job.fleet.send(node, ("unlock", {}))
 
@@ -48,6 +48,8 @@ def _still_ours(node: str, reply: Reply) -> None:
     """The lock ended with a link that broke; it is taken again, unless somebody else was quicker."""
     if reply["ok"]:
         return
+    if reply["error"]["kind"] != "locked":
+        raise refused(node, reply)
     other = held_by(node, reply["error"].get("lock", {}))
     text = f"the link to {node} broke, and with it our lock: now {other.text}"
     raise LockedError(text, hint="nothing more was changed; look with `dplaunch status`, then go on")

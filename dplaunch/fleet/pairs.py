@@ -9,7 +9,7 @@ from typing import TypeVar
 from dplaunch.fleet.ask import probe
 from dplaunch.fleet.handover import ask_pairs
 from dplaunch.fleet.job import Job, connect_all, phase
-from dplaunch.fleet.lock import FAILED, audit
+from dplaunch.fleet.lock import FAILED, PROVED, audit
 from dplaunch.fleet.moved import moved, tally
 from dplaunch.fleet.observe import need_started
 from dplaunch.fleet.odd import notes, odd_one, sentence
@@ -59,7 +59,7 @@ def examine(job: Job, *, everything: bool) -> Proof:
     with phase(job, "test", counted(pairs, total)):
         proof = prove_routes(job, pairs, total, _router(job))
     failures = _failures(job, proof)
-    audit(job, "test", FAILED + failures[0].text if failures else "proved")
+    audit(job, "test", FAILED + failures[0].text if failures else PROVED)
     return proof
 
 

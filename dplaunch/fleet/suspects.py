@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dplaunch.diagnose import Evidence
+from dplaunch.diagnose import Evidence, name_of
 from dplaunch.fleet.cause import hint_of
 from dplaunch.fleet.clock import ahead
 from dplaunch.fleet.job import Job
@@ -12,7 +12,6 @@ from dplaunch.fold import fold
 from dplaunch.model.diagnosis import Kind, Sighting
 from dplaunch.model.event import Note
 from dplaunch.model.plan import Process
-from dplaunch.stamp import common
 from dplaunch.words import shortened
 
 PATIENCE = 10.0
@@ -56,8 +55,8 @@ class Suspects:
         seen = [s for s in (diagnosis.first, *diagnosis.others) if s and s.kind is not Kind.WARNING]
         # what only follows is told where nothing else is known
         telling = [s for s in seen if not s.follows] or seen[:1]
-        for sighting in [s for s in telling if _name(s) not in self._told][:AT_ONCE]:
-            self._told.add(_name(sighting))
+        for sighting in [s for s in telling if name_of(s) not in self._told][:AT_ONCE]:
+            self._told.add(name_of(sighting))
             self._tell_one(sighting, diagnosis.silent)
 
     def _tell_one(self, seen: Sighting, silent: tuple[str, ...]) -> None:
@@ -68,7 +67,3 @@ class Suspects:
             f"{shortened(seen.text, SHOWN)}; {hint}"
         )
         self._job.emit(Note(at=self._job.now, text=text))
-
-
-def _name(sighting: Sighting) -> str:
-    return sighting.signature.id if sighting.signature else common(sighting.text)

@@ -9,7 +9,7 @@ from dplaunch.errors import DplaunchError, Interrupted, LockedError, NotReadyErr
 from dplaunch.fleet.cause import died, explain_delay, explain_failures
 from dplaunch.fleet.drain import drain
 from dplaunch.fleet.job import Job, connect_all, phase
-from dplaunch.fleet.lock import FAILED, READY, audit, locked
+from dplaunch.fleet.lock import FAILED, PROVED, READY, audit, locked
 from dplaunch.fleet.observe import need_started, observe
 from dplaunch.fleet.pairs import prove_routes, report
 from dplaunch.fleet.prove import prove_engines
@@ -57,8 +57,6 @@ class UpOptions:
     """Ask through every pair of engines, however many they are."""
     verb: str = "up"
     preflight: Preflight | None = None
-    begins: Callable[[], None] = lambda: None
-    """Called when nothing speaks against it any more, before anything is changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +80,11 @@ def preview(job: Job, options: UpOptions) -> tuple[tuple[Action, ...], Observed]
     return diff(job.plan, observed, only=options.only, force=options.force), observed
 
 
-def up(job: Job, options: UpOptions, confirm: Confirm) -> UpResult:
-    """Bring the cluster to its plan. Raises the failure after taking down what it started."""
+def up(job: Job, options: UpOptions, confirm: Confirm, begins: Callable[[], None] = lambda: None) -> UpResult:
+    """Bring the cluster to its plan. Raises the failure after taking down what it started.
+
+    ``begins`` is called when nothing speaks against it any more, before anything is changed.
+    """
     if options.detach and any(p.start_last for p in job.plan.processes):
         raise UsageError(
             "--detach cannot start a router that must start after the engines serve",
@@ -99,7 +100,7 @@ def up(job: Job, options: UpOptions, confirm: Confirm) -> UpResult:
             raise UsageError("nothing was changed")
         if options.preflight and _starting(actions):
             options.preflight.before(job, observed)
-        options.begins()
+        begins()
         return apply(job, options, actions, observed)
 
 
@@ -125,7 +126,7 @@ def wait_ready(job: Job, timeout: float | None) -> None:
     except DplaunchError as error:
         audit(job, "status --wait", FAILED + error.text)
         raise
-    audit(job, "status --wait", "proved")
+    audit(job, "status --wait", PROVED)
 
 
 def apply(job: Job, options: UpOptions, actions: tuple[Action, ...], observed: Observed) -> UpResult:
@@ -161,7 +162,7 @@ def apply(job: Job, options: UpOptions, actions: tuple[Action, ...], observed: O
     if changed:
         audit(job, options.verb, READY, started=len(starting), phases=phases, **standing)
     else:
-        audit(job, options.verb, "proved", **standing)
+        audit(job, options.verb, PROVED, **standing)
     return UpResult(actions, ready=True, changed=changed)
 
 

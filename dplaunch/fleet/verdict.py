@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from dplaunch.fleet.lock import FAILED, PROVED
+from dplaunch.fleet.lock import FAILED, PROVED, READY
 from dplaunch.model.observed import Observed, ObservedProcess, State
 from dplaunch.model.plan import Plan, Process
 from dplaunch.model.summary import Health, LastProof, RoleSummary, Summary
@@ -42,9 +42,10 @@ def last_proof(observed: Observed) -> LastProof | None:
         return None
     node = max(trails, key=lambda node: _number(node.audit.get("at")))
     verb, who, outcome = (str(node.audit.get(key, "?")) for key in ("verb", "who", "outcome"))
-    if outcome not in PROVED and not outcome.startswith(FAILED):
+    good = outcome in (READY, PROVED)
+    if not good and not outcome.startswith(FAILED):
         return None
-    said = str(node.audit.get("unproved") or "") if outcome in PROVED else outcome.removeprefix(FAILED)
+    said = str(node.audit.get("unproved") or "") if good else outcome.removeprefix(FAILED)
     age = max(0.0, node.clock - _number(node.audit.get("at")))
     return LastProof(holds=not said, verb=verb, who=who, age=age, said=said)
 

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 from fakefleet import FakeNode, Scene, a_plan, a_process
 
@@ -400,9 +402,14 @@ def test_an_engine_that_dies_while_it_is_proved_is_the_failure():
 
 def test_a_start_that_is_refused_begins_nothing():
     begun = []
-    options = UpOptions(begins=lambda: begun.append(1))
+    begins = partial(begun.append, 1)
     with pytest.raises(UsageError):
-        up(scene(FakeNode("n1").observed("prefill-0", fingerprint="old")).job, options, lambda _: False)
+        up(
+            scene(FakeNode("n1").observed("prefill-0", fingerprint="old")).job,
+            UpOptions(),
+            lambda _: False,
+            begins,
+        )
     assert begun == []
-    up(scene().job, options, yes)
+    up(scene().job, UpOptions(), yes, begins)
     assert begun == [1]

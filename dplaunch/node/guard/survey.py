@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 
-from . import observe, ports, strangers
+from . import observe, ports
 from .store import Refused, read_json
 
 TYPE_CHECKING = False
@@ -164,6 +164,12 @@ def _nothing(problem: str) -> dict[str, Any]:
     return {"code": None, "out": "", "err": "", "problem": problem}
 
 
+def _strangers(ours: list[int]) -> list[dict[str, Any]]:
+    from . import strangers  # noqa: PLC0415 - `check` alone asks for them
+
+    return strangers.engines(ours)
+
+
 def answer(call: Call) -> dict[str, Any]:
     """The verb. ``seconds`` is what this node itself took."""
     survey = Survey(call)
@@ -177,7 +183,7 @@ def answer(call: Call) -> dict[str, Any]:
         "results": results,
         "taken": taken,
         "ours": ours,
-        "strangers": strangers.engines(ours) if call.get("strangers") else [],
+        "strangers": _strangers(ours) if call.get("strangers") else [],
         "saved": read_json(call.folder.path("fingerprint.json")),
         "seconds": round(time.monotonic() - survey.began, 4),
     }

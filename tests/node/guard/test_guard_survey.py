@@ -106,8 +106,11 @@ def test_what_never_comes_back_is_bounded_by_the_time_of_all(survey, tmp_path):
     assert reply["seconds"] < 10
 
 
-def test_output_that_a_daemon_of_the_command_keeps_open_is_not_waited_for(survey):
-    _, results = survey({"key": "d", "argv": ["sh", "-c", "echo said; setsid sleep 5 &"]})
+def test_output_that_a_daemon_of_the_command_keeps_open_is_not_waited_for(survey, until, tmp_path):
+    path = tmp_path / "pid"
+    daemon = f"echo said; setsid sh -c 'echo $$ > {path}; exec sleep 60' &"
+    _, results = survey({"key": "d", "argv": ["sh", "-c", daemon]})
+    os.kill(int(until(lambda: path.exists() and path.read_text())), signal.SIGKILL)
     assert (results["d"]["code"], results["d"]["out"]) == (0, "said\n")
     assert results["d"]["seconds"] < 4
 
