@@ -1,7 +1,7 @@
 """The guard protocol's lines ↔ values, and what starts a session. Nothing here talks to a host.
 
-The contract is ``docs/guard-protocol.md``. A session opens with ``opening()``: one JSON line, the
-text of ``node/boot.py``, then the bundle, a zip that is the same for the same sources.
+The contract is ``docs/guard-protocol.md``. A session opens with ``opening()``: the text of
+``node/boot.py``, the bundle, a zip that is the same for the same sources, and one JSON line.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ from dplaunch.model.plan import NodePlan, Plan, Process
 
 PROTOCOL = 1
 BOOTSTRAP = (
-    "import io,json,sys;i=io.BufferedReader(io.FileIO(0,closefd=False),1);h=json.loads(i.readline());"
-    'exec(i.read(h["boot"]));sys.exit(boot(h,i))'
+    "import io;i=io.BufferedReader(io.FileIO(0,closefd=False),1);exec(i.read(int(i.readline())));boot(i)"
 )
 """Free of single quotes, backslashes and !, so that every login shell passes it on unharmed. The buffer
 of one byte never takes more from stdin than was asked for: what follows belongs to the guard."""
@@ -84,21 +83,17 @@ def _pack(root: Path) -> Bundle:
 
 
 @functools.cache
-def _boot() -> bytes:
-    return (NODE / "boot.py").read_bytes()
+def _text(name: str) -> bytes:
+    return (NODE / name).read_bytes()
 
 
 def opening(cluster: str, node: str, state: str | None, code: Bundle) -> bytes:
-    """What a session reads first: header line, boot text (``boot`` bytes), bundle (``size`` bytes)."""
-    header = {
-        "boot": len(_boot()),
-        "bundle": code.sha,
-        "size": len(code.data),
-        "cluster": cluster,
-        "node": node,
-        "state": state,
-    }
-    return encode(header) + _boot() + code.data
+    """What a session reads first: see ``docs/guard-protocol.md``."""
+    boot, unpack = _text("boot.py"), _text("unpack.py")
+    home = state.encode().hex() if state else "-"  # whatever it holds, it is one word
+    sizes = f"{home} {code.sha} {len(unpack)} {len(code.data)}\n".encode()
+    header = encode({"cluster": cluster, "node": node, "state": state})
+    return f"{len(boot)}\n".encode() + boot + sizes + unpack + code.data + header
 
 
 def encode(message: Mapping[str, Any]) -> bytes:

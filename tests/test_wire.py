@@ -18,9 +18,9 @@ from dplaunch.transport.local import LocalHost
 
 STUB = """
 import json, os, sys
-def main(header, stdin_fd, stdout_fd):
-    line = os.read(stdin_fd, 65536).decode()
-    hello = {"event": "hello", "protocol": 1, "header": header, "next": line, "code": __file__,
+def run_from(stdin_fd, stdout_fd):
+    header, line = open(stdin_fd).readlines()
+    hello = {"event": "hello", "protocol": 1, "header": json.loads(header), "next": line, "code": __file__,
              "zipfile": "zipfile" in sys.modules, "flags": [sys.flags.isolated, sys.flags.no_site]}
     os.write(stdout_fd, json.dumps(hello).encode() + b"\\n")
     return 0
@@ -127,9 +127,7 @@ def test_the_first_session_unpacks_and_the_second_finds_it_compiled(stub, home):
 def test_the_guard_gets_the_header_and_every_byte_after_the_bundle(stub, home):
     hello = start(stub, home)
     assert hello["next"] == "request\n"
-    assert {"cluster": "c1", "node": "n1", "state": str(home), "bundle": stub.sha}.items() <= hello[
-        "header"
-    ].items()
+    assert hello["header"] == {"cluster": "c1", "node": "n1", "state": str(home)}
 
 
 def test_a_state_home_that_cannot_be_written_needs_no_folder_of_its_own(stub, tmp_path):
@@ -142,8 +140,22 @@ def test_a_state_home_that_cannot_be_written_needs_no_folder_of_its_own(stub, tm
 def test_a_launcher_that_dies_in_the_opening_leaves_nothing(stub, home):
     opening = wire.opening("c1", "n1", str(home), stub)
     argv = [sys.executable, *wire.bootstrap()[1:]]
-    done = subprocess.run(argv, input=opening[:-10], capture_output=True, timeout=20, check=False)
+    cut = opening[: opening.index(stub.data) + len(stub.data) - 1]
+    done = subprocess.run(argv, input=cut, capture_output=True, timeout=20, check=False)
     assert (done.returncode, done.stdout, home.exists()) == (1, b"", False)
+
+
+def test_a_session_that_only_looks_loads_little(home):
+    """What these cost, 64 hosts' sessions pay at each ``status`` (see ``guard/plain.py``)."""
+    argv = [sys.executable, "-X", "importtime", *wire.bootstrap()[1:]]
+    look = wire.opening("c1", "n1", str(home), wire.bundle())
+    look += wire.encode({"id": 1, "verb": "observe", "health": True}) + wire.encode({"id": 2, "verb": "lock"})
+    for _ in range(2):  # the first session unpacks
+        done = subprocess.run(argv, input=look, capture_output=True, timeout=20, check=True)
+    assert [json.loads(line).get("ok") for line in done.stdout.splitlines()] == [None, True, True]
+    loaded = {line.rpartition(b"|")[2].strip().decode() for line in done.stderr.splitlines()}
+    assert {"guard.session", "guard.ask"} <= loaded
+    assert not loaded & {"json", "re", "enum", "threading", "functools", "collections", "importlib"}
 
 
 def test_greet_skips_noise_and_returns_the_hello():

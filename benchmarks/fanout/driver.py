@@ -7,7 +7,7 @@ BEGAN is the moment on the monotonic clock when this command was given: figures 
 Everything is what users run, from the cluster file on, but for two things: the SSH configuration comes
 from a file of its own, and each engine is a ``sleep``. KIND is the engine of the file (rehearsal; vllm-ascend
 has NPU tools asked by ``check``). Figures go to stdout as one line of JSON, what
-failed to stderr: verb, node, what it was and why.
+failed to stderr: verb, node, what it was and why. Each walk is imported by its verb, as the command does.
 """
 
 import json
@@ -24,13 +24,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # as the command does, see cli/cluster.py
 
 from dplaunch.errors import DplaunchError
-from dplaunch.fleet.down import down
 from dplaunch.fleet.fleet import Fleet
 from dplaunch.fleet.job import Job, connect
-from dplaunch.fleet.observe import observe
 from dplaunch.fleet.session import Address, open_session
-from dplaunch.fleet.up import UpOptions, up
-from dplaunch.fleet.verdict import summarise
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.model.event import Event, Failed, NodeFailed, PhaseEnded, Started, Stopped
 from dplaunch.model.plan import Plan
@@ -103,20 +99,23 @@ def cluster_of(hosts: list[str], processes: int, kind: str) -> tuple[ClusterSpec
 
 
 def start(job: Job, seen: Seen, _: ClusterSpec) -> int:
+    from dplaunch.fleet.up import UpOptions, up
+
     up(job, UpOptions(detach=True), lambda _: True)
     return seen.processes
 
 
 def start_checked(job: Job, seen: Seen, spec: ClusterSpec) -> int:
-    from dplaunch.preflight import FirstLook  # noqa: PLC0415 - as the command: only where it checks
+    from dplaunch.fleet.up import UpOptions, up
+    from dplaunch.preflight import FirstLook
 
     up(job, UpOptions(detach=True, preflight=FirstLook(spec)), lambda _: True)
     return seen.processes
 
 
 def check(job: Job, seen: Seen, spec: ClusterSpec) -> int:
-    from dplaunch.preflight import CheckOptions  # noqa: PLC0415
-    from dplaunch.preflight import check as walk  # noqa: PLC0415
+    from dplaunch.preflight import CheckOptions
+    from dplaunch.preflight import check as walk
 
     checked = walk(job, spec, CheckOptions())
     seen.answered = job.now
@@ -126,6 +125,9 @@ def check(job: Job, seen: Seen, spec: ClusterSpec) -> int:
 
 
 def status(job: Job, seen: Seen, _: ClusterSpec) -> int:
+    from dplaunch.fleet.observe import observe
+    from dplaunch.fleet.verdict import summarise
+
     connect(job)
     observed = observe(job, health=True)
     summary = summarise(job.plan, observed)
@@ -135,6 +137,8 @@ def status(job: Job, seen: Seen, _: ClusterSpec) -> int:
 
 
 def stop(job: Job, seen: Seen, _: ClusterSpec) -> int:
+    from dplaunch.fleet.down import down
+
     down(job, lambda _: True)
     return seen.processes
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from dplaunch.model.plan import NodePlan
 from dplaunch.transport.fanout import Outcome, fan_out
 from dplaunch.transport.host import SILENCE, Host, Options, Result, Stream
@@ -23,6 +25,9 @@ def connect(node: NodePlan, *, options: Options) -> Host:
     prefix = (runtime.engine, "exec", "-i", runtime.container) if runtime.container else ()
     if node.host in THIS_MACHINE and node.ssh.port is None:
         return LocalHost(node.name, prefix=prefix, silence=options.silence)
+    # paramiko loads invoke for the `Match exec` of an ssh_config that it reads itself: `ssh -G` reads ours,
+    # and invoke takes longer to load than all the rest. None: there is no such module.
+    sys.modules.setdefault("invoke", None)  # type: ignore[arg-type]
     from dplaunch.transport import ssh  # noqa: PLC0415 - paramiko costs 0.1 s, only remote hosts need it
 
     return ssh.connect(node, prefix=prefix, options=options)

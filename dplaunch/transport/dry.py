@@ -84,14 +84,13 @@ class DryStream:
             self._answer(json.loads(line))
 
     def _skip_opening(self) -> bool:
-        """Header line, then the boot text and the bundle that it announces."""
-        line, newline, rest = self._buffer.partition(b"\n")
-        header = json.loads(line) if newline else {}
-        follows = header.get("boot", 0) + header.get("size", 0)
-        if not newline or len(rest) < follows:
-            return False
-        self._buffer = rest[follows:]
-        return True
+        """Boot text and bundle, both behind their sizes, and the header line; False until all is there."""
+        boot, _, rest = self._buffer.partition(b"\n")
+        sizes, _, rest = rest[int(boot or 0) :].partition(b"\n")
+        _, newline, rest = rest[sum(map(int, sizes.split()[2:])) :].partition(b"\n")
+        if newline:
+            self._buffer = rest
+        return bool(newline)
 
     def _answer(self, request: Message) -> None:
         if request:

@@ -1,13 +1,11 @@
-"""HTTP questions to processes of this node, all at once, each with its deadline, past every proxy."""
+"""HTTP questions to processes of this node, all at once, each with its deadline."""
 
 from __future__ import annotations
 
-import json
-import re
-import threading
 import time
 
 from . import http
+from .plain import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,15 +31,9 @@ def ask_all(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ``status`` is None and ``error`` one sentence where no answer came in time. With ``grep``, a regular
     expression, the body is only the lines in which it is found.
     """
-    answers: list[dict[str, Any] | None] = [None] * len(requests)
-    threads = []
-    for place, request in enumerate(requests):
-        thread = threading.Thread(target=_fill, args=(answers, place, request), daemon=True)
-        thread.start()
-        threads.append((thread, time.monotonic() + timeout(request)))
-    for thread, deadline in threads:
-        thread.join(max(0.0, deadline - time.monotonic()) + 0.2)
-    return [answer or _silent(requests[place]) for place, answer in enumerate(list(answers))]
+    began = time.monotonic()
+    said = http.all_of([_talk(r) for r in requests], [began + timeout(r) for r in requests])
+    return [one or _silent(requests[place]) for place, one in enumerate(said)]
 
 
 def timeout(request: dict[str, Any]) -> float:
@@ -54,35 +46,27 @@ def _silent(request: dict[str, Any]) -> dict[str, Any]:
     return {"status": None, "body": "", "error": f"no whole answer within {seconds:g} s", "seconds": seconds}
 
 
-def _fill(answers: list[dict[str, Any] | None], place: int, request: dict[str, Any]) -> None:
+def _talk(request: dict[str, Any]) -> http.Steps[dict[str, Any]]:
     began = time.monotonic()
-    answer = _ask(request)
-    answer["seconds"] = round(time.monotonic() - began, 4)
-    answers[place] = answer
-
-
-def _ask(request: dict[str, Any]) -> dict[str, Any]:
     try:
-        return _exchange(request)
-    except TimeoutError:
-        return _silent(request)
+        answer = yield from _exchange(request)
     except Exception as error:
-        if type(error).__name__ == "timeout":  # socket.timeout is a TimeoutError only from 3.10 on
-            return _silent(request)
-        return {"status": None, "body": "", "error": f"{request.get('url')}: {error}"}
+        answer = {"status": None, "body": "", "error": f"{request.get('url')}: {error}"}
+    return {**answer, "seconds": round(time.monotonic() - began, 4)}
 
 
-def _exchange(request: dict[str, Any]) -> dict[str, Any]:
+def _exchange(request: dict[str, Any]) -> http.Steps[dict[str, Any]]:
     body, headers = _body(request)
-    method, deadline = request.get("method") or "GET", time.monotonic() + timeout(request)
-    wanted = request.get("grep")
+    method, wanted = request.get("method") or "GET", request.get("grep")
     keep = LONG if wanted else http.BODY
-    status, said = http.exchange(request["url"], method, headers, body, deadline, keep=keep)
+    status, said = yield from http.talk(request["url"], method, headers, body, keep=keep)
     text = said.decode("utf-8", "replace")
     return {"status": status, "body": _found(wanted, text) if wanted else text, "error": ""}
 
 
 def _found(wanted: str, text: str) -> str:
+    import re  # noqa: PLC0415 - 8 ms, only where it is wanted
+
     pattern = re.compile(wanted)
     return "\n".join(line for line in text.splitlines() if pattern.search(line))[: http.BODY]
 
@@ -93,13 +77,13 @@ def _body(request: dict[str, Any]) -> tuple[bytes | None, dict[str, str]]:
         return None, headers
     if not isinstance(body, str):
         headers.setdefault("Content-Type", "application/json")
-        body = json.dumps(body)
+        body = dumps(body)
     return body.encode(), headers
 
 
 def names_model(body: str, model: str) -> bool:
     """Whether an answer of /v1/models lists ``model``."""
     try:
-        return any(entry.get("id") == model for entry in json.loads(body)["data"])
+        return any(entry.get("id") == model for entry in loads(body)["data"])
     except (ValueError, KeyError, TypeError, AttributeError):
         return False

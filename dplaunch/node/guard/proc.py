@@ -14,13 +14,22 @@ _SHELLS = ("sh", "bash", "dash", "ash", "zsh", "ksh", "busybox")
 _COMMAND_LENGTH = 200
 SHARE = 0.001
 """Of a core: what one guard may spend on looking at what was born."""
-_READ_COST = 12e-6
+_READ_COST = 20e-6
 """Seconds that reading one process costs."""
+_TRIFLE = 2e-3
+"""Seconds of looking that nobody notices, however many guards a machine has."""
+_CORES = os.cpu_count() or 1
 _MANY = 5000
+"""Births, where they were not counted."""
 _HERD = 61
 """So many different times: guards started together, with neighbouring pids, do not all look at once."""
 _AT_LAST = 30.0
-"""Seconds after which births are looked at whatever that costs; less for some (see ``_HERD``)."""
+"""Seconds after which births are looked at though it costs more than the share; less for some (``_HERD``)."""
+_PATIENCE = 10
+"""So many times as long it is put off while others want the cores: a thousand guards on one machine would
+look for a minute."""
+_RENEW_EVERY = 600.0
+"""Seconds between two looks at everything: they find what a reused pid hid."""
 
 
 class Proc:
@@ -155,7 +164,7 @@ class Births:
     """Every pid there was, and the last one given out, when a start began: what came later is looked at."""
 
     def __init__(self) -> None:
-        self.newest = _newest()
+        self.newest, _ = _newest()
         self.seen = pids()
 
 
@@ -163,30 +172,23 @@ class Tree:
     """Everything below ``root``, kept current cheaply: only pids not seen before are read.
 
     A process never joins a tree later than at its birth. Where many are born (a machine that starts
-    a hundred engines) looking at them is put off, so that it costs at most ``share`` of a core;
-    ``renew`` looks at everything at once.
+    a hundred engines) looking at them is put off, so that it costs at most ``share`` of a core.
     """
 
     def __init__(self, root: int, births: Births, share: float = SHARE) -> None:
         self.root = root
         self._share = share
-        self._at_last = _AT_LAST * (1 - root % _HERD / (2 * _HERD))
+        self._early = 1 - root % _HERD / (2 * _HERD)
         self.members: dict[int, Proc] = {}
         self._seen = births.seen
         self._newest = births.newest
-        self._looked = time.monotonic()
+        self._looked = self._renewed = time.monotonic()
 
     def adopt(self, pid: int) -> None:
         """Add a child of the root that was just born."""
         found = read(pid)
         if found is not None:
             self.members[pid] = found
-
-    def renew(self) -> list[Proc]:
-        """The tree now, from a full scan."""
-        self._newest, self._seen, self._looked = _newest(), pids(), time.monotonic()
-        self.members = {proc.pid: proc for proc in below({self.root}, scan())}
-        return list(self.members.values())
 
     def none(self) -> list[Proc]:
         """The tree is known to be empty."""
@@ -203,27 +205,50 @@ class Tree:
         kept = (read(pid) for pid in self.members)
         procs = {p.pid: p for p in kept if p is not None and p.start == self.members[p.pid].start}
         known = set(procs)
-        newest = _newest()
-        if newest != self._newest and self._worth(newest):
-            self._newest, self._looked = newest, time.monotonic()
-            current = pids()
-            born = (read(pid) for pid in current - self._seen)
-            procs.update((p.pid, p) for p in born if p is not None)
-            self._seen = current
+        newest, running = _newest()
+        if time.monotonic() - self._renewed > _RENEW_EVERY * self._early:
+            self._renew()
+        if self._due(newest, crowded=running > _CORES):
+            procs.update((p.pid, p) for p in self._born(newest))
         self.members = {p.pid: p for p in below({self.root} | known, procs)}
         self.members.update((pid, procs[pid]) for pid in known)
         return list(self.members.values())
 
-    def _worth(self, newest: int) -> bool:
+    def _renew(self) -> None:
+        """Everything counts as just born."""
+        self._seen, self._newest, self._renewed = set(), -1, time.monotonic()
+
+    def _due(self, newest: int, *, crowded: bool) -> bool:
+        births = newest - self._newest if newest > self._newest >= 0 else _MANY  # the numbers began again
         waited = time.monotonic() - self._looked
-        births = newest - self._newest if newest > self._newest else _MANY  # the numbers began again
-        return births * _READ_COST < waited * self._share or waited > self._at_last
+        return newest != self._newest and worth_a_look(
+            births * _READ_COST, waited, waited * self._share, _AT_LAST * self._early, crowded=crowded
+        )
+
+    def _born(self, newest: int) -> list[Proc]:
+        self._newest, self._looked = newest, time.monotonic()
+        current = pids()
+        born = (read(pid) for pid in current - self._seen)
+        self._seen = current
+        return [p for p in born if p is not None]
 
 
-def _newest() -> int:
-    """The pid given out last, as the kernel says: unchanged means that nobody was born."""
+def worth_a_look(cost: float, waited: float, spare: float, at_last: float, *, crowded: bool) -> bool:
+    """Whether who was born is looked at now; all in seconds.
+
+    ``cost`` of looking, ``waited`` since the last look, ``spare``: what may be spent by now. ``crowded``:
+    more want to run than there are cores.
+    """
+    if crowded and cost > _TRIFLE and waited < at_last * _PATIENCE:
+        return False
+    return cost < spare or waited > at_last
+
+
+def _newest() -> tuple[int, int]:
+    """The pid given out last, as the kernel says (unchanged: nobody was born), and how many want to run."""
     try:
         with open("/proc/loadavg", "rb") as file:
-            return int(file.read().split()[-1])
-    except (OSError, IndexError, ValueError):
-        return -1
+            *_, tasks, newest = file.read().split()
+        return int(newest), int(tasks.split(b"/")[0])
+    except (OSError, ValueError):
+        return -1, 0

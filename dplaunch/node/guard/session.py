@@ -8,20 +8,22 @@ what is guarded goes on.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import select
 import sys
-import threading
 import time
+from _thread import allocate_lock, start_new_thread
 
 from . import linux
+from .flag import Flag
 from .lock import Lock
+from .plain import dumps, loads
 from .store import Folder, Refused, refusal
 from .verbs import FINISHING, QUICK, SLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from threading import Thread
     from typing import Any
 
 PROTOCOL = 1
@@ -39,7 +41,7 @@ class Call:
         self.folder = session.folder
         self.request = request
         self.id = request.get("id")
-        self.cancelled = threading.Event()
+        self.cancelled = Flag()
 
     def get(self, key: str, default: Any = None) -> Any:
         """A field of the request; null counts as missing."""
@@ -65,18 +67,19 @@ class Session:
     def __init__(self, header: dict[str, Any], out: int) -> None:
         self.folder = Folder(node_folder(header))
         self.lock = Lock(self.folder)
-        self.ended = threading.Event()
+        self.ended = Flag()
         self.calls: dict[Any, Call] = {}
         self.guards: list[int] = []
         """Guards this session forked."""
+        self._finishing: list[Thread] = []
         self.silence = float(header.get("silence") or SILENCE)
         self._beat = float(header.get("beat") or BEAT)
         self._out = out
-        self._writing = threading.Lock()
+        self._writing = allocate_lock()
 
     def send(self, message: dict[str, Any]) -> None:
         """One line out; a stdout that is gone ends the session."""
-        line = json.dumps(message).encode() + b"\n"
+        line = dumps(message).encode() + b"\n"
         with self._writing:
             try:
                 self._write(line)
@@ -94,7 +97,7 @@ class Session:
     def run(self, source: int) -> None:
         """Until end of file, silence, or a broken stdout."""
         self._greet()
-        threading.Thread(target=self._beats, daemon=True).start()
+        start_new_thread(self._beats, ())
         rest = b""
         heard = time.monotonic()
         while not self.ended.is_set():
@@ -114,6 +117,8 @@ class Session:
         self.lock.release()
         for call in list(self.calls.values()):
             call.cancelled.set()
+        for thread in self._finishing:
+            thread.join()
 
     def _reap(self) -> None:
         """A guard that ends while we live is our child: a zombie otherwise."""
@@ -156,9 +161,12 @@ class Session:
             self._answer(call, QUICK[verb])
         elif verb in SLOW:
             self.calls[call.id] = call
-            threading.Thread(
-                target=self._answer, args=(call, SLOW[verb]), daemon=verb not in FINISHING
-            ).start()
+            import threading  # noqa: PLC0415 - see flag
+
+            thread = threading.Thread(target=self._answer, args=(call, SLOW[verb]), daemon=True)
+            thread.start()
+            if verb in FINISHING:
+                self._finishing.append(thread)
         else:
             text = f"this node's guard does not know the verb {verb!r} (protocol {PROTOCOL})"
             self._refuse(call.id, Refused("verb", text))
@@ -185,7 +193,7 @@ class Session:
 
 def _request(line: bytes) -> dict[str, Any] | None:
     try:
-        value = json.loads(line)
+        value = loads(line)
     except ValueError:
         return None
     whole = isinstance(value, dict) and isinstance(value.get("verb"), str)
@@ -206,18 +214,13 @@ def node_folder(header: dict[str, Any]) -> str:
     return os.path.join(os.path.abspath(home), "dplaunch", header["cluster"], header["node"])
 
 
-def main(header: dict[str, Any], stdin: int, stdout: int) -> int:
-    """Serve one session on two descriptors; 0."""
-    Session(header, stdout).run(stdin)
-    return 0
-
-
 def run_from(stdin: int, stdout: int) -> int:
-    """As ``main``, with the header as the first line of stdin."""
+    """Serve one session on two descriptors, its header the first line of stdin; 0."""
     line = b""
     while not line.endswith(b"\n"):  # byte by byte: what follows belongs to the session
         byte = os.read(stdin, 1)
         if not byte:
             return 2
         line += byte
-    return main(json.loads(line), stdin, stdout)
+    Session(loads(line), stdout).run(stdin)
+    return 0

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import errno
 import itertools
-import json
 import os
-import re
+
+from .plain import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+_FIRST = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
+_LATER = _FIRST | frozenset("._-")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM)
 _unique = itertools.count()
@@ -59,7 +60,7 @@ class Folder:
 
     def proc(self, name: str, *parts: str) -> str:
         """A path below the folder of one process. Raises Refused for a name that is none."""
-        if not isinstance(name, str) or not _NAME.match(name):
+        if not isinstance(name, str) or not _is_name(name):
             raise Refused(
                 "request", f"{name!r} is no process name", "names are letters, digits, '.', '_', '-'"
             )
@@ -71,7 +72,7 @@ class Folder:
             found = os.listdir(self.path("proc"))
         except OSError:
             return []
-        return sorted(n for n in found if _NAME.match(n) and os.path.exists(self.proc(n, "state.json")))
+        return sorted(n for n in found if _is_name(n) and os.path.exists(self.proc(n, "state.json")))
 
     def make(self, *parts: str) -> str:
         """Make a folder below the node folder, 0700. Raises OSError."""
@@ -92,6 +93,10 @@ class Folder:
         if base == self.root and os.getuid() not in (0, owner):
             return f"{base} belongs to user id {owner}, we are {os.getuid()}"
         return ""
+
+
+def _is_name(text: str) -> bool:
+    return text[:1] in _FIRST and _LATER.issuperset(text)
 
 
 def _try_to_write(folder: str) -> None:
@@ -129,14 +134,14 @@ def write_all(fd: int, data: bytes) -> None:
 
 def write_json(path: str, value: dict[str, Any]) -> None:
     """By rename. Raises OSError."""
-    write_atomic(path, json.dumps(value).encode())
+    write_atomic(path, dumps(value).encode())
 
 
 def read_json(path: str) -> dict[str, Any] | None:
     """None when it is missing, unreadable or no JSON object: state that cannot be read is never acted on."""
     try:
         with open(path, "rb") as file:
-            value = json.loads(file.read())
+            value = loads(file.read())
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None

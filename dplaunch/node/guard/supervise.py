@@ -22,8 +22,6 @@ _BUSY_LOOK = 0.2
 """Seconds to the next look where much happens: a log that grows fast, a tree that changes."""
 _CALM_LOOK = 4.0
 """Where nothing happens. An end or a stop wakes a guard at once."""
-_RENEW_EVERY = 600.0
-"""Seconds between two full scans: they find what a reused pid hid."""
 _FIRST_BACKOFF = 1.0
 _LAST_BACKOFF = 30.0
 _LAST_WORDS = 1.0
@@ -57,7 +55,6 @@ class Guard:
         self._first_backoff = float(limits.get("backoff", _FIRST_BACKOFF))
         self._backoff = self._first_backoff
         self._again_at = 0.0
-        self._renewed = time.monotonic()
         self._calm_look = float(limits.get("look", _CALM_LOOK))
         self._look = self._calm_look
         self._told = False
@@ -150,9 +147,6 @@ class Guard:
         before = len(self.tree.members)
         if self._alone():
             self.tree.none()
-        elif time.monotonic() - self._renewed > _RENEW_EVERY:
-            self._renewed = time.monotonic()
-            self.tree.renew()
         else:
             self.tree.refresh()
         if len(self.tree.members) != before:
@@ -184,6 +178,7 @@ class Guard:
         rest = list(self.tree.members.values())
         if len(rest) != len(self.exit["left"]):
             self.exit["left"] = proc.describe(rest)
+        self.save()  # first: who reads that it ended finds in the state who is left
         if self._save_exit() and not rest:
             self.phase = "done"
 

@@ -5,11 +5,10 @@ What only some verbs need is imported by them: a session is up before it knows w
 
 from __future__ import annotations
 
-import json
 import time
-from importlib import import_module
 
 from . import files, linux, lock, observe
+from .plain import dumps
 from .store import Refused, read_json
 
 TYPE_CHECKING = False
@@ -78,7 +77,7 @@ def _audit(call: Call) -> dict[str, Any]:
     path = call.folder.path("audit.jsonl")
     entry = call.get("append")
     if entry is not None:
-        files.append(call.folder, path, json.dumps(entry), AUDIT_LIMIT)
+        files.append(call.folder, path, dumps(entry), AUDIT_LIMIT)
         return {"lines": []}
     return {"lines": files.last_objects(path, int(call.get("tail", 20)))}
 
@@ -94,7 +93,7 @@ def _later(module: str, function: str = "answer") -> Verb:
     """The verb ``module.function``, imported when it is first asked for."""
 
     def verb(call: Call) -> dict[str, Any]:
-        answered: dict[str, Any] = getattr(import_module("." + module, __package__), function)(call)
+        answered: dict[str, Any] = getattr(__import__(module, globals(), None, [function], 1), function)(call)
         return answered
 
     return verb

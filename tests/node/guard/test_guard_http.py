@@ -8,7 +8,7 @@ import time
 import pytest
 
 from dplaunch.node.guard.ask import ask_all
-from dplaunch.node.guard.http import BODY, NoHttpError, exchange
+from dplaunch.node.guard.http import BODY, NoHttpError, all_of, talk
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -45,7 +45,8 @@ def says():
 
 
 def get(url, method="GET", headers=None, body=None):
-    return exchange(url, method, headers or {}, body, time.monotonic() + 5)
+    (said,) = all_of([talk(url, method, headers or {}, body)], [time.monotonic() + 5])
+    return said
 
 
 @pytest.mark.parametrize(
@@ -114,9 +115,25 @@ def test_an_address_that_is_none(url):
 def test_the_deadline_counts_for_the_whole_answer(says):
     url, _ = says(OK + b"Content-Length: 100\r\n\r\n", *[b"x"] * 40, pause=0.05)
     began = time.monotonic()
-    with pytest.raises(TimeoutError):
-        exchange(url, "GET", {}, None, began + 0.2)
+    assert all_of([talk(url, "GET", {}, None)], [began + 0.2]) == [None]
     assert time.monotonic() - began < 1.5
+
+
+def test_a_host_may_be_a_name_and_a_name_that_is_nobodys_is_said(says):
+    url, _ = says(OK + b"Content-Length: 2\r\n\r\nhi")
+    assert get(url.replace("127.0.0.1", "localhost")) == (200, b"hi")
+    (answer,) = ask_all([{"url": "http://no.such.name.invalid/", "timeout": 20}])
+    assert answer["status"] is None
+    assert "http://no.such.name.invalid/: " in answer["error"]
+
+
+def test_each_of_many_has_its_own_deadline(says):
+    silent, quick = says(b"", pause=20.0)[0], says(OK + b"Content-Length: 0\r\n\r\n")[0]
+    refused = {"url": "http://127.0.0.1:9/", "timeout": 20}
+    slow, good, none = ask_all([{"url": silent, "timeout": 0.2}, {"url": quick, "timeout": 20}, refused])
+    assert (slow["error"], good["status"], none["status"]) == ("no whole answer within 0.2 s", 200, None)
+    assert "refused" in none["error"]
+    assert max(good["seconds"], none["seconds"]) < 10.0
 
 
 @pytest.mark.parametrize("chunked", [False, True])

@@ -1,0 +1,55 @@
+"""What the first session of a bundle on a node needs besides ``boot.py``: the bundle's files, written once.
+
+It arrives as text, so it may import nothing of ours.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import tempfile
+import zipfile
+
+
+def settle(data: bytes, folder: str) -> tuple[str, str]:
+    """Where the bundle's files are now, and what is to be removed after this session (mostly nothing)."""
+    try:
+        unpack(data, folder)
+    except OSError:  # full, read-only, not ours: the guard says so in its hello
+        passing = temporary(data)
+        return passing, os.path.dirname(passing)
+    return folder, ""
+
+
+def unpack(data: bytes, folder: str) -> None:
+    """Writes the bundle's files to ``folder`` by rename; whoever comes second finds it done."""
+    parent = os.path.dirname(folder)
+    os.makedirs(parent, mode=0o700, exist_ok=True)
+    half = tempfile.mkdtemp(prefix=".new-", dir=parent)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as bundle:
+            bundle.extractall(half)
+        os.rename(half, folder)
+    except OSError:
+        shutil.rmtree(half, ignore_errors=True)
+        if not os.path.isdir(folder):
+            raise
+
+
+def temporary(data: bytes) -> str:
+    """A folder for this session only, in memory if there is such a place."""
+    for place in ("/dev/shm", None):  # noqa: S108 - mkdtemp makes a name of its own, mode 0700
+        try:
+            base = tempfile.mkdtemp(prefix="dplaunch-", dir=place)
+        except OSError:
+            continue
+        folder = os.path.join(base, "lib")
+        unpack(data, folder)
+        return folder
+    raise OSError("no folder on this node can be written to")
+
+
+def remove(folder: str) -> None:
+    """Away with what was for one session."""
+    shutil.rmtree(folder, ignore_errors=True)
