@@ -31,6 +31,8 @@ _SAYINGS = (
     ("dcmi [^\n]{0,40}initiali[^\n]{0,20}failed|driver is not loaded", "the driver does not answer"),
     ("command execute failed", "the command failed"),
 )
+_SAID = re.compile("|".join(f"(?:{pattern})" for pattern, _ in _SAYINGS))
+"""Any of them: hardly an answer has one."""
 
 _OF_ONE_CALL = {"", "busy", "not supported by this driver or device", "no such device", "the command failed"}
 
@@ -59,9 +61,8 @@ def is_npu(target: Target) -> bool:
 def trouble(output: Output) -> str:
     """Why the output is no answer: the same few words whatever the tool; empty when it may be one."""
     said = (output.out + output.err).lower()
-    words = next((words for pattern, words in _SAYINGS if re.search(pattern, said)), "")
-    if words:
-        return words
+    if _SAID.search(said):
+        return next(words for pattern, words in _SAYINGS if re.search(pattern, said))
     return NOT_FOUND if output.code == _NO_SUCH_COMMAND else output.problem
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address
 from typing import Any
 
@@ -67,6 +68,7 @@ def gathered(outputs: Mapping[str, Output], readers: Mapping[str, Reader]) -> di
     return facts
 
 
+@lru_cache(maxsize=4096)
 def address(text: str) -> str:
     """The address as it should be written; empty for what is none, or stands for none."""
     try:

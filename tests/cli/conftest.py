@@ -9,7 +9,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from dplaunch.cli.app import app
-from dplaunch.node import boot
+from dplaunch.node.unpack import unpack
 from dplaunch.wire import bundle
 
 LAPTOP = Path(__file__).parents[2] / "clusters" / "laptop.yaml"
@@ -43,7 +43,7 @@ def lib(tmp_path_factory):
     The commands of the README meet a node that nobody has used yet.
     """
     folder = tmp_path_factory.mktemp("node") / "lib"
-    boot.unpack(bundle().data, str(folder / bundle().sha))
+    unpack(bundle().data, str(folder / bundle().sha))
     compileall.compile_dir(folder, quiet=1)
     return folder
 
