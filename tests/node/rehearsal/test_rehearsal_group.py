@@ -1,5 +1,6 @@
 """A data-parallel group: it meets, waits, refuses, and dies as real ones were seen to do."""
 
+import contextlib
 import json
 import signal
 import socket
@@ -73,9 +74,15 @@ def test_differing_settings_end_rank_0_and_the_odd_rank_believes_it_is_ready(sta
     assert odd.code() == 0
 
 
-def test_strangers_at_the_rendezvous_port_do_no_harm(start, seat_flags, rpc_port):
+def listens(port: str) -> bool:
+    with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", int(port))):
+        return True
+    return False
+
+
+def test_strangers_at_the_rendezvous_port_do_no_harm(start, seat_flags, rpc_port, until):
     hub = start(*seat_flags(2, 0, rpc_port))
-    hub.said("Waiting for init message")
+    until(lambda: listens(rpc_port))  # the line about the init message comes before
     for noise in (b"", b"GET / HTTP/1.1\r\n\r\n", b"1\n", b'{"kind": "pong"}\n'):
         with socket.create_connection(("127.0.0.1", int(rpc_port))) as stranger:
             stranger.sendall(noise)
