@@ -95,7 +95,13 @@ class Session:
             view = view[os.write(self._out, view[:_PIECE]) :]
 
     def run(self, source: int) -> None:
-        """Until end of file, silence, or a broken stdout."""
+        """Until end of file, silence, or a broken stdout. What it runs ends with it, however it ends."""
+        try:
+            self._serve(source)
+        finally:
+            self._end()
+
+    def _serve(self, source: int) -> None:
         self._greet()
         start_new_thread(self._beats, ())
         rest = b""
@@ -113,6 +119,8 @@ class Session:
             for line in lines:
                 self.take(line)
             heard = time.monotonic()  # after the work: our own slowness is nobody's silence
+
+    def _end(self) -> None:
         self.ended.set()
         self.lock.release()
         for call in list(self.calls.values()):

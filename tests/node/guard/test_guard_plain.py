@@ -4,13 +4,11 @@ import json
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
 from dplaunch.node.guard.flag import Flag
 from dplaunch.node.guard.plain import dumps, loads
-from dplaunch.node.guard.proc import worth_a_look
 
 VALUES = [
     None,
@@ -40,7 +38,6 @@ TEXTS = [
     "[NaN, -Infinity]",
     " [1]\r\n",
 ]
-GUARD = Path(__file__).resolve().parents[3] / "dplaunch/node"
 
 
 def read(function, text):
@@ -64,10 +61,10 @@ def test_json_is_said_and_read_as_by_json_itself():
 
 
 @pytest.mark.parametrize("change", ["sys.modules['_json'] = None", "import _json; del _json.make_encoder"])
-def test_a_python_whose_json_has_another_half_in_c_is_served_by_json(change):
+def test_a_python_whose_json_has_another_half_in_c_is_served_by_json(bundle, change):
     text = f"""
 import sys
-sys.path.insert(0, {str(GUARD)!r})
+sys.path.insert(0, {str(bundle)!r})
 {change}
 from guard.plain import dumps, loads
 print(loads(dumps({{"a": [1, "é"]}})), dumps.__module__)
@@ -91,20 +88,3 @@ def test_a_flag_wakes_all_who_wait_and_stays_set():
         thread.join(20.0)
     assert seen == [True] * 8
     assert (flag.is_set(), flag.wait(0.0)) == (True, True)
-
-
-@pytest.mark.parametrize(
-    ("cost", "waited", "crowded", "worth"),
-    [
-        (0.001, 2.0, False, True),
-        (0.001, 2.0, True, True),  # a trifle
-        (0.001, 0.5, False, False),
-        (0.050, 10.0, False, False),
-        (0.050, 31.0, False, True),
-        (0.050, 31.0, True, False),
-        (0.050, 301.0, True, True),
-        (9.0, float("inf"), True, True),  # whatever it costs
-    ],
-)
-def test_looking_at_births_costs_a_share_and_gives_way(cost, waited, crowded, worth):
-    assert worth_a_look(cost, waited, waited * 0.001, 30.0, crowded=crowded) is worth

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -214,3 +215,22 @@ def test_state_home_follows_the_environment(bundle, tmp_path):
         )
         assert json.loads(done.stdout.splitlines()[0])["root"] == str(tmp_path / root)
         assert not (tmp_path / root).exists(), "looking leaves nothing behind"
+
+
+def test_a_launcher_that_resets_the_line_ends_what_exec_runs(bundle, tmp_path, until, living):
+    """sshd gives a command one socket: closed with something unread, reading from it is an error."""
+    ours, theirs = socket.socketpair()
+    argv = [sys.executable, "-I", "-S", str(bundle), "guard"]
+    with subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL) as session:
+        theirs.close()
+        path = tmp_path / "pid"
+        command = ["sh", "-c", f"echo $$ > {path}.new; mv {path}.new {path}; exec sleep 60"]
+        for line in (
+            {"cluster": "c", "node": "n1", "state": str(tmp_path)},
+            {"id": 1, "verb": "exec", "argv": command, "timeout": 60},
+        ):
+            ours.sendall(json.dumps(line).encode() + b"\n")
+        pid = int(until(lambda: path.exists() and path.read_text()))
+        ours.close()
+        session.wait(20)
+    assert not living(pid)
