@@ -99,7 +99,7 @@ def start_ours(
         {"name": name, "role": name[:-2], "group": name.replace("-", "/"), "url": f"http://127.0.0.1:{port}"}
         for name, (port, _) in placed.items()
     ]
-    members.write_text(json.dumps({"generation": "1", "model": "m", "members": entries}))
+    members.write_text(json.dumps({"revision": "1", "model": "m", "members": entries}))
     port = free_port()
     argv = [
         sys.executable,

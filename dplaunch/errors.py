@@ -16,9 +16,8 @@ Nothing here knows how an error is shown: the view does.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
-
-from dplaunch.frozen import dataclass
 
 
 class ExitCode(IntEnum):

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from dplaunch.fold import grouped
-from dplaunch.frozen import dataclass
 from dplaunch.model.plan import Stage
 from dplaunch.model.timeline import GroupPath, Span, StageTimes, StartLog, StartUp, Timeline, Wait, Walk
+from dplaunch.ranges import grouped
 from dplaunch.stamp import stamp
 
 IMPORTS = "imports"

@@ -13,11 +13,11 @@ import json
 import threading
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from dplaunch.errors import DplaunchError, HostError
-from dplaunch.frozen import dataclass
 from dplaunch.model.cluster import SecretRef
 from dplaunch.model.observed import ObservedNode, ObservedProcess, State
 from dplaunch.model.plan import NodePlan, Plan, Process
@@ -160,7 +160,7 @@ def _same_protocol(node: str, hello: Mapping[str, Any]) -> Mapping[str, Any]:
 def put_request(plan: Plan, node: NodePlan) -> dict[str, Any]:
     """Fields of ``put``: the node's files, and its part of the plan (secrets named, file texts left out)."""
     part = {
-        "generation": plan.generation,
+        "revision": plan.revision,
         "cluster": plan.cluster,
         "node": node.name,
         "engine": plan.engine,
@@ -255,7 +255,7 @@ def observed_node(node: str, reply: Mapping[str, Any]) -> ObservedNode:
     """The reply to ``observe`` as a value."""
     return ObservedNode(
         name=node,
-        generation=str(reply.get("generation") or ""),
+        revision=str(reply.get("revision") or ""),
         hostname=str(reply.get("hostname") or ""),
         clock=float(reply.get("clock") or 0.0),
         processes=tuple(_observed(node, entry) for entry in reply["processes"]),

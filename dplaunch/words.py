@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-_MINUTE = 60
-_HOUR = 3600
-_DAY = 86400
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
 _STEP = 1024
 _TENTHS_BELOW = 10
@@ -15,20 +12,6 @@ def plural(count: int, noun: str) -> str:
     """``1 engine``, ``72 engines``, ``2 processes``."""
     ending = "es" if noun.endswith(("s", "x", "ch")) else "s"
     return f"{count} {noun}{'' if count == 1 else ending}"
-
-
-def seconds(value: float) -> str:
-    """``0.4 s``, ``21 s``, ``2 min 05 s``, ``3 h 12 min``, ``4 d 3 h``."""
-    whole = int(value)
-    if value < 9.95:  # noqa: PLR2004 - below ten seconds, a tenth tells
-        return f"{max(0.0, value):.1f} s"
-    if whole < _MINUTE:
-        return f"{whole} s"
-    if whole < _HOUR:
-        return f"{whole // _MINUTE} min {whole % _MINUTE:02} s"
-    if whole < _DAY:
-        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02} min"
-    return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
 
 
 def size(amount: float) -> str:

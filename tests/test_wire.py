@@ -81,7 +81,7 @@ NODE = NodePlan(
 )
 PLAN = Plan(
     cluster="c1",
-    generation="g1",
+    revision="g1",
     engine="vllm 1",
     model="/m",
     served_model_name="m",
@@ -210,7 +210,7 @@ def test_start_request_separates_secrets_from_env():
 def test_put_request_names_secrets_and_sends_files():
     request = json.loads(wire.encode(wire.put_request(PLAN, NODE)))
     assert request["files"] == [{"path": "decode/run_dp_template.sh", "text": "exec vllm\n", "mode": 0o755}]
-    assert (request["plan"]["generation"], request["plan"]["processes"][0]["name"]) == ("g1", "decode-1")
+    assert (request["plan"]["revision"], request["plan"]["processes"][0]["name"]) == ("g1", "decode-1")
 
 
 def test_watch_request_asks_for_stages_by_index():
@@ -234,10 +234,10 @@ def test_what_start_sent_comes_back_from_observe():
         "meta": spec["meta"],
     }
     node = wire.observed_node(
-        "n1", {"generation": "g1", "clock": 5.0, "lock": {"holder": "a@b"}, "processes": [entry]}
+        "n1", {"revision": "g1", "clock": 5.0, "lock": {"holder": "a@b"}, "processes": [entry]}
     )
     (seen,) = node.processes
-    assert (node.generation, node.clock, node.lock) == ("g1", 5.0, {"holder": "a@b"})
+    assert (node.revision, node.clock, node.lock) == ("g1", 5.0, {"holder": "a@b"})
     assert (seen.kind, seen.role, seen.group, seen.url) == (
         "engine",
         "decode",
@@ -248,8 +248,8 @@ def test_what_start_sent_comes_back_from_observe():
 
 
 def test_a_node_without_state_has_nothing():
-    node = wire.observed_node("n1", {"generation": None, "clock": 1.0, "lock": None, "processes": []})
-    assert (node.generation, node.processes, node.lock) == ("", (), {})
+    node = wire.observed_node("n1", {"revision": None, "clock": 1.0, "lock": None, "processes": []})
+    assert (node.revision, node.processes, node.lock) == ("", (), {})
 
 
 def test_the_real_guard_starts_reports_and_stops_a_process(home):
@@ -267,7 +267,7 @@ def test_the_real_guard_starts_reports_and_stops_a_process(home):
     assert ask(1, "put", wire.put_request(PLAN, NODE))["ok"]
     assert ask(2, "start", wire.start_request(NODE, [sleeper], {KEY: "hunter2"}))["results"][0]["ok"]
     node = wire.observed_node("n1", ask(3, "observe", {"health": False}))
-    assert (node.generation, [(p.name, p.state, p.role) for p in node.processes]) == (
+    assert (node.revision, [(p.name, p.state, p.role) for p in node.processes]) == (
         "g1",
         [("decode-1", State.RUNNING, "decode")],
     )

@@ -33,14 +33,13 @@ def analyze(call: Call, targets: Targets = None, html: Html = None) -> ExitCode:
     from dplaunch.fleet.observe import observe
     from dplaunch.fleet.targets import find
     from dplaunch.fleet.verdict import summarise
-    from dplaunch.spec import expand
     from dplaunch.view import status as standing
     from dplaunch.view import timeline as drawing
     from dplaunch.workspace import write_by_rename
 
     cluster = open_cluster(call)
     plan = cluster.plan
-    chosen = find(targets or ["all"], plan, expand)
+    chosen = find(targets or ["all"], plan)
     with at_work(plan, Teller(call)) as job:
         connect(job)
         observed = observe(job)

@@ -41,8 +41,8 @@ def diagnose(
     previous: Previous = False,
 ) -> ExitCode:
     """Find the line that says why it failed among all logs; 1 when something failed."""
+    from dplaunch import durations
     from dplaunch.fleet.follow import LogQuery
-    from dplaunch.spec import seconds
 
     if folder is not None:
         if targets or since:
@@ -52,7 +52,7 @@ def diagnose(
             )
         return _tell(call, _read_folder(folder, previous=previous))
     tail = None if lines == 0 or since else lines
-    query = LogQuery(tail=tail, since=seconds(since) if since else None, previous=previous)
+    query = LogQuery(tail=tail, since=durations.parse(since) if since else None, previous=previous)
     return _read_cluster(call, targets or ["all"], query)
 
 
@@ -80,10 +80,9 @@ def _read_cluster(call: Call, targets: list[str], query: LogQuery) -> ExitCode:
     from dplaunch.cli.work import Teller, at_work, interruptible
     from dplaunch.fleet.cause import diagnose as walk
     from dplaunch.fleet.targets import find
-    from dplaunch.spec import expand
 
     cluster = open_cluster(call)
-    chosen = find(targets, cluster.plan, expand)
+    chosen = find(targets, cluster.plan)
     with at_work(cluster.plan, Teller(call)) as job:
         job.fleet.open({process.node for process in chosen})
         interruptible(job)

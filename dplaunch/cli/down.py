@@ -18,18 +18,18 @@ Grace = Annotated[
 
 def down(call: Call, grace: Grace = None) -> ExitCode:
     """Stop router, engines and services; leave no process, no port."""
+    from dplaunch import durations
     from dplaunch.cli.cluster import memory, open_cluster
     from dplaunch.cli.up import hook
     from dplaunch.cli.work import at_work, interruptible, watching
     from dplaunch.fleet.down import down as walk
-    from dplaunch.spec import seconds
     from dplaunch.view import down as drawing
 
     cluster = open_cluster(call)
     plan = cluster.plan
     with watching(call, plan) as display, at_work(plan, display) as job:
         interruptible(job)
-        result = walk(job, lambda seen: _agree(call, seen), seconds(grace) if grace else None)
+        result = walk(job, lambda seen: _agree(call, seen), durations.parse(grace) if grace else None)
     if result is None:
         raise UsageError("nothing was stopped")
     if result.clean and not result.unreached:

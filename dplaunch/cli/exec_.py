@@ -24,12 +24,11 @@ def exec_(call: Call, target: Target, command: Words, timeout: Timeout = 60.0) -
     from dplaunch.cli.work import Teller, at_work, interruptible
     from dplaunch.fleet.ask import execute
     from dplaunch.fleet.targets import nodes_of
-    from dplaunch.fold import fold
-    from dplaunch.spec import expand
+    from dplaunch.ranges import fold
     from dplaunch.view import remote as drawing
 
     cluster = open_cluster(call)
-    nodes = nodes_of(target, cluster.plan, expand)
+    nodes = nodes_of(target, cluster.plan)
     with at_work(cluster.plan, Teller(call)) as job:
         interruptible(job)
         job.fleet.open(nodes)

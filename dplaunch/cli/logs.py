@@ -51,18 +51,18 @@ def logs(
     collect: Collect = None,
 ) -> ExitCode:
     """Show or follow what engines and router wrote; equal lines of many ranks are folded."""
+    from dplaunch import durations
     from dplaunch.cli.cluster import open_cluster
     from dplaunch.cli.work import Teller, at_work, interruptible
     from dplaunch.fleet.follow import LogQuery
     from dplaunch.fleet.targets import find
-    from dplaunch.spec import expand, seconds
 
     if grep is not None:
         pattern(grep)
     cluster = open_cluster(call)
-    chosen = find(targets, cluster.plan, expand)
+    chosen = find(targets, cluster.plan)
     tail = None if lines == 0 or since or collect else lines
-    query = LogQuery(tail, seconds(since) if since else None, grep, previous, follow)
+    query = LogQuery(tail, durations.parse(since) if since else None, grep, previous, follow)
     with at_work(cluster.plan, Teller(call)) as job:
         job.fleet.open({p.node for p in chosen})
         interruptible(job)

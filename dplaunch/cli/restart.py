@@ -30,11 +30,10 @@ def restart(call: Call, targets: Targets) -> ExitCode:
     from dplaunch.cli.work import at_work, interruptible, watching
     from dplaunch.fleet.targets import find, widen
     from dplaunch.fleet.up import restart as walk
-    from dplaunch.spec import expand
     from dplaunch.view import up as drawing
 
     cluster = open_cluster(call)
-    named = find(targets, cluster.plan, expand)
+    named = find(targets, cluster.plan)
     chosen = widen(named, cluster.plan)
     _say_widened(call, named, chosen)
     if not call.agree(f"Restart {plural(len(chosen), 'process')}?"):
@@ -52,6 +51,6 @@ def restart(call: Call, targets: Targets) -> ExitCode:
 def _say_widened(call: Call, named: tuple[Process, ...], chosen: tuple[Process, ...]) -> None:
     more = [p for p in chosen if p not in named]
     if more:
-        from dplaunch.fold import fold
+        from dplaunch.ranges import fold
 
         call.screen.say(f"with {fold(p.name for p in more)}: a data-parallel group restarts as one")

@@ -100,11 +100,11 @@ def _show(call: Call, plan: Plan, observed: Observed, summary: Summary) -> None:
 
 
 def _wait(call: Call, cluster: Cluster, timeout: str | None) -> None:
+    from dplaunch import durations
     from dplaunch.cli.work import at_work, interruptible, watching
     from dplaunch.fleet.up import wait_ready
-    from dplaunch.spec import seconds
 
     plan = cluster.plan
     with watching(call, plan) as display, at_work(plan, display, base=cluster.path.parent) as job:
         interruptible(job)
-        wait_ready(job, seconds(timeout) if timeout else None)
+        wait_ready(job, durations.parse(timeout) if timeout else None)

@@ -48,13 +48,13 @@ def up(
     no_check: NoCheck = False,
 ) -> ExitCode:
     """Start what the file says, wait until it serves, prove it with real completions."""
+    from dplaunch import durations
     from dplaunch.cli.cluster import open_cluster
     from dplaunch.fleet.targets import role
     from dplaunch.fleet.up import UpOptions
-    from dplaunch.spec import seconds
 
     cluster = open_cluster(call)
-    wait = None if timeout is None else seconds(timeout)
+    wait = None if timeout is None else durations.parse(timeout)
     options = UpOptions(
         only=role(only, cluster.plan),
         force=force,

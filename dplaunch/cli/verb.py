@@ -11,13 +11,13 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dplaunch.errors import DplaunchError, ExitCode, Interrupted, UsageError
-from dplaunch.frozen import dataclass
 
 if TYPE_CHECKING:  # rich and all below it are loaded by the verb that runs, not by `--help`
     from dplaunch.view.screen import Screen

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from dplaunch.diagnose.catalogue import place_of, recognise
-from dplaunch.fold import grouped
 from dplaunch.model.diagnosis import Diagnosis, Kind, Sighting, Signature
+from dplaunch.ranges import grouped
 from dplaunch.stamp import Calendar, common, stamp
 
 _CALM = re.compile(r"(?:\([^()]* pid=\d+\) ?)*(?:(?:INFO|DEBUG)\b|.*Found ulimit of )")

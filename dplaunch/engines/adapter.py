@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from dplaunch.errors import Problem
-from dplaunch.frozen import dataclass
 from dplaunch.model.cluster import ClusterSpec, NodeSpec, RoleSpec, SecretRef
 from dplaunch.model.plan import File, Seat, Stage, StopStep
 

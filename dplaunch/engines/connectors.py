@@ -6,10 +6,10 @@ Source: registrations per tag, facts §2.1; behaviour §2.3 to §2.6.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
 
 from dplaunch.engines.versions import at_least
-from dplaunch.frozen import dataclass
 from dplaunch.model.cluster import ArgValue, KvTransferSpec
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 
@@ -28,7 +29,6 @@ from dplaunch.engines.switches import (
 )
 from dplaunch.engines.versions import NEWEST_ASCEND, at_least
 from dplaunch.errors import Problem
-from dplaunch.frozen import dataclass
 from dplaunch.model.cluster import ArgValue, ClusterSpec
 
 CONFIG = "additional-config"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from dplaunch.engines.adapter import EngineAdapter, ReservedPorts, Sheet, Site
 from dplaunch.errors import Problem
-from dplaunch.frozen import dataclass
 from dplaunch.model.cluster import ClusterSpec, RoleSpec, SecretRef
 from dplaunch.model.plan import File, Seat, Stage, StopStep
 

@@ -6,11 +6,11 @@ Precedence: defaults < role (both already in ``RoleSpec``) < node < override of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from dplaunch.engines.adapter import API_KEY_ENV, Site
 from dplaunch.engines.flags import words
-from dplaunch.frozen import dataclass
 from dplaunch.model.cluster import ArgValue, EnvValue, Override, SecretRef
 from dplaunch.model.plan import Seat
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from dplaunch.engines.adapter import Site
 from dplaunch.engines.settings import Env, Flags, Split, secrets, split, user_env
-from dplaunch.frozen import dataclass
 from dplaunch.model.plan import Seat
 
 CONTRACT_A = (

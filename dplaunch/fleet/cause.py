@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from dplaunch.diagnose import Evidence
 from dplaunch.errors import NotReadyError
@@ -12,12 +12,11 @@ from dplaunch.fleet.follow import Following, LogQuery
 from dplaunch.fleet.job import Job
 from dplaunch.fleet.observe import observe
 from dplaunch.fleet.verdict import runs
-from dplaunch.fold import fold
-from dplaunch.frozen import dataclass
 from dplaunch.model.diagnosis import Diagnosis, Ended, Sighting
 from dplaunch.model.event import Failed, Note
 from dplaunch.model.observed import State
 from dplaunch.model.plan import Process
+from dplaunch.ranges import fold
 
 LAST_LOOK = LogQuery(tail=200, patience=10.0)
 """What is read of every log after a failure, before anything is taken down."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from dplaunch.fleet.job import Job, connect, phase
 from dplaunch.fleet.lock import audit, locked
 from dplaunch.fleet.observe import observe
 from dplaunch.fleet.stop import stop_in_order
-from dplaunch.frozen import dataclass
 from dplaunch.model.event import Stopped
 from dplaunch.model.observed import Observed
 from dplaunch.words import plural

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from dplaunch.fleet.fleet import Request
 from dplaunch.fleet.job import Job
-from dplaunch.frozen import dataclass
 from dplaunch.model.event import NodeFailed, Note
 from dplaunch.model.log import LogChunk
 

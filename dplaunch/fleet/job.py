@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from dplaunch.errors import DplaunchError, HostError
 from dplaunch.fleet.fleet import Fleet
-from dplaunch.fold import fold
-from dplaunch.frozen import dataclass
 from dplaunch.model.cluster import SecretRef
 from dplaunch.model.event import Event, NodeFailed, PhaseBegan, PhaseEnded
 from dplaunch.model.plan import Plan
+from dplaunch.ranges import fold
 from dplaunch.words import plural
 
 Emit = Callable[[Event], None]

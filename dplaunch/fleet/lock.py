@@ -81,7 +81,7 @@ def audit(job: Job, verb: str, outcome: str, **more: object) -> None:
         "at": time.time(),
         "who": job.operator,
         "verb": verb,
-        "generation": job.plan.generation,
+        "revision": job.plan.revision,
         "outcome": outcome,
         **more,
     }

@@ -6,8 +6,8 @@ from dplaunch import wire
 from dplaunch.errors import DplaunchError, HostError
 from dplaunch.fleet.ask import answered
 from dplaunch.fleet.job import Job
-from dplaunch.fold import fold
 from dplaunch.model.observed import Observed, State
+from dplaunch.ranges import fold
 
 OBSERVE_DEADLINE = 15.0
 """Seconds for one node's answer, health probes (2 s) included."""

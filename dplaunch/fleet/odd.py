@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from dplaunch.fleet.routes import told
-from dplaunch.fold import fold
 from dplaunch.model.plan import Plan
 from dplaunch.model.proof import Answer, Moved, Odd, Pair
+from dplaunch.ranges import fold
 from dplaunch.words import plural
 
 Answers = Mapping[Pair, Answer]

@@ -15,11 +15,11 @@ from dplaunch.fleet.observe import need_started
 from dplaunch.fleet.odd import notes, odd_one, sentence
 from dplaunch.fleet.prove import COMPLETION_TIMEOUT, ask_alone, completion, knows, read, weighed
 from dplaunch.fleet.routes import chosen, counted, decode_first, told
-from dplaunch.fold import grouped
 from dplaunch.model.cluster import DECODE
 from dplaunch.model.event import Failed, Note, Proved
 from dplaunch.model.plan import Process
 from dplaunch.model.proof import Answer, Moved, Pair, Proof
+from dplaunch.ranges import grouped
 
 _Key = TypeVar("_Key", bound=Hashable)
 NO_PAIRS = (

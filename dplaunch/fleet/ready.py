@@ -16,10 +16,10 @@ from dplaunch.fleet.cause import find_cause
 from dplaunch.fleet.follow import RECONNECT_EVERY
 from dplaunch.fleet.job import Job, authorization
 from dplaunch.fleet.suspects import Suspects
-from dplaunch.fold import fold
 from dplaunch.model.event import Failed, Milestone, NodeFailed, Note, Ready
 from dplaunch.model.observed import ending
 from dplaunch.model.plan import Process
+from dplaunch.ranges import fold
 
 AFTERMATH = 1.0
 """Seconds to go on listening after the first failure: the cause may stand in another log."""

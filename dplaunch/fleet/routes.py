@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 from math import lcm
 
-from dplaunch.fold import fold, grouped
 from dplaunch.model.cluster import DECODE, PREFILL
 from dplaunch.model.plan import Plan, Process
 from dplaunch.model.proof import Pair
+from dplaunch.ranges import fold, grouped
 from dplaunch.words import plural
 
 MANY = 64

@@ -7,11 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dplaunch import wire
 from dplaunch.errors import DplaunchError, HostError
-from dplaunch.frozen import dataclass
 from dplaunch.model.plan import NodePlan
 from dplaunch.transport import Host, Stream
 

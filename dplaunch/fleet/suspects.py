@@ -8,10 +8,10 @@ from dplaunch.diagnose import Evidence, name_of
 from dplaunch.fleet.cause import hint_of
 from dplaunch.fleet.clock import ahead
 from dplaunch.fleet.job import Job
-from dplaunch.fold import fold
 from dplaunch.model.diagnosis import Kind, Sighting
 from dplaunch.model.event import Note
 from dplaunch.model.plan import Process
+from dplaunch.ranges import fold
 from dplaunch.words import shortened
 
 PATIENCE = 10.0

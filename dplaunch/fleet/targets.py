@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from dplaunch.errors import UsageError
 from dplaunch.model.plan import Plan, Process
-
-Expand = Callable[[str], tuple[str, ...]]
-"""``decode-[0-2]`` → three names."""
+from dplaunch.ranges import expand
 
 
-def find(words: Sequence[str], plan: Plan, expand: Expand) -> tuple[Process, ...]:
+def find(words: Sequence[str], plan: Plan) -> tuple[Process, ...]:
     """The processes meant, in plan order, each once. Raises UsageError for a word that means none."""
-    chosen = {p.name for word in words for p in _one(word, plan, expand)}
+    chosen = {p.name for word in words for p in _one(word, plan)}
     return tuple(p for p in plan.processes if p.name in chosen)
 
 
@@ -24,7 +22,7 @@ def widen(chosen: Iterable[Process], plan: Plan) -> tuple[Process, ...]:
     return tuple(p for p in plan.processes if p.group in groups)
 
 
-def nodes_of(word: str, plan: Plan, expand: Expand) -> tuple[str, ...]:
+def nodes_of(word: str, plan: Plan) -> tuple[str, ...]:
     """The nodes a target stands on; ``node:n3`` also where nothing runs, ``all`` is every node."""
     if word == "all":
         return tuple(node.name for node in plan.nodes)
@@ -34,7 +32,7 @@ def nodes_of(word: str, plan: Plan, expand: Expand) -> tuple[str, ...]:
         if unknown:
             raise unknown_target(f"node:{min(unknown)}", plan)
         return tuple(node.name for node in plan.nodes if node.name in wanted)
-    return tuple(dict.fromkeys(p.node for p in _one(word, plan, expand)))
+    return tuple(dict.fromkeys(p.node for p in _one(word, plan)))
 
 
 def role(word: str | None, plan: Plan) -> str | None:
@@ -44,7 +42,7 @@ def role(word: str | None, plan: Plan) -> str | None:
     return word
 
 
-def _one(word: str, plan: Plan, expand: Expand) -> list[Process]:
+def _one(word: str, plan: Plan) -> list[Process]:
     processes = plan.processes
     if word == "all":
         return list(processes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Protocol
 
 from dplaunch.errors import DplaunchError, Interrupted, LockedError, NotReadyError, UsageError
@@ -19,7 +20,6 @@ from dplaunch.fleet.start import put_files, start
 from dplaunch.fleet.stop import stop_in_order
 from dplaunch.fleet.verdict import last_proof
 from dplaunch.fleet.warm import warm_up
-from dplaunch.frozen import dataclass
 from dplaunch.model.event import Failed, Note
 from dplaunch.model.observed import Observed, ObservedProcess
 from dplaunch.model.plan import Action, Change, Process

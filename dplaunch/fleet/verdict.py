@@ -29,7 +29,7 @@ def summarise(plan: Plan, observed: Observed) -> Summary:
         missing=missing,
         leftover=leftover,
         unreached=tuple(sorted(observed.unreached)),
-        stale=tuple(n.name for n in observed.nodes if n.generation and n.generation != plan.generation),
+        stale=tuple(n.name for n in observed.nodes if n.revision and n.revision != plan.revision),
         router_ok=None if router is None else serves(seen.get(router.name)),
         proof=last_proof(observed),
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dplaunch import durations
 from dplaunch.fleet.ask import probe
 from dplaunch.fleet.job import Job, phase
 from dplaunch.fleet.prove import completion, failed, unanswered
 from dplaunch.model.cluster import DECODE, WarmupSpec
 from dplaunch.model.event import Failed, Note
 from dplaunch.model.plan import Process
-from dplaunch.words import plural, seconds
+from dplaunch.words import plural
 
 TIMEOUT = 600.0
 """Seconds for one request: the first one may compile for minutes."""
@@ -60,4 +61,5 @@ def prompt(tokens: int, number: int) -> list[int]:
 
 def _latencies(engines: Sequence[Process], took: Sequence[float]) -> str:
     of = f" (slowest of {plural(len(engines), 'engine')})" if len(engines) > 1 else ""
-    return f"{engines[0].role} is warm: first request {seconds(took[0])}, last {seconds(took[-1])}{of}"
+    first, last = durations.describe(took[0]), durations.describe(took[-1])
+    return f"{engines[0].role} is warm: first request {first}, last {last}{of}"

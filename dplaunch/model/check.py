@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
-from dplaunch.fold import grouped
-from dplaunch.frozen import dataclass
+from dplaunch.ranges import grouped
 
 Facts = Mapping[str, Any]
 """What a probe read on one node; JSON all through. ``unread``: a list of what it could not make sense of."""

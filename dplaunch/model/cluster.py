@@ -7,10 +7,8 @@ typed it: node ranges are expanded, each role names its nodes, ports have their 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Literal, Union
-
-from dplaunch.frozen import dataclass
 
 ArgValue = Union[str, int, float, bool, None, "tuple[ArgValue, ...]", "Mapping[str, ArgValue]"]
 """A value of an engine's flag: ``True`` is the bare flag, ``False``/``None`` leaves it out,

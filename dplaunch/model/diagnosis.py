@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
-
-from dplaunch.frozen import dataclass
 
 
 class Kind(IntEnum):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import Enum
-
-from dplaunch.frozen import dataclass
 
 
 class State(Enum):
@@ -76,7 +74,7 @@ class ObservedNode:
     """One node's answer."""
 
     name: str
-    generation: str = ""
+    revision: str = ""
     hostname: str = ""
     clock: float = 0.0
     """Its clock when it answered, seconds since the epoch."""

@@ -8,11 +8,10 @@ files and in argv are relative to the node's state folder, which is every proces
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
-from dplaunch.frozen import dataclass
 from dplaunch.model.cluster import EnvValue, RouterSpec, RuntimeSpec, SecretRef, SshSpec, WarmupSpec
 
 
@@ -142,10 +141,10 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The whole cluster. ``generation`` is a short hash of all of it."""
+    """The whole cluster. ``revision`` is a short hash of all of it."""
 
     cluster: str
-    generation: str
+    revision: str
     engine: str
     """``vllm-ascend 0.23.0``."""
     model: str

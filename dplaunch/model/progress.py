@@ -6,10 +6,9 @@ All times are the ``at`` of events: seconds of one monotonic clock, not read her
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import Enum
 
-from dplaunch.frozen import dataclass
 from dplaunch.model.event import Failed, NodeFailed
 
 

@@ -6,9 +6,8 @@ Source: vllm-ascend's versioning policy (release compatibility matrix), facts §
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import cache
-
-from dplaunch.frozen import dataclass
 
 FINAL = 1_000
 """A release in a version's last place: after its candidates, and before what mends it (0.10.1.1)."""

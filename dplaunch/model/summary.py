@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
-
-from dplaunch.frozen import dataclass
 
 
 class Health(Enum):
@@ -62,7 +61,7 @@ class Summary:
     unreached: tuple[str, ...] = ()
     """Nodes that did not answer."""
     stale: tuple[str, ...] = ()
-    """Nodes that run another generation than the plan's."""
+    """Nodes that run another revision than the plan's."""
     router_ok: bool | None = None
     """None: the plan has no router, or it was not asked."""
     proof: LastProof | None = None

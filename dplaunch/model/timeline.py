@@ -7,9 +7,7 @@ several nodes are never compared.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
-
-from dplaunch.frozen import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 
 from dplaunch.engines import EngineAdapter, Sheet, Site, adapter
 from dplaunch.errors import Problem, SpecError
-from dplaunch.frozen import dataclass
 from dplaunch.model.cluster import ClusterSpec, NodeSpec, RouterSpec
 from dplaunch.model.plan import File, HttpProbe, Member, NodePlan, Plan, Process, Seat
 from dplaunch.plan.check import check, placed
@@ -76,7 +75,7 @@ def _plan(draft: _Draft) -> Plan:
     router = spec.router if spec.router is not None and spec.router.kind != "none" else None
     return Plan(
         cluster=spec.name,
-        generation="",
+        revision="",
         engine=draft.engine.release(spec),
         model=spec.model,
         served_model_name=spec.served_model_name,
@@ -177,11 +176,11 @@ def _with_fingerprint(process: Process, files: Sequence[File]) -> Process:
 
 
 def _stamped(plan: Plan) -> Plan:
-    """The generation is a hash of everything else; the members file, which carries it, comes last."""
-    plan = replace(plan, generation=_digest(to_json(plan), 12))
+    """The revision is a hash of everything else; the members file, which carries it, comes last."""
+    plan = replace(plan, revision=_digest(to_json(plan), 12))
     if plan.router is None or plan.router.kind != "dplaunch":
         return plan
-    members = members_file(plan.members, plan.generation, plan.served_model_name)
+    members = members_file(plan.members, plan.revision, plan.served_model_name)
     router_node = plan.router.node
     nodes = (
         replace(node, files=(*node.files, members)) if node.name == router_node else node

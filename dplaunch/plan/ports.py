@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 
 from dplaunch.engines import ReservedPorts
 from dplaunch.errors import Problem
-from dplaunch.frozen import dataclass
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
 from dplaunch.model.plan import Ports, Seat
 

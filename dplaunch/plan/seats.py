@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from dplaunch.frozen import dataclass
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
 from dplaunch.model.plan import Ports, Seat
 

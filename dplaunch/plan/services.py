@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from dplaunch.engines.adapter import API_KEY_ENV
 from dplaunch.engines.flags import words
-from dplaunch.frozen import dataclass
 from dplaunch.model.cluster import DECODE, PREFILL, ArgValue, ClusterSpec, NodeSpec, RouterSpec
 from dplaunch.model.plan import File, HttpProbe, Member, Process
 from dplaunch.render import render
@@ -44,12 +44,12 @@ def url(address: str, port: int) -> str:
     return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
 
 
-def members_file(members: Sequence[Member], generation: str, model: str) -> File:
+def members_file(members: Sequence[Member], revision: str, model: str) -> File:
     """What tells our router which engines exist."""
     entries = [
         {"name": m.name, "role": m.role, "group": m.group, "url": m.url, "state": "serving"} for m in members
     ]
-    text = json.dumps({"generation": generation, "model": model, "members": entries}, indent=1)
+    text = json.dumps({"revision": revision, "model": model, "members": entries}, indent=1)
     return File(MEMBERS, text + "\n")
 
 

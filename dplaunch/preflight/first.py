@@ -8,7 +8,6 @@ from dataclasses import replace
 from dplaunch.errors import DplaunchError
 from dplaunch.fleet.fleet import Reply
 from dplaunch.fleet.job import Job, missing, phase
-from dplaunch.fold import fold
 from dplaunch.model.check import Alike, Finding, Level, alike
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.model.event import Note
@@ -17,6 +16,7 @@ from dplaunch.preflight import fingerprint, node
 from dplaunch.preflight.survey import ask, facts, read, request, targets
 from dplaunch.preflight.walk import CheckOptions, judged, probes
 from dplaunch.probes.probe import Probe
+from dplaunch.ranges import fold
 from dplaunch.words import plural
 
 PATIENCE = 10.0

@@ -7,16 +7,16 @@ other ports of a data-parallel group are random (facts §1.4), so that some rand
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from dplaunch.fleet.ask import answered
 from dplaunch.fleet.job import Job
 from dplaunch.fleet.session import Message
-from dplaunch.fold import fold, grouped, ranges
-from dplaunch.frozen import dataclass
 from dplaunch.model.check import Finding, Level
 from dplaunch.model.cluster import DECODE, PREFILL
 from dplaunch.model.plan import NodePlan, Plan, Process
+from dplaunch.ranges import fold, grouped, ranges
 from dplaunch.words import plural
 
 RANDOM = 2

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dplaunch.fleet.ask import answered
 from dplaunch.fleet.fleet import Reply, Request
 from dplaunch.fleet.job import Job
 from dplaunch.fleet.session import Message
-from dplaunch.fold import grouped
-from dplaunch.frozen import dataclass
 from dplaunch.model.check import Command, Facts, Output
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.model.event import Surveyed
 from dplaunch.probes.probe import Probe, Seen, Target
+from dplaunch.ranges import grouped
 
 LIMIT = 300.0
 """Seconds that one node's survey may take, or the commands of one lane; what is not done then is not run."""

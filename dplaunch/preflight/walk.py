@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from dplaunch.fleet.job import Job, connect, phase
 from dplaunch.fleet.observe import observe
-from dplaunch.frozen import dataclass
 from dplaunch.model.check import Checked, Facts, Finding, Level, NodeSurvey
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.preflight import fingerprint, node, reach

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from dplaunch.fold import grouped
 from dplaunch.model.check import Finding, Level, Output
 from dplaunch.probes.probe import Target
 from dplaunch.probes.words import devices
 from dplaunch.probes.words import unread as unread_output
+from dplaunch.ranges import grouped
 
 A2, A3 = "a2", "a3"
 

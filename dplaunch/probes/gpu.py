@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dplaunch.fold import grouped
 from dplaunch.model.check import Command, Facts, Finding, Level, Output
 from dplaunch.probes.ascend import trouble
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
 from dplaunch.probes.surroundings import OUTSIDE, needed
 from dplaunch.probes.words import answer, clean, devices, shown_list, unread, unread_finding
+from dplaunch.ranges import grouped
 
 NAME = "gpu.devices"
 IDLE = 1024

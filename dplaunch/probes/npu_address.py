@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dplaunch.fold import grouped
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes import hccn, hccn_conf
 from dplaunch.probes.ascend import A3, is_npu, twin_texts, twins, unknown
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
 from dplaunch.probes.words import devices, unread_finding
+from dplaunch.ranges import grouped
 
 NAME = "npu.address"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dplaunch.fold import grouped
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes import npu_smi
 from dplaunch.probes.ascend import hindered, hindrance, is_npu, trouble, unread
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
 from dplaunch.probes.surroundings import OUTSIDE, needed
 from dplaunch.probes.words import answer, clean, devices, shown_list, unread_finding
+from dplaunch.ranges import grouped
 
 NAME = "npu.devices"
 IDLE = 5 * 1024

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Interface
 from typing import Any, NamedTuple
 
-from dplaunch.fold import grouped
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes import hccn, hccn_conf
 from dplaunch.probes.ascend import A2, hindered, is_npu
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
 from dplaunch.probes.words import devices, unread_finding
+from dplaunch.ranges import grouped
 
 NAME = "npu.network"
 READERS = {

@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from dplaunch.fold import grouped
 from dplaunch.model.check import Facts, Level
 from dplaunch.probes import npu_address, npu_network
 from dplaunch.probes.ascend import A3
 from dplaunch.probes.npu_superpod import DIES
 from dplaunch.probes.probe import Seen, Target
+from dplaunch.ranges import grouped
 
 
 class End(NamedTuple):

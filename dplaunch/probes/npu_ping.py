@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dplaunch.fold import grouped
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes import hccn
 from dplaunch.probes.ascend import A3, hindered, hindrance, is_npu, unread
 from dplaunch.probes.npu_pairs import End, ends, every, ring
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
 from dplaunch.probes.words import clean, devices, shown_list, unread_finding
+from dplaunch.ranges import grouped
 
 NAME = "npu.ping"
 TIMEOUT = 10.0

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dplaunch.fold import grouped
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes import npu_smi
 from dplaunch.probes.ascend import A3, hindrance, twin_texts, twins, unknown, unread
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
 from dplaunch.probes.words import clean, devices, odd_ones, unread_finding
+from dplaunch.ranges import grouped
 
 NAME = "npu.superpod"
 DIES = 2

@@ -7,8 +7,8 @@ sees the facts of every node that answered, so that it can also say which one is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from dplaunch.frozen import dataclass
 from dplaunch.model.check import Command, Facts, Finding, Output
 from dplaunch.model.cluster import ClusterSpec, NodeSpec
 from dplaunch.model.plan import NodePlan

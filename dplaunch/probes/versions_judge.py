@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from dplaunch.frozen import dataclass
 from dplaunch.model.check import Facts, Finding, Level
 from dplaunch.model.cluster import EngineSpec
 from dplaunch.model.releases import CANN_TOO, AscendRelease, ascend_release, parse

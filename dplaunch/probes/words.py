@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from dplaunch.fold import ranges
 from dplaunch.model.check import Facts, Finding, Level, Output
 from dplaunch.probes.probe import Outputs
+from dplaunch.ranges import ranges
 
 NO_ANSWER = Output(problem="no answer")
 CONTROL = re.compile(r"\x1b\[[0-9;]*m|[\x00-\x08\x0b-\x1f\x7f]")

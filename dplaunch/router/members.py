@@ -1,6 +1,6 @@
 """The members file: which engines exist, and which are serving or draining.
 
-``{"generation": "4f1c", "model": "deepseek_r1", "members": [{"name": "decode-3", "role": "decode",
+``{"revision": "4f1c", "model": "deepseek_r1", "members": [{"name": "decode-3", "role": "decode",
 "group": "decode/0", "url": "http://192.0.0.5:9003", "state": "serving"}]}``, renamed into place.
 """
 
@@ -41,7 +41,7 @@ class Membership:
     """The file's whole content."""
 
     entries: tuple[Entry, ...] = ()
-    generation: str = ""
+    revision: str = ""
     model: str = ""
 
 
@@ -58,7 +58,7 @@ def parse(text: str) -> Membership:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise MembersError(f'"{twice}" is listed twice')
-    return Membership(entries, str(data.get("generation", "")), str(data.get("model", "")))
+    return Membership(entries, str(data.get("revision", "")), str(data.get("model", "")))
 
 
 def _entry(item: Any, place: int) -> Entry:
@@ -122,7 +122,7 @@ class MembersFile:
             log.warning("%s; the last good one stays in force, write it again", text)
             self._on_bad(text)
         else:
-            log.info("members: generation %s, %d engines", membership.generation, len(membership.entries))
+            log.info("members: revision %s, %d engines", membership.revision, len(membership.entries))
             self._on_good(membership)
 
     async def watch(self, interval: float = 0.5) -> None:

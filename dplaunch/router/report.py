@@ -21,7 +21,7 @@ def health(state: State) -> dict[str, Any]:
         roles[role] = {"groups": len(groups), "serving": len(open_groups(seen, role))}
     return {
         "status": "ok" if state.ready() else "unavailable",
-        "generation": state.membership.generation,
+        "revision": state.membership.revision,
         "roles": roles,
         "reasons": reasons(state),
     }
@@ -49,7 +49,7 @@ def members(state: State) -> dict[str, Any]:
     """Everything the router sees, for ``status``. Counts are of the worker that answers: /metrics has all."""
     opened = {role: open_groups(state.candidates(role), role) for role in ROLES}
     return {
-        "generation": state.membership.generation,
+        "revision": state.membership.revision,
         "model": state.membership.model,
         "policy": state.policy,
         "problem": state.problem,

@@ -4,9 +4,6 @@ What only readers and editors ask for stands beside it, and is loaded when asked
 ``spec.jsonschema.json_schema``, ``spec.reference.reference``.
 """
 
-from dplaunch.fold import fold
-from dplaunch.spec.duration import seconds
-from dplaunch.spec.hostrange import RangeError, expand
 from dplaunch.spec.load import Loaded, load
 
-__all__ = ["Loaded", "RangeError", "expand", "fold", "load", "seconds"]
+__all__ = ["Loaded", "load"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -13,7 +13,6 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from dplaunch.errors import Problem, SpecError
-from dplaunch.frozen import dataclass
 from dplaunch.spec import scalars
 from dplaunch.spec.finding import Finding, KeyPath, Place, dotted
 from dplaunch.spec.syntax import syntax_problem, unreadable

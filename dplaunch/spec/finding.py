@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from difflib import SequenceMatcher, get_close_matches
 from typing import NamedTuple
-
-from dplaunch.frozen import dataclass
 
 KeyPath = tuple[str | int, ...]
 """Keys and list indices from the top of the file: ``("roles", "decode", "dp")``."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from dplaunch.errors import Problem, SpecError
-from dplaunch.frozen import dataclass
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.spec import rules
 from dplaunch.spec.document import Document, read

@@ -10,10 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 from dplaunch.errors import Problem
+from dplaunch.ranges import RangeError
 from dplaunch.spec.document import Document
 from dplaunch.spec.finding import Finding, KeyPath
 from dplaunch.spec.flags import flag
-from dplaunch.spec.hostrange import RangeError
 from dplaunch.spec.resolve import selected
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-
-from dplaunch.frozen import dataclass
 
 _KEY = re.compile(r"(?P<indent> *)(?P<off>#)?(?P<item>- )?(?P<key>[A-Za-z0-9_-]+):(?: .*)?")
 _PROSE = re.compile(r" *#(?: .*)?")

@@ -23,8 +23,8 @@ from dplaunch.model.cluster import (
     WarmupSpec,
     WeightsSpec,
 )
+from dplaunch.ranges import expand
 from dplaunch.spec import schema
-from dplaunch.spec.hostrange import expand
 
 REHEARSED_VERSION = "0.23.0"
 """What a rehearsal engine stands for unless the file says otherwise."""

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from dplaunch import durations
 from dplaunch.model.cluster import ArgValue, EnvValue, Hardware, SecretRef
-from dplaunch.spec import duration
+from dplaunch.ranges import RangeError, expand
 from dplaunch.spec.finding import did_you_mean
-from dplaunch.spec.hostrange import RangeError, expand
 
 PRESETS = {
     "atlas-800t-a3": Hardware(name="atlas-800t-a3", devices=16, family="a3"),
@@ -95,11 +95,11 @@ def _names(value: object) -> tuple[str, ...]:
 
 
 def _duration(value: object) -> float:
-    seconds = duration.parse(value) if isinstance(value, str) else None
+    seconds = durations.match(value) if isinstance(value, str) else None
     if isinstance(value, int | float) and not isinstance(value, bool):
         seconds = float(value)
     if seconds is None or not 0 < seconds < float("inf"):
-        raise takes("a duration above zero", value, duration.HINT)
+        raise takes("a duration above zero", value, durations.HINT)
     return seconds
 
 

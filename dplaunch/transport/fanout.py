@@ -7,10 +7,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from dplaunch.errors import HostError
-from dplaunch.frozen import dataclass
 
 Item = TypeVar("Item", bound=Hashable)
 T = TypeVar("T")

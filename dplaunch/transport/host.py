@@ -9,11 +9,10 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from dplaunch.errors import HostError
-from dplaunch.frozen import dataclass
 from dplaunch.transport.failures import CANNOT_RUN, NOT_FOUND, container_failure, lost_link, missing_program
 from dplaunch.transport.once import Once
 from dplaunch.transport.stream import LineStream, Pipe

@@ -9,10 +9,9 @@ import fnmatch
 import hmac
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-
-from dplaunch.frozen import dataclass
 
 SSH_PORT = 22
 

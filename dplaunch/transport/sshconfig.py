@@ -8,10 +8,10 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from dplaunch.errors import HostError
-from dplaunch.frozen import dataclass
 from dplaunch.model.cluster import SshSpec
 from dplaunch.transport.knownhosts import SSH_PORT
 

@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from dplaunch.fold import fold
 from dplaunch.model.plan import Action, Change
+from dplaunch.ranges import fold
 from dplaunch.view import style
 from dplaunch.view.sheet import sheet
 from dplaunch.words import plural

@@ -8,12 +8,13 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from dplaunch.fold import fold, grouped
+from dplaunch import durations
 from dplaunch.model.check import Alike, Checked, Finding, Level, alike
 from dplaunch.model.plan import Plan
+from dplaunch.ranges import fold, grouped
 from dplaunch.view import report, style
 from dplaunch.view.sheet import sheet
-from dplaunch.words import plural, seconds
+from dplaunch.words import plural
 
 _ORDER = tuple(Level)
 _STYLES = {Level.FAIL: style.BAD, Level.WARN: style.ODD, Level.OK: style.GOOD, Level.ABSENT: style.DIM}
@@ -71,7 +72,7 @@ def page(plan: Plan, checked: Checked) -> str:
     kinds = _ranked(checked.findings)
     rows = [report.Row(_cells(kind), _level(kind[0])) for kind in kinds]
     times = [
-        report.Row((n.node, seconds(n.seconds), n.problem), "fail" if n.problem else "")
+        report.Row((n.node, durations.describe(n.seconds), n.problem), "fail" if n.problem else "")
         for n in checked.nodes
     ]
     return report.page(
@@ -111,7 +112,7 @@ def _headline(plan: Plan, checked: Checked) -> Text:
         or "nothing wrong"
     )
     how = style.BAD if wrong else style.ODD if odd else style.GOOD
-    took = f"{plural(len(plan.nodes), 'node')} checked in {seconds(checked.seconds)}"
+    took = f"{plural(len(plan.nodes), 'node')} checked in {durations.describe(checked.seconds)}"
     return Text.assemble((plan.cluster, style.HEAD), f": {took}: ", (said, how))
 
 

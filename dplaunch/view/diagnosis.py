@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.text import Text
 
-from dplaunch.fold import fold
 from dplaunch.model.diagnosis import Diagnosis, Ended, Kind, Sighting, Signature
+from dplaunch.ranges import fold
 from dplaunch.view import style
 from dplaunch.words import plural
 

@@ -8,12 +8,12 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from dplaunch import durations
 from dplaunch.model.event import Event
 from dplaunch.model.progress import Progress, RoleProgress
 from dplaunch.view import style
 from dplaunch.view.narrate import Narrator, failures, slowest, standing, surveyed
 from dplaunch.view.screen import Screen
-from dplaunch.words import seconds
 
 _FRAME = 0.1
 """Seconds between two pictures."""
@@ -89,10 +89,13 @@ def picture(progress: Progress, at: float) -> RenderableType:
     total = at - (at if progress.began is None else progress.began)
     title = Text.assemble(
         (phase.name if phase else "…", style.HEAD),
-        f" {seconds(at - phase.began)}" if phase else "",
+        f" {durations.describe(at - phase.began)}" if phase else "",
         (f"  {phase.detail}" if phase and phase.detail else "", style.DIM),
         (f"  {surveyed(progress)}" if progress.surveyed else "", style.DIM),
-        (f"  ({seconds(total)} in all)" if phase and total - (at - phase.began) >= 1 else "", style.DIM),
+        (
+            f"  ({durations.describe(total)} in all)" if phase and total - (at - phase.began) >= 1 else "",
+            style.DIM,
+        ),
         no_wrap=True,
         overflow="ellipsis",
     )

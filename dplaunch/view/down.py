@@ -8,10 +8,11 @@ from typing import Any
 
 from rich.text import Text
 
-from dplaunch.fold import fold
+from dplaunch import durations
 from dplaunch.model.event import Stopped
+from dplaunch.ranges import fold
 from dplaunch.view import style
-from dplaunch.words import plural, seconds
+from dplaunch.words import plural
 
 
 def drawn(verdicts: Sequence[Stopped], unreached: Sequence[str]) -> Text:
@@ -53,7 +54,7 @@ def _role(role: str, verdicts: Sequence[Stopped]) -> Text:
     count = (
         f"{len(freed)} of {len(verdicts)} stopped" if len(freed) < len(verdicts) else f"{len(freed)} stopped"
     )
-    took = seconds(max(verdict.seconds for verdict in verdicts))
+    took = durations.describe(max(verdict.seconds for verdict in verdicts))
     return Text(f"{role}: {count}" + (f" ({', '.join(said)})" if said else "") + f" in {took}")
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from dplaunch.fold import fold
-from dplaunch.frozen import dataclass
+from dplaunch import durations
 from dplaunch.model.timeline import StageTimes, StartUp, Timeline
+from dplaunch.ranges import fold
 from dplaunch.view import timeline as words
 from dplaunch.view.report import Picture, Row, Section, Table, escaped, page
-from dplaunch.words import seconds, shortened
+from dplaunch.words import shortened
 
 ROWS = 200
 """More engines share rows: of each few neighbours the slowest is drawn."""
@@ -42,7 +43,11 @@ def report(cluster: str, up: StartUp) -> str:
         Picture("Engines", chart(up), note=words.CLOCKS),
         Table("Stages", words.STAGE_HEADS, [_stage(times, up) for times in up.stages]),
     ]
-    waits = [Row((group.group, seconds(group.lost), words.lost(group))) for group in up.groups if group.lost]
+    waits = [
+        Row((group.group, durations.describe(group.lost), words.lost(group)))
+        for group in up.groups
+        if group.lost
+    ]
     if waits:
         sections.append(Table("Waiting for the slowest", ("GROUP", "LOST", "WHERE"), waits))
     if up.walk:
@@ -105,7 +110,7 @@ def _lane(lane: _Lane, top: int, scale: float, colours: dict[str, str]) -> str:
     bars = "".join(
         f'<rect x="{_NAMES + span.begin * scale:.1f}" y="{top + 2}" height="{_HEIGHT - 4}" '
         f'width="{span.seconds * scale:.1f}" fill="{colours[span.stage]}">'
-        f"<title>{escaped(f'{who}: {span.stage} {seconds(span.seconds)}')}</title></rect>"
+        f"<title>{escaped(f'{who}: {span.stage} {durations.describe(span.seconds)}')}</title></rect>"
         for span in lane.shown.spans
         if span.begin is not None and span.seconds
     )

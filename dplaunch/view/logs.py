@@ -6,8 +6,8 @@ import zlib
 from datetime import datetime, tzinfo
 from typing import Any
 
-from dplaunch.fold import fold
 from dplaunch.model.log import FoldedLine, LogLine
+from dplaunch.ranges import fold
 from dplaunch.view import style
 
 _COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)

@@ -11,11 +11,12 @@ from typing import Any
 
 from rich.text import Text
 
-from dplaunch.fold import fold
+from dplaunch import durations
 from dplaunch.model import event as ev
 from dplaunch.model.progress import Progress, RoleProgress, Step
+from dplaunch.ranges import fold
 from dplaunch.view import style
-from dplaunch.words import plural, seconds
+from dplaunch.words import plural
 
 TAIL = 10
 """Lines of a failed process's log shown with the first failure of a kind."""
@@ -71,7 +72,7 @@ class Narrator:
         detail = next((p.detail for p in reversed(progress.phases) if p.name == event.phase), event.detail)
         said = f" ({detail})" if detail and self._terse else ""
         yield Text.assemble(
-            (event.phase, style.GOOD), f": done in {seconds(event.seconds)}", (said, style.DIM)
+            (event.phase, style.GOOD), f": done in {durations.describe(event.seconds)}", (said, style.DIM)
         )
 
     def _node_failed(self, event: ev.NodeFailed, _: Progress) -> Iterator[Text]:
@@ -104,19 +105,19 @@ class Narrator:
 
     def _ready(self, event: ev.Ready, progress: Progress) -> Iterator[Text]:
         if self._verbose:
-            yield Text(f"{event.process}: ready after {seconds(event.seconds)}")
+            yield Text(f"{event.process}: ready after {durations.describe(event.seconds)}")
         yield from self._whole("ready", event.process, progress, lambda role: role.ready)
 
     def _proved(self, event: ev.Proved, progress: Progress) -> Iterator[Text]:
         if self._verbose:
-            yield Text(
-                f"{event.process}: answered right in {seconds(event.seconds)}: {style.plain(event.text)}"
-            )
+            took = durations.describe(event.seconds)
+            yield Text(f"{event.process}: answered right in {took}: {style.plain(event.text)}")
         yield from self._whole("answered right", event.process, progress, lambda role: role.proved)
 
     def _stopped(self, event: ev.Stopped, progress: Progress) -> Iterator[Text]:
         if self._verbose:
-            yield Text(f"{event.process} on {event.node}: stopped ({event.how}) in {seconds(event.seconds)}")
+            took = durations.describe(event.seconds)
+            yield Text(f"{event.process} on {event.node}: stopped ({event.how}) in {took}")
         for left in event.left:
             yield Text.assemble(
                 ("left ", style.BAD), f"on {event.node} by {event.process}: {style.plain(left)}"
@@ -172,7 +173,7 @@ def slowest(role: RoleProgress, at: float) -> str:
         if process.stage
         else process.step.value
     )
-    return f"slowest {process.name} on {process.node}: {stage}, for {seconds(at - process.since)}"
+    return f"slowest {process.name} on {process.node}: {stage}, for {durations.describe(at - process.since)}"
 
 
 def failure(event: ev.Failed, tail: int = TAIL) -> Iterator[Text]:

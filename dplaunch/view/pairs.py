@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from dplaunch.fold import fold
 from dplaunch.model.proof import Answer, Moved, Odd, Pair, Proof
+from dplaunch.ranges import fold
 from dplaunch.view import style
 from dplaunch.view.sheet import Sheet, sheet
 from dplaunch.words import plural

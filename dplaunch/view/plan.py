@@ -9,8 +9,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from dplaunch.errors import Problem
-from dplaunch.fold import fold, ranges
 from dplaunch.model.plan import Plan, Seat
+from dplaunch.ranges import fold, ranges
 from dplaunch.view import problems, style
 from dplaunch.view.sheet import Sheet, sheet
 from dplaunch.words import plural
@@ -38,7 +38,7 @@ def _headline(plan: Plan) -> Text:
     model += f" ({plan.model})" if plan.model != model else ""
     where = f", router on {plan.router.node}" if plan.router and plan.router.kind != "none" else ""
     return style.lines(
-        Text.assemble((plan.cluster, style.HEAD), f": {plan.engine}, generation {plan.generation}"),
+        Text.assemble((plan.cluster, style.HEAD), f": {plan.engine}, revision {plan.revision}"),
         f"model     {model}",
         Text.assemble("endpoint  ", (plan.endpoint, style.NAME), where),
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dplaunch.frozen import dataclass
+from dataclasses import dataclass
+
 from dplaunch.model.observed import Observed, ObservedProcess, State
 from dplaunch.model.plan import Plan, Process, Seat
 

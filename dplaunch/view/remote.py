@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.text import Text
 
-from dplaunch.fold import fold
 from dplaunch.model.remote import ExecResult
+from dplaunch.ranges import fold
 from dplaunch.view import style
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from dplaunch.frozen import dataclass
 from dplaunch.view import style
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
-from dplaunch.frozen import dataclass
 from dplaunch.view import style
 
 _LEAST = 10

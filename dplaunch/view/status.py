@@ -9,14 +9,15 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from dplaunch.fold import families, fold, ranges
+from dplaunch import durations
 from dplaunch.model.observed import Observed
 from dplaunch.model.plan import Plan
 from dplaunch.model.summary import Health, Summary
+from dplaunch.ranges import families, fold, ranges
 from dplaunch.view import style
 from dplaunch.view.records import MISSING, UNKNOWN, Record, records
 from dplaunch.view.sheet import Sheet, sheet
-from dplaunch.words import plural, seconds
+from dplaunch.words import plural
 
 _COLOUR = {
     Health.SERVING: style.GOOD,
@@ -60,11 +61,11 @@ def headline(plan: Plan, summary: Summary) -> Text:
 
 
 def to_json(plan: Plan, observed: Observed, summary: Summary) -> dict[str, Any]:
-    """The stable form: ``{cluster, generation, state, endpoint, model, nodes, processes, router, proof}``."""
+    """The stable form: ``{cluster, revision, state, endpoint, model, nodes, processes, router, proof}``."""
     processes = [_process(record) for record in records(plan, observed)]
     return {
         "cluster": plan.cluster,
-        "generation": plan.generation,
+        "revision": plan.revision,
         "state": summary.state.value,
         "endpoint": plan.endpoint,
         "model": plan.served_model_name,
@@ -143,7 +144,7 @@ def _unproved(summary: Summary) -> list[Text]:
         return []
     if proof is None:
         return [Text("/health answers everywhere, but no completion was asked for yet: `dplaunch test` does")]
-    what = f"{proof.verb} by {proof.who} failed {seconds(proof.age)} ago"
+    what = f"{proof.verb} by {proof.who} failed {durations.describe(proof.age)} ago"
     return [Text.assemble((what, style.BAD), f": {style.plain(proof.said)}; `dplaunch test` asks again")]
 
 
@@ -166,7 +167,7 @@ def _oddity(word: str, alike: Sequence[Record]) -> Text:
     first = alike[0]
     pids = {pid for record in alike if record.seen for pid in record.seen.left}
     facts = [f"pids {ranges(pids)}"] if pids else []
-    facts += [f"{seconds(first.ended)} ago"] if first.ended else []
+    facts += [f"{durations.describe(first.ended)} ago"] if first.ended else []
     more = f" ({'; '.join(facts)})" if facts else ""
     log = f", log {first.node}:{first.seen.log}" if len(alike) == 1 and first.ended and first.seen else ""
     names, nodes = fold(record.name for record in alike), fold(record.node for record in alike)
@@ -195,7 +196,7 @@ def _node_row(state: str, alike: Sequence[Record]) -> tuple[str | Text, ...]:
         groups or "-",
         f"{sum(record.serves for record in alike)}/{len(alike)}",
         Text(state, _colour(alike)),
-        "-" if up is None else seconds(up),
+        "-" if up is None else durations.describe(up),
     )
 
 
@@ -237,7 +238,7 @@ def _row(record: Record) -> tuple[str | Text, ...]:
         str(seen.pid) if seen and seen.pid else "-",
         record.url.rpartition(":")[2] or "-",
         Text(record.word, _colour([record])),
-        seconds(record.age) if record.age else "-",
+        durations.describe(record.age) if record.age else "-",
         str(seen.restarts) if seen else "-",
     )
 

@@ -8,11 +8,12 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from dplaunch.fold import fold
+from dplaunch import durations
 from dplaunch.model.timeline import GroupPath, StageTimes, StartUp, Timeline, Walk
+from dplaunch.ranges import fold
 from dplaunch.view import style
 from dplaunch.view.sheet import Sheet, sheet
-from dplaunch.words import listed, plural, seconds
+from dplaunch.words import listed, plural
 
 GROUPS = 3
 """Groups whose waiting is told; with ``-v`` all."""
@@ -51,18 +52,18 @@ def headline(up: StartUp) -> str:
 def lost(group: GroupPath) -> str:
     """What a group lost to its slowest engine, the worst stages named."""
     worst = sorted((wait for wait in group.waits if wait.lost > 0), key=lambda wait: -wait.lost)[:3]
-    where = listed([f"{seconds(w.lost)} in {w.stage} ({w.engine} on {w.node})" for w in worst])
-    return f"{group.group}: {seconds(group.lost)} lost waiting for its slowest engine, {where}"
+    where = listed([f"{durations.describe(w.lost)} in {w.stage} ({w.engine} on {w.node})" for w in worst])
+    return f"{group.group}: {durations.describe(group.lost)} lost waiting for its slowest engine, {where}"
 
 
 def walked(walk: Walk) -> str:
     """``up of 73 processes took 4 min 12 s; the median of 5 earlier ones is 3 min 58 s``."""
-    said = f"{walk.verb} of {plural(walk.started, 'process')} took {seconds(walk.total)}"
+    said = f"{walk.verb} of {plural(walk.started, 'process')} took {durations.describe(walk.total)}"
     if walk.usual_total is None:
         return f"{said}; no earlier one of as many is recorded"
     if len(walk.earlier) == 1:
-        return f"{said}; the one before took {seconds(walk.usual_total)}"
-    return f"{said}; the median of {len(walk.earlier)} earlier ones is {seconds(walk.usual_total)}"
+        return f"{said}; the one before took {durations.describe(walk.usual_total)}"
+    return f"{said}; the median of {len(walk.earlier)} earlier ones is {durations.describe(walk.usual_total)}"
 
 
 def notes(up: StartUp) -> list[str]:
@@ -116,7 +117,11 @@ def stage_row(times: StageTimes, up: StartUp) -> tuple[str, ...]:
 
 def figure(value: float, up: StartUp) -> str:
     """Seconds as exact as the lines are."""
-    return seconds(round(value)).replace(".0 s", " s") if up.resolution >= 1 else seconds(value)
+    return (
+        durations.describe(round(value)).replace(".0 s", " s")
+        if up.resolution >= 1
+        else durations.describe(value)
+    )
 
 
 def slow(times: StageTimes) -> bool:
@@ -136,8 +141,8 @@ PHASE_HEADS = ("PHASE", "THIS START", "EARLIER")
 
 def phase_rows(walk: Walk) -> list[tuple[str, str, str]]:
     """Phase, this start, the median of earlier ones."""
-    usual = {name: seconds(value) for name, value in walk.usual.items()}
-    return [(name, seconds(took), usual.get(name, "-")) for name, took in walk.phases.items()]
+    usual = {name: durations.describe(value) for name, value in walk.usual.items()}
+    return [(name, durations.describe(took), usual.get(name, "-")) for name, took in walk.phases.items()]
 
 
 def _total(timeline: Timeline) -> float:

@@ -8,15 +8,15 @@ from datetime import datetime, tzinfo
 from rich.console import RenderableType
 from rich.text import Text
 
+from dplaunch import durations
 from dplaunch.view import style
 from dplaunch.view.sheet import sheet
-from dplaunch.words import seconds
 
-_FIRST = ("at", "who", "verb", "outcome", "generation")
+_FIRST = ("at", "who", "verb", "outcome", "revision")
 
 
 def audit(entries: Iterable[Mapping[str, object]], *, zone: tzinfo | None = None) -> RenderableType:
-    """Entries {at, who, verb, outcome, generation, …}, oldest first; times in ``zone`` (default: local)."""
+    """Entries {at, who, verb, outcome, revision, …}, oldest first; times in ``zone`` (default: local)."""
     ordered = sorted(entries, key=lambda entry: _moment(entry.get("at")))
     if not ordered:
         return Text("nothing was recorded on this cluster yet")
@@ -37,14 +37,14 @@ def lock(node: str, held: Mapping[str, object], *, zone: tzinfo | None = None) -
 
 def _words(entry: Mapping[str, object]) -> tuple[str, ...]:
     more = " ".join(_word(key, value) for key, value in entry.items() if key not in _FIRST)
-    who, verb, outcome, generation = (style.plain(str(entry.get(key, "-"))) for key in _FIRST[1:])
-    return who, verb, f"{outcome} {style.plain(more)}".rstrip(), generation
+    who, verb, outcome, revision = (style.plain(str(entry.get(key, "-"))) for key in _FIRST[1:])
+    return who, verb, f"{outcome} {style.plain(more)}".rstrip(), revision
 
 
 def _word(key: str, value: object) -> str:
     """``started=72``; the phases of a start as their sum, `dplaunch analyze` shows them."""
     if key == "phases" and isinstance(value, Mapping):
-        return f"in {seconds(sum(map(_moment, value.values())))}"
+        return f"in {durations.describe(sum(map(_moment, value.values())))}"
     return f"{key}={value}"
 
 

@@ -10,18 +10,19 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from dplaunch.fold import fold
+from dplaunch import durations
 from dplaunch.model.plan import Plan
 from dplaunch.model.progress import Progress
+from dplaunch.ranges import fold
 from dplaunch.view import style
-from dplaunch.words import plural, seconds
+from dplaunch.words import plural
 
 
 def done(plan: Plan, took: float, *, changed: bool = True, only: str | None = None) -> RenderableType:
     """``up`` has ended well: the endpoint, a request to paste, how to look and stop. ``only``: one role."""
     engines = sum(p.kind == "engine" and only in (None, p.role) for p in plan.processes)
     proved = f"{plural(engines, 'engine')} ready and proved" if engines else "ready and proved"
-    said = f"{proved} in {seconds(took)}" if changed else f"nothing to do, {proved}"
+    said = f"{proved} in {durations.describe(took)}" if changed else f"nothing to do, {proved}"
     if only is not None:
         return Text.assemble((f"{only} of {plan.cluster} is up", style.GOOD), f": {said}")
     return Group(
@@ -36,7 +37,9 @@ def done(plan: Plan, took: float, *, changed: bool = True, only: str | None = No
 
 def detached(plan: Plan, started: int, took: float) -> RenderableType:
     """``up --detach`` has started so many processes and waits for nothing."""
-    said = f"{plural(started, 'process')} started in {seconds(took)}" if started else "nothing to do"
+    said = (
+        f"{plural(started, 'process')} started in {durations.describe(took)}" if started else "nothing to do"
+    )
     return Group(
         Text(f"{plan.cluster}: {said}; what runs loads and serves without waiting here"),
         Text.assemble("endpoint  ", (plan.endpoint, style.NAME), "  (503 until every role serves)"),
@@ -48,7 +51,7 @@ def detached(plan: Plan, started: int, took: float) -> RenderableType:
 def restarted(names: Sequence[str], took: float) -> Text:
     """``restart`` has ended well."""
     count = plural(len(names), "process")
-    said = f": {fold(names)}; ready, proved and back in service in {seconds(took)}"
+    said = f": {fold(names)}; ready, proved and back in service in {durations.describe(took)}"
     return Text.assemble((f"{count} restarted", style.GOOD), said)
 
 
@@ -70,10 +73,10 @@ def curl(plan: Plan) -> str:
 
 
 def to_json(plan: Plan, progress: Progress, *, ready: bool, changed: bool) -> dict[str, Any]:
-    """``{cluster, generation, endpoint, model, ready, changed, seconds, phases, processes}``."""
+    """``{cluster, revision, endpoint, model, ready, changed, seconds, phases, processes}``."""
     return {
         "cluster": plan.cluster,
-        "generation": plan.generation,
+        "revision": plan.revision,
         "endpoint": plan.endpoint,
         "model": plan.served_model_name,
         "ready": ready,

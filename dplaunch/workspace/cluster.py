@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from dplaunch import plan as plans
 from dplaunch.errors import Problem, SpecError, UsageError
-from dplaunch.frozen import dataclass
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.model.plan import Plan
 from dplaunch.spec import load

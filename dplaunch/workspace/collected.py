@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from dplaunch.errors import UsageError
-from dplaunch.frozen import dataclass
 
 _ENDINGS = (".log", ".txt")
 _PREVIOUS = ".prev"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from dplaunch.errors import UsageError
-from dplaunch.frozen import dataclass
 
 HERE = "cluster.yaml"
 

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 from dplaunch.errors import UsageError
+from dplaunch.ranges import expand
 from dplaunch.render import clusters_root
-from dplaunch.spec import expand
 
 _NODES = re.compile(r"^nodes:\n(?:[ #].*\n|\n)+", re.MULTILINE)
 _HOST = re.compile(r"""(\bhost:\s*)("[^"]*"|[^\s,}]+)""")

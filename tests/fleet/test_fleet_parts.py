@@ -10,7 +10,6 @@ from dplaunch.fleet.targets import find, nodes_of, widen
 from dplaunch.fleet.verdict import last_proof, summarise
 from dplaunch.model.observed import Observed, ObservedNode, ObservedProcess, State
 from dplaunch.model.summary import Health
-from dplaunch.spec import expand
 
 PLAN = a_plan(
     a_process("prefill-0", "n1"),
@@ -37,7 +36,7 @@ def names(processes):
     ],
 )
 def test_targets(words, found):
-    assert sorted(names(find(words, PLAN, expand))) == sorted(found)
+    assert sorted(names(find(words, PLAN))) == sorted(found)
 
 
 @pytest.mark.parametrize(
@@ -46,20 +45,20 @@ def test_targets(words, found):
 )
 def test_a_target_that_means_nothing_says_what_would(word, hint):
     with pytest.raises(UsageError) as caught:
-        find([word], PLAN, expand)
+        find([word], PLAN)
     assert hint in caught.value.text + caught.value.hint
 
 
 def test_a_target_inside_a_group_widens_to_it():
-    assert names(widen(find(["decode-3"], PLAN, expand), PLAN)) == ["decode-2", "decode-3"]
+    assert names(widen(find(["decode-3"], PLAN), PLAN)) == ["decode-2", "decode-3"]
 
 
 def test_nodes_of_targets():
-    assert nodes_of("all", PLAN, expand) == ("n1", "n2")
-    assert nodes_of("node:n2", PLAN, expand) == ("n2",)
-    assert nodes_of("router", PLAN, expand) == ("n1",)
+    assert nodes_of("all", PLAN) == ("n1", "n2")
+    assert nodes_of("node:n2", PLAN) == ("n2",)
+    assert nodes_of("router", PLAN) == ("n1",)
     with pytest.raises(UsageError, match="node:n3"):
-        nodes_of("node:n[1-3]", PLAN, expand)
+        nodes_of("node:n[1-3]", PLAN)
 
 
 def test_the_line_that_a_signature_knows_is_the_cause():
@@ -73,12 +72,12 @@ def test_a_process_that_was_killed_is_told_though_its_log_says_nothing():
     node = FakeNode("n2").observed("decode-0", state="exited", signal="SIGKILL").observed("decode-1")
     stage = Scene(PLAN, node)
     stage.job.fleet.open()
-    found, _ = diagnose(stage.job, find(["decode"], PLAN, expand), LogQuery())
+    found, _ = diagnose(stage.job, find(["decode"], PLAN), LogQuery())
     assert (found.first, found.failed) == (None, True)
     assert [(one.process, one.node, one.how) for one in found.mute] == [
         ("decode-0", "n2", "killed by SIGKILL")
     ]
-    assert not diagnose(stage.job, find(["decode"], PLAN, expand), LogQuery(previous=True))[0].failed
+    assert not diagnose(stage.job, find(["decode"], PLAN), LogQuery(previous=True))[0].failed
 
 
 def test_a_diagnosis_knows_who_may_be_stuck():
@@ -92,7 +91,7 @@ def test_a_diagnosis_knows_who_may_be_stuck():
     stage.job.fleet.open()
     found, _ = diagnose(stage.job, PLAN.processes, LogQuery())
     assert (found.waiting, found.failed) == (("decode-0",), False)
-    assert diagnose(stage.job, find(["router"], PLAN, expand), LogQuery())[0].waiting == ("router",)
+    assert diagnose(stage.job, find(["router"], PLAN), LogQuery())[0].waiting == ("router",)
 
 
 def test_without_a_signature_the_last_error_line_is_the_cause():

@@ -85,7 +85,7 @@ def test_our_router():
     assert files(planned, "n2")["prefill/run_dp_template.sh"].mode == 0o755
     assert "Secrets" not in there["router/run_router.sh"].text
     members = json.loads(there["router/members.json"].text)
-    assert (members["generation"], members["model"]) == (planned.generation, "model")
+    assert (members["revision"], members["model"]) == (planned.revision, "model")
     assert members["members"][0] == {
         "name": "prefill-0",
         "role": "prefill",
@@ -163,11 +163,11 @@ def test_fingerprints_do_not_change_with_where_the_file_lies_or_who_is_a_member(
 
 def test_the_generation_is_that_of_everything():
     spec = four_p_four_d()
-    generation = plan.build(spec).generation
-    assert len(generation) == 12
-    assert plan.build(four_p_four_d()).generation == generation
-    assert plan.build(replace(spec, ready_timeout=1.0)).generation != generation
-    assert plan.build(spec, rehearse=True).generation != generation
+    revision = plan.build(spec).revision
+    assert len(revision) == 12
+    assert plan.build(four_p_four_d()).revision == revision
+    assert plan.build(replace(spec, ready_timeout=1.0)).revision != revision
+    assert plan.build(spec, rehearse=True).revision != revision
 
 
 def test_ipv6_addresses_stand_in_brackets():

@@ -36,7 +36,7 @@ def test_the_json_has_stable_names():
     data = plan.to_json(rich())
     assert data["format"] == 1
     assert set(data) == {
-        "format", "cluster", "generation", "engine", "model", "served_model_name", "nodes", "members", "router",
+        "format", "cluster", "revision", "engine", "model", "served_model_name", "nodes", "members", "router",
         "endpoint", "api_key", "ready_timeout", "warmup", "hooks", "stages", "warnings", "rehearsal", "local",
     }  # fmt: skip
     assert data["api_key"] == {"source": "env", "name": "KEY"}

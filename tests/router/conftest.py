@@ -181,7 +181,7 @@ class Cluster:
     def write_members(self, text=None):
         members = [engine.entry for engine in self.engines]
         fresh = self.path.with_suffix(".new")
-        fresh.write_text(text or json.dumps({"generation": "g1", "model": "m", "members": members}))
+        fresh.write_text(text or json.dumps({"revision": "g1", "model": "m", "members": members}))
         fresh.replace(self.path)
 
     async def until(self, condition, deadline=5.0):

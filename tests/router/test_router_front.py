@@ -39,7 +39,7 @@ def test_a_request_that_cannot_be_served_gets_503_and_when_to_come_back(run):
 
 def test_no_members_at_all_is_said(run):
     async def scenario(c):
-        c.write_members('{"generation": "0", "members": []}')
+        c.write_members('{"revision": "0", "members": []}')
         await c.until(lambda: not c.state.members)
         health = json.loads((await c.get("/health"))[2])
         assert health["reasons"] == ["the members file names no serve engine"]
@@ -72,7 +72,7 @@ def test_members_shows_what_the_router_sees(run):
             lambda: c.state.members["decode-1"].entry.draining and c.state.members["decode-0"].running
         )
         seen = json.loads((await c.get("/members"))[2])
-        assert (seen["generation"], seen["model"], seen["ready"], seen["workers"]) == ("g1", "m", True, 1)
+        assert (seen["revision"], seen["model"], seen["ready"], seen["workers"]) == ("g1", "m", True, 1)
         shown = {m["name"]: (m["state"], m["alive"], m["group_open"], m["running"]) for m in seen["members"]}
         assert shown["decode-0"] == ("serving", True, True, 7)
         assert shown["decode-1"] == ("draining", True, False, 0)

@@ -16,7 +16,7 @@ GOOD = {"name": "d0", "role": "decode", "group": "decode/0", "url": "http://[::1
 
 
 def members(*changes: dict):
-    return json.dumps({"generation": 7, "members": [{**GOOD, **change} for change in changes]})
+    return json.dumps({"revision": 7, "members": [{**GOOD, **change} for change in changes]})
 
 
 def test_a_members_file_is_read():

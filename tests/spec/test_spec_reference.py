@@ -241,19 +241,3 @@ def test_explain_of_no_key_helps(key, hint):
     assert error.value.text == f"the cluster file has no key '{key}'"
     assert error.value.hint == hint
     assert error.value.exit_code == ExitCode.USAGE
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("0", 0.0), ("1.5s", 1.5), ("90", 90.0), ("1h", 3600.0), ("1h30m5s", 5405.0), ("2m30", 150.0)],
-)
-def test_a_duration_of_the_command_line(text, seconds):
-    assert spec.seconds(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "x", "1d", "-1", "m", "1m1h", "1 m", "1.5m"])
-def test_what_is_no_duration(text):
-    with pytest.raises(UsageError) as error:
-        spec.seconds(text)
-    assert error.value.text == f"'{text}' is no duration"
-    assert error.value.hint == "write seconds, or hours, minutes and seconds as 1h30m, 40m or 90s"

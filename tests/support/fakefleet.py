@@ -121,7 +121,7 @@ class FakeNode:
         fields: dict[str, Any] = {}
         if verb == "observe":
             last = self.trail[-1] if self.trail else None
-            basic = {"generation": "g", "clock": 5000.0, "lock": {}, "audit": last}
+            basic = {"revision": "g", "clock": 5000.0, "lock": {}, "audit": last}
             fields = {"processes": self.processes, **basic}
         elif verb == "start":
             fields = {"results": [self._started(p["name"]) for p in asked["processes"]]}
@@ -240,7 +240,7 @@ def a_plan(*processes: Process, **fields: Any) -> Plan:
         if p.kind == "engine" and p.probe
     )
     document = [{"name": m.name, "role": m.role, "group": m.group, "state": "serving"} for m in members]
-    text = json.dumps({"generation": "g", "members": document})
+    text = json.dumps({"revision": "g", "members": document})
     nodes = [
         NodePlan(
             name=name,
@@ -257,7 +257,7 @@ def a_plan(*processes: Process, **fields: Any) -> Plan:
     ]
     basic: dict[str, Any] = {
         "cluster": "c",
-        "generation": "g",
+        "revision": "g",
         "engine": "vllm 1",
         "model": "m",
         "served_model_name": "m",

@@ -15,9 +15,9 @@ ROOT = Path(__file__).parent.parent.parent
 
 FLOORS = {
     "dplaunch": 0,  # the version
-    "errors": 0,
-    "frozen": -1,
-    "fold": 0,
+    "errors": -1,
+    "ranges": 0,
+    "durations": 0,
     "words": 0,
     "stamp": 0,
     "model": 1,
@@ -56,9 +56,9 @@ NEVER = {  # beyond what the floors say
 }
 
 PURE = {
-    "frozen",
     "errors",
-    "fold",
+    "ranges",
+    "durations",
     "words",
     "stamp",
     "model",

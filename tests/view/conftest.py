@@ -81,7 +81,7 @@ def sample(
         for n, ps in processes.items()
     )  # fmt: skip
     return Plan(
-        cluster="deepseek-r1", generation="3f9a2c81", engine="vllm-ascend 0.23.0", model="vllm-ascend/DeepSeek-R1-W8A8",
+        cluster="deepseek-r1", revision="3f9a2c81", engine="vllm-ascend 0.23.0", model="vllm-ascend/DeepSeek-R1-W8A8",
         served_model_name="deepseek_r1", nodes=nodes, members=(), router=RouterSpec(node=names(1)),
         endpoint="http://192.0.0.1:8000", warnings=warnings,
     )  # fmt: skip
@@ -127,7 +127,7 @@ def observe() -> Callable[..., Observed]:
     ) -> Observed:
         nodes = tuple(
             ObservedNode(
-                name=node.name, generation=plan.generation, hostname=f"host-{node.name}", clock=1_011_520.0,
+                name=node.name, revision=plan.revision, hostname=f"host-{node.name}", clock=1_011_520.0,
                 processes=(
                     *(seen(p, **(changes or {}).get(p.name, {})) for p in node.processes if p.name not in gone),
                     *(p for p in extra if p.node == node.name),

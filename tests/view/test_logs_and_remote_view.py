@@ -136,12 +136,12 @@ def test_down_as_json(verdicts, unreached, clean):
 
 def test_the_audit_trail_is_a_table_oldest_first(draw):
     entries = [
-        {"at": 100.0, "who": "anna@ops1", "verb": "up", "generation": "3f9a", "outcome": "ready"},
+        {"at": 100.0, "who": "anna@ops1", "verb": "up", "revision": "3f9a", "outcome": "ready"},
         {
             "at": 0.5,
             "who": "bo@ops2",
             "verb": "down",
-            "generation": "77aa",
+            "revision": "77aa",
             "outcome": "clean",
             "why": "move",
         },
@@ -164,7 +164,7 @@ WHEN                 WHO        VERB  OUTCOME         PLAN
     ],
 )
 def test_the_phases_of_a_start_are_one_figure_in_the_audit_trail(draw, phases, said):
-    entry = {"at": 1.0, "who": "anna", "verb": "up", "generation": "g", "outcome": "ready"}
+    entry = {"at": 1.0, "who": "anna", "verb": "up", "revision": "g", "outcome": "ready"}
     assert said in draw(trail.audit([{**entry, "started": 72, "phases": phases}], zone=timezone.utc))
 
 

@@ -8,7 +8,7 @@ from dplaunch.view import actions as actions_view
 from dplaunch.view import plan as plan_view
 
 AT_80 = """\
-deepseek-r1: vllm-ascend 0.23.0, generation 3f9a2c81
+deepseek-r1: vllm-ascend 0.23.0, revision 3f9a2c81
 model     deepseek_r1 (vllm-ascend/DeepSeek-R1-W8A8)
 endpoint  http://192.0.0.1:8000, router on n1
 

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from dplaunch import durations
 from dplaunch.view.sheet import sheet
 from dplaunch.view.style import plain
-from dplaunch.words import listed, plural, seconds, shortened, size
+from dplaunch.words import listed, plural, shortened, size
 
 HEADS = ("NAME", "WORDS", "N")
 ROWS = [("a", "one, two, three, four", "1"), ("bb", "-", "22")]
@@ -46,7 +47,7 @@ def test_text_of_any_length_survives_folding(draw):
     ],
 )  # fmt: skip
 def test_durations_as_people_say_them(value, said):
-    assert seconds(value) == said
+    assert durations.describe(value) == said
 
 
 def test_counts_as_people_say_them():

@@ -175,7 +175,7 @@ def test_the_json_schema_is_stable(big_plan, troubled):
     value = status_view.to_json(big_plan, troubled, BAD)
     assert list(value) == [
         "cluster",
-        "generation",
+        "revision",
         "state",
         "endpoint",
         "model",
@@ -184,7 +184,7 @@ def test_the_json_schema_is_stable(big_plan, troubled):
         "router",
         "proof",
     ]
-    assert (value["state"], value["generation"], value["model"]) == ("degraded", "3f9a2c81", "deepseek_r1")
+    assert (value["state"], value["revision"], value["model"]) == ("degraded", "3f9a2c81", "deepseek_r1")
     assert value["nodes"][0] == {"name": "n1", "reached": True, "reason": None, "hostname": "host-n1"}
     assert value["nodes"][7]["reason"] == "connection refused by 192.0.0.8 port 22"
     by_name = {process["name"]: process for process in value["processes"]}

@@ -149,7 +149,7 @@ def test_hosts_are_dealt_over_several_entries():
 def test_the_plan_is_the_same_on_every_machine(tmp_path):
     path = file_in(tmp_path)
     first, second = (load_cluster(Pick(path)).plan for _ in range(2))
-    assert json.dumps(first.generation) == json.dumps(second.generation)
+    assert json.dumps(first.revision) == json.dumps(second.revision)
 
 
 def test_the_plan_carries_every_warning_of_its_file(tmp_path):

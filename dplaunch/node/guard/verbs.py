@@ -26,7 +26,7 @@ AUDIT_LIMIT = 1 << 20
 def _observe(call: Call) -> dict[str, Any]:
     plan = read_json(call.folder.path("plan.json")) or {}
     return {
-        "generation": plan.get("generation", ""),
+        "revision": plan.get("revision", ""),
         "hostname": linux.hostname(),
         "clock": time.time(),
         "lock": lock.holder(call.folder),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from dplaunch.fold import fold
 from dplaunch.model.cluster import RoleSpec
+from dplaunch.ranges import fold
 from dplaunch.spec.finding import Finding, KeyPath, counted
 from dplaunch.spec.rules.rule import SEATING, Case, Rule, ranks_per_node
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dplaunch.fold import fold
 from dplaunch.model.cluster import RoleSpec
+from dplaunch.ranges import fold
 from dplaunch.spec.finding import Finding, counted, nearest
 from dplaunch.spec.rules.rule import Case, RoleRule, nodes_of_group
 

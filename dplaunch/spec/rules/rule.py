@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
-from dplaunch.frozen import dataclass
 from dplaunch.model.cluster import ClusterSpec, NodeSpec, RoleSpec
 from dplaunch.spec.finding import Finding
 from dplaunch.spec.schema import File

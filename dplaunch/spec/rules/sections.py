@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dplaunch.fold import fold
 from dplaunch.model.cluster import DECODE, PREFILL, SERVE
+from dplaunch.ranges import fold
 from dplaunch.spec.finding import Finding, nearest
 from dplaunch.spec.resolve import NODE, selected
 from dplaunch.spec.rules.rule import SEATING, Case, Rule

@@ -152,13 +152,13 @@ def test_put_writes_files_and_plan(client):
         {"path": "decode/run_dp_template.sh", "text": "echo 'ü'\n", "mode": 0o755},
         {"path": "members.json", "text": "{}", "mode": 0o600},
     ]
-    assert client.ask("put", files=files, plan={"generation": "g1"})["ok"]
+    assert client.ask("put", files=files, plan={"revision": "g1"})["ok"]
     script = client.root / "decode/run_dp_template.sh"
     assert script.read_text() == "echo 'ü'\n"
     assert script.stat().st_mode & 0o777 == 0o755
     assert (client.root / "members.json").stat().st_mode & 0o777 == 0o600
     assert client.root.stat().st_mode & 0o777 == 0o700
-    assert client.ask("observe")["generation"] == "g1"
+    assert client.ask("observe")["revision"] == "g1"
     assert not list(client.root.rglob("*.tmp"))
 
 
@@ -180,7 +180,7 @@ def test_exec_gives_code_and_both_streams(client, until, living):
 
 
 def test_forget_removes_stopped_state_and_keeps_the_log(client, spec, until):
-    client.ask("put", files=[], plan={"generation": "g1"})
+    client.ask("put", files=[], plan={"revision": "g1"})
     client.start(spec("e-0", "echo", "hello"), spec("e-1", "sleep", "60"))
     until(lambda: client.observe("e-0")["ended_at"])
     assert client.ask("forget", names=["e-1"])["error"]["kind"] == "running"
@@ -190,7 +190,7 @@ def test_forget_removes_stopped_state_and_keeps_the_log(client, spec, until):
     client.stop("e-1")
     assert client.ask("forget", all=True, logs=True)["ok"]
     assert client.ask("observe")["processes"] == []
-    assert client.ask("observe")["generation"] == ""
+    assert client.ask("observe")["revision"] == ""
     assert not (client.root / "proc/e-1").exists()
 
 

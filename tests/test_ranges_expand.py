@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dplaunch.errors import ExitCode
-from dplaunch.spec import RangeError, expand, fold
+from dplaunch.ranges import RangeError, expand, fold
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dplaunch.fold import families, fold, grouped, ranges
+from dplaunch.ranges import families, fold, grouped, ranges
 
 
 @pytest.mark.parametrize(
