@@ -1,12 +1,13 @@
-"""What every test gets: ``until``, a state home of its own, and two rules.
+"""What every test gets: ``until``, ``expect``, a state home of its own, and three rules.
 
 With CI set a skip is a failure. A process that outlives the tests is a failure, and is ended.
+Exact wording stands in files: ``pytest --accept`` writes what the product prints now, and CI refuses that option.
 """
 
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,29 @@ from waiting import until as wait_until
 def until():
     """``until(condition, deadline=10.0, interval=0.02)``: its first true value, or AssertionError."""
     return wait_until
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--accept", action="store_true", help="rewrite expected texts with what is printed now")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("accept") and _in_ci():
+        raise pytest.UsageError("--accept would make every text right, and CI is set")
+
+
+@pytest.fixture
+def expect(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
+    """``expect(file, text)``: the text is what the file holds, or with ``--accept`` becomes it."""
+
+    def compare(file: Path, text: str) -> None:
+        if request.config.getoption("accept"):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        expected = file.read_text() if file.exists() else "(no such file)"
+        assert text == expected, f"{file.name} holds another text; if the new one is right: pytest --accept"
+
+    return compare
 
 
 @pytest.fixture

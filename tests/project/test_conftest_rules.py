@@ -31,7 +31,15 @@ def test_leaks(tmp_path):
 """
 
 
-def under_our_conftest(folder: Path, *sources: str, **env: str) -> tuple[int, str]:
+EXPECTS = """
+def test_text(expect, request):
+    expect(request.path.with_name("text.txt"), "new\\n")
+"""
+
+
+def under_our_conftest(
+    folder: Path, *sources: str, options: tuple[str, ...] = (), **env: str
+) -> tuple[int, str]:
     """Pytest's exit code and output for these test files."""
     shutil.copy(TESTS / "conftest.py", folder)
     for number, source in enumerate(sources):
@@ -45,6 +53,7 @@ def under_our_conftest(folder: Path, *sources: str, **env: str) -> tuple[int, st
             "-rs",
             f"--basetemp={folder}/base",
             "--continue-on-collection-errors",
+            *options,
             folder,
         ],
         env={
@@ -76,6 +85,18 @@ def test_in_ci_a_skip_is_a_failure_and_so_is_a_process_left_behind(tmp_path, unt
     pid = int((tmp_path / "pid").read_text())
     assert f"pid {pid}: sleep 60" in out
     until(lambda: not Path(f"/proc/{pid}/cwd").exists(), 2)
+
+
+def test_a_text_is_compared_with_its_file_and_accepted_on_request_but_not_in_ci(tmp_path):
+    text = tmp_path / "text.txt"
+    code, out = under_our_conftest(tmp_path, EXPECTS)
+    assert (code, "no such file" in out, "--accept" in out, text.exists()) == (1, True, True, False), out
+    text.write_text("old\n")
+    assert under_our_conftest(tmp_path, EXPECTS)[0] == 1
+    code, out = under_our_conftest(tmp_path, EXPECTS, options=("--accept",), CI="true")
+    assert (code, "CI is set" in out, text.read_text()) == (4, True, "old\n"), out
+    assert under_our_conftest(tmp_path, EXPECTS, options=("--accept",))[0] == 0
+    assert (text.read_text(), under_our_conftest(tmp_path, EXPECTS)[0]) == ("new\n", 0)
 
 
 def test_until_returns_the_first_true_value_and_names_the_last_false_one(until):

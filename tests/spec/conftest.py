@@ -1,4 +1,4 @@
-"""A minimal cluster file to vary, and problems as lines that are easy to compare."""
+"""A minimal cluster file to vary, and the problems of a text."""
 
 import pytest
 
@@ -18,34 +18,26 @@ def unread(path: str) -> str:
     raise AssertionError(f"nothing asked for {path}")
 
 
-def line_of(problem) -> str:
-    """``4:8 roles.serve.dp: text (hint)``; a warning is marked."""
-    mark = "warning: " if problem.warning else ""
-    hint = f" ({problem.hint})" if problem.hint else ""
-    return f"{problem.line}:{problem.column} {problem.key}: {mark}{problem.text}{hint}"
-
-
-@pytest.fixture
+@pytest.fixture(scope="session")
 def load():
     """``load(text)`` → Loaded, of a file ``c.yaml`` that reads no other file."""
     return lambda text, read_file=unread: spec.load(text, "c.yaml", read_file=read_file)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small():
     """``small(roles="…", router="…")``: five lines of a good file, each replaced or added by its section."""
     return lambda **sections: "\n".join({**SMALL, **sections}.values()) + "\n"
 
 
-@pytest.fixture
-def told(load):
-    """``told(text)``: every problem or warning as a line, in order."""
+@pytest.fixture(scope="session")
+def problems():
+    """``problems(text)``: every error and warning of a file ``name``, in order."""
 
-    def lines(text, read_file=unread):
+    def found(text, read_file=unread, name="c.yaml"):
         try:
-            found = load(text, read_file).warnings
+            return spec.load(text, name, read_file=read_file).warnings
         except SpecError as error:
-            found = error.problems
-        return [line_of(problem) for problem in found]
+            return error.problems
 
-    return lines
+    return found

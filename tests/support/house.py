@@ -398,7 +398,7 @@ FORBIDDEN_TEXT = {
     r"\b(?:TO" + r"DO|FIX" + r"ME|X" + r"XX)\b": "what is not due is left out",
     r"index-" + r"url|pypi\." + r"org|python" + r"hosted|file:" + r"///": "a package registry",
 }
-TEXT = {".py", ".md", ".yaml", ".yml", ".toml", ".j2", ".sh", ".lock", ".json", ".txt", ".cfg", ""}
+TEXT = {".py", ".md", ".problems", ".yaml", ".yml", ".toml", ".j2", ".sh", ".lock", ".json", ".txt", ".cfg", ""}
 PLACES = ("dplaunch", "tests", "templates", "clusters", "docs", "benchmarks", "scripts", ".ci")
 
 
@@ -417,5 +417,5 @@ def texts() -> Iterator[tuple[str, str]]:
     """Every text of the project: name, content."""
     below = (path for place in PLACES for path in (ROOT / place).rglob("*"))
     for path in (*ROOT.iterdir(), *below):
-        if path.is_file() and path.suffix in TEXT and "__pycache__" not in path.parts:
+        if path.is_file() and path.suffix in TEXT and not {"__pycache__", ".git"} & {*path.parts}:
             yield str(path.relative_to(ROOT)), path.read_text(errors="replace")
