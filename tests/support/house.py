@@ -398,7 +398,21 @@ FORBIDDEN_TEXT = {
     r"\b(?:TO" + r"DO|FIX" + r"ME|X" + r"XX)\b": "what is not due is left out",
     r"index-" + r"url|pypi\." + r"org|python" + r"hosted|file:" + r"///": "a package registry",
 }
-TEXT = {".py", ".md", ".problems", ".yaml", ".yml", ".toml", ".j2", ".sh", ".lock", ".json", ".txt", ".cfg", ""}
+TEXT = {
+    ".py",
+    ".md",
+    ".problems",
+    ".yaml",
+    ".yml",
+    ".toml",
+    ".j2",
+    ".sh",
+    ".lock",
+    ".json",
+    ".txt",
+    ".cfg",
+    "",
+}
 PLACES = ("dplaunch", "tests", "templates", "clusters", "docs", "benchmarks", "scripts", ".ci")
 
 
