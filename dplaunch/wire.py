@@ -203,17 +203,16 @@ def _meta(process: Process) -> dict[str, Any]:
         "kind": process.kind,
         "role": process.role,
         "group": process.group,
-        "rank": process.seat.rank if process.seat else None,
+        "rank": process.seats[0].rank if process.seats else None,
         **_probe(process),
     }
 
 
 def _probe(process: Process) -> dict[str, str]:
-    if process.probe is None:
+    if not process.endpoints:
         return {"url": "", "health": "", "models": "", "model": ""}
-    probe = process.probe
-    model = probe.served_model if probe.models else ""  # who has no such path is not asked for it
-    return {"url": probe.url, "health": probe.health, "models": probe.models, "model": model}
+    asked = process.endpoints[0]
+    return {"url": asked.url, "health": asked.api.health, "models": asked.api.models, "model": asked.model}
 
 
 STAGE = "stage:"

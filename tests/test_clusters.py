@@ -58,6 +58,6 @@ def test_its_scripts_are_valid_bash(example):
 
 def test_it_can_be_rehearsed_with_the_same_seats(example):
     real, rehearsal = plan.build(loaded(example).spec), plan.build(loaded(example).spec, rehearse=True)
-    seats = [(p.name, p.seat.devices, p.seat.ports) for p in real.processes if p.seat]
-    assert [(p.name, p.seat.devices, p.seat.ports) for p in rehearsal.processes if p.seat] == seats
+    seats = [(s.name, s.devices, s.ports) for p in real.processes for s in p.seats]
+    assert [(s.name, s.devices, s.ports) for p in rehearsal.processes for s in p.seats] == seats
     assert all(node.host == "localhost" and node.address.startswith("127.") for node in rehearsal.nodes)

@@ -22,8 +22,8 @@ def cluster(engines: int = 4, nodes: int = 2) -> Plan:
         return NodePlan(name=f"n{number}", host="", address="", ssh=SshSpec(), runtime=RuntimeSpec(), files=(),
                         processes=(*router, *decode))  # fmt: skip
 
-    return Plan(cluster="c", revision="g", engine="e", model="m", served_model_name="m", members=(), router=None,
-                nodes=tuple(node(n) for n in range(1, nodes + 1)), endpoint="")  # fmt: skip
+    return Plan(cluster="c", revision="g", engine="e", model="m", served_model_name="m", router=None,
+                nodes=tuple(node(n) for n in range(1, nodes + 1)), url="")  # fmt: skip
 
 
 def after(*events: ev.Event):

@@ -7,12 +7,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from seating import an_endpoint
 
 from dplaunch import wire
 from dplaunch.errors import DplaunchError, HostError
 from dplaunch.model.cluster import RuntimeSpec, SecretRef, SshSpec
 from dplaunch.model.observed import State
-from dplaunch.model.plan import File, HttpProbe, NodePlan, Plan, Process, Stage, StopStep
+from dplaunch.model.plan import File, NodePlan, Plan, Process, Stage, StopStep
 from dplaunch.transport.dry import DryHost
 from dplaunch.transport.local import LocalHost
 
@@ -64,7 +65,7 @@ def process(**changes: object) -> Process:
         "env": {"API_KEY": KEY, "MODE": "x"},
         "ports": (9000,),
         "stop": (StopStep("INT", 5.0),),
-        "probe": HttpProbe(url="http://10.0.0.1:9000", served_model="m"),
+        "endpoints": (an_endpoint("decode-1", "n1", "http://10.0.0.1:9000"),),
         "fingerprint": "f1",
     }
     return Process(**{**fields, **changes})
@@ -86,9 +87,8 @@ PLAN = Plan(
     model="/m",
     served_model_name="m",
     nodes=(NODE,),
-    members=(),
     router=None,
-    endpoint="http://10.0.0.1:9000",
+    url="http://10.0.0.1:9000",
     stages=(Stage("load", "loading (?P<percent>[0-9]+)"), Stage("serve", "startup complete")),
 )
 
@@ -215,7 +215,7 @@ def test_put_request_names_secrets_and_sends_files():
 
 def test_watch_request_asks_for_stages_by_index():
     key = {"Authorization": "Bearer x"}
-    request = wire.watch_request([process(probe=None)], PLAN, headers=key, suspect="ERROR")
+    request = wire.watch_request([process(endpoints=())], PLAN, headers=key, suspect="ERROR")
     nothing = {"url": "", "health": "", "models": "", "model": ""}
     assert request["processes"] == [{"name": "decode-1", "offset": 0, "headers": key, **nothing}]
     assert [wire.stage_index(p["id"]) for p in request["patterns"]] == [0, 1, None]
@@ -262,7 +262,7 @@ def test_the_real_guard_starts_reports_and_stops_a_process(home):
         stream.send(wire.encode({"id": number, "verb": verb, **fields}))
         return next(m for line in lines if (m := wire.decode(line)).get("id") == number and "ok" in m)
 
-    sleeper = process(argv=("sleep", "60"), ports=(), probe=None)
+    sleeper = process(argv=("sleep", "60"), ports=(), endpoints=())
     assert (hello["protocol"], hello["root"]) == (1, str(home / "dplaunch/c1/n1"))
     assert ask(1, "put", wire.put_request(PLAN, NODE))["ok"]
     assert ask(2, "start", wire.start_request(NODE, [sleeper], {KEY: "hunter2"}))["results"][0]["ok"]

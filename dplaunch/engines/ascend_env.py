@@ -99,7 +99,7 @@ def _rank_table(site: Site, seat: Seat, version: str) -> Env:
     port = "VLLM_ASCEND_LLMDD_RPC_PORT" if at_least(version, "0.10.1rc1") else "VLLM_LLMDD_RPC_PORT"
     table = transfer.rank_table if transfer else None
     path = (table or "").replace("$", "$$")
-    return {"DISAGGREGATED_PREFILL_RANK_TABLE_PATH": path, port: str(seat.ports.kv_base)}
+    return {"DISAGGREGATED_PREFILL_RANK_TABLE_PATH": path, port: str(seat.ports["kv"].base)}
 
 
 def _hardware(site: Site) -> Env:

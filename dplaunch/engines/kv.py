@@ -61,7 +61,7 @@ def _entry(name: str, extra: Block, site: Site, seat: Seat, version: str) -> Blo
     connector = find(name)
     computed: Block = {"kv_connector": name, "kv_role": _role(connector, site)}
     if connector is not None and connector.kind in POINT_TO_POINT:
-        computed["kv_port"] = str(seat.ports.kv_base)
+        computed["kv_port"] = str(seat.ports["kv"].base)
     if not at_least(version, "0.18.0rc1"):
         computed["kv_buffer_device"] = "npu"
     own = _own_config(connector, extra, site, seat, version)

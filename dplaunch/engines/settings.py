@@ -48,7 +48,7 @@ def secrets(site: Site, seat: Seat) -> dict[str, SecretRef]:
 
 def _overrides(site: Site, seat: Seat) -> tuple[Override, Override]:
     overrides = site.spec.overrides
-    return overrides.get(f"node:{seat.node}", _NOTHING), overrides.get(seat.engine, _NOTHING)
+    return overrides.get(f"node:{seat.node}", _NOTHING), overrides.get(seat.name, _NOTHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def split(seats: Sequence[Seat], labels: Sequence[str], envs: Sequence[Env], fla
         rests.setdefault(rest, []).append(index)
     arms = tuple(
         Arm(
-            engines=tuple(seats[i].engine for i in members),
+            engines=tuple(seats[i].name for i in members),
             labels=tuple(labels[i] for i in members),
             env=_rest(shown[members[0]], shared_env),
             flags=_spoken(w for _, w in _rest(flags[members[0]], shared_flags)),

@@ -41,13 +41,13 @@ def arguments(contract: Contract, site: Site, seat: Seat) -> tuple[str, ...]:
     """One engine's positional arguments, in the contract's order."""
     values = {
         "devices": ",".join(str(device) for device in seat.devices),
-        "http_port": str(seat.ports.http),
+        "http_port": str(seat.port("http")),
         "dp_size": str(site.role.dp),
         "dp_rank": str(seat.rank),
         "dp_rank_local": str(seat.local_rank),
         "dp_size_local": str(seat.local_size),
         "dp_address": seat.master,
-        "dp_rpc_port": str(seat.ports.rpc),
+        "dp_rpc_port": str(seat.port("rpc")),
         "tp_size": str(site.role.tp),
     }
     return tuple(values[name] for name, _ in contract)
@@ -78,7 +78,7 @@ def context(site: Site, recipe: Recipe) -> dict[str, object]:
         "title": f"{site.spec.name}: {site.role.name} on {site.node.name} ({site.node.address})",
         "release": recipe.release,
         "contract": recipe.contract,
-        "engines": [(s.engine, arguments(recipe.contract, site, s)) for s in site.seats],
+        "engines": [(s.name, arguments(recipe.contract, site, s)) for s in site.seats],
         "setup": site.spec.runtime.setup,
         "python": site.spec.runtime.python,
         "address": site.node.address,
@@ -107,7 +107,7 @@ def _selector(site: Site) -> str:
 
 def _labels(site: Site) -> Sequence[str]:
     by_rank = _selector(site) == "dp_rank"
-    return [str(s.rank if by_rank else s.ports.http) for s in site.seats]
+    return [str(s.rank if by_rank else s.port("http")) for s in site.seats]
 
 
 def _interface(site: Site) -> str:

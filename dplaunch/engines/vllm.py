@@ -88,7 +88,7 @@ def _computed_env(site: Site, seat: Seat) -> Env:
     if site.spec.kv_transfer is not None:
         # the same base for the whole group: the engine adds its rank itself
         env["VLLM_NIXL_SIDE_CHANNEL_HOST"] = "${local_ip}"
-        env["VLLM_NIXL_SIDE_CHANNEL_PORT"] = str(seat.ports.kv_base)
+        env["VLLM_NIXL_SIDE_CHANNEL_PORT"] = str(seat.ports["kv"].base)
     return env
 
 

@@ -20,8 +20,8 @@ ENTRIES = 100
 
 def analyze(job: Job, processes: Sequence[Process], observed: Observed) -> StartUp:
     """Where these engines' start-up time went; nothing in it when none of them was ever started."""
-    began = {(p.node, p.name): p.started_at for p in observed.processes if p.started_at}
-    engines = [p for p in processes if p.kind == "engine" and (p.node, p.name) in began]
+    began = {p.place: p.started_at for p in observed.processes if p.started_at}
+    engines = [p for p in processes if p.kind == "engine" and p.place in began]
     if not engines:
         return StartUp()
     now = _Lines(job, engines, previous=False)

@@ -83,8 +83,8 @@ def diagnose(job: Job, processes: Sequence[Process], query: LogQuery) -> tuple[D
     found, refusals = examine(job, processes, query)
     if query.previous:
         return found, refusals
-    wanted = {(process.node, process.name) for process in processes}
-    seen = [one for one in observe(job, health=True).processes if (one.node, one.name) in wanted]
+    wanted = {process.place for process in processes}
+    seen = [one for one in observe(job, health=True).processes if one.place in wanted]
     ended = tuple(Ended(one.name, one.node, one.ending) for one in seen if one.state is State.EXITED)
     waiting = [one for one in seen if runs(one) and one.healthy is False]
     engines = [one for one in waiting if one.kind == "engine"] or waiting  # a router waits for these
@@ -93,7 +93,7 @@ def diagnose(job: Job, processes: Sequence[Process], query: LogQuery) -> tuple[D
 
 def died(job: Job, processes: Sequence[Process]) -> tuple[Failed, ...]:
     """Processes that ended by themselves since they were ready: why a proof got no answer."""
-    wanted = {(process.node, process.name) for process in processes}
+    wanted = {process.place for process in processes}
     gone = [one for one in observe(job).processes if one.state is State.EXITED]
     return tuple(
         Failed(
@@ -105,7 +105,7 @@ def died(job: Job, processes: Sequence[Process]) -> tuple[Failed, ...]:
             mute=bool(one.signal) or one.exit_code == 0,
         )
         for one in gone
-        if (one.node, one.name) in wanted
+        if one.place in wanted
     )
 
 

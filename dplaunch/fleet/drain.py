@@ -89,7 +89,7 @@ def _busy(job: Job, router: Process, going: Collection[str]) -> int | None:
     """Requests on these engines now, of all workers of the router; None when it does not say."""
     question = {
         "key": router.name,
-        "url": f"{router.probe.url if router.probe else ''}/metrics",
+        "url": f"{router.endpoints[0].url}/metrics",
         "method": "GET",
         "timeout": ANSWER_WITHIN,
         "grep": "^dprouter_member_requests",

@@ -32,7 +32,7 @@ def tally(job: Job, engines: Iterable[Process]) -> dict[str, Figures]:
             engine.node,
             {
                 "key": engine.name,
-                "url": f"{engine.probe.url if engine.probe else ''}/metrics",
+                "url": f"{engine.endpoints[0].url}/metrics",
                 "method": "GET",
                 "headers": authorization(job),
                 "timeout": TIMEOUT,

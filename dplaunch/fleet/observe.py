@@ -27,9 +27,9 @@ def observe(job: Job, *, health: bool = False) -> Observed:
 def need_started(job: Job, purpose: str) -> None:
     """Raises DplaunchError naming what of the plan was never started: nothing to ``purpose`` then."""
     known = {
-        (p.node, p.name) for p in observe(job).processes if p.alive or p.state is State.EXITED
+        p.place for p in observe(job).processes if p.alive or p.state is State.EXITED
     }  # how one exited, whoever asks it learns
-    absent = [p for p in job.plan.processes if (p.node, p.name) not in known]
+    absent = [p for p in job.plan.processes if p.place not in known]
     if absent:
         names, nodes = fold(p.name for p in absent), fold(p.node for p in absent)
         raise DplaunchError(

@@ -86,7 +86,7 @@ def _failures(job: Job, proof: Proof) -> tuple[Failed, ...]:
 
 
 def _router(job: Job) -> Process | None:
-    return next((p for p in job.plan.processes if p.role == "router"), None)
+    return job.plan.router_process
 
 
 def _decodes(job: Job, pairs: Sequence[Pair]) -> list[Process]:

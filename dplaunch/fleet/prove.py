@@ -80,7 +80,7 @@ def completion(job: Job, process: Process, **fields: object) -> dict[str, Any]:
     }
     return {
         "key": process.name,
-        "url": f"{process.probe.url if process.probe else ''}/v1/completions",
+        "url": f"{process.endpoints[0].url}/v1/completions",
         "method": "POST",
         "body": json.dumps(body),
         "headers": {"Content-Type": "application/json"} | authorization(job),

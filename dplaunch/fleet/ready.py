@@ -36,7 +36,7 @@ class Readiness:
         self._began = job.now
         self._deadline = self._began + patience
         self._patience = patience
-        self._processes = {p.name: p for p in processes if p.probe is not None}
+        self._processes = {p.name: p for p in processes if p.endpoints}
         self._pending = set(self._processes)
         self._failed: list[Failed] = []
         self._quiet_until: float | None = None

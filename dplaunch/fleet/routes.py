@@ -63,7 +63,7 @@ def chosen_by_header(plan: Plan) -> bool:
 
 def decode_first(plan: Plan) -> bool:
     """The layer-wise proxy starts with decode and brings the two together itself: no pair can be chosen."""
-    return plan.router is not None and "layerwise" in (plan.router.path or "")
+    return plan.flow == "push"
 
 
 def counted(pairs: Sequence[Pair], total: int) -> str:

@@ -85,7 +85,7 @@ def up(job: Job, options: UpOptions, confirm: Confirm, begins: Callable[[], None
 
     ``begins`` is called when nothing speaks against it any more, before anything is changed.
     """
-    if options.detach and any(p.start_last for p in job.plan.processes):
+    if options.detach and any(p.after for p in job.plan.processes):
         raise UsageError(
             "--detach cannot start a router that must start after the engines serve",
             hint="leave --detach out, or use `router: {kind: dplaunch}`, which starts together with them",
@@ -135,7 +135,7 @@ def apply(job: Job, options: UpOptions, actions: tuple[Action, ...], observed: O
     starting = _starting(actions)
     # by place: a node that was away may still run, under the same name, what another serves now
     places = {(a.node, a.process) for a in actions if a.change in (Change.STOP, Change.RESTART)}
-    stopping = [p for p in observed.processes if p.alive and (p.node, p.name) in places]
+    stopping = [p for p in observed.processes if p.alive and p.place in places]
     if changed:
         audit(job, options.verb, "began")
     try:
@@ -146,7 +146,7 @@ def apply(job: Job, options: UpOptions, actions: tuple[Action, ...], observed: O
             _tell(job, options)
             audit(job, options.verb, "detached")
             return UpResult(actions, ready=False, changed=changed)
-        beside = {p.name for p in observed.processes if p.healthy and (p.node, p.name) not in places}
+        beside = {p.name for p in observed.processes if p.healthy and p.place not in places}
         _serve(job, options, starting, {a.process for a in actions if a.change is not Change.STOP}, beside)
     except Interrupted:
         audit(job, options.verb, "interrupted")
@@ -188,7 +188,7 @@ def _replace(job: Job, observed: Observed, stopping: list[ObservedProcess], star
         put_files(job, {node.name for node in job.plan.nodes})  # the router's members among them
     if not starting:
         return
-    at_once = {p.name for p in job.plan.processes if p.name in starting and not p.start_last}
+    at_once = {p.name for p in job.plan.processes if p.name in starting and not p.after}
     with phase(job, "start", plural(len(at_once), "process")):
         if not stopping:
             put_files(job, {node.name for node in job.plan.nodes})
@@ -197,9 +197,9 @@ def _replace(job: Job, observed: Observed, stopping: list[ObservedProcess], star
 
 def _serve(job: Job, options: UpOptions, starting: set[str], names: set[str], beside: set[str]) -> None:
     wanted = tuple(p for p in job.plan.processes if p.name in names)
-    await_ready(job, tuple(p for p in wanted if not p.start_last), options.timeout)
+    await_ready(job, tuple(p for p in wanted if not p.after), options.timeout)
     _tell(job, options)
-    last = tuple(p for p in wanted if p.start_last)
+    last = tuple(p for p in wanted if p.after)
     if last:
         with phase(job, "start", ", ".join(p.name for p in last)):
             _succeed(start(job, {p.name for p in last} & starting))
@@ -279,8 +279,8 @@ def _take_down(job: Job, started: set[str]) -> None:
     if job.fleet.unreached:
         job.fleet.open(set(job.fleet.unreached))
     observed = observe(job)
-    places = {(p.node, p.name) for p in job.plan.processes if p.name in started}
-    alive = [p for p in observed.processes if p.alive and (p.node, p.name) in places]
+    places = {p.place for p in job.plan.processes if p.name in started}
+    alive = [p for p in observed.processes if p.alive and p.place in places]
     if alive:
         with phase(job, "take down", plural(len(alive), "process")):
             stop_in_order(job, alive)

@@ -14,13 +14,13 @@ RUNS = (State.RUNNING, State.UNGUARDED)
 
 def summarise(plan: Plan, observed: Observed) -> Summary:
     """What the nodes said (health asked) held against what should run."""
-    places = {(p.node, p.name) for p in plan.processes}
-    seen = {p.name: p for p in observed.processes if (p.node, p.name) in places}
+    places = {p.place for p in plan.processes}
+    seen = {p.name: p for p in observed.processes if p.place in places}
     reached = {node.name for node in observed.nodes}
     missing = tuple(p.name for p in plan.processes if p.name not in seen and p.node in reached)
     failing = tuple(n for n, p in seen.items() if not runs(p))
-    router = next((p for p in plan.processes if p.role == "router"), None)
-    leftover = tuple(p.name for p in observed.processes if (p.node, p.name) not in places and p.alive)
+    router = plan.router_process
+    leftover = tuple(p.name for p in observed.processes if p.place not in places and p.alive)
     leftover += tuple(n for n in failing if seen[n].left)
     return Summary(
         state=health(plan, observed, seen),

@@ -58,6 +58,11 @@ class ObservedProcess:
     url: str = ""
 
     @property
+    def place(self) -> tuple[str, str]:
+        """Node and name."""
+        return self.node, self.name
+
+    @property
     def alive(self) -> bool:
         """Anything of it still runs."""
         return self.state in (State.RUNNING, State.UNGUARDED, State.STOPPING) or bool(self.left)

@@ -14,24 +14,33 @@ from typing import Literal
 
 from dplaunch.model.cluster import EnvValue, RouterSpec, RuntimeSpec, SecretRef, SshSpec, WarmupSpec
 
+Place = tuple[str, str]
+"""Node and name: a name alone may stand on two nodes for a while, in what was planned and in what runs."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ports:
-    """TCP ports of one engine. ``kv`` is the half-open range its devices may bind."""
+Flow = Literal["alone", "pull", "push"]
+ROUTER = "router"
 
-    http: int
-    rpc: int
-    """The group's rendezvous port on the master's node; 0 for a stand-alone engine (dp 1)."""
-    kv_base: int = 0
-    """What the group is configured with (``kv_port``); 0 without KV transfer."""
-    kv: tuple[int, int] = (0, 0)
+
+@dataclass(frozen=True, slots=True)
+class PortRange:
+    """Neighbouring TCP ports of one use. ``base``: what the whole group is configured with."""
+
+    first: int
+    count: int = 1
+    base: int = 0
+
+    @property
+    def ports(self) -> range:
+        """All of them."""
+        return range(self.first, self.first + self.count)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seat:
-    """Where an engine sits. ``rank`` counts in its group, ``local_rank`` on its node in its group."""
+    """Where a data-parallel rank sits; ``rank`` counts in its group, ``local_rank`` there on its node."""
 
-    engine: str
+    name: str
+    """The rank's own: ``decode-3``, counted through the role's groups."""
     role: str
     group: int
     node: str
@@ -39,16 +48,21 @@ class Seat:
     rank: int
     local_rank: int
     local_size: int
-    """Engines of this group on this node."""
+    """Ranks of this group on this node."""
     devices: tuple[int, ...]
     master: str
     """Address of the group's rank 0."""
-    ports: Ports
+    ports: Mapping[str, PortRange] = field(default_factory=dict)
+    """By the engine's names: ``http``, ``rpc`` (the group's rendezvous, on the master's node), ``kv``."""
 
     @property
     def group_name(self) -> str:
         """``prefill/0``: unique in the cluster."""
         return f"{self.role}/{self.group}"
+
+    def port(self, name: str) -> int:
+        """The first port of that name; 0 where the rank has none."""
+        return self.ports[name].first if name in self.ports else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +83,72 @@ class StopStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HttpProbe:
-    """What to ask on the node itself to learn that a process serves."""
+class Api:
+    """What an HTTP server answers: paths, and the names of its Prometheus metrics. Empty: it has none."""
 
-    url: str
-    """http://ADDRESS:PORT, without a path."""
     health: str = "/health"
     models: str = "/v1/models"
-    served_model: str = ""
+    completions: str = "/v1/completions"
+    metrics: str = "/metrics"
+    running: str = ""
+    """Gauge of the requests it works on."""
+    waiting: str = ""
+    """Gauge of the requests in its queue."""
+    fetched: tuple[str, ...] = ()
+    """Counters that grow when KV comes from elsewhere, best first: ``name`` or ``name{label="value"}``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """An HTTP address that clients, the router and the proof use."""
+
+    name: str
+    """``decode-3``: what users, pairs and the router call it."""
+    role: str
+    group: str
+    """``decode/0``."""
+    node: str
+    url: str
+    """http://ADDRESS:PORT, without a path."""
+    ranks: tuple[int, ...] = ()
+    """Whom it answers for: one rank, all of a node, all of a group; nobody's where it is a service's."""
+    api: Api = Api()
+    model: str = ""
+    """The served model that it must name to be ready; empty: not asked."""
+
+    @property
+    def place(self) -> Place:
+        """Node and name."""
+        return self.node, self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """When a process is ready.
+
+    ``http``: every endpoint answers its health path with 200 and names the model. ``line``: a line of its
+    output matches the regular expression ``pattern``. ``exit``: it has ended with code 0, as a job does.
+    """
+
+    how: Literal["http", "line", "exit"] = "http"
+    pattern: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogFile:
+    """A file the process writes itself, beside its output. ``path``: in the node's folder; may be a glob."""
+
+    name: str
+    path: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """One supervised process: an engine or a service."""
+    """What runs and is supervised: an engine (one rank or many), a service, or a job that ends."""
 
     name: str
-    kind: Literal["engine", "service"]
+    """``decode-3`` where a process is one rank, ``decode@n5`` where one parent holds many."""
+    kind: Literal["engine", "service", "job"]
     role: str
     """prefill, decode, serve; or ``router``."""
     group: str
@@ -98,14 +162,22 @@ class Process:
     ports: tuple[int, ...] = ()
     """Ports it will bind; checked free before start and after stop."""
     stop: tuple[StopStep, ...] = (StopStep("TERM", 30.0), StopStep("KILL", 10.0))
-    probe: HttpProbe | None = None
-    start_last: bool = False
-    """A foreign router that must see serving engines when it starts."""
+    seats: tuple[Seat, ...] = ()
+    """The ranks in it."""
+    endpoints: tuple[Endpoint, ...] = ()
+    ready: Ready = Ready()
+    after: tuple[str, ...] = ()
+    """Processes that must be ready before it starts."""
+    logs: tuple[LogFile, ...] = ()
     restarts: bool = False
     """A service the guard starts again when it dies."""
-    seat: Seat | None = None
     fingerprint: str = ""
     """Hash of argv, env names, file texts: what ``diff`` compares with what runs."""
+
+    @property
+    def place(self) -> Place:
+        """Node and name."""
+        return self.node, self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,16 +191,6 @@ class NodePlan:
     runtime: RuntimeSpec
     files: tuple[File, ...]
     processes: tuple[Process, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
-    """One engine as the router sees it."""
-
-    name: str
-    role: str
-    group: str
-    url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +212,11 @@ class Plan:
     model: str
     served_model_name: str
     nodes: tuple[NodePlan, ...]
-    members: tuple[Member, ...]
     router: RouterSpec | None
-    endpoint: str
-    """http://HOST:PORT clients use; the router's, or the first engine's without one."""
+    url: str
+    """http://HOST:PORT that clients use; the router's, or the first engine's without one."""
+    flow: Flow = "alone"
+    """How a request goes through the engines: one does all; decode pulls KV; prefill pushes it to decode."""
     api_key: SecretRef | None = None
     ready_timeout: float = 2400.0
     warmup: WarmupSpec | None = None
@@ -169,6 +232,16 @@ class Plan:
     def processes(self) -> tuple[Process, ...]:
         """Every process, nodes in order."""
         return tuple(p for node in self.nodes for p in node.processes)
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Every endpoint of an engine, nodes in order."""
+        return tuple(e for p in self.processes if p.kind == "engine" for e in p.endpoints)
+
+    @property
+    def router_process(self) -> Process | None:
+        """The router; None where there is none."""
+        return next((p for p in self.processes if p.role == ROUTER), None)
 
 
 class Change(Enum):
@@ -188,3 +261,8 @@ class Action:
     process: str
     node: str
     reason: str = ""
+
+    @property
+    def place(self) -> Place:
+        """Node and process."""
+        return self.node, self.process

@@ -11,7 +11,7 @@ from functools import cache
 from dplaunch.engines import EngineAdapter, Sheet, Site, adapter
 from dplaunch.errors import Problem, SpecError
 from dplaunch.model.cluster import ClusterSpec, NodeSpec, RouterSpec
-from dplaunch.model.plan import File, HttpProbe, Member, NodePlan, Plan, Process, Seat
+from dplaunch.model.plan import Api, Endpoint, File, Flow, NodePlan, Plan, Process, Seat
 from dplaunch.plan.check import check, placed
 from dplaunch.plan.document import to_json
 from dplaunch.plan.rehearse import STAND_IN, rehearsed, standing_in
@@ -19,6 +19,14 @@ from dplaunch.plan.services import RouterSite, members_file, router_files, route
 from dplaunch.render import render
 
 ANY_ADDRESS = "0.0.0.0"
+API = Api(
+    running="vllm:num_requests_running",
+    waiting="vllm:num_requests_waiting",
+    fetched=(
+        'vllm:prompt_tokens_by_source_total{source="external_kv_transfer"}',
+        "vllm:nixl_bytes_transferred_sum",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +40,8 @@ class _Draft:
     router_sources: Mapping[str, str]
 
     @property
-    def members(self) -> tuple[Member, ...]:
-        return tuple(
-            Member(name=s.engine, role=s.role, group=s.group_name, url=url(s.address, s.ports.http))
-            for s in self.seats
-        )
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return tuple(_endpoint(self.spec, seat) for seat in self.seats)
 
 
 def build(
@@ -71,7 +76,7 @@ def build(
 
 
 def _plan(draft: _Draft) -> Plan:
-    spec, members = draft.spec, draft.members
+    spec = draft.spec
     router = spec.router if spec.router is not None and spec.router.kind != "none" else None
     return Plan(
         cluster=spec.name,
@@ -80,9 +85,9 @@ def _plan(draft: _Draft) -> Plan:
         model=spec.model,
         served_model_name=spec.served_model_name,
         nodes=tuple(_node(draft, node, router) for node in spec.nodes),
-        members=members,
         router=router,
-        endpoint=_endpoint(spec, router, members),
+        url=_url(spec, router, draft.endpoints),
+        flow=_flow(spec, router),
         api_key=spec.api_key,
         ready_timeout=spec.ready_timeout,
         warmup=spec.warmup,
@@ -91,11 +96,31 @@ def _plan(draft: _Draft) -> Plan:
     )
 
 
-def _endpoint(spec: ClusterSpec, router: RouterSpec | None, members: Sequence[Member]) -> str:
+def _url(spec: ClusterSpec, router: RouterSpec | None, endpoints: Sequence[Endpoint]) -> str:
     if router is None:
-        return members[0].url
+        return endpoints[0].url
     address = next(node.address for node in spec.nodes if node.name == router.node)
     return url(address, router.port)
+
+
+def _flow(spec: ClusterSpec, router: RouterSpec | None) -> Flow:
+    """The layer-wise proxy starts with decode and brings the engines together itself."""
+    if not spec.disaggregated:
+        return "alone"
+    return "push" if router is not None and "layerwise" in (router.path or "") else "pull"
+
+
+def _endpoint(spec: ClusterSpec, seat: Seat) -> Endpoint:
+    return Endpoint(
+        name=seat.name,
+        role=seat.role,
+        group=seat.group_name,
+        node=seat.node,
+        url=url(seat.address, seat.port("http")),
+        ranks=(seat.rank,),
+        api=API,
+        model=spec.served_model_name,
+    )
 
 
 def _node(draft: _Draft, node: NodeSpec, router: RouterSpec | None) -> NodePlan:
@@ -112,7 +137,7 @@ def _node(draft: _Draft, node: NodeSpec, router: RouterSpec | None) -> NodePlan:
             router=router,
             node=node,
             bind=bind,
-            members=draft.members,
+            endpoints=draft.endpoints,
             sources=draft.router_sources,
         )
         own = router_files(site_of_router)
@@ -146,7 +171,7 @@ def _rendered(sheet: Sheet | File) -> File:
 
 def _engine(draft: _Draft, site: Site, seat: Seat, files: Sequence[File]) -> Process:
     process = Process(
-        name=seat.engine,
+        name=seat.name,
         kind="engine",
         role=seat.role,
         group=seat.group_name,
@@ -156,17 +181,17 @@ def _engine(draft: _Draft, site: Site, seat: Seat, files: Sequence[File]) -> Pro
         files=tuple(f.path for f in files),
         ports=_bound(draft, site, seat),
         stop=draft.engine.stop,
-        probe=HttpProbe(url=url(seat.address, seat.ports.http), served_model=draft.spec.served_model_name),
-        seat=seat,
+        seats=(seat,),
+        endpoints=(_endpoint(draft.spec, seat),),
     )
     return _with_fingerprint(process, files)
 
 
 def _bound(draft: _Draft, site: Site, seat: Seat) -> tuple[int, ...]:
     """HTTP, the rendezvous on rank 0, and KV ports where this role listens."""
-    rendezvous = (seat.ports.rpc,) if seat.rank == 0 and seat.ports.rpc else ()
-    kv = range(*seat.ports.kv) if draft.engine.binds_kv(draft.spec, site.role) else ()
-    return (seat.ports.http, *rendezvous, *kv)
+    rendezvous = seat.ports["rpc"].ports if seat.rank == 0 and "rpc" in seat.ports else ()
+    listens = "kv" in seat.ports and draft.engine.binds_kv(draft.spec, site.role)
+    return (*seat.ports["http"].ports, *rendezvous, *(seat.ports["kv"].ports if listens else ()))
 
 
 def _with_fingerprint(process: Process, files: Sequence[File]) -> Process:
@@ -180,7 +205,7 @@ def _stamped(plan: Plan) -> Plan:
     plan = replace(plan, revision=_digest(to_json(plan), 12))
     if plan.router is None or plan.router.kind != "dplaunch":
         return plan
-    members = members_file(plan.members, plan.revision, plan.served_model_name)
+    members = members_file(plan)
     router_node = plan.router.node
     nodes = (
         replace(node, files=(*node.files, members)) if node.name == router_node else node

@@ -20,11 +20,11 @@ def diff(
     would be kept. A DP group lives and dies together: when one of its engines has to start, all that run
     restart. Nothing is decided about nodes that were not reached.
     """
-    running = {(p.node, p.name): p for p in observed.processes}
+    running = {p.place: p for p in observed.processes}
     groups = {p.group for p in plan.processes if _meant(p, only)}
     wanted = [p for p in plan.processes if p.node not in observed.unreached and p.group in groups]
-    first = {(p.node, p.name): _action(p, running.get((p.node, p.name)), force=force) for p in wanted}
-    planned = {(p.node, p.name) for p in plan.processes}
+    first = {p.place: _action(p, running.get(p.place), force=force) for p in wanted}
+    planned = {p.place for p in plan.processes}
     return (*_leftovers(observed, planned, only), *_widened(wanted, first))
 
 
@@ -34,7 +34,7 @@ def _meant(process: Process | ObservedProcess, only: str | None) -> bool:
 
 def _leftovers(observed: Observed, planned: set[Place], only: str | None) -> Iterator[Action]:
     for process in observed.processes:
-        if (process.node, process.name) not in planned and process.alive and _meant(process, only):
+        if process.place not in planned and process.alive and _meant(process, only):
             yield Action(Change.STOP, process.name, process.node, "not in the file")
 
 

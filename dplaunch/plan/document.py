@@ -14,7 +14,7 @@ from dplaunch.model.cluster import SecretRef, WarmupSpec
 from dplaunch.model.plan import NodePlan, Plan, Process
 from dplaunch.plan.services import MEMBERS
 
-FORMAT = 1
+FORMAT = 2
 
 
 def to_json(plan: Plan) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def compare(old: Plan, new: Plan) -> tuple[str, ...]:
     return (*_whole(old, new), *_nodes(old, new), *_processes(old, new), *_files(old, new))
 
 
-WHOLE = ("engine", "model", "served_model_name", "endpoint", "ready_timeout")
+WHOLE = ("engine", "model", "served_model_name", "url", "ready_timeout")
 
 
 def _whole(old: Plan, new: Plan) -> Iterator[str]:
@@ -155,8 +155,8 @@ def _place(node: NodePlan) -> str:
 
 
 def _processes(old: Plan, new: Plan) -> Iterator[str]:
-    before = {(p.node, p.name): p for p in old.processes}
-    after = {(p.node, p.name): p for p in new.processes}
+    before = {p.place: p for p in old.processes}
+    after = {p.place: p for p in new.processes}
     for place in dict.fromkeys((*before, *after)):
         node, name = place
         if place not in after:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from dplaunch.engines import ReservedPorts
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
-from dplaunch.model.plan import Ports, Seat
+from dplaunch.model.plan import PortRange, Seat
 
 END = 65536
 """One past the last TCP port."""
@@ -82,24 +82,20 @@ def assign(
     http = _http(spec, seats, roles, allocator)
     rpc = _rpc(spec, seats, roles, allocator)
     bases = _kv(seats, roles, kv_width, allocator)
-    placed = (
-        replace(
-            seat,
-            ports=Ports(
-                http=http[seat.engine],
-                rpc=rpc.get(seat.group_name, 0),
-                kv_base=bases.get(seat.group_name, 0),
-                kv=_range(bases.get(seat.group_name, 0), seat, kv_width[seat.role]),
-            ),
-        )
-        for seat in seats
-    )
+    placed = (replace(seat, ports=_of(seat, http, rpc, bases, kv_width[seat.role])) for seat in seats)
     return tuple(placed), tuple(allocator.problems)
 
 
-def _range(base: int, seat: Seat, width: int) -> tuple[int, int]:
-    first = base + seat.rank * width
-    return first, first + width
+def _of(
+    seat: Seat, http: Mapping[str, int], rpc: Mapping[str, int], bases: Mapping[str, int], width: int
+) -> dict[str, PortRange]:
+    found = {"http": PortRange(http[seat.name])}
+    if seat.group_name in rpc:
+        found["rpc"] = PortRange(rpc[seat.group_name])
+    if seat.group_name in bases:
+        base = bases[seat.group_name]
+        found["kv"] = PortRange(base + seat.rank * width, width, base)
+    return found
 
 
 def _key(spec: ClusterSpec, role: RoleSpec, which: str) -> str:
@@ -130,8 +126,8 @@ def _http(
         role = roles[seat.role]
         port = role.ports.http + index[seat.node]
         index[seat.node] += 1
-        allocator.take(seat.node, port, User(seat.engine, "HTTP", _key(spec, role, "http")))
-        found[seat.engine] = port
+        allocator.take(seat.node, port, User(seat.name, "HTTP", _key(spec, role, "http")))
+        found[seat.name] = port
     return found
 
 

@@ -6,10 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
-from dplaunch.model.plan import Ports, Seat
-
-UNPLACED = Ports(http=0, rpc=0)
-"""Until the allocator has spoken."""
+from dplaunch.model.plan import Seat
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ def _of_role(role: RoleSpec, address: dict[str, str]) -> Iterator[Seat]:
         for rank in range(role.dp):
             node = group.nodes[rank // share]
             yield Seat(
-                engine=f"{role.name}-{group.number * role.dp + rank}",
+                name=f"{role.name}-{group.number * role.dp + rank}",
                 role=role.name,
                 group=group.number,
                 node=node,
@@ -63,7 +60,6 @@ def _of_role(role: RoleSpec, address: dict[str, str]) -> Iterator[Seat]:
                 local_size=share,
                 devices=(),
                 master=address[group.nodes[0]],
-                ports=UNPLACED,
             )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from dplaunch.engines.adapter import API_KEY_ENV
 from dplaunch.engines.flags import words
 from dplaunch.model.cluster import DECODE, PREFILL, ArgValue, ClusterSpec, NodeSpec, RouterSpec
-from dplaunch.model.plan import File, HttpProbe, Member, Process
+from dplaunch.model.plan import ROUTER, Api, Endpoint, File, Plan, Process
 from dplaunch.render import render
 
 SCRIPT = "router/run_router.sh"
@@ -44,13 +45,33 @@ def url(address: str, port: int) -> str:
     return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
 
 
-def members_file(members: Sequence[Member], revision: str, model: str) -> File:
-    """What tells our router which engines exist."""
-    entries = [
-        {"name": m.name, "role": m.role, "group": m.group, "url": m.url, "state": "serving"} for m in members
-    ]
-    text = json.dumps({"revision": revision, "model": model, "members": entries}, indent=1)
-    return File(MEMBERS, text + "\n")
+def members_file(plan: Plan) -> File:
+    """What tells our router which endpoints exist. All are held: what proves them opens them."""
+    document = {
+        "format": 2,
+        "revision": plan.revision,
+        "model": plan.served_model_name,
+        "flow": plan.flow,
+        "members": [_member(endpoint) for endpoint in plan.endpoints],
+    }
+    return File(MEMBERS, json.dumps(document, indent=1) + "\n")
+
+
+def _member(endpoint: Endpoint) -> dict[str, Any]:
+    api = endpoint.api
+    return {
+        "name": endpoint.name,
+        "role": endpoint.role,
+        "group": endpoint.group,
+        "url": endpoint.url,
+        "state": "serving",
+        "api": {
+            "health": api.health,
+            "metrics": api.metrics,
+            "running": api.running,
+            "waiting": api.waiting,
+        },
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +82,7 @@ class RouterSite:
     router: RouterSpec
     node: NodeSpec
     bind: str
-    members: Sequence[Member]
+    endpoints: Sequence[Endpoint]
     sources: Mapping[str, str]
 
     @property
@@ -95,20 +116,25 @@ def router_process(site: RouterSite, files: Sequence[File]) -> Process:
     return Process(
         name="router",
         kind="service",
-        role="router",
-        group="router",
+        role=ROUTER,
+        group=ROUTER,
         node=site.node.name,
         argv=("bash", SCRIPT),
         env={kind.key: site.spec.api_key} if site.spec.api_key else {},
         files=tuple(f.path for f in files),
         ports=(site.router.port,),
-        probe=HttpProbe(
-            url=url(site.node.address, site.router.port),
-            health=kind.health,
-            models=kind.models,
-            served_model=site.spec.served_model_name,
+        endpoints=(
+            Endpoint(
+                name="router",
+                role=ROUTER,
+                group=ROUTER,
+                node=site.node.name,
+                url=url(site.node.address, site.router.port),
+                api=Api(health=kind.health, models=kind.models),
+                model=site.spec.served_model_name if kind.models else "",
+            ),
         ),
-        start_last=not site.ours,
+        after=() if site.ours else tuple(endpoint.name for endpoint in site.endpoints),
         restarts=True,
     )
 
@@ -136,9 +162,9 @@ def _vllm_router(site: RouterSite) -> Lines:
     # asks its engines every 60 s unless told otherwise: a dead one would draw requests for as long
     own = _flags({"health-check-interval-secs": 1, **site.router.args})
     if not site.spec.disaggregated:
-        return (*own, ("--worker-urls", *(m.url for m in site.members)))
+        return (*own, ("--worker-urls", *(e.url for e in site.endpoints)))
     sides = {PREFILL: "--prefill", DECODE: "--decode"}
-    engines = ((sides[m.role], m.url) for m in site.members)
+    engines = ((sides[e.role], e.url) for e in site.endpoints)
     return (*own, ("--vllm-pd-disaggregation",), ("--kv-connector", "nixl"), *engines)
 
 
@@ -146,7 +172,7 @@ def _vllm_ascend(site: RouterSite) -> Lines:
     """One host per port: the only form that every version of the script takes (facts §3.1)."""
     lines: list[tuple[str, ...]] = []
     for role, word in ((PREFILL, "prefiller"), (DECODE, "decoder")):
-        places = [urlsplit(m.url) for m in site.members if m.role == role]
+        places = [urlsplit(e.url) for e in site.endpoints if e.role == role]
         lines.append((f"--{word}-hosts", *(str(place.hostname) for place in places)))
         lines.append((f"--{word}-ports", *(str(place.port) for place in places)))
     return (*lines, *_flags(site.router.args))

@@ -116,11 +116,11 @@ def strangers(answers: Mapping[str, Answer]) -> Iterator[Finding]:
 
 def leftovers(job: Job, observed: Observed) -> Iterator[Finding]:
     """``host.leftover``: what an earlier run of this cluster left, known by pid and start time."""
-    planned = {(process.node, process.name) for process in job.plan.processes}
+    planned = {process.place for process in job.plan.processes}
     for process in observed.processes:
         if process.left:
             yield _left(process, f"{plural(len(process.left), 'process')} of {process.name} outlived it")
-        elif process.alive and (process.node, process.name) not in planned:
+        elif process.alive and process.place not in planned:
             yield _left(process, f"{process.name} runs (pid {process.pid}) and is not in the file any more")
 
 

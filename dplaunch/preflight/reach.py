@@ -64,7 +64,7 @@ def links(plan: Plan) -> tuple[Link, ...]:
 
 
 def _links(plan: Plan) -> Iterator[Link]:
-    engines = [p for p in plan.processes if p.seat is not None and p.probe is not None]
+    engines = [p for p in plan.processes if p.seats]
     members: dict[str, dict[str, None]] = {}
     for engine in engines:
         members.setdefault(engine.group, {})[engine.node] = None
@@ -76,9 +76,9 @@ def _links(plan: Plan) -> Iterator[Link]:
 def _within(engines: Sequence[Process], members: Mapping[str, Mapping[str, None]]) -> Iterator[Link]:
     """Members of a group: all to the master's rendezvous port, and each to each on random ones."""
     for engine in engines:
-        if engine.seat is not None and engine.seat.rank == 0 and engine.seat.ports.rpc:
-            for node in members[engine.group]:
-                yield Link(node, engine.node, engine.seat.ports.rpc)
+        for seat in engine.seats:
+            if seat.rank == 0 and "rpc" in seat.ports:
+                yield from (Link(node, engine.node, seat.port("rpc")) for node in members[engine.group])
     for nodes in members.values():
         for source in nodes:
             yield from (Link(source, target, 0) for target in nodes)
@@ -89,8 +89,8 @@ def _to_router(plan: Plan, engines: Sequence[Process]) -> Iterator[Link]:
     if plan.router is None:
         return
     for engine in engines:
-        if engine.seat is not None:
-            yield Link(plan.router.node, engine.node, engine.seat.ports.http)
+        for seat in engine.seats:
+            yield Link(plan.router.node, engine.node, seat.port("http"))
     yield from (Link(node.name, plan.router.node, plan.router.port) for node in plan.nodes)
 
 
@@ -99,9 +99,10 @@ def _kv(engines: Sequence[Process]) -> Iterator[Link]:
     for one, other in ((DECODE, PREFILL), (PREFILL, DECODE)):
         sources = dict.fromkeys(e.node for e in engines if e.role == one)
         for engine in engines:
-            kv = range(*engine.seat.ports.kv) if engine.seat is not None else ()
-            if engine.role == other and kv and kv[0] in engine.ports:
-                yield from (Link(node, engine.node, kv[0]) for node in sources)
+            first = [seat.port("kv") for seat in engine.seats if "kv" in seat.ports]
+            for port in first if engine.role == other else ():
+                if port in engine.ports:
+                    yield from (Link(node, engine.node, port) for node in sources)
 
 
 def attempt(job: Job) -> tuple[Tried, ...]:

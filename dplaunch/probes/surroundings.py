@@ -40,4 +40,4 @@ def shell_words(target: Target, words: Sequence[str]) -> tuple[str, ...]:
 
 def needed(target: Target) -> set[int]:
     """Devices that engines of the plan sit on."""
-    return {device for process in target.plan.processes if process.seat for device in process.seat.devices}
+    return {device for process in target.plan.processes for seat in process.seats for device in seat.devices}

@@ -40,7 +40,7 @@ def _headline(plan: Plan) -> Text:
     return style.lines(
         Text.assemble((plan.cluster, style.HEAD), f": {plan.engine}, revision {plan.revision}"),
         f"model     {model}",
-        Text.assemble("endpoint  ", (plan.endpoint, style.NAME), where),
+        Text.assemble("endpoint  ", (plan.url, style.NAME), where),
     )
 
 
@@ -50,7 +50,7 @@ def _node_table(plan: Plan) -> Sheet:
             row.seats[0].role,
             fold(row.nodes),
             ranges(seat.group for seat in row.seats),
-            fold(seat.engine for seat in row.seats),
+            fold(seat.name for seat in row.seats),
             ranges(seat.rank for seat in row.seats),
             *ports_and_devices,
         )
@@ -61,7 +61,7 @@ def _node_table(plan: Plan) -> Sheet:
 
 def _engine_table(plan: Plan) -> Sheet:
     rows = [
-        (seat.role, seat.node, str(seat.group), seat.engine, str(seat.rank), *_columns([seat]))
+        (seat.role, seat.node, str(seat.group), seat.name, str(seat.rank), *_columns([seat]))
         for seat in _seats(plan)
     ]
     return sheet(_HEADS, [*rows, *_services(plan)], flex=("NODES", "ENGINES"))
@@ -82,9 +82,9 @@ def _columns(seats: Sequence[Seat]) -> tuple[str, str, str, str]:
     """DEVICES, HTTP, RPC, KV."""
     return (
         ranges(device for seat in seats for device in seat.devices) or "-",
-        ranges(seat.ports.http for seat in seats),
-        ranges(seat.ports.rpc for seat in seats if seat.ports.rpc) or "-",
-        ranges(port for seat in seats for port in range(*seat.ports.kv)) or "-",
+        ranges(seat.port("http") for seat in seats),
+        ranges(seat.port("rpc") for seat in seats if seat.port("rpc")) or "-",
+        ranges(port for seat in seats if "kv" in seat.ports for port in seat.ports["kv"].ports) or "-",
     )
 
 
@@ -97,13 +97,13 @@ def _by_node(plan: Plan) -> dict[tuple[str, str], list[Seat]]:
 
 def _seats(plan: Plan) -> list[Seat]:
     """Roles in plan order; in a role by group and rank."""
-    seats = [process.seat for process in plan.processes if process.seat]
+    seats = [seat for process in plan.processes for seat in process.seats]
     roles = list(dict.fromkeys(seat.role for seat in seats))
     return sorted(seats, key=lambda seat: (roles.index(seat.role), seat.group, seat.rank))
 
 
 def _services(plan: Plan) -> list[tuple[str, ...]]:
-    services = [process for process in plan.processes if process.seat is None]
+    services = [process for process in plan.processes if not process.seats]
     return [(s.role, s.node, "-", s.name, "-", "-", ranges(s.ports) or "-", "-", "-") for s in services]
 
 
@@ -118,13 +118,17 @@ def _legend(plan: Plan) -> Text:
     devices = sum(len(seat.devices) for seat in seats)
     where = f"{plural(devices, 'device')} of " if devices else ""
     return style.lines(
-        Text(
-            "1 engine = 1 process = 1 data-parallel rank; a group starts and stops as one",
-            style.DIM,
-        ),
+        Text(f"{_unit(plan)}; a group starts and stops as one", style.DIM),
         *sums,
         f"total: {plural(len(seats), 'engine')} on {where}{plural(len(plan.nodes), 'node')}",
     )
+
+
+def _unit(plan: Plan) -> str:
+    ranks = {len(process.seats) for process in plan.processes if process.kind == "engine"}
+    if ranks == {1}:
+        return "1 engine = 1 process = 1 data-parallel rank"
+    return f"1 engine = 1 data-parallel rank; 1 process holds {ranges(ranks)} of them"
 
 
 def _sum(role: str, seats: Sequence[Seat]) -> str:
@@ -139,8 +143,8 @@ def _sum(role: str, seats: Sequence[Seat]) -> str:
 def _masters(seats: Sequence[Seat], names: Mapping[str, str]) -> str:
     """Where each group's rank 0 waits for the others."""
     masters = {
-        seat.group: f"{names.get(seat.master, seat.master)}:{seat.ports.rpc}"
+        seat.group: f"{names.get(seat.master, seat.master)}:{seat.port('rpc')}"
         for seat in seats
-        if seat.ports.rpc
+        if seat.port("rpc")
     }
     return f"; {'master' if len(masters) == 1 else 'masters'} {fold(masters.values())}" if masters else ""

@@ -30,7 +30,7 @@ class Record:
     clock: float | None
     """Its node's clock when it answered; None when it was not reached."""
     seen: ObservedProcess | None = None
-    seat: Seat | None = None
+    seats: tuple[Seat, ...] = ()
     url: str = ""
 
     @property
@@ -76,12 +76,12 @@ class Record:
 def records(plan: Plan, observed: Observed) -> tuple[Record, ...]:
     """Planned processes in plan order (engines before services), then what else is there and not over."""
     clocks = {node.name: node.clock for node in observed.nodes}
-    seen = {(process.node, process.name): process for process in observed.processes}
+    seen = {process.place: process for process in observed.processes}
     planned = sorted(plan.processes, key=lambda process: process.kind == "service")
-    places = {(process.node, process.name) for process in planned}
+    places = {process.place for process in planned}
     others = [process for place, process in seen.items() if place not in places and _there(process)]
     return (
-        *(_planned(process, seen.get((process.node, process.name)), clocks) for process in planned),
+        *(_planned(process, seen.get(process.place), clocks) for process in planned),
         *(_other(process, clocks.get(process.node)) for process in others),
     )
 
@@ -100,8 +100,8 @@ def _planned(process: Process, seen: ObservedProcess | None, clocks: dict[str, f
         expected=True,
         clock=clocks.get(process.node),
         seen=seen,
-        seat=process.seat,
-        url=process.probe.url if process.probe else "",
+        seats=process.seats,
+        url=process.endpoints[0].url if process.endpoints else "",
     )
 
 

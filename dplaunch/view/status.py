@@ -57,7 +57,7 @@ def headline(plan: Plan, summary: Summary) -> Text:
     facts = [f"{ready} of {plural(engines, 'engine')} ready"]
     if summary.router_ok is not None:
         facts.append("router ok" if summary.router_ok else "router not ready")
-    return said.append(f" — {', '.join([*facts, plan.endpoint])}")
+    return said.append(f" — {', '.join([*facts, plan.url])}")
 
 
 def to_json(plan: Plan, observed: Observed, summary: Summary) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def to_json(plan: Plan, observed: Observed, summary: Summary) -> dict[str, Any]:
         "cluster": plan.cluster,
         "revision": plan.revision,
         "state": summary.state.value,
-        "endpoint": plan.endpoint,
+        "endpoint": plan.url,
         "model": plan.served_model_name,
         "nodes": _nodes(plan, observed),
         "processes": processes,
@@ -234,7 +234,7 @@ def _row(record: Record) -> tuple[str | Text, ...]:
     return (
         record.name,
         record.node,
-        str(record.seat.rank) if record.seat else "-",
+        ranges(seat.rank for seat in record.seats) or "-",
         str(seen.pid) if seen and seen.pid else "-",
         record.url.rpartition(":")[2] or "-",
         Text(record.word, _colour([record])),

@@ -27,7 +27,7 @@ def done(plan: Plan, took: float, *, changed: bool = True, only: str | None = No
         return Text.assemble((f"{only} of {plan.cluster} is up", style.GOOD), f": {said}")
     return Group(
         Text.assemble((f"{plan.cluster} is up", style.GOOD), f": {said}"),
-        Text.assemble("endpoint  ", (plan.endpoint, style.NAME), f"  model {plan.served_model_name}"),
+        Text.assemble("endpoint  ", (plan.url, style.NAME), f"  model {plan.served_model_name}"),
         Text(""),
         *_unwrapped(curl(plan)),
         Text(""),
@@ -42,7 +42,7 @@ def detached(plan: Plan, started: int, took: float) -> RenderableType:
     )
     return Group(
         Text(f"{plan.cluster}: {said}; what runs loads and serves without waiting here"),
-        Text.assemble("endpoint  ", (plan.endpoint, style.NAME), "  (503 until every role serves)"),
+        Text.assemble("endpoint  ", (plan.url, style.NAME), "  (503 until every role serves)"),
         Text(""),
         *_commands(plan, "dplaunch status --wait ready"),
     )
@@ -64,7 +64,7 @@ def curl(plan: Plan) -> str:
     }
     return " \\\n".join(
         (
-            f"curl -N {shlex.quote(plan.endpoint + '/v1/chat/completions')}",
+            f"curl -N {shlex.quote(plan.url + '/v1/chat/completions')}",
             *_authorization(plan),
             "  -H 'Content-Type: application/json'",
             f"  -d {shlex.quote(json.dumps(body, ensure_ascii=False))}",
@@ -77,7 +77,7 @@ def to_json(plan: Plan, progress: Progress, *, ready: bool, changed: bool) -> di
     return {
         "cluster": plan.cluster,
         "revision": plan.revision,
-        "endpoint": plan.endpoint,
+        "endpoint": plan.url,
         "model": plan.served_model_name,
         "ready": ready,
         "changed": changed,

@@ -26,7 +26,7 @@ def run_hook(plan: Plan, name: str, environ: Mapping[str, str]) -> str | None:
         return None
     facts = {
         "DPLAUNCH_HOOK_CLUSTER": plan.cluster,
-        "DPLAUNCH_HOOK_ENDPOINT": plan.endpoint,
+        "DPLAUNCH_HOOK_ENDPOINT": plan.url,
         "DPLAUNCH_HOOK_MODEL": plan.served_model_name,
     }
     # The user wrote a shell command into the cluster file: it is run as one.

@@ -14,8 +14,8 @@ def with_override(laptop, engines, knob, value):
 def side_channel(laptop, engine):
     """Where this engine hands KV out: HOST:PORT."""
     (node,) = laptop.json("plan")["nodes"]
-    seat = next(p["seat"] for p in node["processes"] if p["name"] == engine)
-    return f"{seat['address']}:{seat['ports']['kv'][0]}"
+    seat = next(p["seats"][0] for p in node["processes"] if p["name"] == engine)
+    return f"{seat['address']}:{seat['ports']['kv']['first']}"
 
 
 def test_a_pair_whose_kv_is_broken_answers_200_and_up_refuses_and_names_it(laptop):

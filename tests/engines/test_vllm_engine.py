@@ -7,6 +7,7 @@ from specs import CPU, GPU, cluster, nodes, serve
 from dplaunch import plan
 from dplaunch.engines import adapter
 from dplaunch.model.cluster import KvTransferSpec, RoleSpec
+from dplaunch.model.plan import PortRange
 
 NIXL = KvTransferSpec(connector="NixlConnector")
 
@@ -55,15 +56,17 @@ def test_gpus_and_nixl(stage):
 
 def test_a_group_shares_its_base_and_ranks_bind_their_own_port():
     planned = plan.build(pd())
-    ports = {p.name: (p.seat.ports.kv_base, p.seat.ports.kv, p.ports) for p in planned.processes}
-    assert ports["prefill-0"] == (61000, (61000, 61001), (9000, 13395, 61000))
-    assert ports["prefill-3"] == (61002, (61003, 61004), (9003, 61003))
-    assert ports["decode-3"] == (61000, (61003, 61004), (9003, 61003))
+    ports = {p.name: (p.seats[0].ports["kv"], p.ports) for p in planned.processes}
+    assert ports["prefill-0"] == (PortRange(61000, 1, 61000), (9000, 13395, 61000))
+    assert ports["prefill-3"] == (PortRange(61003, 1, 61002), (9003, 61003))
+    assert ports["decode-3"] == (PortRange(61003, 1, 61000), (9003, 61003))
 
 
 def test_before_0_14_nixl_counted_by_device():
     planned = plan.build(pd(version="0.13.0"))
-    assert {p.name: p.seat.ports.kv for p in planned.processes}["prefill-3"] == (61006, 61008)
+    assert {p.name: p.seats[0].ports["kv"].ports for p in planned.processes}["prefill-3"] == range(
+        61006, 61008
+    )
 
 
 def test_a_cpu_is_not_pinned(stage):

@@ -203,7 +203,7 @@ def test_where_nobody_knows_the_answer_it_only_has_to_be_text():
 @pytest.mark.parametrize("knowing", ["router", "engines"])
 def test_a_router_whose_answers_are_not_what_is_known_elsewhere_fails(knowing):
     layerwise = RouterSpec(node="n1", kind="vllm-ascend", path="/x/proxy_layerwise.py")
-    stage = running(scene(router=layerwise))
+    stage = running(scene(router=layerwise, flow="push"))
     stage.nodes["n1"].answers["router"] = [says(" Rome" if knowing == "router" else WORDS), STREAM]
     proof = examine(stage.job, everything=False)
     wrong = [bool(answer.wrong) for answer in proof.router]
@@ -301,7 +301,7 @@ def test_a_layerwise_proxy_pairs_engines_itself_and_is_asked_alone():
     router = RouterSpec(
         node="n1", kind="vllm-ascend", path="/x/load_balance_proxy_layerwise_server_example.py"
     )
-    stage = running(scene(router=router))
+    stage = running(scene(router=router, flow="push"))
     proof = examine(stage.job, everything=False)
     assert (proof.holds, proof.pairs, proof.notes) == (True, (), (NO_PAIRS,))
     assert [r["key"] for r in asked(stage)] == ["router", "router"]

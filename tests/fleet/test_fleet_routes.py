@@ -120,6 +120,7 @@ def test_a_proxy_that_starts_with_decode_is_known():
     plan = a_plan(
         a_process("router", "n1"),
         router=RouterSpec(node="n1", kind="vllm-ascend", path="/x/proxy_layerwise.py"),
+        flow="push",
     )
     assert decode_first(plan)
     assert not decode_first(a_plan(a_process("router", "n1")))

@@ -277,13 +277,13 @@ def test_detach_returns_before_anything_is_ready():
 
 
 def test_detach_refuses_a_router_that_must_start_last():
-    stage = Scene(a_plan(*ENGINES, a_process("router", "n1", start_last=True)))
+    stage = Scene(a_plan(*ENGINES, a_process("router", "n1", after=tuple(e.name for e in ENGINES))))
     with pytest.raises(UsageError, match="--detach cannot"):
         up(stage.job, UpOptions(detach=True), yes)
 
 
 def test_a_router_that_must_start_last_starts_after_the_engines_are_ready():
-    stage = Scene(a_plan(*ENGINES, a_process("router", "n1", start_last=True)))
+    stage = Scene(a_plan(*ENGINES, a_process("router", "n1", after=tuple(e.name for e in ENGINES))))
     assert up(stage.job, UpOptions(), yes).ready
     order = [e.process for e in stage.events if isinstance(e, (Started, Ready))]
     assert order.index("router") > order.index("decode-1", order.index("decode-1") + 1)

@@ -15,7 +15,8 @@ from dplaunch.model.cluster import (
     SecretRef,
     SshSpec,
 )
-from dplaunch.model.plan import HttpProbe, Member, StopStep
+from dplaunch.model.plan import Endpoint, StopStep
+from dplaunch.plan.build import API
 
 SOURCES = {"__main__.py": "main\n", "pick.py": "pick\n"}
 
@@ -35,13 +36,14 @@ def test_the_whole_of_the_documented_cluster():
     assert [p.name for p in planned.nodes[0].processes] == ["prefill-0", "prefill-1", "router"]
     assert len(planned.nodes[4].processes) == 16
     assert (planned.cluster, planned.engine, planned.model) == ("c1", "vllm-ascend 0.23.0", "some/model")
-    assert (planned.endpoint, planned.served_model_name) == ("http://192.0.0.1:8000", "model")
+    assert (planned.url, planned.served_model_name) == ("http://192.0.0.1:8000", "model")
     assert (planned.ready_timeout, planned.hooks) == (60.0, {"after_up": "echo"})
     assert (planned.rehearsal, planned.local, planned.warnings) == (False, False, ())
     assert planned.router == spec.router
-    assert planned.members[9] == Member(
-        name="decode-1", role="decode", group="decode/0", url="http://192.0.0.5:9001"
-    )
+    assert planned.endpoints[9] == Endpoint(
+        name="decode-1", role="decode", group="decode/0", node="n5", url="http://192.0.0.5:9001", ranks=(1,), api=API,
+        model="model",
+    )  # fmt: skip
     assert [s.name for s in planned.stages][-1] == "serving"
     assert (planned.nodes[0].host, planned.nodes[0].ssh) == ("h1", SshSpec())
     assert planned.nodes[0].runtime.python == "/py"
@@ -56,8 +58,10 @@ def test_an_engine_process():
     assert found.files == ("prefill/run_dp_template.sh",)
     assert found.ports == (9001, *range(61008, 61016))
     assert found.stop == (StopStep("TERM", 30.0), StopStep("KILL", 10.0))
-    assert found.probe == HttpProbe(url="http://192.0.0.1:9001", served_model="model")
-    assert (found.start_last, found.restarts, found.env) == (False, False, {})
+    assert [(e.name, e.url, e.ranks) for e in found.endpoints] == [
+        ("prefill-1", "http://192.0.0.1:9001", (1,))
+    ]
+    assert (found.after, found.restarts, found.env) == ((), False, {})
     assert len(found.fingerprint) == 16
 
 
@@ -75,8 +79,10 @@ def test_our_router():
     assert (router.kind, router.role, router.group, router.node) == ("service", "router", "router", "n1")
     assert router.argv == ("bash", "router/run_router.sh")
     assert router.ports == (8000,)
-    assert router.probe == HttpProbe(url="http://192.0.0.1:8000", served_model="model")
-    assert (router.start_last, router.restarts, router.seat) == (False, True, None)
+    assert [(e.name, e.url, e.model) for e in router.endpoints] == [
+        ("router", "http://192.0.0.1:8000", "model")
+    ]
+    assert (router.after, router.restarts, router.seats) == ((), True, ())
     assert router.env == {}
     there = files(planned, "n1")
     assert there["router/dprouter/pick.py"].text == "pick\n"
@@ -92,6 +98,7 @@ def test_our_router():
         "group": "prefill/0",
         "url": "http://192.0.0.1:9000",
         "state": "serving",
+        "api": {"health": "/health", "metrics": "/metrics", "running": API.running, "waiting": API.waiting},
     }
     assert router.files == ("router/run_router.sh", "router/dprouter/__main__.py", "router/dprouter/pick.py")
 
@@ -100,7 +107,7 @@ def test_without_a_router_clients_ask_the_first_engine():
     for router in (None, RouterSpec(node="n1", kind="none")):
         planned = plan.build(cluster(serve(dp=2, tp=8), router=router))
         assert planned.router is None
-        assert planned.endpoint == "http://192.0.0.1:9000"
+        assert planned.url == "http://192.0.0.1:9000"
         assert [p.name for p in planned.processes] == ["serve-0", "serve-1"]
         assert "router/members.json" not in files(planned, "n1")
 
@@ -174,8 +181,8 @@ def test_ipv6_addresses_stand_in_brackets():
     spec = cluster(serve(tp=16), router=RouterSpec(node="n1"))
     spec = replace(spec, nodes=(replace(spec.nodes[0], address="fd00::1"),))
     planned = plan.build(spec)
-    assert planned.endpoint == "http://[fd00::1]:8000"
-    assert planned.members[0].url == "http://[fd00::1]:9000"
+    assert planned.url == "http://[fd00::1]:8000"
+    assert planned.endpoints[0].url == "http://[fd00::1]:9000"
 
 
 def test_check_gathers_engine_router_and_ports():

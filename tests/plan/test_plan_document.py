@@ -34,15 +34,18 @@ def test_a_plan_survives_its_json():
 
 def test_the_json_has_stable_names():
     data = plan.to_json(rich())
-    assert data["format"] == 1
+    assert data["format"] == 2
     assert set(data) == {
-        "format", "cluster", "revision", "engine", "model", "served_model_name", "nodes", "members", "router",
-        "endpoint", "api_key", "ready_timeout", "warmup", "hooks", "stages", "warnings", "rehearsal", "local",
+        "format", "cluster", "revision", "engine", "model", "served_model_name", "nodes", "router",
+        "url", "flow", "api_key", "ready_timeout", "warmup", "hooks", "stages", "warnings", "rehearsal", "local",
     }  # fmt: skip
     assert data["api_key"] == {"source": "env", "name": "KEY"}
-    assert data["nodes"][4]["processes"][2]["seat"]["ports"] == {
-        "http": 9002, "rpc": 13395, "kv_base": 61000, "kv": [61002, 61003],
-    }  # fmt: skip
+    (seat,) = data["nodes"][4]["processes"][2]["seats"]
+    assert seat["ports"] == {
+        "http": {"first": 9002, "count": 1, "base": 0},
+        "rpc": {"first": 13395, "count": 1, "base": 0},
+        "kv": {"first": 61002, "count": 1, "base": 61000},
+    }
 
 
 @pytest.mark.parametrize(
@@ -51,9 +54,9 @@ def test_the_json_has_stable_names():
         ("nonsense", "is not a saved plan"),
         ("[1]", "is not a saved plan"),
         ('{"cluster": "x"}', "of format None"),
-        ('{"format": 2}', "of format 2"),
-        ('{"format": 1, "cluster": "x"}', "is damaged"),
-        ('{"format": 1, "unknown": "x"}', "is damaged"),
+        ('{"format": 1}', "of format 1"),
+        ('{"format": 2, "cluster": "x"}', "is damaged"),
+        ('{"format": 2, "unknown": "x"}', "is damaged"),
     ],
 )
 def test_what_is_no_plan_is_said(text, why):

@@ -1,17 +1,17 @@
 from dataclasses import replace
 
 import pytest
+from seating import some_ports
 from specs import MOONCAKE, cluster, four_p_four_d, names, serve
 
 from dplaunch.model.cluster import PortBases, RoleSpec, RouterSpec
-from dplaunch.model.plan import Ports
 from dplaunch.plan.check import placed
 
 
 def ports(spec):
     found, problems = placed(spec)
     assert problems == ()
-    return {seat.engine: seat.ports for seat in found}
+    return {seat.name: seat.ports for seat in found}
 
 
 def problems(spec):
@@ -20,29 +20,29 @@ def problems(spec):
 
 def test_the_documented_cluster():
     found = ports(four_p_four_d())
-    assert found["prefill-0"] == Ports(http=9000, rpc=13395, kv_base=61000, kv=(61000, 61008))
-    assert found["prefill-3"] == Ports(http=9001, rpc=13395, kv_base=61000, kv=(61008, 61016))
-    assert found["decode-0"] == Ports(http=9000, rpc=13395, kv_base=61000, kv=(61000, 61001))
-    assert found["decode-63"] == Ports(http=9015, rpc=13395, kv_base=61000, kv=(61063, 61064))
+    assert found["prefill-0"] == some_ports(9000, 13395, (61000, 61008, 61000))
+    assert found["prefill-3"] == some_ports(9001, 13395, (61008, 61016, 61000))
+    assert found["decode-0"] == some_ports(9000, 13395, (61000, 61001, 61000))
+    assert found["decode-63"] == some_ports(9015, 13395, (61063, 61064, 61000))
 
 
 def test_http_counts_over_all_roles_of_a_node_and_rpc_over_its_groups():
     prefill = RoleSpec(name="prefill", nodes=names(1, 2), groups=4, dp=1, tp=2)
     decode = RoleSpec(name="decode", nodes=names(1, 2), groups=2, dp=2, tp=2)
     wide = ports(cluster(prefill, decode))
-    assert [wide[f"prefill-{n}"].http for n in range(4)] == [9000, 9001, 9000, 9001]
-    assert [wide[f"decode-{n}"].http for n in range(4)] == [9002, 9003, 9002, 9003]
-    assert {wide[f"prefill-{n}"].rpc for n in range(4)} == {0}
-    assert {wide[f"decode-{n}"].rpc for n in range(4)} == {13395}
-    assert wide["decode-1"] == Ports(http=9003, rpc=13395, kv_base=0, kv=(0, 0))
+    assert [wide[f"prefill-{n}"]["http"].first for n in range(4)] == [9000, 9001, 9000, 9001]
+    assert [wide[f"decode-{n}"]["http"].first for n in range(4)] == [9002, 9003, 9002, 9003]
+    assert {"rpc" in wide[f"prefill-{n}"] for n in range(4)} == {False}
+    assert {wide[f"decode-{n}"]["rpc"].first for n in range(4)} == {13395}
+    assert wide["decode-1"] == some_ports(9003, 13395)
 
 
 def test_roles_have_bases_of_their_own():
     prefill = RoleSpec(name="prefill", nodes=("n1",), dp=2, ports=PortBases(http=7000, rpc=5000, kv=62000))
     decode = RoleSpec(name="decode", nodes=("n1",), dp=2, ports=PortBases(http=8100, rpc=6000, kv=63000))
     found = ports(cluster(prefill, decode, kv_transfer=MOONCAKE))
-    assert found["prefill-1"] == Ports(http=7001, rpc=5000, kv_base=62000, kv=(62001, 62002))
-    assert found["decode-0"] == Ports(http=8102, rpc=6001, kv_base=63000, kv=(63000, 63001))
+    assert found["prefill-1"] == some_ports(7001, 5000, (62001, 62002, 62000))
+    assert found["decode-0"] == some_ports(8102, 6001, (63000, 63001, 63000))
 
 
 def test_kv_goes_around_what_is_taken_on_any_node_of_the_group():
@@ -51,17 +51,17 @@ def test_kv_goes_around_what_is_taken_on_any_node_of_the_group():
     router = RouterSpec(node="n2", port=61013)
     found = ports(cluster(prefill, decode, kv_transfer=MOONCAKE, router=router))
     # n1 has 61003 (HTTP): prefill moves behind it, and decode's ranks 0 and 1 behind prefill
-    assert found["prefill-0"].kv == (61004, 61008)
+    assert found["prefill-0"]["kv"].ports == range(61004, 61008)
     # ranks 2 and 3 sit on n2, at base + 4 …: 61012 to 61015 would meet the router's 61013
-    assert found["decode-0"].kv_base == 61010
-    assert found["decode-2"].kv == (61014, 61016)
+    assert found["decode-0"]["kv"].base == 61010
+    assert found["decode-2"]["kv"].ports == range(61014, 61016)
 
 
 def test_kv_keeps_clear_of_hccls_own_ports():
     spec = four_p_four_d()
     bases = PortBases(kv=59990)
     roles = tuple(replace(role, ports=bases) for role in spec.roles)
-    assert ports(replace(spec, roles=roles))["prefill-0"].kv == (60032, 60040)
+    assert ports(replace(spec, roles=roles))["prefill-0"]["kv"].ports == range(60032, 60040)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_collision_between_roles_names_the_role_that_moved_in():
 
 def test_a_router_that_is_none_takes_no_port():
     spec = cluster(serve(ports=PortBases(http=8000)), router=RouterSpec(node="n1", kind="none"))
-    assert ports(spec)["serve-0"].http == 8000
+    assert ports(spec)["serve-0"]["http"].first == 8000
 
 
 def test_no_room_for_kv_is_a_problem():
@@ -109,7 +109,7 @@ def test_what_counts_is_the_whole_groups_range():
         f"prefill/{group}" for group in range(4)
     ]
     roles = (replace(spec.roles[0], ports=PortBases(kv=65520)), spec.roles[1])
-    assert ports(replace(spec, roles=roles))["prefill-1"].kv == (65528, 65536)
+    assert ports(replace(spec, roles=roles))["prefill-1"]["kv"].ports == range(65528, 65536)
 
 
 def test_different_collisions_are_all_told():
@@ -124,4 +124,4 @@ def test_different_collisions_are_all_told():
 def test_the_last_port_can_be_used():
     spec = four_p_four_d()
     roles = tuple(replace(role, ports=PortBases(kv=65472)) for role in spec.roles)
-    assert ports(replace(spec, roles=roles))["decode-63"].kv == (65535, 65536)
+    assert ports(replace(spec, roles=roles))["decode-63"]["kv"].ports == range(65535, 65536)

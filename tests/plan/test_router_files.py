@@ -121,7 +121,11 @@ def test_what_differs_between_the_kinds(kind, variable, health, models, last):
     planned = routed(RouterSpec(node="n1", kind=kind, path="/p"), *PD, api_key=key)
     found = next(p for p in planned.processes if p.name == "router")
     assert found.env == {variable: key}
-    assert (found.probe.health, found.probe.models, found.start_last) == (health, models, last)
+    assert (found.endpoints[0].api.health, found.endpoints[0].api.models, bool(found.after)) == (
+        health,
+        models,
+        last,
+    )
     paths = {f.path: f.text for f in planned.nodes[0].files}
     assert variable in paths["router/run_router.sh"]
     assert "MY_KEY" not in paths["router/run_router.sh"]

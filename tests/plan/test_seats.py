@@ -10,7 +10,7 @@ from dplaunch.plan.seats import groups, seats
 
 
 def by_name(spec):
-    return {seat.engine: seat for seat in seats(spec)}
+    return {seat.name: seat for seat in seats(spec)}
 
 
 def test_the_documented_cluster():
@@ -40,7 +40,7 @@ def test_a_master_per_group():
     role = RoleSpec(name="serve", nodes=names(1, 4), groups=2, dp=2, tp=16, masters=("n2", "n3"))
     assert [group.nodes for group in groups(role)] == [("n2", "n1"), ("n3", "n4")]
     found = by_name(cluster(role))
-    assert [(s.engine, s.group, s.node, s.master) for s in found.values()] == [
+    assert [(s.name, s.group, s.node, s.master) for s in found.values()] == [
         ("serve-0", 0, "n2", "192.0.0.2"),
         ("serve-1", 0, "n1", "192.0.0.2"),
         ("serve-2", 1, "n3", "192.0.0.3"),
@@ -107,15 +107,15 @@ def topologies(draw):
 def test_every_rank_once_and_nothing_shared(spec):
     found, problems = placed(spec)
     assert problems == ()
-    assert len({seat.engine for seat in found}) == len(found)
+    assert len({seat.name for seat in found}) == len(found)
     devices, ports = [], []
     for role in spec.roles:
         for number in range(role.groups):
             ranks = [seat for seat in found if (seat.role, seat.group) == (role.name, number)]
             assert [seat.rank for seat in ranks] == list(range(role.dp))
             assert {seat.master for seat in ranks} == {ranks[0].address}
-            assert {seat.ports.rpc for seat in ranks} == {ranks[0].ports.rpc}
-            assert {seat.ports.kv_base for seat in ranks} == {ranks[0].ports.kv_base}
+            assert {seat.port("rpc") for seat in ranks} == {ranks[0].port("rpc")}
+            assert len({seat.ports["kv"].base for seat in ranks if "kv" in seat.ports}) <= 1
             if role.masters:
                 assert ranks[0].node == role.masters[number]
             for node in {seat.node for seat in ranks}:
@@ -124,9 +124,10 @@ def test_every_rank_once_and_nothing_shared(spec):
                 assert {seat.local_size for seat in local} == {len(local)}
     for seat in found:
         devices += [(seat.node, device) for device in seat.devices]
-        ports += [(seat.node, port) for port in (seat.ports.http, *range(*seat.ports.kv))]
-        if seat.rank == 0 and seat.ports.rpc:
-            ports.append((seat.node, seat.ports.rpc))
+        ports += [(seat.node, port) for port in seat.ports["http"].ports]
+        ports += [(seat.node, port) for port in (seat.ports["kv"].ports if "kv" in seat.ports else ())]
+        if seat.rank == 0 and "rpc" in seat.ports:
+            ports.append((seat.node, seat.port("rpc")))
     assert len(devices) == len(set(devices))
     assert len(ports) == len(set(ports))
     assert not {port for _, port in ports} & set(range(60000, 60032))

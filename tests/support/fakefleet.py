@@ -10,13 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from seating import an_endpoint
+
 from dplaunch.errors import HostError
 from dplaunch.fleet.fleet import Fleet
 from dplaunch.fleet.job import Job
 from dplaunch.fleet.session import Arrived, Lost
 from dplaunch.model.cluster import RouterSpec, RuntimeSpec, SshSpec
 from dplaunch.model.event import Event
-from dplaunch.model.plan import File, HttpProbe, Member, NodePlan, Plan, Process, Stage
+from dplaunch.model.plan import File, NodePlan, Plan, Process, Stage
 
 GOOD = json.dumps({"choices": [{"text": " Rome, of course"}]})
 
@@ -227,18 +229,18 @@ def open_fake(node: FakeNode) -> FakeSession:
 def a_process(name: str, node: str, **fields: Any) -> Process:
     role = name.rsplit("-", 1)[0]
     kind = "service" if role == "router" else "engine"
-    probe = HttpProbe(url=f"http://{node}:9000", served_model="m")
-    basic = {"kind": kind, "role": role, "group": f"{role}/0" if kind == "engine" else name, "probe": probe}
+    basic = {
+        "kind": kind,
+        "role": role,
+        "group": f"{role}/0" if kind == "engine" else name,
+        "endpoints": (an_endpoint(name, node, f"http://{node}:9000"),),
+    }
     return Process(**{"name": name, "node": node, "argv": ("run", name), **basic, **fields})
 
 
 def a_plan(*processes: Process, **fields: Any) -> Plan:
     """A plan of these processes, nodes in order of appearance; the router's node holds the members file."""
-    members = tuple(
-        Member(name=p.name, role=p.role, group=p.group, url=p.probe.url)
-        for p in processes
-        if p.kind == "engine" and p.probe
-    )
+    members = [e for p in processes if p.kind == "engine" for e in p.endpoints]
     document = [{"name": m.name, "role": m.role, "group": m.group, "state": "serving"} for m in members]
     text = json.dumps({"revision": "g", "members": document})
     nodes = [
@@ -262,10 +264,10 @@ def a_plan(*processes: Process, **fields: Any) -> Plan:
         "model": "m",
         "served_model_name": "m",
         "router": next((RouterSpec(node=p.node) for p in processes if p.role == "router"), None),
-        "endpoint": "http://n1:8000",
+        "url": "http://n1:8000",
         "stages": (Stage("load", "Loading"), Stage("serve", "Started")),
     }
-    return Plan(**{**basic, "nodes": tuple(nodes), "members": members, **fields})
+    return Plan(**{**basic, "nodes": tuple(nodes), **fields})
 
 
 class Scene:

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import npustub
+from seating import some_ports
 from specs import A2, A3, cluster, nodes, serve
 
 from dplaunch.model.check import Command, Facts, Finding, Level, Output
 from dplaunch.model.cluster import NodeSpec
-from dplaunch.model.plan import NodePlan, Ports, Process, Seat
+from dplaunch.model.plan import NodePlan, Process, Seat
 from dplaunch.probes import npu
 from dplaunch.probes.probe import Probe, Target
 
@@ -95,7 +96,7 @@ def called(command: Command) -> str:
 
 def an_engine(node: NodeSpec, devices: tuple[int, ...]) -> Process:
     seat = Seat(
-        engine="serve-0",
+        name="serve-0",
         role="serve",
         group=0,
         node=node.name,
@@ -105,10 +106,10 @@ def an_engine(node: NodeSpec, devices: tuple[int, ...]) -> Process:
         local_size=1,
         devices=devices,
         master=node.address,
-        ports=Ports(http=9000, rpc=0),
+        ports=some_ports(9000),
     )
     return Process(
-        name="serve-0", kind="engine", role="serve", group="serve/0", node=node.name, argv=(), seat=seat
+        name="serve-0", kind="engine", role="serve", group="serve/0", node=node.name, argv=(), seats=(seat,)
     )
 
 

@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 import pytest
 from rich.console import Console, RenderableType
+from seating import an_endpoint, some_ports
 
 from dplaunch.model.cluster import RouterSpec, RuntimeSpec, SshSpec
 from dplaunch.model.observed import Observed, ObservedNode, ObservedProcess, State
-from dplaunch.model.plan import HttpProbe, NodePlan, Plan, Ports, Process, Seat
+from dplaunch.model.plan import NodePlan, Plan, Process, Seat
 
 STATE_HOME = "/srv/.local/state/dplaunch/deepseek-r1"
 
@@ -43,15 +44,17 @@ def engine(
     group = int(seat["group"])  # type: ignore[call-overload]
     address = f"192.0.0.{node}"
     made = Seat(
-        engine=f"{role}-{number}", role=role, group=group, node=names(node), address=address, rank=rank,
+        name=f"{role}-{number}", role=role, group=group, node=names(node), address=address, rank=rank,
         local_rank=local, local_size=size, devices=tuple(range(local * width, (local + 1) * width)),
         master=str(seat["master"]),
-        ports=Ports(http=9000 + local, rpc=13395, kv_base=61000, kv=(61000 + local * width, 61000 + (local + 1) * width)),
+        ports=some_ports(9000 + local, 13395, (61000 + local * width, 61000 + (local + 1) * width, 61000)),
     )  # fmt: skip
-    probe = HttpProbe(url=f"http://{address}:{9000 + local}", served_model="deepseek_r1")
+    endpoint = an_endpoint(
+        made.name, made.node, f"http://{address}:{9000 + local}", model="deepseek_r1", rank=rank
+    )
     return Process(
-        name=made.engine, kind="engine", role=role, group=made.group_name, node=made.node, argv=("bash",),
-        ports=(9000 + local,), seat=made, probe=probe,
+        name=made.name, kind="engine", role=role, group=made.group_name, node=made.node, argv=("bash",),
+        ports=(9000 + local,), seats=(made,), endpoints=(endpoint,),
     )  # fmt: skip
 
 
@@ -73,7 +76,7 @@ def sample(
                    master="192.0.0.5")
         )  # fmt: skip
     router = Process(name="router", kind="service", role="router", group="router", node=names(1), argv=("python3",),
-                     ports=(8000,), probe=HttpProbe(url="http://192.0.0.1:8000"))  # fmt: skip
+                     ports=(8000,), endpoints=(an_endpoint("router", names(1), "http://192.0.0.1:8000"),))  # fmt: skip
     processes[1].append(router)
     nodes = tuple(
         NodePlan(name=names(n), host=f"192.0.0.{n}", address=f"192.0.0.{n}", ssh=SshSpec(), runtime=RuntimeSpec(),
@@ -82,8 +85,8 @@ def sample(
     )  # fmt: skip
     return Plan(
         cluster="deepseek-r1", revision="3f9a2c81", engine="vllm-ascend 0.23.0", model="vllm-ascend/DeepSeek-R1-W8A8",
-        served_model_name="deepseek_r1", nodes=nodes, members=(), router=RouterSpec(node=names(1)),
-        endpoint="http://192.0.0.1:8000", warnings=warnings,
+        served_model_name="deepseek_r1", nodes=nodes, router=RouterSpec(node=names(1)),
+        url="http://192.0.0.1:8000", warnings=warnings,
     )  # fmt: skip
 
 
@@ -98,7 +101,7 @@ def big_plan() -> Plan:
 
 
 def seen(process: Process, **changes: object) -> ObservedProcess:
-    url = process.probe.url if process.probe else ""
+    url = process.endpoints[0].url if process.endpoints else ""
     fields: dict[str, object] = {
         "state": State.RUNNING, "pid": 4000 + hash(process.name) % 7, "started_at": 1_000_000.0, "healthy": True,
         "log": f"{STATE_HOME}/{process.node}/proc/{process.name}/log", "url": url, "ports": process.ports,

@@ -71,10 +71,8 @@ def test_sixty_four_nodes_are_a_row_each_where_they_differ(draw, make_plan):
 def test_stand_alone_engines_have_no_master(draw, big_plan):
     node = big_plan.nodes[0]
     engine = node.processes[0]
-    assert engine.seat
-    alone = replace(
-        engine, seat=replace(engine.seat, ports=replace(engine.seat.ports, rpc=0, kv=(0, 0)), devices=())
-    )
+    (seat,) = engine.seats
+    alone = replace(engine, seats=(replace(seat, ports={"http": seat.ports["http"]}, devices=()),))
     plan = replace(big_plan, nodes=(replace(node, processes=(alone,)),), router=None)
     lines = draw(plan_view.drawn(plan), 80).split("\n")
     assert "prefill  n1     0       prefill-0  0      -        9000  -    -" in lines
