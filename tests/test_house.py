@@ -49,10 +49,10 @@ def test_every_text_is_looked_at():
 
 LONG = "def f():\n" + "    x = 1\n" * 50
 BAD = [
-    ("imports", "dplaunch.model.plan", "import dplaunch.spec", "floor 2 from floor 1"),
-    ("imports", "dplaunch.model.plan", "def f():\n    from dplaunch import spec", "floor 2 from floor 1"),
-    ("imports", "dplaunch.spec.load", "from dplaunch.plan.build import build", "floor 2 from floor 2"),
-    ("imports", "dplaunch.spec.load", "from ..view import table", "floor 5 from floor 2"),
+    ("imports", "dplaunch.model.plan", "import dplaunch.spec", "floor 3 from floor 1"),
+    ("imports", "dplaunch.model.plan", "def f():\n    from dplaunch import spec", "floor 3 from floor 1"),
+    ("imports", "dplaunch.spec.load", "from dplaunch.plan.build import build", "floor 4 from floor 3"),
+    ("imports", "dplaunch.spec.load", "from ..view import table", "floor 8 from floor 3"),
     ("imports", "dplaunch.fleet.up", "from dplaunch import render", "a plan is all it needs"),
     ("imports", "dplaunch.view.table", "from dplaunch.progress import Progress", "knows no rules"),
     ("imports", "dplaunch.cli.up", "from dplaunch.router import pick", "runs on nodes"),

@@ -1,4 +1,4 @@
-"""One file per engine: pure adapters from (spec, seat) to what will run."""
+"""One folder per engine: pure adapters from (spec, seat) to what will run."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ def adapter(kind: str) -> EngineAdapter:
     """
     match kind:
         case "vllm-ascend":
-            from dplaunch.engines.ascend import Ascend  # noqa: PLC0415 - as the docstring says
+            from dplaunch.engines.ascend.adapter import Ascend  # noqa: PLC0415 - as the docstring says
 
             return Ascend()
         case "vllm":
-            from dplaunch.engines.vllm import Vllm  # noqa: PLC0415
+            from dplaunch.engines.vllm.adapter import Vllm  # noqa: PLC0415
 
             return Vllm()
         case "script":
-            from dplaunch.engines.script import Script  # noqa: PLC0415
+            from dplaunch.engines.script.adapter import Script  # noqa: PLC0415
 
             return Script()
         case "rehearsal":

@@ -1,13 +1,35 @@
-"""Versions as the adapters ask for them; the releases themselves and how they compare: ``model.releases``."""
+"""How versions of engines compare."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from functools import cache
 
-from dplaunch.model.releases import ASCEND_RELEASES, FINAL, AscendRelease, ascend_release, at_least, parse
+FINAL = 1_000
+"""A release in a version's last place: after its candidates, and before what mends it (0.10.1.1)."""
 
-NEWEST_ASCEND = ASCEND_RELEASES[-1].version
-FIRST_CONTRACT_B = "0.10.1rc1"
+Version = tuple[int, int, int, int]
+"""(major, minor, patch, last): n for rcn, FINAL for the release, FINAL + n for its n-th mend."""
+
+_SHAPE = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:rc(\d+)|\.(\d+))?(?:\.?post\d+)?(?:\+\S*)?")
+
+
+@cache
+def parse(text: str) -> Version | None:
+    """``"0.11.0rc2"`` → (0, 11, 0, 2); ``"0.10.1.1"`` → (0, 10, 1, FINAL + 1); None: not a version."""
+    match = _SHAPE.fullmatch(text.strip())
+    if match is None:
+        return None
+    major, minor, patch, candidate, mend = match.groups()
+    last = FINAL + int(mend or 0) if candidate is None else int(candidate)
+    return int(major), int(minor), int(patch or 0), last
+
+
+def at_least(text: str, least: str) -> bool:
+    """``text`` is ``least`` or later. What is not a version counts as the newest there could be."""
+    version, bound = parse(text), parse(least)
+    return version is None or bound is None or version >= bound
 
 
 def neighbours(text: str, known: Iterable[str]) -> tuple[str, ...]:
@@ -19,22 +41,3 @@ def neighbours(text: str, known: Iterable[str]) -> tuple[str, ...]:
     before = [name for parsed, name in ordered if parsed < version][-1:]
     after = [name for parsed, name in ordered if parsed > version][:1]
     return (*before, *after)
-
-
-def is_contract_a(text: str) -> bool:
-    """Environment-driven external data parallelism (facts §1.2); flags from 0.10.1rc1 on (§1.3)."""
-    return not at_least(text, "0.10.0rc0")
-
-
-__all__ = [
-    "ASCEND_RELEASES",
-    "FINAL",
-    "FIRST_CONTRACT_B",
-    "NEWEST_ASCEND",
-    "AscendRelease",
-    "ascend_release",
-    "at_least",
-    "is_contract_a",
-    "neighbours",
-    "parse",
-]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from dplaunch.engines.ascend import releases
+from dplaunch.engines.ascend.releases import CANN_TOO, Release
+from dplaunch.engines.versions import parse
 from dplaunch.model.check import Facts, Finding, Level
 from dplaunch.model.cluster import EngineSpec
-from dplaunch.model.releases import CANN_TOO, AscendRelease, ascend_release, parse
 from dplaunch.probes.probe import Target
 from dplaunch.probes.words import odd_ones, unread_finding
 
@@ -81,15 +83,15 @@ def _software(engine: EngineSpec, facts: Facts, common: Mapping[str, str | None]
 def _wanted(engine: EngineSpec) -> dict[str, tuple[str, str]]:
     """What engine.version decides: name → version, and who wants it."""
     wanted: dict[str, tuple[str, str]] = {engine.kind: (engine.version, FILE)}
-    release = ascend_release(engine.version) if engine.kind == VLLM_ASCEND else None
+    release = releases.find(engine.version) if engine.kind == VLLM_ASCEND else None
     if release:
         wanted[VLLM] = (release.vllm, f"vllm-ascend {engine.version} wants")
     return wanted
 
 
-def _release(engine: EngineSpec, installed: str) -> AscendRelease | None:
+def _release(engine: EngineSpec, installed: str) -> Release | None:
     """The one installed, where it is the one that should be."""
-    return ascend_release(installed) if _fits(installed, engine.version) else None
+    return releases.find(installed) if _fits(installed, engine.version) else None
 
 
 def _slip(name: str, have: str, usual: str, wanted: tuple[str, str] | None) -> Slip | None:
@@ -113,7 +115,7 @@ def _fits(have: str, want: str) -> bool:
     if mine == theirs or theirs.startswith(f"{mine}."):
         return True
     parsed = parse(mine)
-    meant = ascend_release(theirs)
+    meant = releases.find(theirs)
     return parsed is not None and (parsed == parse(theirs) or (meant is not None and meant.version == mine))
 
 
@@ -127,7 +129,7 @@ def _differing(name: str, have: str, usual: str) -> Slip:
     return Slip(name=name, have=have, whose=OTHERS, want=usual, level=level)
 
 
-def _untried(release: AscendRelease, name: str, have: str) -> Iterator[Slip]:
+def _untried(release: Release, name: str, have: str) -> Iterator[Slip]:
     """A combination that this vllm-ascend was not released with."""
     table = {
         CANN: (release.cann, *CANN_TOO.get(release.version, ())),

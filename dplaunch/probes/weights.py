@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from dplaunch.engines.ascend import releases
+from dplaunch.engines.versions import at_least
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.model.cluster import ClusterSpec
-from dplaunch.model.releases import ascend_release, at_least
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
 from dplaunch.probes.surroundings import has_engines
 from dplaunch.probes.weights_script import SCRIPT
@@ -205,6 +206,6 @@ def _dense(spec: ClusterSpec, seen: Iterable[Facts]) -> Iterator[Finding]:
 def _vllm_version(spec: ClusterSpec) -> str:
     """The vLLM that runs; empty where that is not for us to say."""
     if spec.engine.kind == "vllm-ascend":
-        release = ascend_release(spec.engine.version)
+        release = releases.find(spec.engine.version)
         return release.vllm if release else spec.engine.version
     return spec.engine.version if spec.engine.kind == "vllm" else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 
-from dplaunch.engines.startup import VLLM
+from dplaunch.engines.vllm.startup import VLLM
 from dplaunch.model.timeline import StartLog
 
 BEGAN = datetime(2026, 9, 24, 12, 59, 50, tzinfo=timezone.utc)

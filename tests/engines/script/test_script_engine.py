@@ -5,8 +5,8 @@ from specs import cluster, serve
 
 from dplaunch import plan
 from dplaunch.engines import adapter
-from dplaunch.engines.script import contracts
-from dplaunch.engines.shell import CONTRACT_A, CONTRACT_B
+from dplaunch.engines.script.adapter import contracts
+from dplaunch.engines.vllm.shell import CONTRACT_A, CONTRACT_B
 from dplaunch.model.cluster import EngineSpec, KvTransferSpec, RuntimeSpec
 
 A = """#!/bin/sh

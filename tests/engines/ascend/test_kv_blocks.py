@@ -6,7 +6,7 @@ from specs import MOONCAKE, cluster, four_p_four_d
 
 from dplaunch import plan
 from dplaunch.engines import adapter
-from dplaunch.engines.connectors import registered
+from dplaunch.engines.ascend.connectors import registered
 from dplaunch.model.cluster import KvTransferSpec, RoleSpec
 
 SIZES = {"prefill": {"dp_size": 2, "tp_size": 8}, "decode": {"dp_size": 64, "tp_size": 1}}

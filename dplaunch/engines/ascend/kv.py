@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from dplaunch.engines.adapter import Site
-from dplaunch.engines.connectors import Connector, Kind, find, transfer_connectors
+from dplaunch.engines.ascend.connectors import Connector, Kind, find, transfer_connectors
 from dplaunch.engines.flags import plain
 from dplaunch.engines.versions import at_least
+from dplaunch.engines.vllm.transfer import BOTH, KV_ROLES
 from dplaunch.model.cluster import DECODE, PREFILL, ClusterSpec, KvTransferSpec, RoleSpec
 from dplaunch.model.plan import Seat
 
@@ -36,7 +37,6 @@ _LISTENERS = {
     Kind.PUSH: (DECODE,),
     Kind.RANK_TABLE: (PREFILL, DECODE),
 }
-_ROLES = {PREFILL: "kv_producer", DECODE: "kv_consumer"}
 
 Block = dict[str, Any]
 
@@ -70,7 +70,7 @@ def _entry(name: str, extra: Block, site: Site, seat: Seat, version: str) -> Blo
 
 def _role(connector: Connector | None, site: Site) -> str:
     is_store = connector is not None and connector.kind is Kind.STORE
-    return "kv_both" if is_store else _ROLES.get(site.role.name, "kv_both")
+    return BOTH if is_store else KV_ROLES.get(site.role.name, BOTH)
 
 
 def _own_config(connector: Connector | None, extra: Block, site: Site, seat: Seat, version: str) -> Block:

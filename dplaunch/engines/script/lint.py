@@ -11,12 +11,14 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-from dplaunch.engines import advice
-from dplaunch.engines.connectors import registered
-from dplaunch.engines.kv_rules import FORBIDDEN
-from dplaunch.engines.lint import CONFIG, Engine, key_told, keys, told
-from dplaunch.engines.shellwords import Line, lines, open_quote
-from dplaunch.engines.switches import ENV, FLAG
+from dplaunch.engines.ascend.connectors import registered
+from dplaunch.engines.ascend.kv_rules import FORBIDDEN
+from dplaunch.engines.ascend.lint import key_told, keys
+from dplaunch.engines.script.shellwords import Line, lines, open_quote
+from dplaunch.engines.vllm import advice
+from dplaunch.engines.vllm.lint import CONFIG, Engine, told
+from dplaunch.engines.vllm.switches import ENV, FLAG
+from dplaunch.engines.vllm.switches import KEY as KEY_OF_CONFIG
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec
 
@@ -135,7 +137,7 @@ def _at(number: int, problems: Iterator[Problem]) -> Iterator[Problem]:
 def _configs(spec: ClusterSpec, text: str, engine: Engine) -> Iterator[Problem]:
     for number, flag, value in _values(text):
         config = _parsed(value) or {}
-        if flag == CONFIG:
+        if flag == CONFIG and engine.rows(KEY_OF_CONFIG):
             for name in keys(config):
                 yield from _at(number, key_told(name, engine, KEY))
         if flag == "speculative-config":

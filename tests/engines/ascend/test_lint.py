@@ -7,24 +7,14 @@ import pytest
 from specs import cluster, four_p_four_d, serve
 
 from dplaunch import plan, spec
-from dplaunch.engines import adapter, lint
-from dplaunch.engines.switches import (
-    ASCEND,
-    ASCEND_PROXY,
-    ENV,
-    FAMILIES,
-    FLAG,
-    KEY,
-    NEVER,
-    PROXY,
-    REFUSED,
-    VLLM,
-    Switch,
-)
-from dplaunch.engines.versions import ASCEND_RELEASES, parse
+from dplaunch.engines import adapter
+from dplaunch.engines.ascend import lint, releases
+from dplaunch.engines.ascend.switches import ASCEND, ASCEND_PROXY, FAMILIES
+from dplaunch.engines.versions import parse
+from dplaunch.engines.vllm.switches import ENV, FLAG, KEY, NEVER, PROXY, REFUSED, VLLM, Switch
 from dplaunch.model.cluster import KvTransferSpec, Override, RouterSpec
 
-RELEASES = tuple(release.version for release in ASCEND_RELEASES)
+RELEASES = tuple(release.version for release in releases.RELEASES)
 PROXY_SCRIPT = RouterSpec(node="n1", kind="vllm-ascend", path="/x/load_balance_proxy_server_example.py")
 DATADIST = KvTransferSpec(connector="LLMDataDistCMgrConnector", rank_table="/t.json")
 COMPUTED_ENV = {"VLLM_ASCEND_EXTERNAL_DP_LB_ENABLED", "VLLM_DP_SIZE_LOCAL"}

@@ -1,70 +1,21 @@
-"""Switches of vllm-ascend and vLLM as data: what reads them from which version on, and until when.
+"""Switches of vllm-ascend as data, and what their names were through the versions.
 
-vllm-ascend's rows were looked up in its sources at every release from 0.9.1 to 0.23.0 (facts §1.5), vLLM's in
-0.9.1, 0.11.0, 0.13.0, 0.18.0 and 0.23.0 (facts §1.4): between two of those a bound is the later one, and
-``lacking`` is the last version looked at without the switch. Plain tuples: every start reads them.
+Looked up in its sources at every release from 0.9.1 to 0.25.1rc1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
-from dplaunch.engines.versions import at_least
-
-ENV = "env"
-KEY = "key"
-"""A key of ``--additional-config``; dots lead into its sections."""
-FLAG = "flag"
-PROXY = "proxy"
-"""A flag of vLLM-Ascend's proxy script."""
-
-IGNORED = "ignored"
-REFUSED = "refused"
-"""The program does not start with it."""
-RESET = "reset"
-"""The engine takes it and switches it off."""
-
-ALWAYS = ""
-NEVER = "0.0.0"
-"""As ``gone``: no version reads it."""
+from dplaunch.engines.vllm.switches import ALWAYS, ENV, FLAG, KEY, NEVER, PROXY, REFUSED, RESET, VLLM, Switch
 
 ENVS = "vllm-ascend, vllm_ascend/envs.py at every release"
 CONFIG = "vllm-ascend, vllm_ascend/ascend_config.py at every release"
 PLATFORM = "vllm-ascend, vllm_ascend/platform.py (PR #8507)"
-ARGUMENTS = "vLLM, vllm/engine/arg_utils.py of 0.9.1, 0.11.0, 0.13.0, 0.18.0 and 0.23.0"
 EXAMPLE = "vllm-ascend, load_balance_proxy_server_example.py of 0.9.1, 0.13.0 and 0.23.0"
 TEMPLATE = "vllm-ascend v0.9.1, examples/external_online_dp/run_dp_template.sh; HCCL's manual"
 DBO = "vllm-ascend PR #941 (in) and #3712 (out)"
 OLD_DBO = "vllm-ascend PR #941, its description and its measurements"
-
-
-class Switch(NamedTuple):
-    """One switch. ``gone`` is the first version without it, ``kept_by`` a connector that reads it longer."""
-
-    name: str
-    kind: str
-    first: str
-    gone: str
-    instead: str
-    source: str
-    effect: str = IGNORED
-    lacking: str = ""
-    kept_by: str = ""
-
-    def begun(self, version: str) -> bool:
-        """That version has it already, or nobody looked."""
-        if not self.first or at_least(version, self.first):
-            return True
-        return bool(self.lacking) and not at_least(self.lacking, version)
-
-    def ended(self, version: str) -> bool:
-        """That version has it no more."""
-        return bool(self.gone) and at_least(version, self.gone)
-
-    def lives(self, version: str) -> bool:
-        """That version has it."""
-        return self.begun(version) and not self.ended(version)
 
 
 def _rows(kind: str, source: str, rows: tuple[tuple[str, str, str, str], ...]) -> Iterator[Switch]:
@@ -78,8 +29,8 @@ _VARIABLES = (
     ("VLLM_ASCEND_ENABLE_FLASHCOMM", ALWAYS, "0.20.2rc1", ""),
     ("VLLM_ASCEND_ENABLE_FLASHCOMM1", "0.11.0rc1", ALWAYS, ""),
     ("VLLM_ASCEND_ENABLE_FLASHCOMM2_OSHARED", "0.12.0rc1", "0.13.0rc2", ""),
-    ("VLLM_ASCEND_FLASHCOMM2_PARALLEL_SIZE", "0.12.0rc1", ALWAYS, ""),
-    ("VLLM_ASCEND_ENABLE_MATMUL_ALLREDUCE", "0.10.1rc1", ALWAYS, ""),
+    ("VLLM_ASCEND_FLASHCOMM2_PARALLEL_SIZE", "0.12.0rc1", "0.25.1rc1", "remove it: FlashComm2 is gone"),
+    ("VLLM_ASCEND_ENABLE_MATMUL_ALLREDUCE", "0.10.1rc1", "0.25.1rc1", ""),
     ("VLLM_ASCEND_ENABLE_MLAPO", "0.11.0rc0", ALWAYS, ""),
     ("VLLM_ASCEND_ENABLE_FUSED_MC2", "0.13.0rc1", ALWAYS, ""),
     ("VLLM_ASCEND_BALANCE_SCHEDULING", "0.13.0rc1", ALWAYS, ""),
@@ -163,14 +114,14 @@ _KEYS = (
     ("xlite_graph_config", "0.12.0rc1", ALWAYS, ""),
     ("profiling_chunk_config", "0.19.1rc1", ALWAYS, ""),
     ("rejection_sampler_config", "0.21.0rc1", ALWAYS, ""),
-    ("hamming_sparse", "0.19.1rc1", ALWAYS, ""),
-    ("enable_hamming_sparse", "0.19.1rc1", ALWAYS, ""),
+    ("hamming_sparse", "0.19.1rc1", "0.25.1rc1", ""),
+    ("enable_hamming_sparse", "0.19.1rc1", "0.25.1rc1", ""),
     ("enable_flashcomm1", "0.20.2rc1", ALWAYS, ""),
-    ("enable_flashcomm2_parallel_size", "0.20.2rc1", ALWAYS, ""),
+    ("enable_flashcomm2_parallel_size", "0.20.2rc1", "0.25.1rc1", "remove it: FlashComm2 is gone"),
     ("enable_mlapo", "0.20.2rc1", ALWAYS, ""),
     ("enable_fused_mc2", "0.20.2rc1", ALWAYS, ""),
     ("enable_balance_scheduling", "0.20.2rc1", ALWAYS, ""),
-    ("enable_matmul_allreduce", "0.20.2rc1", ALWAYS, ""),
+    ("enable_matmul_allreduce", "0.20.2rc1", "0.25.1rc1", ""),
     ("enable_transpose_kv_cache_by_block", "0.20.2rc1", ALWAYS, ""),
     ("msmonitor_use_daemon", "0.20.2rc1", ALWAYS, ""),
     ("enable_dsa_cp", "0.20.2rc1", ALWAYS, ""),
@@ -179,27 +130,30 @@ _KEYS = (
     ("multistream_dsa_preprocess", "0.20.2rc1", "0.22.1rc1", ""),
     ("multistream_dsv4_dsa_overlap", "0.20.2rc1", ALWAYS, ""),
     ("prefill_comm_compute_overlap", "0.20.2rc1", "0.22.1rc1", ""),
-    ("dp_allreduce_on_npu", "0.21.0rc1", ALWAYS, ""),
+    ("dp_allreduce_on_npu", "0.21.0rc1", "0.25.1rc1", ""),
     ("c8_enable_reshape_optim", "0.21.0rc1", ALWAYS, ""),
     ("ascend_log_path", "0.22.1rc1", ALWAYS, ""),
     ("enable_prefill_mc2", "0.23.0rc1", ALWAYS, ""),
     ("enable_sleep_mode_extra_cleanup", "0.23.0rc1", ALWAYS, ""),
     ("enable_sparse_c8", "0.18.0rc1", ALWAYS, ""),
-    ("enable_sparse_li_c8", "0.23.0rc1", ALWAYS, ""),
-    ("enable_sparse_sfa_c8", "0.23.0rc1", ALWAYS, ""),
+    ("enable_sparse_li_c8", "0.23.0rc1", "0.24.0rc1", "enable_sparse_c8"),
+    ("enable_sparse_sfa_c8", "0.23.0rc1", "0.24.0rc1", "enable_sparse_c8"),
     ("mega_moe_max_tokens", "0.23.0rc1", ALWAYS, ""),
-    ("SLO_limits_for_dynamic_batch", "0.12.0rc1", ALWAYS, ""),
+    ("SLO_limits_for_dynamic_batch", "0.12.0rc1", "0.24.0rc1", ""),
     ("dump_config", "0.12.0rc1", ALWAYS, ""),
     ("dump_config_path", "0.12.0rc1", ALWAYS, ""),
-    ("enable_async_exponential", "0.13.0rc1", ALWAYS, ""),
+    ("enable_async_exponential", "0.13.0rc1", "0.25.1rc1", ""),
     ("enable_cpu_binding", ALWAYS, ALWAYS, ""),
     ("enable_kv_nz", "0.13.0rc2", ALWAYS, ""),
     ("enable_mc2_hierarchy_comm", "0.18.0rc1", ALWAYS, ""),
-    ("layer_sharding", "0.13.0rc2", ALWAYS, ""),
+    ("layer_sharding", "0.13.0rc2", "0.24.0rc1", ""),
     ("mix_placement", "0.13.0rc2", ALWAYS, ""),
     ("pa_shape_list", "0.13.0rc1", ALWAYS, ""),
     ("refresh", ALWAYS, ALWAYS, ""),
     ("sp_threshold", "0.15.0rc1", "0.18.0rc1", ""),
+    ("draft_window_size", "0.24.0rc1", ALWAYS, ""),
+    ("short_request_first_config", "0.24.0rc1", ALWAYS, ""),
+    ("batch_job_sched_config", "0.25.1rc1", ALWAYS, ""),
 )
 
 _OLD_KEYS = (
@@ -209,48 +163,6 @@ _OLD_KEYS = (
     ("init_torchair_graph_batch_sizes", ALWAYS, NEVER, "remove it"),
     ("trace_recompiles", ALWAYS, NEVER, "remove it"),
 )
-
-VLLM = (
-    Switch(
-        "VLLM_USE_V1",
-        ENV,
-        ALWAYS,
-        "0.12.0rc0",
-        "remove it: V1 is the only engine",
-        "vLLM PR #28204, vllm-ascend PR #4086",
-    ),
-    Switch(
-        "VLLM_RPC_TIMEOUT",
-        ENV,
-        ALWAYS,
-        "0.23.0rc0",
-        "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS, if steps take long",
-        "vLLM 0.23.0, vllm/envs.py",
-    ),
-    Switch(
-        "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS",
-        ENV,
-        "0.11.0rc0",
-        ALWAYS,
-        "remove it",
-        "vLLM 0.9.1 and 0.11.0, vllm/envs.py",
-        lacking="0.9.1",
-    ),
-    Switch(
-        "VLLM_ENGINE_READY_TIMEOUT_S",
-        ENV,
-        "0.14.0rc0",
-        ALWAYS,
-        "remove it: the limit is fixed at 600 s there",
-        "vLLM 0.13.0 and 0.18.0, vllm/envs.py; vllm-ascend PR #7098",
-        lacking="0.13.0",
-    ),
-    Switch("disable-log-requests", FLAG, ALWAYS, "0.18.0rc0", "remove it", ARGUMENTS, REFUSED),
-    Switch("enable-dbo", FLAG, "0.11.0rc0", ALWAYS, "remove it", ARGUMENTS, REFUSED, "0.9.1"),
-    Switch("all2all-backend", FLAG, "0.13.0rc0", ALWAYS, "remove it", ARGUMENTS, REFUSED, "0.11.0"),
-    Switch("ubatch-size", FLAG, "0.18.0rc0", ALWAYS, "remove it", ARGUMENTS, REFUSED, "0.13.0"),
-)
-"""What vLLM reads itself, on any hardware."""
 
 _RESET = "remove it: vllm-ascend overlaps by other means"
 ASCEND = (
@@ -349,5 +261,10 @@ SECTIONS = {
     ),
     "weight_prefetch_config": ("enabled", "prefetch_ratio"),
     "xlite_graph_config": ("enabled", "full_mode"),
+    "short_request_first_config": ("enabled", "threshold", "long_max_wait_ms"),
+    "scheduler_config": (
+        *("enable_balance_scheduling", "recompute_scheduler_enable", "short_request_first_config"),
+        *("profiling_chunk_config", "batch_job_sched_config"),
+    ),
 }
 """Keys inside sections of ``--additional-config``, of all versions: to guess what a misspelt one meant."""

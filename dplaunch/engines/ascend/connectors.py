@@ -5,12 +5,12 @@ Source: registrations per tag, facts §2.1; behaviour §2.3 to §2.6.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
 from dplaunch.engines.versions import at_least
-from dplaunch.model.cluster import ArgValue, KvTransferSpec
+from dplaunch.engines.vllm.transfer import names
+from dplaunch.model.cluster import KvTransferSpec
 
 
 class Kind(Enum):
@@ -68,22 +68,6 @@ def find(name: str) -> Connector | None:
 def registered(version: str) -> tuple[str, ...]:
     """Names that a vllm-ascend of this version knows."""
     return tuple(c.name for c in CONNECTORS if c.in_version(version))
-
-
-def nested(transfer: KvTransferSpec) -> tuple[Mapping[str, ArgValue], ...]:
-    """MultiConnector's entries, wherever ``extra`` holds them."""
-    inner = transfer.extra.get("kv_connector_extra_config")
-    found = transfer.extra.get("connectors")
-    if found is None and isinstance(inner, Mapping):
-        found = inner.get("connectors")
-    return tuple(e for e in found if isinstance(e, Mapping)) if isinstance(found, tuple) else ()
-
-
-def names(transfer: KvTransferSpec | None) -> tuple[str, ...]:
-    """Every connector named: the outer one, then MultiConnector's entries."""
-    if transfer is None:
-        return ()
-    return transfer.connector, *(str(e.get("kv_connector", "")) for e in nested(transfer))
 
 
 def transfer_connectors(transfer: KvTransferSpec | None) -> tuple[Connector, ...]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dplaunch.engines import advice, lint, parallel, rules, startup
+from dplaunch.engines import rules
 from dplaunch.engines.adapter import STOP, Sheet, Site
 from dplaunch.engines.flags import plain, words
 from dplaunch.engines.settings import Env, Flags, secrets, user_flags
-from dplaunch.engines.shell import CONTRACT_B, Recipe, arguments, context
 from dplaunch.engines.versions import at_least, parse
+from dplaunch.engines.vllm import advice, lint, parallel, startup
+from dplaunch.engines.vllm.shell import CONTRACT_B, Recipe, arguments, context
+from dplaunch.engines.vllm.transfer import BOTH, KV_ROLES
 from dplaunch.errors import Problem
-from dplaunch.model.cluster import DECODE, PREFILL, ClusterSpec, RoleSpec, SecretRef
+from dplaunch.model.cluster import ClusterSpec, RoleSpec, SecretRef
 from dplaunch.model.plan import Seat
 
 NIXL = "NixlConnector"
@@ -23,7 +25,6 @@ ONE_NIXL_PORT_PER_RANK = "0.14.0"
 
 COMPUTED_ENV = ("CUDA_VISIBLE_DEVICES", "VLLM_NIXL_SIDE_CHANNEL_HOST", "VLLM_NIXL_SIDE_CHANNEL_PORT")
 COMPUTED_EXTRA = ("kv_role", "kv_port", "kv_rank", "engine_id", "kv_connector_module_path")
-_ROLES = {PREFILL: "kv_producer", DECODE: "kv_consumer"}
 
 
 class Vllm:
@@ -103,7 +104,7 @@ def _block(site: Site, seat: Seat) -> dict[str, Any] | None:
     if transfer is None:
         return None
     on_cpu = {} if seat.devices else {"kv_buffer_device": "cpu"}
-    role = _ROLES.get(site.role.name, "kv_both")
+    role = KV_ROLES.get(site.role.name, BOTH)
     return {"kv_connector": transfer.connector, "kv_role": role, **on_cpu, **plain(transfer.extra)}
 
 

@@ -4,7 +4,7 @@ import pytest
 from specs import GPU, cluster, serve
 
 from dplaunch.engines import adapter
-from dplaunch.engines.shellwords import lines, open_quote
+from dplaunch.engines.script.shellwords import lines, open_quote
 from dplaunch.model.cluster import EngineSpec
 from dplaunch.render import clusters_root
 

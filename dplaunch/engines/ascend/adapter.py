@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from dplaunch.engines import advice, ascend_env, kv, kv_rules, lint, parallel, rules, startup
+from dplaunch.engines import rules
 from dplaunch.engines.adapter import STOP, ReservedPorts, Sheet, Site
+from dplaunch.engines.ascend import advice, env, kv, kv_rules, lint, releases
+from dplaunch.engines.ascend.releases import is_contract_a
 from dplaunch.engines.flags import words
 from dplaunch.engines.settings import Env, Flags, secrets, user_flags
-from dplaunch.engines.shell import CONTRACT_A, CONTRACT_B, Contract, Recipe, arguments, context
-from dplaunch.engines.versions import (
-    ASCEND_RELEASES,
-    NEWEST_ASCEND,
-    ascend_release,
-    at_least,
-    is_contract_a,
-    neighbours,
-)
+from dplaunch.engines.versions import at_least, neighbours
+from dplaunch.engines.vllm import advice as vllm_advice
+from dplaunch.engines.vllm import parallel, startup
+from dplaunch.engines.vllm.shell import CONTRACT_A, CONTRACT_B, Contract, Recipe, arguments, context
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, RoleSpec, SecretRef
 from dplaunch.model.plan import Seat
@@ -39,7 +36,7 @@ class Ascend:
     def vllm_version(self, spec: ClusterSpec) -> str:
         """The vLLM that this vllm-ascend patches."""
         version = _version(spec)
-        known = ascend_release(version)
+        known = releases.find(version)
         return known.vllm if known else version
 
     def check(self, spec: ClusterSpec) -> tuple[Problem, ...]:
@@ -50,7 +47,11 @@ class Ascend:
         version = _version(spec)
         own = (*_environment(spec, version), *_context_parallel(spec, version))
         engine = lint.ascend(version)
-        told = (*lint.check(spec, engine), *advice.check(spec, engine), *advice.ascend(spec, engine))
+        told = (
+            *lint.check(spec, engine),
+            *vllm_advice.check(spec, engine),
+            *advice.check(spec, engine),
+        )
         return (*unknown, *own, *kv_rules.check(spec, version), *rules.alike(spec), *told)
 
     def kv_width(self, spec: ClusterSpec, role: RoleSpec) -> int:
@@ -83,7 +84,7 @@ class Ascend:
 
 
 def _version(spec: ClusterSpec) -> str:
-    return spec.engine.version or NEWEST_ASCEND
+    return spec.engine.version or releases.NEWEST
 
 
 def _contract(version: str) -> Contract:
@@ -91,7 +92,7 @@ def _contract(version: str) -> Contract:
 
 
 def _computed_env(site: Site, seat: Seat) -> Env:
-    return ascend_env.computed(site, seat, _version(site.spec))
+    return env.computed(site, seat, _version(site.spec))
 
 
 def _flags(site: Site, seat: Seat) -> Flags:
@@ -102,16 +103,17 @@ def _flags(site: Site, seat: Seat) -> Flags:
 
 def _unknown_version(spec: ClusterSpec) -> Iterator[Problem]:
     version = spec.engine.version
-    if not version or ascend_release(version):
+    if not version or releases.find(version):
         return
-    if at_least(version, NEWEST_ASCEND):
+    if at_least(version, releases.NEWEST):
         yield Problem(
-            f"vllm-ascend {version} is newer than any known here: scripts are written as for {NEWEST_ASCEND}",
+            f"vllm-ascend {version} is newer than any known here: scripts are written as for "
+            f"{releases.NEWEST}",
             key="engine.version",
             warning=True,
         )
         return
-    near = neighbours(version, (r.version for r in ASCEND_RELEASES))
+    near = neighbours(version, (r.version for r in releases.RELEASES))
     yield Problem(
         f"there is no vllm-ascend {version} with a known launch contract",
         key="engine.version",
@@ -122,13 +124,13 @@ def _unknown_version(spec: ClusterSpec) -> Iterator[Problem]:
 def _environment(spec: ClusterSpec, version: str) -> Iterator[Problem]:
     if is_contract_a(version):
         why = "'{name}' is computed by dplaunch for every rank"
-        names = ascend_env.CONTRACT_A_ONLY
+        names = env.CONTRACT_A_ONLY
     else:
         why = (
             "'{name}' must not be set from vllm-ascend 0.10 on: only 0.9.1 reads it as data parallelism, "
             "later engines take their offline mode and die after loading the model"
         )
-        names = ascend_env.CONTRACT_A_ONLY
+        names = env.CONTRACT_A_ONLY
     yield from rules.forbidden(spec, names, why, "remove it")
     yield from rules.forbidden(
         spec,

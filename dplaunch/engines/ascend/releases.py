@@ -1,42 +1,17 @@
-"""Releases of vllm-ascend as data: what each was built for and tested with, and how versions compare.
+"""Releases of vllm-ascend as data: what each was built for and tested with.
 
-Source: vllm-ascend's versioning policy (release compatibility matrix), facts §1.7.
+Source: vllm-ascend, docs/source/community/versioning_policy.md (release compatibility matrix).
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from functools import cache
 
-FINAL = 1_000
-"""A release in a version's last place: after its candidates, and before what mends it (0.10.1.1)."""
-
-Version = tuple[int, int, int, int]
-"""(major, minor, patch, last): n for rcn, FINAL for the release, FINAL + n for its n-th mend."""
-
-_SHAPE = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:rc(\d+)|\.(\d+))?(?:\.?post\d+)?(?:\+\S*)?")
-
-
-@cache
-def parse(text: str) -> Version | None:
-    """``"0.11.0rc2"`` → (0, 11, 0, 2); ``"0.10.1.1"`` → (0, 10, 1, FINAL + 1); None: it is no version."""
-    match = _SHAPE.fullmatch(text.strip())
-    if match is None:
-        return None
-    major, minor, patch, candidate, mend = match.groups()
-    last = FINAL + int(mend or 0) if candidate is None else int(candidate)
-    return int(major), int(minor), int(patch or 0), last
-
-
-def at_least(text: str, least: str) -> bool:
-    """``text`` is ``least`` or later. What is no version counts as the newest there could be."""
-    version, bound = parse(text), parse(least)
-    return version is None or bound is None or version >= bound
+from dplaunch.engines.versions import FINAL, Version, at_least, parse
 
 
 @dataclass(frozen=True, slots=True)
-class AscendRelease:
+class Release:
     """One vllm-ascend release: the vLLM it patches and the CANN it was built for.
 
     ``torch`` and ``torch_npu`` are empty where the matrix, as read for us, does not name them.
@@ -49,8 +24,8 @@ class AscendRelease:
     torch_npu: str = ""
 
 
-ASCEND_RELEASES = tuple(
-    AscendRelease(*row)
+RELEASES = tuple(
+    Release(*row)
     for row in (
         ("0.9.1", "0.9.1", "8.2.RC1", "2.5.1", "2.5.1.post1"),
         ("0.10.1rc1", "0.10.1.1", "8.2.RC1", "2.7.1"),
@@ -81,18 +56,25 @@ ASCEND_RELEASES = tuple(
 """Every release with a documented launch contract. 0.9.2rc1 and 0.10.0rc1 exist too, but have
 neither contract A's patch nor contract B's flags in their documents."""
 
+NEWEST = RELEASES[-1].version
+
 CANN_TOO = {"0.23.0": ("9.0.1",)}
 """Release → further CANN versions its own documents name: for 0.23.0 matrix and release notes differ."""
 
 
-def ascend_release(text: str) -> AscendRelease | None:
+def find(text: str) -> Release | None:
     """The release meant: exact, or (for "0.10.1") a candidate of that release."""
     version = parse(text)
-    exact = (r for r in ASCEND_RELEASES if parse(r.version) == version)
-    candidates = (r for r in reversed(ASCEND_RELEASES) if _release_part(r.version) == version)
+    exact = (r for r in RELEASES if parse(r.version) == version)
+    candidates = (r for r in reversed(RELEASES) if _release_part(r.version) == version)
     return next(exact, None) or next(candidates, None)
 
 
 def _release_part(text: str) -> Version | None:
     version = parse(text)
     return version and (*version[:3], FINAL)
+
+
+def is_contract_a(text: str) -> bool:
+    """Data parallelism by environment (until 0.9.1); flags do it from 0.10.1rc1 on."""
+    return not at_least(text, "0.10.0rc0")

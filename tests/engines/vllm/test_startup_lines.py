@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from dplaunch.engines import startup
+from dplaunch.engines.vllm import startup
 
 LINES = [
     ("arguments", "(APIServer pid=7) INFO 09-24 20:59:57 [utils.py:233] non-default args: {'model': 'm'}"),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dplaunch.engines.connectors import Connector, Kind, find, names, nested, registered, transfer_connectors
+from dplaunch.engines.ascend.connectors import Connector, Kind, find, registered, transfer_connectors
+from dplaunch.engines.ascend.kv import extra_of, mover
 from dplaunch.engines.flags import plain
-from dplaunch.engines.kv import extra_of, mover
 from dplaunch.engines.versions import at_least
+from dplaunch.engines.vllm.transfer import names, nested
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import DECODE, PREFILL, ClusterSpec, KvTransferSpec, RoleSpec
 

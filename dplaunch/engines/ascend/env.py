@@ -6,10 +6,11 @@ Values are ``env`` text: ``${local_ip}`` and the like are shell variables of the
 from __future__ import annotations
 
 from dplaunch.engines.adapter import Site
-from dplaunch.engines.connectors import Kind, transfer_connectors
+from dplaunch.engines.ascend.connectors import Kind, transfer_connectors
+from dplaunch.engines.ascend.releases import is_contract_a
 from dplaunch.engines.settings import Env
-from dplaunch.engines.shell import group_devices
-from dplaunch.engines.versions import at_least, is_contract_a
+from dplaunch.engines.versions import at_least
+from dplaunch.engines.vllm.shell import group_devices
 from dplaunch.model.plan import Seat
 
 CONTRACT_A_ONLY = frozenset(

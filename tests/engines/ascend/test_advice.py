@@ -4,7 +4,7 @@ import pytest
 from specs import A2, cluster, four_p_four_d, names, serve
 
 from dplaunch.engines import adapter
-from dplaunch.engines.advice import DENSE
+from dplaunch.engines.vllm.advice import DENSE
 from dplaunch.model.cluster import KvTransferSpec
 
 DATADIST = KvTransferSpec(connector="LLMDataDistCMgrConnector", rank_table="/t.json")

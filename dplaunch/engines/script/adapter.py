@@ -5,11 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from dplaunch.engines import lint, rules, script_lint, startup
+from dplaunch.engines import rules
 from dplaunch.engines.adapter import STOP, ReservedPorts, Sheet, Site
+from dplaunch.engines.ascend import lint as ascend_lint
+from dplaunch.engines.ascend.releases import is_contract_a
+from dplaunch.engines.script import lint as script_lint
 from dplaunch.engines.settings import Env, Flags, secrets
-from dplaunch.engines.shell import CONTRACT_A, CONTRACT_B, Contract, Recipe, arguments, context, group_devices
-from dplaunch.engines.versions import is_contract_a, parse
+from dplaunch.engines.versions import parse
+from dplaunch.engines.vllm import lint as vllm_lint
+from dplaunch.engines.vllm import startup
+from dplaunch.engines.vllm.shell import (
+    CONTRACT_A,
+    CONTRACT_B,
+    Contract,
+    Recipe,
+    arguments,
+    context,
+    group_devices,
+)
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, RoleSpec, SecretRef
 from dplaunch.model.plan import File, Seat
@@ -138,9 +151,9 @@ def _told(spec: ClusterSpec) -> Iterator[Problem]:
     version = spec.engine.version
     if version and parse(version) is not None:
         on_npu = spec.hardware.family in {"a2", "a3"}
-        engine = lint.ascend(version) if on_npu else lint.vllm(version)
+        engine = ascend_lint.ascend(version) if on_npu else vllm_lint.vllm(version)
         yield from script_lint.by_version(spec, engine)
-        yield from lint.check(spec, engine)
+        yield from ascend_lint.check(spec, engine) if on_npu else vllm_lint.check(spec, engine)
 
 
 def _unused(spec: ClusterSpec) -> Iterator[Problem]:

@@ -1,0 +1,1 @@
+"""vLLM-Ascend: vLLM with a plugin for Ascend NPUs."""

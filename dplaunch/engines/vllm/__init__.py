@@ -1,0 +1,1 @@
+"""vLLM, and what every plugin of it has in common with it."""

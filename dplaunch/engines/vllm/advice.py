@@ -1,0 +1,119 @@
+"""What an engine takes and yet gets wrong: combinations and values that its documents or its users met.
+
+Every rule is a warning with its source; rules by the name of a model keep quiet where the name does not tell.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from dplaunch.engines.rules import arguments, environments
+from dplaunch.engines.versions import at_least
+from dplaunch.engines.vllm.lint import Engine, as_map
+from dplaunch.errors import Problem
+from dplaunch.model.cluster import DECODE, ArgValue, ClusterSpec, EnvValue, RoleSpec
+
+_SIZED = r"\d+(?:\.\d+)?b"
+DENSE = re.compile(
+    rf"(?:qwen2(?:\.5)?|qwen3)-{_SIZED}(?!-a\d)(?:$|[-_].*)|qwq-32b.*|deepseek-r1-distill-.*"
+    rf"|(?:meta-)?llama-?(?:2|3(?:\.[123])?)-{_SIZED}.*|mistral-7b.*|gemma-[23]-{_SIZED}.*",
+    re.IGNORECASE,
+)
+"""Models whose name alone says that they have no experts."""
+
+PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+
+TUTORIAL = "vllm-ascend, large_scale_ep.md and its FAQ"
+
+
+def check(spec: ClusterSpec, engine: Engine) -> Iterator[Problem]:
+    """What holds for every vLLM."""
+    yield from _speculative(spec, engine)
+    for role in spec.roles:
+        yield from _dense(spec, role, engine)
+        if role.name == DECODE:
+            yield from _step_too_small(role)
+    yield from _proxies(spec)
+
+
+def warning(text: str, key: str, hint: str, source: str) -> Problem:
+    """A problem that stops nothing."""
+    return Problem(text, key=key, hint=hint, source=source, warning=True)
+
+
+def number(value: ArgValue | EnvValue) -> int | None:
+    """A whole number, given as such or as text."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str) and value.isdecimal():
+        return int(value)
+    return value if isinstance(value, int) else None
+
+
+def _drafted(role: RoleSpec) -> int:
+    config = as_map(role.args.get("speculative-config"))
+    return number(config.get("num_speculative_tokens")) or 0
+
+
+def _speculative(spec: ClusterSpec, engine: Engine) -> Iterator[Problem]:
+    for place, args in arguments(spec):
+        for flag in ("speculative-config", "speculative-config.method"):
+            value = args.get(flag)
+            method = value if flag.endswith("method") else as_map(value).get("method")
+            nested = "" if isinstance(value, str) else ".method"
+            yield from speculative(method, f"{place}.{flag}{nested}", engine)
+
+
+def speculative(method: ArgValue, key: str, engine: Engine) -> Iterator[Problem]:
+    """How multi-token prediction is spelt."""
+    source = "vllm-ascend, examples/external_online_dp/run_dp_template.sh of v0.9.1 and v0.12.0rc1"
+    if method == "deepseek_mtp" and at_least(engine.version, "0.12.0rc1"):
+        text = f"deepseek_mtp is the spelling of 0.9.1 to 0.11; {engine} only translates it, with a warning"
+        yield warning(text, key, "method: mtp", source)
+    if method == "mtp" and not at_least(engine.version, "0.10.0rc1"):
+        text = f"the documents of {engine} know the method as deepseek_mtp, not mtp"
+        yield warning(text, key, "method: deepseek_mtp", source)
+
+
+def _dense(spec: ClusterSpec, role: RoleSpec, engine: Engine) -> Iterator[Problem]:
+    name = spec.model.rstrip("/").rpartition("/")[2]
+    if role.dp == 1 or not DENSE.fullmatch(name):
+        return
+    effect = "its ranks would be copies that know nothing of each other"
+    if at_least(engine.version, "0.23.0rc1"):
+        effect = f"{engine} refuses data parallelism by rank for it"
+    elif at_least(engine.version, "0.13.0rc1") and not at_least(engine.version, "0.14.0rc1"):
+        effect = f"{engine} ends in an AssertionError"
+    yield warning(
+        f"{name} has no experts, going by its name, and dp of {role.name} is {role.dp}: {effect}",
+        f"roles.{role.name}.dp",
+        f"dp: 1 and groups: {role.dp * role.groups}; the router balances over groups",
+        "vLLM, vllm/config/parallel.py of 0.13.0 and 0.23.0; vLLM issue #32252",
+    )
+
+
+def _step_too_small(role: RoleSpec) -> Iterator[Problem]:
+    tokens, sequences = (number(role.args.get(f"max-num-{what}")) for what in ("batched-tokens", "seqs"))
+    drafted = _drafted(role)
+    needed = (sequences or 0) * (1 + drafted)
+    if tokens and tokens < needed:
+        yield warning(
+            f"decode cannot serve all its sequences in one step: max-num-batched-tokens is {tokens}, and "
+            f"max-num-seqs {sequences} × (1 + {drafted} speculative) = {needed}",
+            f"roles.{role.name}.args.max-num-batched-tokens",
+            f"max-num-batched-tokens: {needed}, or fewer max-num-seqs",
+            "vllm-ascend, tests/e2e/nightly and weekly: 82 of 88 decode configurations keep to it",
+        )
+
+
+def _proxies(spec: ClusterSpec) -> Iterator[Problem]:
+    for place, env in environments(spec):
+        for name in env:
+            if name.lower() in PROXIES:
+                yield warning(
+                    f"{name} sends traffic between engines through the proxy, where it is lost",
+                    f"{place}.{name}",
+                    "remove it; what must be fetched through a proxy is fetched before the start",
+                    TUTORIAL,
+                )
