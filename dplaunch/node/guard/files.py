@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 from . import log, observe
-from .plain import dumps, loads
 from .store import Folder, Refused, refusal, remove, write_all, write_atomic
 
 TYPE_CHECKING = False
@@ -18,7 +18,7 @@ def put(folder: Folder, files: list[dict[str, Any]], plan: dict[str, Any] | None
     for file in files:
         _write(folder, file["path"], file["text"], int(file.get("mode") or 0o644))
     if plan is not None:
-        _write(folder, "plan.json", dumps(plan), 0o600)
+        _write(folder, "plan.json", json.dumps(plan), 0o600)
 
 
 def _write(folder: Folder, relative: str, text: str, mode: int) -> None:
@@ -93,7 +93,7 @@ def last_objects(path: str, count: int) -> list[dict[str, Any]]:
 
 def _object(line: bytes) -> dict[str, Any] | None:
     try:
-        value = loads(line)
+        value = json.loads(line)
     except ValueError:
         return None
     return value if isinstance(value, dict) else None

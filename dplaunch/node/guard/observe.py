@@ -18,10 +18,10 @@ ALIVE = ("running", "unguarded", "stopping")
 def node(folder: Folder, *, health: bool) -> list[dict[str, Any]]:
     """Every process of the node folder, as ``observe`` answers it. Nothing unreadable breaks it."""
     found = [one for one in (process(folder, name) for name in folder.names()) if one is not None]
-    if health:
-        from . import ask  # noqa: PLC0415 - 20 ms, only where health is asked
+    asked = [one for one in found if health and one["state"] in ALIVE and one["meta"].get("url")]
+    if asked:
+        from . import ask  # noqa: PLC0415 - http.client costs more than all else: only where health is asked
 
-        asked = [one for one in found if one["state"] in ALIVE and one["meta"].get("url")]
         answers = ask.ask_all([{"url": health_url(one["meta"]), "timeout": 2.0} for one in asked])
         for place, one in enumerate(asked):
             one["healthy"] = answers[place]["status"] == 200  # noqa: PLR2004 - HTTP OK

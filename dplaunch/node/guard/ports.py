@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import pwd
+import socket
 import sys
 
-from .plain import socket
 from .proc import command
 
 _LISTEN = "0A"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 import threading
 import time
 
 from . import ports
-from .plain import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,16 +56,16 @@ def _refusal(address: str, port: int, error: OSError) -> dict[str, Any]:
     return {"port": port, "error": os.strerror(error.errno or 0), "held": held}
 
 
-def _accept(call: Call, sockets: list[Any], deadline: float) -> int:
+def _accept(call: Call, sockets: list[socket.socket], deadline: float) -> int:
     accepted = 0
     while sockets and not call.over() and time.monotonic() < deadline:
         accepted += sum(_taken_in(sock) for sock in select.select(sockets, [], [], LOOK)[0])
     return accepted
 
 
-def _taken_in(sock: Any) -> bool:
+def _taken_in(sock: socket.socket) -> bool:
     try:
-        os.close(sock._accept()[0])  # noqa: SLF001 - what accept is made of
+        sock.accept()[0].close()
     except OSError:
         return False  # the peer gave up meanwhile
     return True
@@ -96,10 +96,12 @@ def _try(target: dict[str, Any], timeout: float) -> dict[str, Any]:
     sock.settimeout(timeout)
     try:
         sock.connect((address, int(target.get("port", 0))))
+    except socket.timeout:
+        why = f"no answer within {timeout:g} s"
     except OSError as error:
-        late = type(error).__name__ in ("timeout", "TimeoutError")
-        why = f"no answer within {timeout:g} s" if late else os.strerror(error.errno or 0).lower()
-        return {"ok": False, "error": why, "seconds": round(time.monotonic() - began, 4)}
+        why = (error.strerror or str(error)).lower()
+    else:
+        why = ""
     finally:
         sock.close()
-    return {"ok": True, "error": "", "seconds": round(time.monotonic() - began, 4)}
+    return {"ok": not why, "error": why, "seconds": round(time.monotonic() - began, 4)}

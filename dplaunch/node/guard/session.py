@@ -8,22 +8,20 @@ what is guarded goes on.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import select
 import sys
+import threading
 import time
-from _thread import allocate_lock, start_new_thread
 
 from . import linux
-from .flag import Flag
 from .lock import Lock
-from .plain import dumps, loads
 from .store import Folder, Refused, refusal
 from .verbs import FINISHING, QUICK, SLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from threading import Thread
     from typing import Any
 
 PROTOCOL = 1
@@ -41,7 +39,7 @@ class Call:
         self.folder = session.folder
         self.request = request
         self.id = request.get("id")
-        self.cancelled = Flag()
+        self.cancelled = threading.Event()
 
     def get(self, key: str, default: Any = None) -> Any:
         """A field of the request; null counts as missing."""
@@ -67,19 +65,19 @@ class Session:
     def __init__(self, header: dict[str, Any], out: int) -> None:
         self.folder = Folder(node_folder(header))
         self.lock = Lock(self.folder)
-        self.ended = Flag()
+        self.ended = threading.Event()
         self.calls: dict[Any, Call] = {}
         self.guards: list[int] = []
         """Guards this session forked."""
-        self._finishing: list[Thread] = []
+        self._finishing: list[threading.Thread] = []
         self.silence = float(header.get("silence") or SILENCE)
         self._beat = float(header.get("beat") or BEAT)
         self._out = out
-        self._writing = allocate_lock()
+        self._writing = threading.Lock()
 
     def send(self, message: dict[str, Any]) -> None:
         """One line out; a stdout that is gone ends the session."""
-        line = dumps(message).encode() + b"\n"
+        line = json.dumps(message).encode() + b"\n"
         with self._writing:
             try:
                 self._write(line)
@@ -103,7 +101,7 @@ class Session:
 
     def _serve(self, source: int) -> None:
         self._greet()
-        start_new_thread(self._beats, ())
+        threading.Thread(target=self._beats, daemon=True).start()
         rest = b""
         heard = time.monotonic()
         while not self.ended.is_set():
@@ -169,8 +167,6 @@ class Session:
             self._answer(call, QUICK[verb])
         elif verb in SLOW:
             self.calls[call.id] = call
-            import threading  # noqa: PLC0415 - see flag
-
             thread = threading.Thread(target=self._answer, args=(call, SLOW[verb]), daemon=True)
             thread.start()
             if verb in FINISHING:
@@ -201,7 +197,7 @@ class Session:
 
 def _request(line: bytes) -> dict[str, Any] | None:
     try:
-        value = loads(line)
+        value = json.loads(line)
     except ValueError:
         return None
     whole = isinstance(value, dict) and isinstance(value.get("verb"), str)
@@ -230,5 +226,5 @@ def run_from(stdin: int, stdout: int) -> int:
         if not byte:
             return 2
         line += byte
-    Session(loads(line), stdout).run(stdin)
+    Session(json.loads(line), stdout).run(stdin)
     return 0

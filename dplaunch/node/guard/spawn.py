@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 
 from . import kernel, proc
-from .plain import signal
 from .store import Refused, refusal
 
 TYPE_CHECKING = False

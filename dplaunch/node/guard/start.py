@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import select
 import time
 
 from . import observe, proc, spawn, supervise
-from .plain import dumps, loads
 from .store import Folder, Refused, refusal, write_all
 
 TYPE_CHECKING = False
@@ -74,7 +74,7 @@ def _launch(folder: Folder, spec: dict[str, Any], births: proc.Births) -> tuple[
 
 def _say(pipe: int, said: dict[str, Any]) -> None:
     try:
-        write_all(pipe, dumps(said).encode())
+        write_all(pipe, json.dumps(said).encode())
     except OSError:
         return  # the session died meanwhile: what was started goes on, the next session sees it
     finally:
@@ -134,7 +134,7 @@ def _gather(waiting: dict[int, int]) -> dict[int, dict[str, Any]]:
 
 def _heard(said: bytes) -> dict[str, Any]:
     try:
-        answer: dict[str, Any] = loads(said)
+        answer: dict[str, Any] = json.loads(said)
     except ValueError:
         return _failure("its guard died before it could start anything")
     return answer

@@ -7,10 +7,10 @@ tree is ever signalled.
 from __future__ import annotations
 
 import os
+import signal
 import time
 
 from . import proc
-from .plain import SIGNALS
 from .proc import Proc
 
 TYPE_CHECKING = False
@@ -126,7 +126,8 @@ def deliver(target: Proc, name: str) -> None:
 
 def number(name: str) -> int:
     """``TERM``, ``SIGTERM`` → 15; an unknown name is TERM: a stop must go on."""
-    return SIGNALS.get("SIG" + name) or SIGNALS.get(name) or SIGNALS["SIGTERM"]
+    known = signal.Signals.__members__
+    return known.get("SIG" + name) or known.get(name) or signal.SIGTERM
 
 
 def polite(steps: list[list[Any]], grace: float | None) -> list[tuple[str, float]]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import errno
 import itertools
+import json
 import os
-
-from .plain import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -134,14 +133,14 @@ def write_all(fd: int, data: bytes) -> None:
 
 def write_json(path: str, value: dict[str, Any]) -> None:
     """By rename. Raises OSError."""
-    write_atomic(path, dumps(value).encode())
+    write_atomic(path, json.dumps(value).encode())
 
 
 def read_json(path: str) -> dict[str, Any] | None:
     """None when it is missing, unreadable or no JSON object: state that cannot be read is never acted on."""
     try:
         with open(path, "rb") as file:
-            value = loads(file.read())
+            value = json.load(file)
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None

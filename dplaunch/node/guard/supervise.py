@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import time
 
 from . import linux, proc, spawn
 from .bound import KEEP, LIMIT, Bound
 from .log import begin_run
-from .plain import SIGNALS, signal
 from .stop import Stopping
 from .store import Refused, read_json, refusal, remove, write_json
 
@@ -286,6 +286,8 @@ def how_it_ended(status: int | None) -> dict[str, Any]:
         return {"code": None, "signal": ""}
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
-        name = next((name for name, known in SIGNALS.items() if known == number), f"signal {number}")
-        return {"code": None, "signal": name}
+        try:
+            return {"code": None, "signal": signal.Signals(number).name}
+        except ValueError:  # a real-time signal
+            return {"code": None, "signal": f"signal {number}"}
     return {"code": os.WEXITSTATUS(status), "signal": ""}

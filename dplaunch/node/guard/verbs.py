@@ -5,10 +5,10 @@ What only some verbs need is imported by them: a session is up before it knows w
 
 from __future__ import annotations
 
+import json
 import time
 
 from . import files, linux, lock, observe
-from .plain import dumps
 from .store import Refused, read_json
 
 TYPE_CHECKING = False
@@ -77,7 +77,7 @@ def _audit(call: Call) -> dict[str, Any]:
     path = call.folder.path("audit.jsonl")
     entry = call.get("append")
     if entry is not None:
-        files.append(call.folder, path, dumps(entry), AUDIT_LIMIT)
+        files.append(call.folder, path, json.dumps(entry), AUDIT_LIMIT)
         return {"lines": []}
     return {"lines": files.last_objects(path, int(call.get("tail", 20)))}
 

@@ -15,6 +15,8 @@ from waiting import until
 import dplaunch.node
 
 NODE = Path(dplaunch.node.__file__).parent
+PYTHON = os.environ.get("DPLAUNCH_NODE_PYTHON", sys.executable)
+"""The Python of the sessions: set the variable to run these tests with the oldest one, 3.8."""
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +25,7 @@ def bundle(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bundle")
     shutil.copytree(NODE / "guard", folder / "guard", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(NODE / "main.py", folder / "__main__.py")
-    subprocess.run([sys.executable, "-m", "compileall", "-q", folder], check=True)
+    subprocess.run([PYTHON, "-m", "compileall", "-q", folder], check=True)
     return folder
 
 
@@ -33,7 +35,7 @@ class Client:
     def __init__(self, bundle, state, *, node="n1", prefix=(), **header) -> None:
         header = {"cluster": "c", "node": node, "state": str(state), **header}
         self.process = subprocess.Popen(
-            [*prefix, sys.executable, "-I", "-S", str(bundle), "guard"],
+            [*prefix, PYTHON, "-I", "-S", str(bundle), "guard"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -1,14 +1,15 @@
-"""One HTTP exchange, against servers that say exactly these bytes."""
+"""HTTP requests against servers that send exactly these bytes."""
 
 import contextlib
+import re
 import socket
 import threading
 import time
 
 import pytest
+from waiting import until
 
-from dplaunch.node.guard.ask import ask_all
-from dplaunch.node.guard.http import BODY, NoHttpError, all_of, talk
+from dplaunch.node.guard.ask import AT_ONCE, BODY, ask_all
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -27,8 +28,8 @@ def says():
         def serve():
             connection, _ = server.accept()
             with connection:
-                heard.append(connection.recv(65536))
-                with contextlib.suppress(OSError):  # who asked has gone
+                heard.append(request(connection))
+                with contextlib.suppress(OSError):  # the client has gone
                     for piece in pieces:
                         connection.sendall(piece)
                         gone.wait(pause)
@@ -44,19 +45,37 @@ def says():
         server.close()
 
 
-def get(url, method="GET", headers=None, body=None):
-    (said,) = all_of([talk(url, method, headers or {}, body)], [time.monotonic() + 5])
-    return said
+def request(connection):
+    """Head and body of what a client sent."""
+    data = b""
+    while piece := connection.recv(65536):
+        data += piece
+        head, end, body = data.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: (\d+)", head)
+        if end and len(body) >= int(length[1] if length else 0):
+            break
+    return data
+
+
+def ask(url, **fields):
+    (answer,) = ask_all([{"url": url, "timeout": 5, **fields}])
+    return answer
+
+
+def get(url, **fields):
+    answer = ask(url, **fields)
+    assert answer["error"] == ""
+    return answer["status"], answer["body"]
 
 
 @pytest.mark.parametrize(
     ("answer", "body"),
     [
-        (b"Content-Length: 2\r\n\r\nhi, and what belongs to nobody", b"hi"),
-        (b"\r\nuntil the end", b"until the end"),
-        (b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n", b"abcde"),
-        (b"transfer-encoding:Chunked\r\n\r\n" + b"ff00\r\n" + b"x" * 0xFF00 + b"\r\nfff\r\n" + b"y" * 0xFFF, None),
-        (b"Content-Length: 0\r\n\r\n", b""),
+        (b"Content-Length: 2\r\n\r\nhi, and what belongs to nobody", "hi"),
+        (b"\r\nuntil the end", "until the end"),
+        (b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n", "abcde"),
+        (b"transfer-encoding:Chunked\r\n\r\n" + b"ff00\r\n" + b"x" * 0xFF00 + b"\r\nfff\r\n" + b"y" * 0xFFF + b"\r\n0\r\n\r\n", None),
+        (b"Content-Length: 0\r\n\r\n", ""),
     ],
 )  # fmt: skip
 def test_a_body_is_as_long_as_its_head_says(says, answer, body):
@@ -70,17 +89,17 @@ def test_an_answer_may_come_in_pieces_and_after_interim_ones(says):
     url, _ = says(
         b"HTTP/1.1 100 Conti", b"nue\r\n\r\nHTTP/1.1 503 Wait\r", b"\nContent-Length: 4\r\n\r\nlo", b"ad"
     )
-    assert get(url) == (503, b"load")
+    assert get(url) == (503, "load")
 
 
 def test_a_status_without_a_body_waits_for_none(says):
     url, _ = says(b"HTTP/1.1 204 No Content\r\nContent-Length: 7\r\n\r\n")
-    assert get(url) == (204, b"")
+    assert get(url) == (204, "")
 
 
 def test_what_is_sent(says):
     url, heard = says(OK + b"\r\n")
-    get(url + "?a=b", "POST", {"Authorization": "Bearer k"}, b"{}")
+    get(url + "?a=b", method="POST", headers={"Authorization": "Bearer k"}, body="{}")
     head, _, body = heard[0].partition(b"\r\n\r\n")
     lines = head.split(b"\r\n")
     host = url.removeprefix("http://").encode()
@@ -88,6 +107,7 @@ def test_what_is_sent(says):
     assert set(lines[1:]) == {
         b"Host: " + host,
         b"Connection: close",
+        b"Accept-Encoding: identity",
         b"Authorization: Bearer k",
         b"Content-Length: 2",
     }
@@ -96,32 +116,52 @@ def test_what_is_sent(says):
 
 @pytest.mark.parametrize(
     "answer",
-    [b"SSH-2.0-OpenSSH\r\n", b"", OK, OK + b"Content-Length: 9\r\n\r\nshort", OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"],
+    [b"SSH-2.0-OpenSSH\r\n", b"", OK + b"Content-Length: 9\r\n\r\nshort", OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"],
 )  # fmt: skip
-def test_what_is_no_whole_answer_is_said(says, answer):
+def test_what_is_not_a_complete_response_is_an_error(says, answer):
     url, _ = says(answer)
-    with pytest.raises(NoHttpError):
-        get(url)
+    answer = ask(url)
+    assert answer["status"] is None
+    assert answer["error"].startswith(f"{url}: not a complete HTTP response")
 
 
 @pytest.mark.parametrize(
     "url", ["https://127.0.0.1/", "http://", "http://a b/", "http://::1/", "127.0.0.1:80"]
 )
-def test_an_address_that_is_none(url):
-    with pytest.raises(NoHttpError, match="http://"):
-        get(url)
+def test_only_http_addresses_are_asked(url):
+    assert ask(url)["error"] == f"{url}: this is not an http:// address"
 
 
-def test_the_deadline_counts_for_the_whole_answer(says):
-    url, _ = says(OK + b"Content-Length: 100\r\n\r\n", *[b"x"] * 40, pause=0.05)
-    began = time.monotonic()
-    assert all_of([talk(url, "GET", {}, None)], [began + 0.2]) == [None]
+@pytest.mark.parametrize(
+    "pieces",
+    [[OK + b"Content-Length: 100\r\n\r\n", *[b"x"] * 60], [OK, *[b"A: b\r\n"] * 60], [*[b"H"] * 60]],
+    ids=["body", "headers", "status line"],
+)
+def test_a_server_that_drips_is_given_up_in_time(says, pieces):
+    url, _ = says(*pieces, pause=0.05)
+    began, before = time.monotonic(), threading.active_count()
+    assert ask(url, timeout=0.2)["error"] == "no complete response within 0.2 s"
     assert time.monotonic() - began < 1.5
+    until(lambda: threading.active_count() <= before - 1, 20)  # neither its server nor the request goes on
 
 
-def test_a_host_may_be_a_name_and_a_name_that_is_nobodys_is_said(says):
+def test_a_redirect_is_an_answer_like_any_other(says):
+    url, _ = says(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
+    assert get(url) == (302, "")
+
+
+def test_more_requests_than_threads_wait_for_their_turn_without_losing_time(says):
+    silent = [says(b"", pause=20.0)[0] for _ in range(AT_ONCE)]
+    quick = [says(OK + b"Content-Length: 0\r\n\r\n")[0] for _ in range(AT_ONCE)]
+    began = time.monotonic()
+    answers = ask_all([{"url": url, "timeout": 0.5} for url in (*silent, *quick)])
+    assert [answer["status"] for answer in answers] == [None] * AT_ONCE + [200] * AT_ONCE
+    assert 0.5 <= time.monotonic() - began < 10.0
+
+
+def test_a_host_may_be_a_name_and_an_unknown_name_is_an_error(says):
     url, _ = says(OK + b"Content-Length: 2\r\n\r\nhi")
-    assert get(url.replace("127.0.0.1", "localhost")) == (200, b"hi")
+    assert get(url.replace("127.0.0.1", "localhost")) == (200, "hi")
     (answer,) = ask_all([{"url": "http://no.such.name.invalid/", "timeout": 20}])
     assert answer["status"] is None
     assert "http://no.such.name.invalid/: " in answer["error"]
@@ -131,7 +171,7 @@ def test_each_of_many_has_its_own_deadline(says):
     silent, quick = says(b"", pause=20.0)[0], says(OK + b"Content-Length: 0\r\n\r\n")[0]
     refused = {"url": "http://127.0.0.1:9/", "timeout": 20}
     slow, good, none = ask_all([{"url": silent, "timeout": 0.2}, {"url": quick, "timeout": 20}, refused])
-    assert (slow["error"], good["status"], none["status"]) == ("no whole answer within 0.2 s", 200, None)
+    assert (slow["error"], good["status"], none["status"]) == ("no complete response within 0.2 s", 200, None)
     assert "refused" in none["error"]
     assert max(good["seconds"], none["seconds"]) < 10.0
 
