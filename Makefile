@@ -32,6 +32,9 @@ $(STAMP):
 lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/vermin --quiet --violations --no-tips --target=3.8- dplaunch/node
+	$(BIN)/vermin --quiet --violations --no-tips --target=3.9- dplaunch/router
 	$(BIN)/mypy
 
 bench: setup
@@ -43,5 +46,5 @@ mutants: setup
 	$(BIN)/mutmut results
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis mutants dist
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis mutants dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -39,7 +39,7 @@ Times = Annotated[bool, option("--timestamps", "-t", help="With -f: the time of 
 Collect = Annotated[Path | None, option("--collect", metavar="DIR", help="Write whole logs to files here.")]
 
 
-def logs(
+def logs(  # noqa: PLR0913 - the flags that operators need, one line each
     call: Call,
     targets: Targets,
     follow: Follow = False,

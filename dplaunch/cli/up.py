@@ -36,7 +36,7 @@ NoCheck = Annotated[bool, option("--no-check", help="Start without looking at th
 Keep = Annotated[bool, option("--keep", help="After a failure leave what runs running.")]
 
 
-def up(
+def up(  # noqa: PLR0913 - the flags that operators need, one line each
     call: Call,
     only: Only = None,
     dry_run: DryRun = False,

@@ -68,7 +68,7 @@ def choose(
     if policy == "tokens":
         loads = [load(seat, typical) for seat in seats]
         least = min(loads)
-        seats = [seat for seat, tokens in zip(seats, loads) if tokens == least]  # noqa: B905 - strict= is newer than 3.9
+        seats = [seat for seat, tokens in zip(seats, loads) if tokens == least]
     return seats[turn % len(seats)]
 
 
