@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .session import Call
+    from .call import Call
 
 AT_ONCE = 16
 """Requests that are under way at a time; the others wait for their turn."""
@@ -96,7 +96,11 @@ class _Exchange:
         except Exception as error:
             answer = {"status": None, "body": "", "error": f"{self._request.get('url')}: {error}"}
         self.answer = {**answer, "seconds": round(time.monotonic() - self._began, 4)}
-        done.put(self)
+        if not self._is_late():  # else it is given up
+            done.put(self)
+
+    def _is_late(self) -> bool:
+        return time.monotonic() > self.deadline
 
     def _exchange(self) -> tuple[int, str]:
         host, port, target = _split(self._request["url"])
@@ -105,8 +109,8 @@ class _Exchange:
         with contextlib.closing(connection):
             connection.connect()
             self._socket = connection.sock
-            if self.deadline < time.monotonic():
-                raise TimeoutError  # given up while it was connecting
+            if self._is_late():
+                raise TimeoutError
             connection.request(self._request.get("method") or "GET", target, body, headers)
             with connection.getresponse() as response:
                 return response.status, _read(response, self._request.get("grep"))

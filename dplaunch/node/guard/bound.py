@@ -1,4 +1,4 @@
-"""The guard's side of a log: its size is bounded, its times are noted."""
+"""The guard's part of a log: it bounds its size and keeps its index of times."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import time
 
 from .kernel import punch
-from .log import Log, index
+from .log import Log, read_index
 from .store import remove, write_all, write_atomic
 
 LIMIT = 64 << 20
@@ -33,7 +33,7 @@ class Bound:
         self._size = 0
 
     def tend(self) -> bool:
-        """Look once; True when it grows so fast that the next look must come soon."""
+        """Look once; True when the log grows so fast that the next look must come soon."""
         size = self.log.size()
         grown, self._size = size - self._size, size
         now = time.time()
@@ -54,10 +54,10 @@ class Bound:
             finally:
                 os.close(fd)
             if large:
-                thinned = "".join(f"{at:.1f} {offset}\n" for at, offset in index(path)[::2])
+                thinned = "".join(f"{at:.1f} {offset}\n" for at, offset in read_index(path)[::2])
                 write_atomic(path, thinned.encode())
         except OSError:
-            return  # a full disk: the index comes back with the next look
+            return  # a full disk: the next look tries again
 
     def _move_out(self, size: int) -> None:
         cut = (size - self.keep) // _BLOCK * _BLOCK
@@ -74,7 +74,7 @@ class Bound:
             remove(self.log.part(self._base))
             self.unbounded = f"the log grows without bound: its file system cannot punch holes ({error})"
             return
-        if not copied:  # no room for a copy: the bytes are gone, an empty part says up to where
+        if not copied:  # no room for a copy: the bytes are lost, and an empty part marks up to where
             remove(self.log.part(cut))
             os.close(os.open(self.log.part(cut), os.O_WRONLY | os.O_CREAT, 0o600))
         self._base = cut

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 
-from . import log, observe
+from . import log
+from .observe import ALIVE, observe_process
 from .store import Folder, Refused, refusal, remove, write_all, write_atomic
 
 TYPE_CHECKING = False
@@ -24,7 +25,7 @@ def put(folder: Folder, files: list[dict[str, Any]], plan: dict[str, Any] | None
 def _write(folder: Folder, relative: str, text: str, mode: int) -> None:
     words = relative.split("/")
     if relative.startswith("/") or ".." in words or not words[-1]:
-        raise Refused("request", f"{relative!r} is no path inside the node folder")
+        raise Refused("request", f"{relative!r} is not a path inside the node folder")
     path = folder.path(relative)
     try:
         folder.make(*words[:-1])
@@ -34,12 +35,12 @@ def _write(folder: Folder, relative: str, text: str, mode: int) -> None:
 
 
 def forget(folder: Folder, names: list[str], *, everything: bool, logs: bool) -> None:
-    """Remove the state of stopped processes. Raises Refused, nothing removed, where one of them lives."""
+    """Remove the state of stopped processes. Raises Refused, and removes nothing, where one of them lives."""
     chosen = folder.names() if everything else names
     for name in chosen:
-        found = observe.process(folder, name)
-        if found and (found["state"] in observe.ALIVE or found["left"]):
-            raise Refused("running", f"{name} still runs (pid {found['pid']})", f"dplaunch down {name}")
+        found = observe_process(folder, name)
+        if found and (found["state"] in ALIVE or found["left"]):
+            raise Refused("running", f"{name} is still running (pid {found['pid']})", "dplaunch down")
     for name in chosen:
         _forget(folder.proc(name), logs=logs)
     if everything:
@@ -60,11 +61,11 @@ def _forget(home: str, *, logs: bool) -> None:
 
 
 _LINE = 16 << 10
-"""Bytes that a line is read with; the reader needs no more of a longer file."""
+"""Bytes that a line may have: only so much per line is read from the end of the file."""
 
 
 def append(folder: Folder, path: str, line: str, limit: int) -> None:
-    """One line at the end of a file; one that grew over ``limit`` bytes becomes ``.1``. Raises Refused."""
+    """Add one line to a file; a file over ``limit`` bytes is renamed to ``.1`` first. Raises Refused."""
     try:
         folder.make()
         if os.path.exists(path) and os.path.getsize(path) > limit:
@@ -78,8 +79,8 @@ def append(folder: Folder, path: str, line: str, limit: int) -> None:
         raise refusal(error, path) from error
 
 
-def last_objects(path: str, count: int) -> list[dict[str, Any]]:
-    """The last ``count`` JSON objects of a file with one per line; broken lines are left out."""
+def read_last_objects(path: str, count: int) -> list[dict[str, Any]]:
+    """The last ``count`` JSON objects of a file with one per line; broken lines are skipped."""
     try:
         with open(path, "rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -87,11 +88,11 @@ def last_objects(path: str, count: int) -> list[dict[str, Any]]:
             lines = file.read().splitlines()
     except OSError:
         return []
-    found = [_object(line) for line in lines[-count:]] if count > 0 else []
+    found = [_parse_object(line) for line in lines[-count:]] if count > 0 else []
     return [one for one in found if one is not None]
 
 
-def _object(line: bytes) -> dict[str, Any] | None:
+def _parse_object(line: bytes) -> dict[str, Any] | None:
     try:
         value = json.loads(line)
     except ValueError:

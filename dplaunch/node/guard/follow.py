@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from . import observe
 from .lines import Cursor
 from .log import Log
+from .observe import ALIVE, observe_process
 from .store import Refused
 
 TYPE_CHECKING = False
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from re import Pattern
     from typing import Any
 
+    from .call import Call
     from .lines import Chunk
-    from .session import Call
+    from .shapes import Process
 
 _LOOK = 0.15
 _ALIVE_EVERY = 3
@@ -75,11 +76,11 @@ class _Stream:
             start = max(start, log.tail(int(call.get("tail"))))
         return start
 
-    def _look_at_process(self) -> dict[str, Any]:
+    def _look_at_process(self) -> Process | None:
         """Learn whether it ended: then a last partial line is all that will come of it."""
-        found = observe.process(self._call.folder, self.name)
-        self._ended = found is None or (found["state"] not in observe.ALIVE and not found["left"])
-        return found or {}
+        found = observe_process(self._call.folder, self.name)
+        self._ended = found is None or (found["state"] not in ALIVE and not found["left"])
+        return found
 
     def rest(self) -> None:
         """All is read: tell, once, that no more will come of this run."""

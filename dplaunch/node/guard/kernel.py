@@ -20,8 +20,8 @@ PUNCH_HOLE_KEEP_SIZE = 0x02 | 0x01
 def become_guard() -> bool:
     """Orphans below this process become its children; its name in ``ps`` is ``dplaunch-guard``.
 
-    Without a child it then has no descendant. False where that cannot be had: orphans go to init, and
-    the recorded tree finds them.
+    Without a child it then has no descendant. False where the kernel refuses: orphans go to init, and the
+    recorded tree finds them.
     """
     if _libc is None:
         return False

@@ -18,7 +18,7 @@ class Chunk:
 
 
 class Cursor:
-    """A place in a process's log: it goes on through a new run, from 0 again, and counts ``runs``."""
+    """A place in a process's log. It continues into a new run, from offset 0, and counts ``runs``."""
 
     def __init__(self, log: Log, offset: int) -> None:
         self.log = log

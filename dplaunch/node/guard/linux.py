@@ -1,4 +1,4 @@
-"""Who this machine is."""
+"""The identity of this machine."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def hostname() -> str:
 
 
 def boot_id() -> str:
-    """Changes with every boot, and with every start of a container: process numbers begin anew then.
+    """Changes with every boot, and with every start of a container: process numbers start over then.
 
-    The kernel's id (empty where it does not say) and the start time of the first process.
+    The kernel's id (empty where it has none) and the start time of the first process.
     """
     if not _boot:
         first = proc.read(1)

@@ -1,4 +1,4 @@
-"""The cluster's lock: a flock that ends with its session, however that ends."""
+"""The cluster's lock: a flock, so that it ends with its session however that ends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Lock:
         self._fd = -1
 
     def take(self, holder: str, what: str) -> None:
-        """Raises Refused ``locked`` while another has it; the error's ``lock`` says holder, what, since."""
+        """Take the lock. Raises Refused ``locked``, with the holder's note, while another session has it."""
         if self._fd < 0:
             self._fd = self._flock()
         me = proc.read(os.getpid())
@@ -32,7 +32,7 @@ class Lock:
         try:
             write_json(path, note)
         except OSError:
-            remove(path)  # a full disk must not hinder a stop: held without a name, and under no wrong one
+            remove(path)  # a full disk must not prevent a stop; no note is better than a wrong one
 
     def _flock(self) -> int:
         try:
@@ -61,18 +61,18 @@ class Lock:
         except OSError:
             if not os.path.exists(path):
                 raise
-            return os.open(path, os.O_RDONLY)  # on a disk that became read-only an old file locks as well
+            return os.open(path, os.O_RDONLY)  # an existing file can be locked on a read-only disk too
 
     def release(self) -> None:
-        """Let go; nothing to do when it is not held."""
+        """Release the lock, if it is held."""
         if self._fd >= 0:
             remove(self.folder.path("lock.json"))
             os.close(self._fd)
             self._fd = -1
 
 
-def holder(folder: Folder) -> dict[str, Any]:
-    """Who holds the lock: holder, what, since, pid; empty when nobody does."""
+def find_holder(folder: Folder) -> dict[str, Any]:
+    """Who holds the lock: holder, what, since, pid; empty while it is free."""
     note = read_json(folder.path("lock.json"))
     if note is None:
         return {}

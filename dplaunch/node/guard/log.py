@@ -1,9 +1,9 @@
 """A process's log: the file it writes itself, and older parts moved out of it.
 
-``log`` is written by the process with O_APPEND, so it needs nobody. When it grows over its limit
-the guard copies its oldest part to ``log.N`` (N is the offset of its first byte) and gives that
-part of ``log`` back to the disk with a hole: appends go on undisturbed, and an offset means the
-same byte for the whole run. What ``log`` still holds begins where the newest ``log.N`` ends.
+The process appends to ``log`` itself (O_APPEND), without the guard. When ``log`` grows over its limit, the
+guard copies its oldest part to ``log.N`` (N is the offset of its first byte) and gives that part of
+``log`` back to the disk with a hole: appends are not disturbed, and an offset means the same byte for
+the whole run. What ``log`` still holds begins where the newest ``log.N`` ends.
 ``log.prev`` and ``log.prev.N`` are the run before. ``log.idx`` maps times to offsets.
 """
 
@@ -41,7 +41,7 @@ class Log:
         return f"{self.path}.{start}"
 
     def base(self) -> int:
-        """The offset from which on ``log`` itself holds the bytes."""
+        """The first offset whose bytes are in ``log`` itself."""
         parts = self.parts()
         return parts[-1][1] if parts else 0
 
@@ -50,7 +50,7 @@ class Log:
         return _size(self.path)
 
     def run(self) -> int:
-        """Which run's log this is: changes when a new run begins; 0 when there is none."""
+        """The number of the run this log belongs to: it changes with each run; 0 when there is none."""
         try:
             return os.stat(self.path).st_ino
         except OSError:
@@ -58,7 +58,7 @@ class Log:
 
     def read(self, offset: int, count: int = LINE) -> tuple[int, bytes]:
         """Up to ``count`` bytes from ``offset``, or from the next offset that still exists."""
-        for _ in range(16):  # the guard may move a part out while we read: look again
+        for _ in range(16):  # the guard may move a part out meanwhile: look again
             parts = self.parts()
             base = parts[-1][1] if parts else 0
             if offset >= base:
@@ -76,7 +76,7 @@ class Log:
         return offset, b""
 
     def _beyond(self, offset: int, count: int) -> bytes:
-        """What follows a part, if nothing is lost in between: a line may cross the border."""
+        """What follows a part, if nothing is lost in between: a line may cross its end."""
         found, data = self.read(offset, count) if count else (offset, b"")
         return data if found == offset else b""
 
@@ -87,7 +87,7 @@ class Log:
             return position
         first = min((start for start, _ in self.parts()), default=0)
         ended = self.read(max(position - 1, 0), 1)[1] == b"\n"
-        needed = lines + 1 if ended else lines  # the newline at the very end begins no line
+        needed = lines + 1 if ended else lines  # the newline at the very end does not begin a line
         while position > first:
             start = max(first, position - LINE)
             found, data = self.read(start, position - start)
@@ -104,7 +104,7 @@ class Log:
     def since(self, epoch: float) -> int:
         """An offset before the first byte written after ``epoch`` (at most 5 s of lines too early)."""
         offset = 0
-        for at, position in index(self.path + ".idx"):
+        for at, position in read_index(self.path + ".idx"):
             if at > epoch:
                 break
             offset = position
@@ -131,7 +131,7 @@ def _read(path: str, offset: int, count: int) -> bytes:
         os.close(fd)
 
 
-def index(path: str) -> list[tuple[float, int]]:
+def read_index(path: str) -> list[tuple[float, int]]:
     """Times and offsets of a ``log.idx``; none where it is missing or broken."""
     try:
         with open(path) as file:
@@ -142,7 +142,7 @@ def index(path: str) -> list[tuple[float, int]]:
 
 
 def begin_run(folder: str) -> None:
-    """The log of the run before becomes ``log.prev``; what that was is gone. Raises OSError.
+    """Rename the log of the run before to ``log.prev``, in place of an older one. Raises OSError.
 
     Without a ``log`` the run before is ``log.prev`` already: its state was forgotten, its log kept.
     """

@@ -1,4 +1,4 @@
-"""Ports: is one free, and if not, who has it."""
+"""Ports: whether one is free, and who holds it otherwise."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WILDCARDS = ("0.0.0.0", "::")
 
 
 class Holder:
-    """Who listens on a port. ``pid`` is 0 where ``/proc`` does not tell us (another user's process)."""
+    """Who listens on a port. ``pid`` is 0 where ``/proc`` hides it (another user's process)."""
 
     __slots__ = ("command", "pid", "port", "user")
 
@@ -27,15 +27,15 @@ class Holder:
 
     def text(self) -> str:
         """``pid 4711 (python3 -m http.server) of user anna``, as far as it is known."""
-        who = f"pid {self.pid} ({self.command})" if self.pid else "a process we may not look at"
+        who = f"pid {self.pid} ({self.command})" if self.pid else "a process that this user may not inspect"
         return f"{who} of user {self.user}" if self.user else who
 
 
-def taken(address: str, port: int) -> Holder | None:
-    """None when ``address``:``port`` can be bound now."""
+def find_holder(address: str, port: int) -> Holder | None:
+    """Who listens on ``address``:``port``; None when it can be bound now."""
     if _can_bind(address or "0.0.0.0", port):  # an address of another machine cannot be judged here
         return None
-    return holder(address, port)
+    return _holder(address, port)
 
 
 def _can_bind(address: str, port: int) -> bool:
@@ -44,7 +44,7 @@ def _can_bind(address: str, port: int) -> bool:
     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         probe.bind((address, port))
-        probe.listen(1)  # two may bind with SO_REUSEADDR, only one may listen
+        probe.listen(1)  # two may bind with SO_REUSEADDR, but only one may listen
     except OSError as error:
         return error.errno != errno.EADDRINUSE
     finally:
@@ -52,16 +52,16 @@ def _can_bind(address: str, port: int) -> bool:
     return True
 
 
-def listening(address: str, ports: list[int]) -> list[Holder]:
-    """Those of ``ports`` that somebody listens on."""
-    return [h for h in (taken(address, port) for port in ports) if h is not None]
+def list_holders(address: str, ports: list[int]) -> list[Holder]:
+    """The holders of those of ``ports`` that are taken."""
+    return [holder for holder in (find_holder(address, port) for port in ports) if holder is not None]
 
 
-def holder(address: str, port: int) -> Holder:
-    """Who listens on a port that is taken, as far as ``/proc`` says."""
+def _holder(address: str, port: int) -> Holder:
+    """Who listens on a port that is taken, as far as ``/proc`` shows it."""
     for found, at, uid, inode in _listeners():
         if at == port and (found == address or found in _WILDCARDS or not address or address in _WILDCARDS):
-            return Holder(port, _owner(inode), user(uid))
+            return Holder(port, _owner(inode), user_name(uid))
     return Holder(port)
 
 
@@ -109,8 +109,8 @@ def _link(path: str) -> str:
         return ""
 
 
-def user(uid: int) -> str:
-    """Its name; its number where it has none."""
+def user_name(uid: int) -> str:
+    """The name of a user id; the number itself where it has none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -1,4 +1,4 @@
-"""Processes by what the kernel says of them: a process is its pid and its start time.
+"""Processes as the kernel lists them: a process is its pid and its start time.
 
 Trees are found by scanning ``/proc/*/stat``: kernels without CONFIG_PROC_CHILDREN exist, and an
 engine has so many threads that ``task/*/children`` costs more than the scan does.
@@ -9,27 +9,31 @@ from __future__ import annotations
 import os
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .shapes import Left
+
 _DEAD = b"ZXx"
 _SHELLS = ("sh", "bash", "dash", "ash", "zsh", "ksh", "busybox")
 _COMMAND_LENGTH = 200
 SHARE = 0.001
-"""Of a core: what one guard may spend on looking at what was born."""
+"""Part of a core that one guard may spend on looking for new processes."""
 _READ_COST = 20e-6
 """Seconds that reading one process costs."""
 _TRIFLE = 2e-3
-"""Seconds of looking that nobody notices, however many guards a machine has."""
+"""Seconds of looking that do not matter, however many guards a machine has."""
 _CORES = os.cpu_count() or 1
 _MANY = 5000
-"""Births, where they were not counted."""
+"""New processes to assume where they were not counted."""
 _HERD = 61
-"""So many different times: guards started together, with neighbouring pids, do not all look at once."""
+"""Different delays: guards started together, with neighbouring pids, do not all look at the same time."""
 _AT_LAST = 30.0
-"""Seconds after which births are looked at though it costs more than the share; less for some (``_HERD``)."""
+"""Seconds after which a guard looks even if it costs more than its share; less for some (``_HERD``)."""
 _PATIENCE = 10
-"""So many times as long it is put off while others want the cores: a thousand guards on one machine would
+"""Times as long that a look is put off while others need the cores: a thousand guards on one machine would
 look for a minute."""
 _RENEW_EVERY = 600.0
-"""Seconds between two looks at everything: they find what a reused pid hid."""
+"""Seconds between two looks at every process: they find what a reused pid has hidden."""
 
 
 class Proc:
@@ -44,7 +48,7 @@ class Proc:
         self.start = start
 
     def record(self) -> list[int]:
-        """How it stands in state.json."""
+        """Its form in state.json."""
         return [self.pid, self.start, self.sid]
 
 
@@ -67,7 +71,7 @@ def read(pid: int, *, dead: bool = False) -> Proc | None:
 
 
 def alive(pid: int, start: int) -> bool:
-    """The very process, not another one that got its number."""
+    """Whether this very process is alive, not another one with its number."""
     found = read(pid) if pid > 0 else None
     return found is not None and found.start == start
 
@@ -84,7 +88,7 @@ def scan() -> dict[int, Proc]:
 
 
 def below(roots: set[int], procs: dict[int, Proc]) -> list[Proc]:
-    """The descendants of ``roots``, not they themselves."""
+    """The descendants of ``roots``, without ``roots`` themselves."""
     children: dict[int, list[Proc]] = {}
     for proc in procs.values():
         children.setdefault(proc.ppid, []).append(proc)
@@ -103,8 +107,8 @@ def below(roots: set[int], procs: dict[int, Proc]) -> list[Proc]:
 def survivors(recorded: list[list[int]]) -> list[Proc]:
     """What lives of a recorded tree whose guard is gone: its processes, their sessions, what is below them.
 
-    A session counts while no stranger leads it: the kernel gives a session's number to nobody
-    else as long as one member lives.
+    A session counts while its leader is not a stranger: the kernel does not reuse a session's number
+    as long as one member lives.
     """
     procs = scan()
     known = {(pid, start) for pid, start, _ in recorded}
@@ -136,7 +140,7 @@ def command(pid: int) -> str:
         return ""
 
 
-def describe(procs: list[Proc]) -> list[dict[str, object]]:
+def describe(procs: list[Proc]) -> list[Left]:
     """``[{pid, command}]``, as verdicts have it."""
     return [{"pid": proc.pid, "command": command(proc.pid)} for proc in procs]
 
@@ -151,7 +155,7 @@ def is_shell(pid: int) -> bool:
 
 
 def heads(main: int, family: list[Proc]) -> list[Proc]:
-    """Whom to ask to stop: the main process, and where that is a shell, what it runs."""
+    """The processes to ask to stop: the main process, and where that is a shell, what it runs."""
     found = [one for one in family if one.pid == main]
     if found and is_shell(main):
         for child in family:
@@ -161,7 +165,7 @@ def heads(main: int, family: list[Proc]) -> list[Proc]:
 
 
 class Births:
-    """Every pid there was, and the last one given out, when a start began: what came later is looked at."""
+    """Every pid, and the newest one, at the beginning of a start: only later ones are looked at."""
 
     def __init__(self) -> None:
         self.newest, _ = _newest()
@@ -171,8 +175,8 @@ class Births:
 class Tree:
     """Everything below ``root``, kept current cheaply: only pids not seen before are read.
 
-    A process never joins a tree later than at its birth. Where many are born (a machine that starts
-    a hundred engines) looking at them is put off, so that it costs at most ``share`` of a core.
+    A process never joins a tree later than at its birth. Where many are born (a machine that starts a
+    hundred engines) the look at them is put off, so that it costs at most ``share`` of a core.
     """
 
     def __init__(self, root: int, births: Births, share: float = SHARE) -> None:
@@ -190,8 +194,8 @@ class Tree:
         if found is not None:
             self.members[pid] = found
 
-    def none(self) -> list[Proc]:
-        """The tree is known to be empty."""
+    def clear(self) -> list[Proc]:
+        """Empty the tree, because it is known to be empty; returns it."""
         self.members = {}
         return []
 
@@ -201,7 +205,7 @@ class Tree:
         return self.refresh()
 
     def refresh(self) -> list[Proc]:
-        """The tree as far as it is known: who died is gone, who was born is there soon."""
+        """The tree as far as it is known: without the dead; the newly born appear soon."""
         kept = (read(pid) for pid in self.members)
         procs = {p.pid: p for p in kept if p is not None and p.start == self.members[p.pid].start}
         known = set(procs)
@@ -215,11 +219,11 @@ class Tree:
         return list(self.members.values())
 
     def _renew(self) -> None:
-        """Everything counts as just born."""
+        """Forget what was seen: every process counts as just born."""
         self._seen, self._newest, self._renewed = set(), -1, time.monotonic()
 
     def _due(self, newest: int, *, crowded: bool) -> bool:
-        births = newest - self._newest if newest > self._newest >= 0 else _MANY  # the numbers began again
+        births = newest - self._newest if newest > self._newest >= 0 else _MANY  # wrapped around
         waited = time.monotonic() - self._looked
         return newest != self._newest and worth_a_look(
             births * _READ_COST, waited, waited * self._share, _AT_LAST * self._early, crowded=crowded
@@ -234,10 +238,10 @@ class Tree:
 
 
 def worth_a_look(cost: float, waited: float, spare: float, at_last: float, *, crowded: bool) -> bool:
-    """Whether who was born is looked at now; all in seconds.
+    """Whether new processes are looked at now; all times in seconds.
 
     ``cost`` of looking, ``waited`` since the last look, ``spare``: what may be spent by now. ``crowded``:
-    more want to run than there are cores.
+    more processes want to run than there are cores.
     """
     if crowded and cost > _TRIFLE and waited < at_last * _PATIENCE:
         return False
@@ -245,7 +249,7 @@ def worth_a_look(cost: float, waited: float, spare: float, at_last: float, *, cr
 
 
 def _newest() -> tuple[int, int]:
-    """The pid given out last, as the kernel says (unchanged: nobody was born), and how many want to run."""
+    """The newest pid (unchanged: no process was born), and how many processes want to run."""
     try:
         with open("/proc/loadavg", "rb") as file:
             *_, tasks, newest = file.read().split()

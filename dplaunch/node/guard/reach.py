@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .session import Call
+    from .call import Call
 
 AT_ONCE = 64
 LOOK = 0.25
@@ -23,7 +23,8 @@ LOOK = 0.25
 def listen(call: Call) -> dict[str, Any]:
     """The verb ``listen``: an event ``listening`` with the ports, then accept until cancelled.
 
-    A port that is taken already is told with who holds it: a connection reaches that one then.
+    A port that is taken already is in ``refused``, ``held`` when a process listens there: then connections
+    reach that process.
     """
     address, wanted = str(call.get("address", "")), [int(port) for port in call.get("ports", [])]
     tried = [(port, _listener(address, port)) for port in (*wanted, *([0] * int(call.get("random", 0))))]
@@ -52,22 +53,22 @@ def _listener(address: str, port: int) -> socket.socket | OSError:
 
 
 def _refusal(address: str, port: int, error: OSError) -> dict[str, Any]:
-    held = bool(port) and ports.taken(address, port) is not None
+    held = bool(port) and ports.find_holder(address, port) is not None
     return {"port": port, "error": os.strerror(error.errno or 0), "held": held}
 
 
 def _accept(call: Call, sockets: list[socket.socket], deadline: float) -> int:
     accepted = 0
     while sockets and not call.over() and time.monotonic() < deadline:
-        accepted += sum(_taken_in(sock) for sock in select.select(sockets, [], [], LOOK)[0])
+        accepted += sum(_accept_one(sock) for sock in select.select(sockets, [], [], LOOK)[0])
     return accepted
 
 
-def _taken_in(sock: socket.socket) -> bool:
+def _accept_one(sock: socket.socket) -> bool:
     try:
         sock.accept()[0].close()
     except OSError:
-        return False  # the peer gave up meanwhile
+        return False  # the peer has gone
     return True
 
 

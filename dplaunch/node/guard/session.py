@@ -2,7 +2,7 @@
 
 Quick verbs are answered in order by the loop; those that take time run in threads of their own.
 The session ends with its stdin, with its stdout, or when the launcher is silent for too long;
-what is guarded goes on.
+guarded processes keep running.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import threading
 import time
 
 from . import linux
-from .lock import Lock
+from .call import Call, Shared
 from .store import Folder, Refused, refusal
 from .verbs import FINISHING, QUICK, SLOW
 
@@ -24,76 +24,46 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .verbs import Verb
+
 PROTOCOL = 1
 SILENCE = 30.0
 BEAT = 5.0
 _PIECE = 4096
-"""Bytes that fit whenever a pipe can be written at all."""
-
-
-class Call:
-    """One request being answered: what a verb sees of the session."""
-
-    def __init__(self, session: Session, request: dict[str, Any]) -> None:
-        self.session = session
-        self.folder = session.folder
-        self.request = request
-        self.id = request.get("id")
-        self.cancelled = threading.Event()
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """A field of the request; null counts as missing."""
-        value = self.request.get(key)
-        return default if value is None else value
-
-    def emit(self, event: str, fields: dict[str, Any]) -> None:
-        """Stream one event of this request."""
-        self.session.send({"id": self.id, "event": event, **fields})
-
-    def over(self) -> bool:
-        """Nobody listens any more."""
-        return self.cancelled.is_set() or self.session.ended.is_set()
-
-    def pause(self, seconds: float) -> bool:
-        """Wait; True when the request is over."""
-        return self.cancelled.wait(seconds) or self.session.ended.is_set()
+"""Bytes that can be written without blocking once a pipe is writable."""
 
 
 class Session:
     """The loop. ``header`` may shorten ``silence`` and ``beat`` (seconds)."""
 
     def __init__(self, header: dict[str, Any], out: int) -> None:
-        self.folder = Folder(node_folder(header))
-        self.lock = Lock(self.folder)
-        self.ended = threading.Event()
-        self.calls: dict[Any, Call] = {}
-        self.guards: list[int] = []
-        """Guards this session forked."""
-        self._finishing: list[threading.Thread] = []
+        self.shared = Shared(Folder(node_folder(header)), self.send)
         self.silence = float(header.get("silence") or SILENCE)
         self._beat = float(header.get("beat") or BEAT)
+        self._ended = self.shared.ended
+        self._finishing: list[threading.Thread] = []
         self._out = out
         self._writing = threading.Lock()
 
     def send(self, message: dict[str, Any]) -> None:
-        """One line out; a stdout that is gone ends the session."""
+        """Write one line; a stdout that is closed ends the session."""
         line = json.dumps(message).encode() + b"\n"
         with self._writing:
             try:
                 self._write(line)
             except OSError:
-                self.ended.set()
+                self._ended.set()
 
     def _write(self, line: bytes) -> None:
         view = memoryview(line)
         while view:
-            while not select.select([], [self._out], [], 0 if self.ended.is_set() else 1.0)[1]:
-                if self.ended.is_set():
-                    raise BrokenPipeError(errno.EPIPE, "nobody reads any more")
+            while not select.select([], [self._out], [], 0 if self._ended.is_set() else 1.0)[1]:
+                if self._ended.is_set():
+                    raise BrokenPipeError(errno.EPIPE, "the launcher no longer reads")
             view = view[os.write(self._out, view[:_PIECE]) :]
 
     def run(self, source: int) -> None:
-        """Until end of file, silence, or a broken stdout. What it runs ends with it, however it ends."""
+        """Serve until end of file, silence, or a broken stdout; then end what this session runs."""
         try:
             self._serve(source)
         finally:
@@ -101,10 +71,10 @@ class Session:
 
     def _serve(self, source: int) -> None:
         self._greet()
-        threading.Thread(target=self._beats, daemon=True).start()
+        threading.Thread(target=self._send_beats, daemon=True).start()
         rest = b""
         heard = time.monotonic()
-        while not self.ended.is_set():
+        while not self._ended.is_set():
             if not select.select([source], [], [], min(1.0, self.silence / 4))[0]:
                 self._reap()
                 if time.monotonic() - heard > self.silence:
@@ -115,25 +85,26 @@ class Session:
                 break
             *lines, rest = _split(rest, data)
             for line in lines:
-                self.take(line)
-            heard = time.monotonic()  # after the work: our own slowness is nobody's silence
+                self._take(line)
+            heard = time.monotonic()  # after the work: it may have taken longer than the silence allowed
 
     def _end(self) -> None:
-        self.ended.set()
-        self.lock.release()
-        for call in list(self.calls.values()):
+        self._ended.set()
+        self.shared.lock.release()
+        for call in list(self.shared.calls.values()):
             call.cancelled.set()
         for thread in self._finishing:
             thread.join()
 
     def _reap(self) -> None:
-        """A guard that ends while we live is our child: a zombie otherwise."""
-        for pid in list(self.guards):
+        """A guard that ends during this session is its child, and would stay a zombie."""
+        for pid in list(self.shared.guards):
             if os.waitpid(pid, os.WNOHANG)[0]:
-                self.guards.remove(pid)
+                self.shared.guards.remove(pid)
 
     def _greet(self) -> None:
-        problem = self.folder.problem()
+        folder = self.shared.folder
+        problem = folder.problem()
         self.send(
             {
                 "event": "hello",
@@ -142,54 +113,54 @@ class Session:
                 "boot": linux.boot_id(),
                 "clock": time.time(),
                 "python": sys.version.split()[0],
-                "root": self.folder.root,
+                "root": folder.root,
                 "writable": not problem,
                 "problem": problem,
             }
         )
 
-    def _beats(self) -> None:
-        while not self.ended.wait(self._beat):
+    def _send_beats(self) -> None:
+        while not self._ended.wait(self._beat):
             self.send({"event": "beat"})
 
-    def take(self, line: bytes) -> None:
-        """One request line, whatever it is."""
+    def _take(self, line: bytes) -> None:
+        """Answer one line, whatever it holds."""
         request = _request(line)
         if request is None:
             if line.strip():
-                self._refuse(None, Refused("request", f"not a request: {line[:200]!r}"))
+                self._refuse(None, Refused("request", f"this line is not a request: {line[:200]!r}"))
             return
         verb = request["verb"]
         if verb == "beat":
             return
-        call = Call(self, request)
+        call = Call(request, self.shared)
         if verb in QUICK:
             self._answer(call, QUICK[verb])
         elif verb in SLOW:
-            self.calls[call.id] = call
+            self.shared.calls[call.id] = call
             thread = threading.Thread(target=self._answer, args=(call, SLOW[verb]), daemon=True)
             thread.start()
             if verb in FINISHING:
                 self._finishing.append(thread)
         else:
-            text = f"this node's guard does not know the verb {verb!r} (protocol {PROTOCOL})"
+            text = f"the guard on this node does not know the verb {verb!r} (protocol {PROTOCOL})"
             self._refuse(call.id, Refused("verb", text))
 
-    def _answer(self, call: Call, verb: Any) -> None:
+    def _answer(self, call: Call, verb: Verb) -> None:
         try:
             reply = verb(call)
         except Refused as refused:
             self._refuse(call.id, refused)
         except OSError as error:
-            self._refuse(call.id, refusal(error, error.filename or self.folder.root))
+            self._refuse(call.id, refusal(error, error.filename or call.folder.root))
         except Exception as error:
             sys.excepthook(type(error), error, error.__traceback__)
             text = f"the guard failed at {call.request.get('verb')}: {error!r}"
             self._refuse(call.id, Refused("guard", text, "this is a fault of dplaunch: please report it"))
         else:
-            self.send({"id": call.id, "ok": True, **(reply or {})})
+            self.send({"id": call.id, "ok": True, **reply})
         finally:
-            self.calls.pop(call.id, None)
+            self.shared.calls.pop(call.id, None)
 
     def _refuse(self, number: Any, refused: Refused) -> None:
         self.send({"id": number, "ok": False, "error": refused.error})
@@ -205,7 +176,7 @@ def _request(line: bytes) -> dict[str, Any] | None:
 
 
 def _split(rest: bytes, data: bytes) -> list[bytes]:
-    """Whole lines and, last, what may go on."""
+    """Whole lines and, last, the beginning of the next one."""
     if b"\n" not in data:
         return [rest + data]
     return (rest + data).split(b"\n")

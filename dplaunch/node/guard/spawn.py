@@ -1,4 +1,4 @@
-"""The guard off its session, the process off its guard: each parent learns whether that went well."""
+"""A guard leaves its session, a process its guard; each parent learns whether that worked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from .store import Refused, refusal
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+
+    from .shapes import Spec
 
 BUNDLE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ)
@@ -21,7 +22,7 @@ _BLOCKED = (signal.SIGCHLD, signal.SIGTERM)
 
 
 def detach(work: Callable[[int, bool], None], log: str) -> tuple[int, int]:
-    """Fork a process that outlives us: its pid, and a pipe on which ``work`` says one thing.
+    """Fork a process that outlives us: its pid, and a pipe on which ``work`` reports once.
 
     ``work`` gets the pipe's other end and whether orphans below it stay with it. A traceback goes to ``log``.
     """
@@ -39,14 +40,14 @@ def detach(work: Callable[[int, bool], None], log: str) -> tuple[int, int]:
 
 
 def _let_go(kept: int) -> bool:
-    """Own session, no stream, no descriptor (the session's lock!), no signal but ours."""
+    """Own session, no streams, no other descriptor (the session's lock!), only the signals we handle."""
     os.setsid()
     signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     for fd in [int(name) for name in os.listdir("/proc/self/fd")]:
         if fd != kept:
-            os.closerange(fd, fd + 1)  # does not mind that the listing's own is closed
+            os.closerange(fd, fd + 1)  # ignores that the descriptor of the listing itself is closed
     null = os.open("/dev/null", os.O_RDWR)  # becomes 0
     os.set_inheritable(null, True)
     os.dup2(null, 1)
@@ -63,7 +64,7 @@ def _leave_note(path: str) -> None:
         return
 
 
-def spawn(spec: dict[str, Any], root: str, folder: str) -> tuple[int, int]:
+def spawn(spec: Spec, root: str, folder: str) -> tuple[int, int]:
     """Start the process of ``spec``: pid and start time. Raises Refused when its exec failed."""
     path = os.path.join(folder, "log")
     try:
@@ -80,7 +81,11 @@ def spawn(spec: dict[str, Any], root: str, folder: str) -> tuple[int, int]:
         pid = _exec(spec["argv"], environment(spec, root), log)
     except OSError as error:
         raise _refusal(spec, root, error) from error
-    except (TypeError, ValueError, RuntimeError) as error:  # no words; a libc without setsid in spawn
+    except (
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # not words; a libc without setsid here
         raise Refused("exec", f"{spec['name']}: it cannot be started: {error}") from error
     finally:
         os.close(log)
@@ -103,7 +108,7 @@ def _exec(argv: list[str], env: dict[str, str], log: int) -> int:
 
 
 def find(program: str, env: dict[str, str]) -> str:
-    """Where ``program`` is by the PATH that it will get. Raises FileNotFoundError, PermissionError."""
+    """The path of ``program`` by the PATH that it will get. Raises FileNotFoundError."""
     if "/" in program:
         return program
     folders = env.get("PATH", os.defpath).split(":")
@@ -113,13 +118,13 @@ def find(program: str, env: dict[str, str]) -> str:
     return next((path for path in found if os.access(path, os.X_OK)), found[0])
 
 
-def environment(spec: dict[str, Any], root: str) -> dict[str, str]:
-    """The node's own, what the spec adds, its secrets, and who it is."""
+def environment(spec: Spec, root: str) -> dict[str, str]:
+    """The node's own environment, what the spec adds, its secrets, and the names that dplaunch sets."""
     ours = {"DPLAUNCH_BUNDLE": BUNDLE, "DPLAUNCH_ROOT": root, "DPLAUNCH_PROCESS": spec["name"]}
     return {**os.environ, **(spec.get("env") or {}), **(spec.get("secrets") or {}), **ours}
 
 
-def _refusal(spec: dict[str, Any], root: str, error: OSError) -> Refused:
+def _refusal(spec: Spec, root: str, error: OSError) -> Refused:
     name, program = spec["name"], spec["argv"][0]
     if error.errno == errno.ENOENT:
         where = "" if "/" in program else f" in PATH={environment(spec, root).get('PATH', os.defpath)}"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import itertools
 import json
 import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 _FIRST = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
@@ -19,7 +21,7 @@ _unique = itertools.count()
 
 
 class Refused(Exception):  # noqa: N818 - an answer to the launcher, not a fault of ours
-    """A request that is not done: ``kind`` for programs, ``text`` and ``hint`` for people."""
+    """A request that is not carried out: ``kind`` for programs, ``text`` and ``hint`` for people."""
 
     def __init__(self, kind: str, text: str, hint: str = "", **more: Any) -> None:
         super().__init__(text)
@@ -27,7 +29,7 @@ class Refused(Exception):  # noqa: N818 - an answer to the launcher, not a fault
 
 
 def refusal(error: OSError, path: str) -> Refused:
-    """What the operating system said about ``path``, as a refusal: full, read-only or io."""
+    """An error of the operating system at ``path`` as a refusal of kind full, read-only or io."""
     why, place = error.strerror or str(error), existing(path)
     if error.errno in _FULL:
         return Refused("full", f"{path} cannot be written: {why}", f"free space there: df -h {place}")
@@ -41,7 +43,7 @@ def refusal(error: OSError, path: str) -> Refused:
 
 
 def existing(path: str) -> str:
-    """The folder nearest to ``path`` that is there."""
+    """The nearest folder above ``path`` that exists, or ``path`` itself."""
     while not os.path.isdir(path) and path not in ("", "/"):
         path = os.path.dirname(path)
     return path or "/"
@@ -58,10 +60,10 @@ class Folder:
         return os.path.join(self.root, *parts)
 
     def proc(self, name: str, *parts: str) -> str:
-        """A path below the folder of one process. Raises Refused for a name that is none."""
+        """A path below the folder of one process. Raises Refused for an invalid name."""
         if not isinstance(name, str) or not _is_name(name):
             raise Refused(
-                "request", f"{name!r} is no process name", "names are letters, digits, '.', '_', '-'"
+                "request", f"{name!r} is not a process name", "use letters, digits, '.', '_' and '-'"
             )
         return os.path.join(self.root, "proc", name, *parts)
 
@@ -82,7 +84,7 @@ class Folder:
         return path
 
     def problem(self) -> str:
-        """Why nothing can be written here; empty when it can. Makes nothing that stays."""
+        """Why nothing can be written here; empty when it can. Leaves nothing behind."""
         base = existing(self.root)
         try:
             _try_to_write(base)
@@ -90,7 +92,7 @@ class Folder:
             return f"{base} cannot be written: {error.strerror}"
         owner = os.stat(base).st_uid
         if base == self.root and os.getuid() not in (0, owner):
-            return f"{base} belongs to user id {owner}, we are {os.getuid()}"
+            return f"{base} belongs to user id {owner}, but this session runs as {os.getuid()}"
         return ""
 
 
@@ -125,19 +127,19 @@ def write_atomic(path: str, data: bytes, mode: int = 0o600) -> None:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """All of it, however many writes that takes. Raises OSError."""
+    """Write all of ``data``, however many writes that takes. Raises OSError."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
 
 
-def write_json(path: str, value: dict[str, Any]) -> None:
-    """By rename. Raises OSError."""
+def write_json(path: str, value: Mapping[str, Any]) -> None:
+    """Write one JSON object by rename. Raises OSError."""
     write_atomic(path, json.dumps(value).encode())
 
 
 def read_json(path: str) -> dict[str, Any] | None:
-    """None when it is missing, unreadable or no JSON object: state that cannot be read is never acted on."""
+    """The JSON object in a file; None when it is missing or unreadable: such state is never acted on."""
     try:
         with open(path, "rb") as file:
             value = json.load(file)
@@ -146,8 +148,19 @@ def read_json(path: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+def try_flock(fd: int) -> bool:
+    """Lock an open file until it is closed; False while another has it. A file system without locks: True."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def remove(path: str) -> None:
-    """Unlink; a file that is not there is no fault."""
+    """Unlink; a missing file is not an error."""
     try:
         os.unlink(path)
     except OSError:

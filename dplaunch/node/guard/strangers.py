@@ -1,4 +1,4 @@
-"""Engines and routers on this machine that no guard of dplaunch started: told by name, never touched."""
+"""Engines and routers on this machine that no guard of dplaunch started: reported, never touched."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _TITLES = ("VLLM::", "EngineCore")
-"""How the names begin that engines give to their processes."""
+"""How the names that engines give to their processes begin."""
 _MODULE = "vllm.entrypoints"
 _PROXY = "load_balance_proxy"
 """Part of the name of each router script that vllm-ascend has as an example."""
@@ -25,8 +25,11 @@ _LOOK = 4096
 _SHOWN = 200
 
 
-def engines(ours: list[int]) -> list[dict[str, Any]]:
-    """``{pid, user, command, pids}`` of each tree that has some, ``pids`` all that are; not what is ours."""
+def find_strangers(ours: list[int]) -> list[dict[str, Any]]:
+    """``{pid, user, command, pids}`` of each process tree with engines or routers that is not ours.
+
+    ``pid`` is the topmost of the tree that looks like one, ``pids`` are all that do.
+    """
     known = {os.getpid(), *ours}
     found = {pid: words for pid, words in _commands() if looks_like_one(words)}
     trees: dict[int, list[int]] = {}
@@ -35,15 +38,15 @@ def engines(ours: list[int]) -> list[dict[str, Any]]:
         if not known.intersection(line) and not any(_is_guard(one) for one in line[1:]):
             trees.setdefault([one for one in line if one in found][-1], []).append(pid)
     mine = _above(os.getpid())
-    return [_told(top, found[top], pids) for top, pids in sorted(trees.items()) if top not in mine]
+    return [_describe(top, found[top], pids) for top, pids in sorted(trees.items()) if top not in mine]
 
 
 def looks_like_one(words: list[str]) -> bool:
-    """Whether a command line is an engine's or a router's: by what runs, not by what it mentions."""
+    """Whether a command line runs an engine or a router; what it only mentions does not count."""
     program, *rest = _run(words) or [""]
     name = os.path.basename(program)
     if "--help" in rest or "-h" in rest:
-        return False  # only asked for its flags, as a check does
+        return False  # it only prints its flags, as a check asks for
     if name == "vllm":
         return rest[:1] == ["serve"]
     script = name in _PROGRAMS or (_PROXY in name and name.endswith(".py"))
@@ -51,7 +54,7 @@ def looks_like_one(words: list[str]) -> bool:
 
 
 def _run(words: list[str]) -> list[str]:
-    """A command line from its program on; that is the script or the module where an interpreter runs one."""
+    """A command line without its interpreter: it starts with the program, script or module that runs."""
     name = os.path.basename(words[0]) if words else ""
     if name not in _SHELLS and not name.startswith("python"):
         return words
@@ -66,7 +69,7 @@ def _run(words: list[str]) -> list[str]:
 
 
 def _commands() -> list[tuple[int, list[str]]]:
-    """Of everything that has a command line: kernel threads and the dead have none."""
+    """Pid and words of every command line; kernel threads and zombies have none."""
     return [(pid, words) for pid, words in ((pid, _words(pid)) for pid in proc.pids()) if words[0]]
 
 
@@ -79,7 +82,7 @@ def _words(pid: int) -> list[str]:
 
 
 def _above(pid: int) -> list[int]:
-    """Its parents, the nearest first."""
+    """Its ancestors, the nearest first."""
     found: list[int] = []
     one = proc.read(pid)
     while one is not None and one.ppid > 1 and one.ppid not in found:
@@ -96,12 +99,12 @@ def _is_guard(pid: int) -> bool:
         return False
 
 
-def _told(pid: int, words: list[str], pids: list[int]) -> dict[str, Any]:
+def _describe(pid: int, words: list[str], pids: list[int]) -> dict[str, Any]:
     return {"pid": pid, "user": _owner(pid), "command": " ".join(words)[:_SHOWN], "pids": pids}
 
 
 def _owner(pid: int) -> str:
     try:
-        return ports.user(os.stat(f"/proc/{pid}").st_uid)
+        return ports.user_name(os.stat(f"/proc/{pid}").st_uid)
     except OSError:
         return ""

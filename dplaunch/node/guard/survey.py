@@ -1,10 +1,11 @@
-"""``survey``: many commands of one preflight, lanes side by side, each bounded; who holds which port.
+"""``survey``: the commands of a preflight in parallel lanes, each bounded, and who holds which port.
 
-A tool that hangs, floods or crashes costs its own lane its own timeout, and nothing else.
+A tool that hangs, floods or crashes delays its own lane by its own timeout, and nothing else.
 """
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 
@@ -15,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .session import Call
+    from .call import Call
 
 TEXT = 64 << 10
 """Characters kept of each stream: what a probe reads is short."""
@@ -26,33 +27,33 @@ PAUSE = 0.3
 """Seconds before a busy tool is asked again, growing by as much each time."""
 NOT_FOUND = 127
 TIMED_OUT = "timed out after"
-TELL_EVERY = 0.5
+REPORT_EVERY = 0.5
 LOOK = 0.1
-"""Seconds between two looks whether anybody still waits for the survey."""
+"""Seconds between two looks whether the survey is still wanted."""
 STUCK = "did not end, could not be killed"
-UNRUN = "not run: the survey's time was up"
+NOT_RUN = "not run: the survey's time was up"
 LATE = 3.0
-"""Seconds after the survey's time, in which a lane ends what it runs; who is not back then never comes."""
+"""Seconds after the survey's time in which a lane ends what it runs; after that it is given up."""
 HANGS = 3
-"""Commands of one lane that hang in a row until the rest of it is given up: the tool is sick, not slow."""
+"""Commands of one lane that hang in a row before the rest of the lane is given up."""
 
 
 class Survey:
-    """One request at work: its lanes, and the results so far."""
+    """One request: its lanes, and the results so far."""
 
     def __init__(self, call: Call) -> None:
         self.call = call
         self.began = time.monotonic()
         self._begun: dict[int, float] = {}
-        """When a lane took a command up, by its place in the request."""
+        """When a lane began a command, by its place in the request."""
         self._done: dict[int, dict[str, Any]] = {}
         """Results by place, in the order they ended."""
         self._ends = self.began + float(call.get("limit", 300.0))
         self._slots = threading.Semaphore(FREE_LANES)
-        self._told = self.began
+        self._reported = self.began
 
     def run(self, commands: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The results of all; a lane that does not come back costs its own."""
+        """The results of all commands; a lane that never returns loses only its own."""
         lanes: dict[Any, list[tuple[int, dict[str, Any]]]] = {}
         for place, command in enumerate(commands):
             lanes.setdefault(command.get("lane") or place, []).append((place, command))
@@ -65,18 +66,18 @@ class Survey:
         for thread in threads:
             while thread.is_alive() and not self._late():
                 thread.join(LOOK)
-        done = dict(self._done)  # a lane may still come back
+        done = dict(self._done)  # a lane may still add to it
         lost = (self._lost(place, commands[place]) for place in range(len(commands)) if place not in done)
         return [*done.values(), *lost]
 
     def _late(self) -> bool:
-        if self.call.over():  # nobody waits any more: that is its end
+        if self.call.over():  # nothing waits for the results any more: end now
             self._ends = min(self._ends, time.monotonic())
         return time.monotonic() > self._ends + LATE
 
     def _lost(self, place: int, command: dict[str, Any]) -> dict[str, Any]:
         now = time.monotonic()
-        problem = STUCK if place in self._begun else UNRUN
+        problem = STUCK if place in self._begun else NOT_RUN
         seconds = round(now - self._begun.get(place, now), 4)
         return {"key": command.get("key"), **_nothing(problem), "seconds": seconds}
 
@@ -89,16 +90,16 @@ class Survey:
                 result = self._one(command) if hangs < HANGS else self._given_up(command)
             hangs = hangs + 1 if result["problem"].startswith(TIMED_OUT) else hangs * (hangs >= HANGS)
             self._done[place] = result
-            self._tell(count)
+            self._report(count)
 
     def _given_up(self, command: dict[str, Any]) -> dict[str, Any]:
-        problem = f"not run: {HANGS} calls in a row before it did not end"
+        problem = f"not run: the {HANGS} calls before it did not end"
         return {"key": command.get("key"), **_nothing(problem), "seconds": 0.0}
 
-    def _tell(self, count: int) -> None:
+    def _report(self, count: int) -> None:
         now = time.monotonic()
-        if now - self._told > TELL_EVERY:
-            self._told = now
+        if now - self._reported > REPORT_EVERY:
+            self._reported = now
             self.call.emit("surveyed", {"done": len(self._done), "count": count})
 
     def _one(self, command: dict[str, Any]) -> dict[str, Any]:
@@ -107,19 +108,17 @@ class Survey:
         return {"key": command.get("key"), **answer, "seconds": round(time.monotonic() - began, 4)}
 
     def _patiently(self, command: dict[str, Any]) -> dict[str, Any]:
-        """A tool that says it is busy is asked again, a few times."""
+        """Run a command, and repeat it a few times while its output matches ``again``."""
         answer = self._run(command)
         if not command.get("again"):
             return answer
-        import re  # noqa: PLC0415 - only tools that can be busy need it
-
         busy = re.compile(command["again"])
         for attempt in range(1, TRIES):
             if not busy.search(answer["out"] + answer["err"]) or self.call.pause(PAUSE * attempt):
                 return answer
             answer = self._run(command)
         still = busy.search(answer["out"] + answer["err"])
-        return {**answer, "problem": f"busy, asked {TRIES} times"} if still else answer
+        return {**answer, "problem": f"busy, tried {TRIES} times"} if still else answer
 
     def _run(self, command: dict[str, Any]) -> dict[str, Any]:
         if command.get("path"):
@@ -127,8 +126,8 @@ class Survey:
         argv, timeout = [str(word) for word in command.get("argv", [])], float(command.get("timeout", 10.0))
         left = self._ends - time.monotonic()
         if left <= 0 or self.call.over():
-            return _nothing(UNRUN)
-        from .run import run  # noqa: PLC0415 - reading files needs no subprocess
+            return _nothing(NOT_RUN)
+        from .exec_verb import run  # noqa: PLC0415 - reading files needs no subprocess
 
         try:
             done = run(argv, "/", min(timeout, left), self.call.over)
@@ -165,20 +164,20 @@ def _nothing(problem: str) -> dict[str, Any]:
 
 
 def _strangers(ours: list[int]) -> list[dict[str, Any]]:
-    from . import strangers  # noqa: PLC0415 - `check` alone asks for them
+    from . import strangers  # noqa: PLC0415 - only `check` asks for them
 
-    return strangers.engines(ours)
+    return strangers.find_strangers(ours)
 
 
 def answer(call: Call) -> dict[str, Any]:
-    """The verb. ``seconds`` is what this node itself took."""
+    """The verb ``survey``. ``seconds`` is the time that this node took."""
     survey = Survey(call)
     results = survey.run(call.get("commands", []))
     taken = [
         {"port": h.port, "pid": h.pid, "user": h.user, "command": h.command}
-        for h in ports.listening(str(call.get("address", "")), call.get("ports", []))
+        for h in ports.list_holders(str(call.get("address", "")), call.get("ports", []))
     ]
-    ours = observe.pids(call.folder)
+    ours = observe.list_pids(call.folder)
     return {
         "results": results,
         "taken": taken,

@@ -1,6 +1,6 @@
 """What each verb does: a function from a call to the fields of its reply.
 
-What only some verbs need is imported by them: a session is up before it knows what it will do.
+Modules that only some verbs need are imported when such a verb is first asked for.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import time
 
-from . import files, linux, lock, observe
+from . import files, linux, lock
+from .observe import observe_node
 from .store import Refused, read_json
 
 TYPE_CHECKING = False
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from .session import Call
+    from .call import Call
 
     Verb = Callable[[Call], "dict[str, Any]"]
 
@@ -29,26 +30,26 @@ def _observe(call: Call) -> dict[str, Any]:
         "revision": plan.get("revision", ""),
         "hostname": linux.hostname(),
         "clock": time.time(),
-        "lock": lock.holder(call.folder),
-        "audit": next(iter(files.last_objects(call.folder.path("audit.jsonl"), 1)), None),
-        "processes": observe.node(call.folder, health=bool(call.get("health"))),
+        "lock": lock.find_holder(call.folder),
+        "audit": next(iter(files.read_last_objects(call.folder.path("audit.jsonl"), 1)), None),
+        "processes": observe_node(call.folder, health=bool(call.get("health"))),
     }
 
 
 def _lock(call: Call) -> dict[str, Any]:
-    call.session.lock.take(str(call.get("holder", "somebody")), str(call.get("what", "")))
+    call.lock.take(str(call.get("holder", "somebody")), str(call.get("what", "")))
     return {}
 
 
 def _relock(call: Call) -> dict[str, Any]:
-    """As ``lock``, for whose link broke: the session that is gone may hold it a while longer."""
+    """As ``lock``, after a broken link: the lost session may hold the lock a while longer."""
     ends = time.monotonic() + float(call.get("patience", 45.0))
-    while not _taken(call) and time.monotonic() < ends and not call.pause(0.5):
+    while not _try_lock(call) and time.monotonic() < ends and not call.pause(0.5):
         pass
     return _lock(call)
 
 
-def _taken(call: Call) -> bool:
+def _try_lock(call: Call) -> bool:
     try:
         _lock(call)
     except Refused:
@@ -57,7 +58,7 @@ def _taken(call: Call) -> bool:
 
 
 def _unlock(call: Call) -> dict[str, Any]:
-    call.session.lock.release()
+    call.lock.release()
     return {}
 
 
@@ -79,22 +80,22 @@ def _audit(call: Call) -> dict[str, Any]:
     if entry is not None:
         files.append(call.folder, path, json.dumps(entry), AUDIT_LIMIT)
         return {"lines": []}
-    return {"lines": files.last_objects(path, int(call.get("tail", 20)))}
+    return {"lines": files.read_last_objects(path, int(call.get("tail", 20)))}
 
 
 def _cancel(call: Call) -> dict[str, Any]:
-    target = call.session.calls.get(call.get("target"))
+    target = call.calls.get(call.get("target"))
     if target is not None:
         target.cancelled.set()
     return {}
 
 
-def _later(module: str, function: str = "answer") -> Verb:
+def _import_later(module: str, function: str = "answer") -> Verb:
     """The verb ``module.function``, imported when it is first asked for."""
 
     def verb(call: Call) -> dict[str, Any]:
-        answered: dict[str, Any] = getattr(__import__(module, globals(), None, [function], 1), function)(call)
-        return answered
+        reply: dict[str, Any] = getattr(__import__(module, globals(), None, [function], 1), function)(call)
+        return reply
 
     return verb
 
@@ -104,23 +105,23 @@ QUICK: dict[str, Verb] = {
     "lock": _lock,
     "unlock": _unlock,
     "put": _put,
-    "start": _later("start"),
+    "start": _import_later("start"),
     "forget": _forget,
     "audit": _audit,
     "cancel": _cancel,
 }
-"""Answered in the order asked: a launcher may send lock, put and start in one go."""
+"""Answered in the order of the requests: a launcher may send lock, put and start at once."""
 SLOW: dict[str, Verb] = {
-    "watch": _later("watch"),
+    "watch": _import_later("watch"),
     "relock": _relock,
-    "follow": _later("follow"),
-    "probe": _later("ask"),
-    "stop": _later("halt"),
-    "exec": _later("run"),
-    "survey": _later("survey"),
-    "listen": _later("reach", "listen"),
-    "connect": _later("reach", "connect"),
+    "follow": _import_later("follow"),
+    "probe": _import_later("ask"),
+    "stop": _import_later("stop_verb"),
+    "exec": _import_later("exec_verb"),
+    "survey": _import_later("survey"),
+    "listen": _import_later("reach", "listen"),
+    "connect": _import_later("reach", "connect"),
 }
-"""Answered when done, each in a thread of its own."""
+"""Answered when finished, each in a thread of its own."""
 FINISHING = ("stop", "exec", "survey")
-"""A session that ends waits for these: they end what they run, which would go on without limit otherwise."""
+"""A session that ends waits for these: they end what they run, which would otherwise run without limit."""

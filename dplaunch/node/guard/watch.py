@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import threading
 
-from . import ask, observe
+from . import ask
 from .lines import Cursor, last_lines
 from .log import Log
+from .observe import ALIVE, observe_process
 from .store import Refused
 
 TYPE_CHECKING = False
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
     from re import Pattern
     from typing import Any
 
+    from .call import Call
     from .lines import Chunk
-    from .session import Call
+    from .shapes import Process
 
 TAIL = 40
 """Lines of its log that go with an exit."""
@@ -126,8 +128,8 @@ class _Watched:
 
     def look(self) -> None:
         """New lines, then the exit: its last lines come before it."""
-        found = observe.process(self._call.folder, self.name)
-        self.alive = found is not None and found["state"] in observe.ALIVE
+        found = observe_process(self._call.folder, self.name)
+        self.alive = found is not None and found["state"] in ALIVE
         while not self._call.over():
             chunk = self._cursor.next(ended=not self.alive)
             if chunk is None:
@@ -151,7 +153,7 @@ class _Watched:
                     }
                     self._call.emit("line", {**fields, "groups": match.groupdict()})
 
-    def _tell_exit(self, found: dict[str, Any]) -> None:
+    def _tell_exit(self, found: Process) -> None:
         """Once per exit; ``again``: its guard starts it again."""
         again = self.alive and found["restarts"] > 0
         seen = (found["started_at"], found["restarts"])

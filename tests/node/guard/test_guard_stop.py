@@ -8,7 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dplaunch.node.guard import proc, stop
+from dplaunch.node.guard import proc
+from dplaunch.node.guard.stop_sequence import Stopping
 
 DEAF = """
 import signal, sys, time
@@ -201,6 +202,6 @@ def test_a_process_that_is_no_shell_is_stopped_without_a_look_at_all_others():
                 sleep.wait(seconds)
 
         started = proc.read(sleep.pid).start
-        verdict = stop.Stopping((sleep.pid, started), family, wait).run([["TERM", 5], ["KILL", 5]])
+        verdict = Stopping((sleep.pid, started), family, wait).run([["TERM", 5], ["KILL", 5]])
         assert (verdict["how"], verdict["left"]) == ("TERM", [])
         assert looks == [-signal.SIGTERM]  # once, when it had gone

@@ -146,7 +146,7 @@ def test_a_tool_that_hangs_again_and_again_is_given_up(survey):
     _, results = survey(*lane)
     problems = [results[str(n)]["problem"] for n in range(5)]
     assert problems[:3] == ["timed out after 0.1 s"] * 3
-    assert set(problems[3:]) == {"not run: 3 calls in a row before it did not end"}
+    assert set(problems[3:]) == {"not run: the 3 calls before it did not end"}
 
 
 def test_a_lane_runs_one_at_a_time(survey, tmp_path):

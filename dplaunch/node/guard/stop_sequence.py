@@ -1,7 +1,6 @@
-"""The stop sequence, with a verdict: ask, wait, kill, sweep the tree, look again.
+"""The stop sequence: ask, wait, kill, sweep the tree, look again; it returns how it went.
 
-Run by the guard, or by a session where the guard is gone; only what belongs to the process's own
-tree is ever signalled.
+A guard runs it, or a session where the guard is gone. Only processes of the tree are ever signalled.
 """
 
 from __future__ import annotations
@@ -18,16 +17,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from .shapes import Ending
+
+STEPS: list[list[Any]] = [["TERM", 30], ["KILL", 10]]
+"""The steps of a process that names none."""
 SETTLE = 3.0
-"""Seconds that the rest of a tree gets after its main process went."""
+"""Seconds that the rest of a tree gets after its main process has ended."""
 KILL_GRACE = 10.0
-"""Seconds to wait for what was killed, unless the KILL step says otherwise."""
+"""Seconds to wait for what was killed, unless the KILL step names another time."""
 _FIRST_LOOK = 0.02
 _LAST_LOOK = 0.25
 
 
 class Stopping:
-    """One stop. ``family`` finds what lives of the tree; ``wait`` sleeps; ``hurry`` ends every grace."""
+    """One stop. ``family`` lists what lives of the tree; ``wait`` sleeps; ``hurry`` ends every grace."""
 
     def __init__(
         self,
@@ -43,14 +46,14 @@ class Stopping:
         self._hurry = hurry
         self._notify = notify
 
-    def run(self, steps: list[list[Any]], grace: float | None = None) -> dict[str, Any]:
-        """The verdict: how, seconds, left.
+    def run(self, steps: list[list[Any]], grace: float | None = None) -> Ending:
+        """Go through the steps and return how it went.
 
-        ``how`` is the signal that ended it, ``swept`` when the rest of its tree outlived its main
-        process, ``was not running``. ``grace`` replaces the first step's and bounds the others'.
+        ``how`` is the signal that ended the process, ``swept`` when the rest of its tree outlived it, or
+        ``was not running``. ``grace`` replaces the first step's grace and bounds the others'.
         """
         began = time.monotonic()
-        how = self._ask(polite(steps, grace))
+        how = self._ask(polite_steps(steps, grace))
         rest = self._family()
         if rest and not self._alive():
             rest = self._settle(rest, how or "TERM", SETTLE if grace is None else min(SETTLE, grace))
@@ -79,7 +82,7 @@ class Stopping:
         return ""
 
     def _heads(self) -> list[Proc]:
-        """Whom to ask. Only a shell hides somebody behind it: else nobody need be looked for."""
+        """The processes to ask: the main process, and where that is a shell, what it runs."""
         main = proc.read(self.main[0])
         if main is not None and not proc.is_shell(main.pid):
             return [main]
@@ -92,7 +95,7 @@ class Stopping:
         return self._family()
 
     def _kill(self, grace: float) -> None:
-        """Again and again, for what is born meanwhile, until nothing is left or time is up."""
+        """Repeat, because processes may be born meanwhile, until nothing is left or time is up."""
         self._notify("KILL")
         deadline = time.monotonic() + grace
         rest = self._family()
@@ -116,21 +119,21 @@ class Stopping:
 
 
 def deliver(target: Proc, name: str) -> None:
-    """Signal one process, if it still is that process."""
+    """Signal one process, if its pid still belongs to it."""
     if proc.alive(target.pid, target.start):
         try:
-            os.kill(target.pid, number(name))
+            os.kill(target.pid, signal_number(name))
         except OSError:
-            return  # gone meanwhile, or no longer ours (a setuid program): the verdict will say so
+            return  # gone meanwhile, or no longer ours (a setuid program): the verdict will name it
 
 
-def number(name: str) -> int:
-    """``TERM``, ``SIGTERM`` → 15; an unknown name is TERM: a stop must go on."""
+def signal_number(name: str) -> int:
+    """``TERM`` or ``SIGTERM`` → 15; an unknown name counts as TERM, because a stop must continue."""
     known = signal.Signals.__members__
     return known.get("SIG" + name) or known.get(name) or signal.SIGTERM
 
 
-def polite(steps: list[list[Any]], grace: float | None) -> list[tuple[str, float]]:
+def polite_steps(steps: list[list[Any]], grace: float | None) -> list[tuple[str, float]]:
     """The steps before KILL, with their graces."""
     asked = [(str(name), float(own)) for name, own in steps if name != "KILL"]
     if grace is None:
@@ -144,5 +147,5 @@ def kill_grace(steps: list[list[Any]]) -> float:
 
 
 def patience(steps: list[list[Any]], grace: float | None) -> float:
-    """Seconds after which a guard that was told to stop must be done."""
-    return sum(own for _, own in polite(steps, grace)) + SETTLE + kill_grace(steps) + 10.0
+    """Seconds after which a guard that was asked to stop must have finished."""
+    return sum(own for _, own in polite_steps(steps, grace)) + SETTLE + kill_grace(steps) + 10.0

@@ -1,4 +1,4 @@
-"""``exec``: one command on the node, its output and all waiting for it bounded, never left behind."""
+"""``exec``: one command on the node; its output and every wait for it are bounded, and it is always ended."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import IO, Any
 
-    from .session import Call
+    from .call import Call
 
 OUTPUT = 1 << 20
 """Bytes kept of each stream."""
 DIES = 1.0
-"""Seconds a killed command is waited for: one that hangs in a sick driver stays."""
+"""Seconds to wait for a killed command: one that hangs in a broken driver never ends."""
 CLOSES = 1.0
-"""Seconds its output is waited for: a daemon that it left may hold the pipes for ever."""
+"""Seconds to wait for the end of its output: a daemon that it left may hold the pipes for ever."""
 
 
 def answer(call: Call) -> dict[str, Any]:
-    """The verb: ``argv`` in the node folder, ``timeout`` seconds (60)."""
+    """The verb ``exec``: ``argv`` in the node folder, ``timeout`` seconds (60)."""
     argv, home = call.get("argv"), call.folder.root
     if not argv:
         raise Refused("request", "exec needs argv, a list of words")
@@ -63,7 +63,7 @@ def run(argv: list[str], cwd: str, timeout: float, over: Callable[[], bool]) -> 
         reader.join(max(0.0, closed - time.monotonic()))
     late = f"{argv[0]} did not end within {timeout:g} s"
     if code is None and command.returncode is None:
-        raise Refused("unkillable", f"{late} and could not be killed", "see in dmesg what it waits for")
+        raise Refused("unkillable", f"{late} and could not be killed", "look in dmesg for what it waits for")
     if code is None:
         raise Refused("timeout", f"{late} and was killed")
     out, err = (bytes(keep).decode("utf-8", "replace") for keep in kept)
@@ -79,7 +79,7 @@ def _drain(pipe: IO[bytes], keep: bytearray) -> None:
 
 
 def _wait(command: subprocess.Popen[bytes], deadline: float, over: Callable[[], bool]) -> int | None:
-    """Its code; None when it had to be killed, its ``returncode`` too where that did not help."""
+    """Its exit code; None when it had to be killed, and then ``returncode`` is None if even that failed."""
     look = 0.005
     while command.poll() is None:
         if time.monotonic() > deadline or over():
@@ -94,7 +94,7 @@ def _wait(command: subprocess.Popen[bytes], deadline: float, over: Callable[[], 
 
 
 def _kill(command: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(OSError):  # what runs as another user may not be killed
-        os.killpg(command.pid, signal.SIGKILL)  # its own session: nobody else is in it
+    with contextlib.suppress(OSError):  # a process of another user
+        os.killpg(command.pid, signal.SIGKILL)  # it leads a session of its own
     with contextlib.suppress(subprocess.TimeoutExpired):
         command.wait(DIES)

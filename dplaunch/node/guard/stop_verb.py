@@ -1,0 +1,160 @@
+"""``stop``: ask the guards, or stop what has lost its guard; then look whether everything is free."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from . import ports, proc
+from .observe import ALIVE, observe_process
+from .state import guard_lives, load_exit, load_state
+from .stop_sequence import STEPS, Stopping, deliver, patience
+from .store import read_json, write_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from .call import Call
+    from .shapes import Process, State, Verdict
+
+_LOOK = 0.02
+_LAST_LOOK = 0.25
+_PORTS_FREE = 2.0
+"""Seconds a port may take to become free after the last process that held it."""
+
+
+def answer(call: Call) -> dict[str, Any]:
+    """Stop all ``names`` at once: a verdict each, as event and in ``results``."""
+    names = list(call.get("names", []))
+    results: dict[str, Verdict] = {}
+
+    def stop_one(name: str) -> None:
+        try:
+            results[name] = _Stop(call, name).run()
+        except Exception as error:
+            results[name] = _verdict(name, "failed")
+            results[name]["problem"] = f"the stop of {name} failed: {error}"
+        call.emit("stopped", {**results[name]})
+
+    threads = [threading.Thread(target=stop_one, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return {"results": [results[name] for name in names]}
+
+
+def _verdict(name: str, how: str) -> Verdict:
+    return {"name": name, "how": how, "seconds": 0.0, "left": [], "ports": []}
+
+
+class _Stop:
+    """The stop of one process."""
+
+    def __init__(self, call: Call, name: str) -> None:
+        self._call = call
+        self._name = name
+        self._folder = call.folder
+        grace = call.get("grace")
+        self._grace: float | None = None if grace is None else float(grace)
+        self._reported = ""
+
+    def run(self) -> Verdict:
+        """How it went, what is left of it, which of its ports are still taken."""
+        began = time.monotonic()
+        verdict = _verdict(self._name, "was not running")
+        found, state = observe_process(self._folder, self._name), load_state(self._folder, self._name)
+        problem = _why_not(found)
+        if problem:
+            verdict["problem"] = problem
+        elif found and state and found["state"] in ALIVE and guard_lives(state):
+            self._stop_by_guard(state, verdict)
+        elif found and state and (found["state"] in ALIVE or found["left"]):
+            self._stop_by_us(state, verdict)
+        if state and self._call.get("ports"):
+            verdict["ports"] = self._held_ports(state)
+        verdict["seconds"] = round(time.monotonic() - began, 3)
+        return verdict
+
+    def _stop_by_guard(self, state: State, verdict: Verdict) -> None:
+        """Ask the guard and wait for it; it finishes the stop even if this session ends."""
+        self._ask(state)
+        limit = patience(state.get("stop") or STEPS, self._grace)
+        deadline = time.monotonic() + float(self._call.get("patience", limit))
+        look = _LOOK
+        while guard_lives(state) and time.monotonic() < deadline:
+            self._report_signal()
+            if self._call.over():
+                break
+            self._call.pause(look)
+            look = min(look * 1.3, _LAST_LOOK)
+        self._report_signal()
+        ended = load_exit(self._folder, self._name)
+        if ended and ended.get("asked"):
+            verdict["how"], verdict["left"] = ended["how"], ended["left"]
+        elif self._call.over():
+            verdict["how"] = "asked"
+        else:
+            self._stop_instead_of_guard(state, verdict)
+
+    def _stop_instead_of_guard(self, state: State, verdict: Verdict) -> None:
+        """It did not answer in time, or could not write its verdict: end it and look ourselves."""
+        deliver(_guard_of(state), "KILL")
+        self._stop_by_us(load_state(self._folder, self._name) or state, verdict)
+        if verdict["how"] == "was not running":  # the guard had stopped it
+            verdict["how"] = self._reported or (state.get("stop") or STEPS)[0][0]
+
+    def _ask(self, state: State) -> None:
+        # On a full disk the signal alone asks for the ordinary sequence.
+        self._write("stop.json", {"grace": self._grace, "at": time.time()})
+        deliver(_guard_of(state), "TERM")
+
+    def _report_signal(self) -> None:
+        state = load_state(self._folder, self._name)
+        name = state.get("signal", "") if state else ""
+        if name not in ("", self._reported):
+            self._notify(name)
+
+    def _notify(self, name: str) -> None:
+        self._reported = name
+        self._call.emit("stopping", {"name": self._name, "signal": name})
+
+    def _stop_by_us(self, state: State, verdict: Verdict) -> None:
+        """Without a guard: stop from here what its last record leads to."""
+        recorded = [*state["tree"], [*state["main"], state["main"][0]]]
+        main = (state["main"][0], state["main"][1])
+        stopping = Stopping(main, lambda: proc.survivors(recorded), time.sleep, self._hurry, self._notify)
+        ending = stopping.run(state.get("stop") or STEPS, self._grace)
+        self._write("exit.json", {"code": None, "signal": "", "at": time.time(), "asked": True, **ending})
+        verdict["how"], verdict["left"] = ending["how"], ending["left"]
+
+    def _write(self, file: str, value: Mapping[str, Any]) -> None:
+        try:
+            write_json(self._folder.proc(self._name, file), value)
+        except OSError:
+            return  # a full disk must neither prevent a stop nor hide its verdict
+
+    def _hurry(self) -> bool:
+        return (read_json(self._folder.proc(self._name, "stop.json")) or {}).get("grace") == 0
+
+    def _held_ports(self, state: State) -> list[dict[str, Any]]:
+        wanted = [int(port) for port in state.get("ports") or ()]
+        deadline = time.monotonic() + float(self._call.get("ports_free", _PORTS_FREE))
+        while True:
+            held = ports.list_holders(state.get("address") or "", wanted)
+            if not held or time.monotonic() > deadline:
+                return [{"port": h.port, "pid": h.pid, "command": h.command} for h in held]
+            time.sleep(_LOOK)
+
+
+def _why_not(found: Process | None) -> str:
+    """Why a process is left alone; empty when it may be stopped."""
+    if found and found["state"] == "foreign":
+        return f"{found['name']} is left alone: its state was written by host {found['host']}"
+    return found["problem"] if found else ""
+
+
+def _guard_of(state: State) -> proc.Proc:
+    return proc.Proc(state["guard"][0], 0, 0, state["guard"][1])
