@@ -70,7 +70,7 @@ def bundle(root: Path = NODE) -> Bundle:
 
 @functools.cache
 def _pack(root: Path) -> Bundle:
-    files = {f"{path.relative_to(root)}": path for path in sorted(root.glob("*/*.py"))}
+    files = {f"{path.relative_to(root)}": path for path in sorted(root.glob("*/**/*.py"))}
     files["__main__.py"] = root / "main.py"
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as target:

@@ -109,7 +109,9 @@ def test_the_bundle_is_the_same_for_the_same_sources(tmp_path, stub):
 
 def test_the_bundle_holds_what_runs_on_nodes():
     names = zipfile.ZipFile(io.BytesIO(wire.bundle().data)).namelist()
-    assert {"__main__.py", "guard/__init__.py", "guard/session.py", "rehearsal/__init__.py"} <= set(names)
+    assert {"__main__.py", "guard/session.py", "rehearsal/__init__.py", "rehearsal/vllm/engine.py"} <= set(
+        names
+    )
     assert not [name for name in names if "__pycache__" in name or name.startswith("/")]
 
 

@@ -22,9 +22,9 @@ class BadPromptError(ValueError):
 def completion_prompts(prompt: object) -> list[Prompt]:
     """One Prompt per text of a /v1/completions body: a string, token ids, or a list of either."""
     if isinstance(prompt, str):
-        return [_counted(prompt.split())]
+        return [_count_words(prompt.split())]
     if isinstance(prompt, list) and prompt and all(isinstance(item, int) for item in prompt):
-        return [_counted([str(item) for item in prompt])]
+        return [_count_words([str(item) for item in prompt])]
     if isinstance(prompt, list) and prompt:
         return [one for item in prompt for one in completion_prompts(item)]
     raise BadPromptError("Either prompt or prompt_embeds must be provided and non-empty.")
@@ -36,7 +36,7 @@ def chat_prompt(messages: object) -> Prompt:
         raise BadPromptError("1 validation error: messages must be a list with at least one message")
     total, last = 0, []
     for message in messages:
-        words = _text(message.get("content") if isinstance(message, dict) else None).split()
+        words = _flatten_content(message.get("content") if isinstance(message, dict) else None).split()
         total += len(words)
         if isinstance(message, dict) and message.get("role") == "user":
             last = words
@@ -54,13 +54,13 @@ def answer(words: list[str], tokens: int, manner: str = "") -> list[str]:
     return [word if index == 0 else f" {word}" for index, word in enumerate(picked)]
 
 
-def _counted(words: list[str]) -> Prompt:
+def _count_words(words: list[str]) -> Prompt:
     if not words:
         raise BadPromptError("The decoder prompt cannot be empty")
     return Prompt(words, len(words))
 
 
-def _text(content: object) -> str:
+def _flatten_content(content: object) -> str:
     """A message's text: a string, or OpenAI's list of parts."""
     if isinstance(content, list):
         return " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))

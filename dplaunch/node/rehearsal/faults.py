@@ -7,27 +7,30 @@ import signal
 import threading
 import time
 
-from .log import CORE, Log
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .knobs import Knobs
 
 FLOOD_BEAT = 0.1
 """Seconds between two bursts of flood lines."""
 
 
-def arm(knobs: Knobs, log: Log) -> None:
-    """Start every fault that the knobs ask for. Orphans first: they are forked before any thread runs."""
+def arm(knobs: Knobs, log: Callable[[str], None], die: Callable[[], None]) -> None:
+    """Start every fault that the knobs ask for. Orphans first: they are forked before any thread runs.
+
+    ``log`` writes one line of the engine's log, ``die`` what the engine logs when it crashes.
+    """
     leave_orphans(knobs.orphans)
     if knobs.title:
-        set_title("VLLM::EngineCore" if knobs.title == "1" else knobs.title)
+        set_title(knobs.title)
     if knobs.ignore_term:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if knobs.crash_after >= 0:
-        _in_background(_crash, knobs, log)
+        threading.Thread(target=_crash, args=(knobs, die), daemon=True).start()
     if knobs.log_flood > 0:
-        _in_background(_flood, knobs, log)
+        threading.Thread(target=_flood, args=(knobs.log_flood, log), daemon=True).start()
 
 
 def leave_orphans(count: int) -> None:
@@ -41,7 +44,7 @@ def leave_orphans(count: int) -> None:
 def set_title(title: str) -> None:
     """Write the title over argv and environment, as setproctitle does: /proc/PID/environ is gone then.
 
-    The kernel tells where both lie (fields 48 to 51 of /proc/PID/stat); otherwise only the comm changes.
+    The kernel shows where both lie (fields 48 to 51 of /proc/PID/stat); otherwise only the comm changes.
     """
     try:
         with open("/proc/self/comm", "w", encoding="utf-8") as short:
@@ -56,26 +59,21 @@ def set_title(title: str) -> None:
         return
 
 
-def _in_background(work: object, knobs: Knobs, log: Log) -> None:
-    if callable(work):
-        threading.Thread(target=work, args=(knobs, log), daemon=True).start()
-
-
-def _crash(knobs: Knobs, log: Log) -> None:
+def _crash(knobs: Knobs, die: Callable[[], None]) -> None:
     time.sleep(knobs.crash_after)
     if knobs.crash_signal:
         os.kill(os.getpid(), getattr(signal, "SIG" + knobs.crash_signal.replace("SIG", "", 1)))
         return
     if knobs.exit_code:
-        log.error(CORE, "core.py:715", "EngineCore encountered a fatal error.\nRuntimeError: rehearsed crash")
+        die()
     os._exit(knobs.exit_code)
 
 
-def _flood(knobs: Knobs, log: Log) -> None:
+def _flood(lines_per_second: float, log: Callable[[str], None]) -> None:
     sent, began = 0, time.monotonic()
     while True:
         time.sleep(FLOOD_BEAT)
-        due = int((time.monotonic() - began) * knobs.log_flood)
-        for number in range(sent, due):
-            log.info(CORE, "flood.py:1", f"flood line {number}")
+        due = int((time.monotonic() - began) * lines_per_second)
+        for index in range(sent, due):
+            log(f"flood line {index}")
         sent = due

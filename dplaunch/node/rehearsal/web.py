@@ -28,7 +28,7 @@ JSON = "application/json"
 
 
 class BadRequestError(Exception):
-    """What came in is not HTTP as we know it."""
+    """What came in is not HTTP/1.1."""
 
 
 class Request:
@@ -42,19 +42,19 @@ class Request:
         self.body = body
 
 
-def _nobody_asks(status: int) -> None:
-    """No access log is written."""
+def _no_log(status: int) -> None:
+    """Does nothing: until a handler asks for it, there is no access log."""
 
 
 class Connection:
-    """One client. Everything blocks; ``gone`` is how a waiting handler learns that the client left."""
+    """One client. Everything blocks; ``gone`` is how a waiting handler notices that the client left."""
 
     def __init__(self, sock: socket.socket, peer: str, keep_alive: float) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = sock
         self.peer = peer
-        self.begins: Callable[[int], None] = _nobody_asks
-        """Told the status of each answer before its first byte is sent."""
+        self.begins: Callable[[int], None] = _no_log
+        """Called with the status of each answer before its first byte is sent."""
         self.closing = False
         self._keep_alive = keep_alive
         self._buffer = b""

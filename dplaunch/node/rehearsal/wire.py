@@ -1,4 +1,4 @@
-"""JSON lines over one TCP connection: what ranks of a group, and both ends of a KV hand-over, speak."""
+"""JSON lines over one TCP connection: between the ranks of a group, and both ends of a KV hand-over."""
 
 from __future__ import annotations
 

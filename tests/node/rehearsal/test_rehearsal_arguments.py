@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from dplaunch.node.rehearsal.arguments import UsageError, parse
-from dplaunch.node.rehearsal.flags import known, version
+from dplaunch.node.rehearsal.vllm.arguments import UsageError, parse
+from dplaunch.node.rehearsal.vllm.flags import known, version
 
 NOW = (0, 23, 0)
 OLD = (0, 9, 1)
@@ -91,7 +91,7 @@ def test_json_survives_as_typed():
 
 @pytest.mark.parametrize(
     ("name", "releases"),
-    [  # facts §1.4
+    [
         ("data-parallel-size", "0.9.1 0.11.0 0.13.0 0.18.0 0.23.0"),
         ("headless", "0.9.1 0.11.0 0.13.0 0.18.0 0.23.0"),
         ("data-parallel-rank", "0.11.0 0.13.0 0.18.0 0.23.0"),

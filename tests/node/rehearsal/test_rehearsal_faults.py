@@ -107,10 +107,10 @@ def test_speed_stretches_the_start(start):
 def test_a_knob_that_is_no_number_is_said_so(start):
     engine = start(SPEED="fast")
     assert engine.code() == 1
-    assert "must be a number, not 'fast'" in engine.log
+    assert "cannot read 'fast' as a number" in engine.log
 
 
 def test_a_stage_that_does_not_exist_is_said_so(start):
     engine = start(HANG="rendezvous")
     assert engine.code() == 1
-    assert "HANG names no stage: 'rendezvous' is none of plugin, args, coordinator" in engine.log
+    assert "HANG: there is no stage 'rendezvous'; use one of plugin, args, coordinator" in engine.log

@@ -261,23 +261,25 @@ def test_flags_of_another_release_end_with_two(start):
     )
 
 
-def test_version_and_help(bundle):
-    def vllm(*argv: str, **env: str):
-        code = f"import sys; sys.path.insert(0, {str(bundle)!r}); import rehearsal; sys.exit(rehearsal.main(sys.argv[1:]))"
-        done = subprocess.run(
-            [sys.executable, "-I", "-S", "-c", code, "vllm", *argv],
-            env=env,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.returncode, done.stdout
+def run(bundle: Path, *argv: str, **env: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a stand-in that ends on its own."""
+    code = f"import sys; sys.path.insert(0, {str(bundle)!r}); import rehearsal; sys.exit(rehearsal.main(sys.argv[1:]))"
+    command = [sys.executable, "-I", "-S", "-c", code, *argv]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
 
-    assert vllm("--version", DPLAUNCH_REHEARSAL_VERSION="0.9.1") == (0, "0.9.1\n")
-    code, text = vllm("serve", "--help")
+
+def test_version_and_help(bundle):
+    assert run(bundle, "vllm", "--version", DPLAUNCH_REHEARSAL_VERSION="0.9.1")[:2] == (0, "0.9.1\n")
+    code, text, _ = run(bundle, "vllm", "serve", "--help")
     assert code == 0
     assert "--data-parallel-rank" in text
-    assert vllm("dance")[0] == 2
+    assert run(bundle, "vllm", "dance")[0] == 2
+
+
+def test_an_engine_without_a_stand_in_is_named(bundle):
+    code, _, text = run(bundle, "/usr/bin/sglang", "serve")
+    assert (code, text) == (2, "no stand-in plays 'sglang'; there is one for vllm\n")
 
 
 def test_paths_that_are_to_be_quiet_are_not_in_the_access_log(start):

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from dplaunch.node.rehearsal import machine
-from dplaunch.node.rehearsal.arguments import parse
-from dplaunch.node.rehearsal.failure import FatalError
-from dplaunch.node.rehearsal.flags import version
-from dplaunch.node.rehearsal.knobs import Knobs
-from dplaunch.node.rehearsal.settings import Settings
+from dplaunch.node.rehearsal.vllm import machine
+from dplaunch.node.rehearsal.vllm.arguments import parse
+from dplaunch.node.rehearsal.vllm.failure import FatalError
+from dplaunch.node.rehearsal.vllm.flags import version
+from dplaunch.node.rehearsal.vllm.knobs import Knobs
+from dplaunch.node.rehearsal.vllm.settings import Settings
 
 CONTRACT_A = {
     "VLLM_ASCEND_EXTERNAL_DP_LB_ENABLED": "1",
@@ -26,7 +26,7 @@ SIZES = {"prefill": {"dp_size": 2, "tp_size": 8}, "decode": {"dp_size": 64, "tp_
 def settings(*argv: str, release: str = "0.23.0", **env: str) -> Settings:
     env.setdefault("VLLM_HOST_IP", "127.0.0.1")
     arguments = parse(["m", *argv], version(release))
-    return Settings(arguments, Knobs(env, 0), machine.Site(env, version(release)), release)
+    return Settings(arguments, Knobs(env, 0), machine.Machine(env, version(release)), release)
 
 
 def refusal(*argv: str, release: str = "0.23.0", **env: str) -> str:
@@ -105,8 +105,8 @@ def test_ranks_compare_all_parallel_settings():
         ),
         ({"CUDA_VISIBLE_DEVICES": ""}, [], "available GPUs (0)"),
         ({"ASCEND_RT_VISIBLE_DEVICES": "0,1,2"}, ["-tp", "2", "-pp", "2"], "World size (4)"),
-        ({"ASCEND_RT_VISIBLE_DEVICES": "0,0"}, ["-tp", "2"], "no list of distinct device ids"),
-        ({"ASCEND_RT_VISIBLE_DEVICES": "a"}, [], "no list of distinct device ids"),
+        ({"ASCEND_RT_VISIBLE_DEVICES": "0,0"}, ["-tp", "2"], "not a list of distinct device ids"),
+        ({"ASCEND_RT_VISIBLE_DEVICES": "a"}, [], "not a list of distinct device ids"),
         (
             {"ASCEND_RT_VISIBLE_DEVICES": "16", "DPLAUNCH_REHEARSAL_DEVICES": "16"},
             [],

@@ -1,4 +1,4 @@
-"""``--kv-transfer-config`` as the engine reads it: roles, ports, and what it refuses (facts §2.1–§2.4)."""
+"""``--kv-transfer-config`` as the engine reads it: roles, ports, and what it refuses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from .arguments import Arguments
 from .failure import FatalError
 from .log import CORE
-from .machine import Site
+from .machine import Machine
 from .parallel import Parallel
 
 ROLES = ("kv_producer", "kv_consumer", "kv_both")
@@ -19,7 +19,7 @@ MOONCAKE = frozenset({"MooncakeConnectorV1", "MooncakeHybridConnector"})
 NIXL = frozenset({"NixlConnector", "NixlPullConnector"})
 DATADIST = frozenset({"LLMDataDistCMgrConnector"})
 
-# Connector → first release with it, first release without it (§2.1, and upstream's own).
+# Connector → first release with it, first release without it: what vllm_ascend/distributed and vLLM register.
 REGISTERED = {
     "AscendHcclConnector": ((0,), (0, 10)),
     "AscendSimpleConnector": ((0,), (0, 10)),
@@ -45,8 +45,8 @@ LAYERWISE = "MooncakeLayerwiseConnector"
 class Transfer:
     """This engine's side of the hand-over. ``ports``: what it listens on; with NIXL both roles do."""
 
-    def __init__(self, config: dict[str, object], parallel: Parallel, site: Site) -> None:
-        release = site.release
+    def __init__(self, config: dict[str, object], parallel: Parallel, machine: Machine) -> None:
+        release = machine.release
         self.connector = str(config["kv_connector"])
         self.produces = config["kv_role"] in ("kv_producer", "kv_both")
         self.consumes = config["kv_role"] in ("kv_consumer", "kv_both")
@@ -54,27 +54,27 @@ class Transfer:
         suffix = parallel.rank if release >= (0, 23) else 0
         self.engine_id = f"{config.get('engine_id') or os.urandom(16).hex()}_dp{suffix}"
         self.parallel = parallel
-        self.host = site.host
-        self.port, count = _side_channel(self.connector, config, parallel, site)
+        self.host = machine.host
+        self.port, count = _side_channel(self.connector, config, parallel, machine)
         listens = self.produces or self.connector in NIXL
         self.ports = list(range(self.port, self.port + count)) if listens else []
         if self.connector in NIXL:
             self.produces = True
-            self.host = site.env.get("VLLM_NIXL_SIDE_CHANNEL_HOST", "localhost")
-        self.abort_after = _abort_after(self.connector, site)
+            self.host = machine.env.get("VLLM_NIXL_SIDE_CHANNEL_HOST", "localhost")
+        self.abort_after = _abort_after(self.connector, machine)
 
 
-def read(arguments: Arguments, parallel: Parallel, site: Site) -> Transfer | None:
+def read(arguments: Arguments, parallel: Parallel, machine: Machine) -> Transfer | None:
     """The hand-over connector of these arguments, or None; raises FatalError as the engine does."""
     config = arguments.table("kv-transfer-config")
     if not config.get("kv_connector"):
         return None
-    _check_fields(config, site.release)
-    chosen = [one for one in _flattened(config) if _hands_over(one, site.release)]
-    return Transfer(chosen[0], parallel, site) if chosen else None
+    _check_fields(config, machine.release)
+    chosen = [one for one in _list_connectors(config) if _hands_over(one, machine.release)]
+    return Transfer(chosen[0], parallel, machine) if chosen else None
 
 
-def _flattened(config: dict[str, object]) -> list[dict[str, object]]:
+def _list_connectors(config: dict[str, object]) -> list[dict[str, object]]:
     """The connector itself, or those inside a MultiConnector."""
     extra = config.get("kv_connector_extra_config")
     inner = extra.get("connectors") if isinstance(extra, dict) else None
@@ -115,7 +115,7 @@ def _hands_over(config: dict[str, object], release: tuple[int, ...]) -> bool:
 
 
 def _check_sizes(config: dict[str, object]) -> None:
-    """Mooncake's own rules on kv_connector_extra_config (§2.3)."""
+    """Mooncake's own rules on kv_connector_extra_config."""
     extra = config.get("kv_connector_extra_config")
     sides = [extra.get(side) if isinstance(extra, dict) else None for side in ("prefill", "decode")]
     for side in sides:
@@ -133,16 +133,16 @@ def _check_sizes(config: dict[str, object]) -> None:
 
 
 def _side_channel(
-    connector: str, config: dict[str, object], parallel: Parallel, site: Site
+    connector: str, config: dict[str, object], parallel: Parallel, machine: Machine
 ) -> tuple[int, int]:
     """(first port, how many): one per device from the group's base on, by rank; with NIXL one."""
     if connector in NIXL:
-        return _number(site.env.get("VLLM_NIXL_SIDE_CHANNEL_PORT", "5600")) + parallel.rank, 1
+        return _number(machine.env.get("VLLM_NIXL_SIDE_CHANNEL_PORT", "5600")) + parallel.rank, 1
     if connector in DATADIST:
-        _check_rank_table(site.env)
-        name = "VLLM_LLMDD_RPC_PORT" if site.release < (0, 10) else "VLLM_ASCEND_LLMDD_RPC_PORT"
-        return _number(site.env.get(name, "5557")) + parallel.rank * parallel.tp, parallel.tp
-    width = parallel.world if site.release >= (0, 12) else parallel.tp
+        _check_rank_table(machine.env)
+        name = "VLLM_LLMDD_RPC_PORT" if machine.release < (0, 10) else "VLLM_ASCEND_LLMDD_RPC_PORT"
+        return _number(machine.env.get(name, "5557")) + parallel.rank * parallel.tp, parallel.tp
+    width = parallel.world if machine.release >= (0, 12) else parallel.tp
     return _number(config.get("kv_port", 14579)) + parallel.rank * width, width
 
 
@@ -153,17 +153,17 @@ def _check_rank_table(env: dict[str, str]) -> None:
         raise FatalError(f"ValueError: {text}", who=CORE)
 
 
-def _abort_after(connector: str, site: Site) -> float:
-    """Seconds a producer keeps KV that nobody fetched; the variable's name changed often (§1.5)."""
-    if site.release < (0, 10):
+def _abort_after(connector: str, machine: Machine) -> float:
+    """Seconds a producer keeps KV that nobody fetched; the variable's name changed often."""
+    if machine.release < (0, 10):
         name, default = "VLLM_LLMDD_ABORT_REQUEST_TIMEOUT", "120"
-    elif site.release < (0, 11):
+    elif machine.release < (0, 11):
         name, default = "VLLM_ASCEND_KVCACHE_DELAY_FREE_TIMEOUT", "250"
-    elif site.release < (0, 18) or connector in NIXL:
-        name, default = "VLLM_NIXL_ABORT_REQUEST_TIMEOUT", "480" if site.release >= (0, 13) else "120"
+    elif machine.release < (0, 18) or connector in NIXL:
+        name, default = "VLLM_NIXL_ABORT_REQUEST_TIMEOUT", "480" if machine.release >= (0, 13) else "120"
     else:
         name, default = "VLLM_MOONCAKE_ABORT_REQUEST_TIMEOUT", "480"
-    return float(site.env.get(name, default))
+    return float(machine.env.get(name, default))
 
 
 def _number(value: object) -> int:

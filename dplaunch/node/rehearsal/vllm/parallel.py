@@ -1,4 +1,4 @@
-"""Where an engine stands in its data-parallel group, read from flags or environment (facts §1.2–§1.4)."""
+"""Where an engine stands in its data-parallel group, read from flags or environment."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HASHED = (
 
 
 class Parallel:
-    """One engine's seat. ``world`` is its own devices' count; ``mode`` says which contract put it there."""
+    """One engine's seat. ``world`` is its own devices' count; ``mode`` is the contract that put it there."""
 
     def __init__(self, arguments: Arguments, env: dict[str, str], release: tuple[int, ...]) -> None:
         self.tp = arguments.number("tensor-parallel-size", 1)
@@ -81,7 +81,7 @@ class Parallel:
         self.port = arguments.number("data-parallel-rpc-port", self.port)
 
 
-def rank_hint(arguments: Arguments, env: dict[str, str]) -> int:
+def guess_rank(arguments: Arguments, env: dict[str, str]) -> int:
     """The rank before anything is checked: the knobs need it first."""
     text = str(arguments.options.get("data-parallel-rank", env.get("VLLM_DP_RANK", "0")))
     return int(text) if text.isdigit() else 0

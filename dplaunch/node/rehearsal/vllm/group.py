@@ -1,4 +1,4 @@
-"""The data-parallel group, met over real TCP at master:rpc (facts §1.4; behaviour from real runs).
+"""The data-parallel group, met over real TCP at master:rpc; its behaviour is that of real runs.
 
 Rank 0 is the hub (``hub``): it listens, waits for ever for the others, and closes the port once all are
 ready. A member connects, retries until its window is out, and keeps its connection: that is how a death is
@@ -7,7 +7,7 @@ noticed. Messages are JSON lines::
     member → hub   hello {rank, fingerprint}     ready {rank, fingerprint}    step {}   pong {}
     hub → member   go {}    begin {}    ping {}    stepped {}    dead {rank}
 
-``step`` plays the collective operation in every forward pass: nobody computes while one
+``step`` plays the collective operation in every forward pass: no rank computes while one
 member does not answer.
 """
 
@@ -17,10 +17,10 @@ import socket
 import threading
 import time
 
+from ..wire import Wire
 from .failure import FatalError
 from .log import CORE, Log
 from .parallel import CONTRACT_A, Parallel
-from .wire import Wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Group:
         self._last_step = 0.0
 
     def join(self) -> None:
-        """Return when every rank has said hello."""
+        """Return when every rank has sent hello."""
 
     def begin(self) -> None:
         """Return when every rank has loaded."""
@@ -85,7 +85,7 @@ class Group:
             self.on_death()
 
 
-class Member(Group):
+class Follower(Group):
     """Every rank but 0. Without a group-wide ready (contract A) it serves as soon as it has loaded itself."""
 
     def __init__(
@@ -100,22 +100,22 @@ class Member(Group):
         deadline = time.monotonic() + self._window
         pause = 0.05
         while time.monotonic() < deadline:
-            if self._met(deadline):
+            if self._try_to_join(deadline):
                 return
             time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
             pause = min(1.0, pause * 1.5)
-        raise FatalError(self._alone(), who=CORE)
+        raise FatalError(self._describe_timeout(), who=CORE)
 
     def begin(self) -> None:
-        """Say ready, wait for all, and keep watching the connection from then on."""
-        wire = self._linked()
+        """Report ready, wait for all, and keep watching the connection from then on."""
+        wire = self._connection()
         wire.sock.settimeout(None)
         wire.send("ready", rank=self.parallel.rank, fingerprint=self.parallel.fingerprint)
         while self.together and "begin" not in self._kinds(wire):
             pass
         threading.Thread(target=self._watch, args=(wire,), daemon=True).start()
 
-    def _alone(self) -> str:
+    def _describe_timeout(self) -> str:
         minutes = "5 minutes" if self._window == USUAL_WINDOW else f"{self._window:g} seconds"
         if self.parallel.mode == CONTRACT_A:
             where = f"({self.parallel.address}, {self.parallel.port})"
@@ -125,8 +125,8 @@ class Member(Group):
             )
         return f"RuntimeError: Did not receive response from front-end process within {minutes}"
 
-    def _met(self, deadline: float) -> bool:
-        """One attempt: connected, said hello, and heard that all are there."""
+    def _try_to_join(self, deadline: float) -> bool:
+        """One attempt: connected, sent hello, and all are there."""
         left = max(0.1, deadline - time.monotonic())
         try:
             sock = socket.create_connection((self.parallel.address, self.parallel.port), min(5.0, left))
@@ -148,7 +148,7 @@ class Member(Group):
             sock.close()
             return False
 
-    def _linked(self) -> Wire:
+    def _connection(self) -> Wire:
         if self._wire is None:
             raise FatalError("RuntimeError: the group was not joined", who=CORE)
         return self._wire
@@ -170,11 +170,11 @@ class Member(Group):
         self._lost(0)
 
     def _ask_step(self) -> None:
-        self._linked().send("step")
+        self._connection().send("step")
 
 
 def closed_by_peer(parallel: Parallel) -> str:
-    """What gloo says in every rank that is still there when one has gone."""
+    """What gloo logs in every other rank when one has gone."""
     return (
         "RuntimeError: [../third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer "
         f"[{parallel.address}]:{parallel.port}"

@@ -1,4 +1,4 @@
-"""The hand-over of a prompt's KV from prefill to decode, over a real connection (facts §2.3, §3.3).
+"""The hand-over of a prompt's KV from prefill to decode, over a real connection.
 
 A producer keeps what a prefill computed on a shelf and gives out a handle; a consumer connects to the
 address in the handle and takes it, once. What travels is the prompt itself, so that a decode engine answers
@@ -13,11 +13,11 @@ import socket
 import threading
 import time
 
-from .answers import GARBAGE
+from ..answers import GARBAGE
+from ..wire import Wire
 from .log import CORE, Log
-from .machine import listener
+from .machine import bind_listener
 from .transfer import DATADIST, MOONCAKE, NIXL, Transfer
-from .wire import Wire
 
 IDLE_LIMIT = 10.0
 """Seconds a connected consumer may stay silent."""
@@ -36,7 +36,7 @@ class Prefilled:
 
 
 class Shelf:
-    """KV waiting to be fetched, by request id. Each is handed out once, or freed when its time is over."""
+    """KV that waits to be fetched, by request id. Each is handed out once, or freed when its time is over."""
 
     def __init__(self, keep: float, log: Log) -> None:
         self._keep = keep
@@ -67,7 +67,7 @@ class Shelf:
         return None if due is None else max(0.0, due - time.monotonic())
 
     def free_expired(self) -> None:
-        """Free what nobody fetched in time, and say so as the engine does."""
+        """Free what was not fetched in time, and log it as the engine does."""
         now = time.monotonic()
         with self._lock:
             late = [request for request, (due, _) in self._held.items() if due <= now]
@@ -96,7 +96,7 @@ class Producer:
         for port in self.transfer.ports:
             where = f"tcp://{self.transfer.host}:{port}"
             refusal = f"zmq.error.ZMQError: {{text}} (addr='{where}')"
-            sock = listener(self.transfer.host, port, refusal)
+            sock = bind_listener(self.transfer.host, port, refusal)
             sock.listen(64)
             self._sockets.append(sock)
             self._log.info(CORE, "mooncake_connector.py:322", f"Starting listening on path: {where}")
@@ -178,20 +178,22 @@ class Consumer:
             raise FetchError(f"AssertionError: Conflict engine id {engine} with local engine id {engine}.")
         if self._first_fails and engine not in self._known:
             self._known.add(engine)
-            raise FetchError(_words(self.transfer.connector, "handshake_setup_failed"))
+            raise FetchError(_describe_failure(self.transfer.connector, "handshake_setup_failed"))
         try:
-            message = self._asked(params, engine)
+            message = self._ask(params, engine)
         except (OSError, ValueError, OverflowError) as fault:
-            raise FetchError(_words(self.transfer.connector, str(fault))) from None
+            raise FetchError(_describe_failure(self.transfer.connector, str(fault))) from None
         words = message.get("words")
         if message.get("kind") != "kv" or not isinstance(words, list):
-            raise FetchError(_words(self.transfer.connector, str(message.get("why", "connection closed"))))
-        garbled = self._bad_from and self._bad_from in _names(params)
+            raise FetchError(
+                _describe_failure(self.transfer.connector, str(message.get("why", "connection closed")))
+            )
+        garbled = self._bad_from and self._bad_from in _names_of(params)
         return Prefilled(
             list(GARBAGE) if garbled else [str(word) for word in words], int(str(message["tokens"]))
         )
 
-    def _asked(self, params: dict[str, object], engine: str) -> dict[str, object]:
+    def _ask(self, params: dict[str, object], engine: str) -> dict[str, object]:
         address = (str(params.get("remote_host")), int(str(params.get("remote_port"))))
         with socket.create_connection(address, self._timeout) as sock:
             wire = Wire(sock)
@@ -199,13 +201,13 @@ class Consumer:
             return next(wire.messages(), {})
 
 
-def _names(params: dict[str, object]) -> tuple[str, str]:
+def _names_of(params: dict[str, object]) -> tuple[str, str]:
     """What a producer may be called: its host, or host and port."""
     host = str(params.get("remote_host"))
     return host, f"{host}:{params.get('remote_port')}"
 
 
-def _words(connector: str, why: str) -> str:
+def _describe_failure(connector: str, why: str) -> str:
     """The log line of a failed transfer, by connector."""
     if connector in NIXL:
         return f"NIXL transfer failure: {why}"

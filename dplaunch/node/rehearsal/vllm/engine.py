@@ -7,24 +7,27 @@ import signal
 import threading
 import time
 
-from . import faults, machine, narration
+from .. import faults
+from ..web import STACK, Server
+from . import narration
 from .api import Api
 from .counters import Counters
-from .failure import FatalError, Stopped, tell
+from .failure import FatalError, Stopped, report
 from .generation import Generator
-from .group import Group, Member, closed_by_peer
+from .group import Follower, Group, closed_by_peer
 from .hub import Hub
 from .kv import Consumer, Producer
 from .log import API, CORE, Log
+from .machine import bind_listener, check_interfaces, occupy
 from .parallel import CONTRACT_A, OFFLINE
-from .web import STACK, Server
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
 
     from .knobs import Knobs
-    from .narration import Stage
+    from .machine import Machine
+    from .narration import Scene
     from .settings import Settings
 
 HEALTHY = 200
@@ -39,10 +42,10 @@ BUSY = 1.0
 class Engine:
     """Plays one engine; ``run`` returns its exit code."""
 
-    def __init__(self, settings: Settings, knobs: Knobs, site: machine.Site, log: Log) -> None:
+    def __init__(self, settings: Settings, knobs: Knobs, machine: Machine, log: Log) -> None:
         self.settings = settings
         self.knobs = knobs
-        self.site = site
+        self.machine = machine
         self.log = log
         self.counters = Counters(settings.seats)
         self.producer: Producer | None = None
@@ -52,55 +55,55 @@ class Engine:
     def run(self) -> int:
         """Start, serve, and end with the engine's own code."""
         threading.stack_size(STACK)
-        signal.signal(signal.SIGINT, _stop)
-        signal.signal(signal.SIGTERM, _stop)
+        signal.signal(signal.SIGINT, _raise_stopped)
+        signal.signal(signal.SIGTERM, _raise_stopped)
         try:
-            faults.arm(self.knobs, self.log)
+            faults.arm(self.knobs, self._flood, self._report_crash)
             self._serve()
         except FatalError as failure:
-            tell(self.log, failure)
+            report(self.log, failure)
             return failure.code
         except Stopped:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            self._say_goodbye()
+            self._log_shutdown()
         return 0
 
     def _serve(self) -> None:
-        for stage in narration.opening(self.settings):
-            self._play(stage)
+        for scene in narration.opening(self.settings):
+            self._play(scene)
         web = self._web_socket()
         group = self._group()
         group.join()
-        for stage in narration.loading(self.settings):
-            self._play(stage)
-            self._act(stage.name)
+        for scene in narration.loading(self.settings):
+            self._play(scene)
+            self._act(scene.name)
         group.begin()
         api = self._api(group)
         self._open(web, api)
         while True:
             signal.pause()
 
-    def _play(self, stage: Stage) -> None:
-        """Log a stage's lines over its time; the knob HANG stops here for ever."""
-        if stage.name == self.knobs.hang:
+    def _play(self, scene: Scene) -> None:
+        """Log a scene's lines over its time; the knob HANG stops here for ever."""
+        if scene.name == self.knobs.hang:
             self._wait_for_ever()
-        pause = stage.seconds * self.knobs.speed / max(1, len(stage.lines))
-        for who, place, text in stage.lines:
+        pause = scene.seconds * self.knobs.speed / max(1, len(scene.lines))
+        for who, place, text in scene.lines:
             time.sleep(pause)
             if place:
                 self.log.info(who, place, text)
             else:
                 self.log.plain(who, text)
-        if stage.name == "coordinator":
+        if scene.name == "coordinator":
             self.log.info(API, "utils.py:615", f"Started DP Coordinator process (PID: {os.getpid()})")
 
     def _act(self, stage: str) -> None:
         """What can go wrong in a stage."""
         settings = self.settings
         if stage == "init":
-            self._held = machine.occupy(settings.devices, self.site)
+            self._held = occupy(settings.devices, self.machine)
         elif stage == "gloo":
-            machine.check_interfaces(self.site.env)
+            check_interfaces(self.machine.env)
         elif stage == "load" and settings.parallel.mode == OFFLINE:
             raise FatalError("AssertionError")  # assert self.stats_update_address is not None
         elif stage == "memory" and self.knobs.never_ready:
@@ -118,20 +121,20 @@ class Engine:
     def _web_socket(self) -> socket.socket:
         """Bound early, as the engine does, so that a taken port shows before anything is loaded."""
         refusal = "OSError: [Errno {errno}] {text}"
-        return machine.listener(self.settings.host, self.settings.port, refusal)
+        return bind_listener(self.settings.host, self.settings.port, refusal)
 
     def _group(self) -> Group:
         parallel, window = self.settings.parallel, self.knobs.handshake
         if not parallel.grouped or parallel.mode == OFFLINE:
             return Group(parallel, self.log, self._die)
         if parallel.rank:
-            return Member(parallel, self.log, self._die, window)
+            return Follower(parallel, self.log, self._die, window)
         where = f"tcp://{parallel.address}:{parallel.port}"
         refusal = f"zmq.error.ZMQError: {{text}} (addr='{where}')"
         if parallel.mode == CONTRACT_A:
             refusal = "torch.distributed.DistNetworkError: The server socket has failed to bind to "
             refusal += f"{parallel.address}:{parallel.port} (errno: {{errno}} - {{text}})."
-        listener = machine.listener(parallel.address, parallel.port, refusal)
+        listener = bind_listener(parallel.address, parallel.port, refusal)
         return Hub(parallel, self.log, self._die, window, listener)
 
     def _api(self, group: Group) -> Api:
@@ -152,19 +155,19 @@ class Engine:
 
     def _open(self, web: socket.socket, api: Api) -> None:
         self._play(narration.serving(self.settings, os.getpid()))
-        self.log.plain(API, narration.SERVES)  # before the first answer, as uvicorn says it
+        self.log.plain(API, narration.SERVES)  # before the first answer, as uvicorn does
         Server(web, api.handle, self.settings.keep_alive).start()
         if self.settings.stats_interval > 0:
-            threading.Thread(target=self._report, args=(api.generator,), daemon=True).start()
+            threading.Thread(target=self._log_throughput, args=(api.generator,), daemon=True).start()
 
     def _notice_death(self, api: Api, generator: Generator) -> None:
-        """An idle member goes on saying it is healthy, as the engine does; a busy one notices at once."""
+        """An idle rank keeps answering that it is healthy, as the engine does; a busy one notices at once."""
         recent = time.monotonic() - generator.last_request < BUSY
         if self.counters.running or recent or self.knobs.dead_group_health != HEALTHY:
             self._lose_core(api, EAGER_DYING)
 
     def _lose_core(self, api: Api, seconds: float) -> None:
-        """The core died of its group: say so once, answer 503, and end with 0 after ``seconds``."""
+        """The core died of its group: log it once, answer 503, and end with 0 after ``seconds``."""
         if not self._dying.acquire(blocking=False):
             return
         api.healthy = False
@@ -179,21 +182,28 @@ class Engine:
         end.start()
 
     def _end(self) -> None:
-        self._say_goodbye()
+        self._log_shutdown()
         os._exit(0)
 
     def _die(self, failure: FatalError) -> None:
         """End at once from any thread."""
-        tell(self.log, failure)
+        report(self.log, failure)
         os._exit(failure.code)
 
-    def _say_goodbye(self) -> None:
+    def _log_shutdown(self) -> None:
         for text in ("Shutting down", "Waiting for application shutdown.", "Application shutdown complete."):
             self.log.plain(API, f"INFO:     {text}")
         self.log.plain(API, f"INFO:     Finished server process [{os.getpid()}]")
 
-    def _report(self, generator: Generator) -> None:
-        """The steady line with throughput, while there is something to tell."""
+    def _flood(self, line: str) -> None:
+        self.log.info(CORE, "flood.py:1", line)
+
+    def _report_crash(self) -> None:
+        text = "EngineCore encountered a fatal error.\nRuntimeError: rehearsed crash"
+        self.log.error(CORE, "core.py:715", text)
+
+    def _log_throughput(self, generator: Generator) -> None:
+        """The steady line with throughput, while anything runs."""
         interval = self.settings.stats_interval
         before = (0, 0)
         while True:
@@ -212,5 +222,5 @@ class Engine:
             self.log.info(API, "loggers.py:127", text)
 
 
-def _stop(_number: int, _frame: object) -> None:
+def _raise_stopped(_number: int, _frame: object) -> None:
     raise Stopped

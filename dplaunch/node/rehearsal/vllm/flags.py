@@ -1,4 +1,4 @@
-"""The flags ``vllm serve`` knows, by kind and version (read in vLLM 0.9.1 to 0.23.0; facts §1.4).
+"""The flags ``vllm serve`` knows, by kind and version (read in vLLM 0.9.1 to 0.23.0).
 
 A flag of one era is an error in another, exactly as in the engine: ``--data-parallel-rank`` does not exist
 before 0.10.1, ``--disable-log-requests`` is gone from 0.18 on.

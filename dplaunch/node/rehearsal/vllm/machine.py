@@ -12,7 +12,7 @@ DEVICE_LISTS = (("ASCEND_RT_VISIBLE_DEVICES", "npu"), ("CUDA_VISIBLE_DEVICES", "
 INTERFACES = ("GLOO_SOCKET_IFNAME", "HCCL_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
 
 
-class Site:
+class Machine:
     """What surrounds the engine: its environment, the release it stands for, the address it announces."""
 
     def __init__(self, env: dict[str, str], release: tuple[int, ...]) -> None:
@@ -29,12 +29,12 @@ def platform(env: dict[str, str]) -> str:
     return "npu" if env.get("DPLAUNCH_REHEARSAL_DEVICES") else "cpu"
 
 
-def devices(env: dict[str, str], parallel: Parallel) -> list[int]:
+def usable_devices(env: dict[str, str], parallel: Parallel) -> list[int]:
     """The devices that the engine occupies; none on a machine without any.
 
     Raises FatalError when fewer are visible than it needs, or one does not exist.
     """
-    visible = _visible(env)
+    visible = _visible_devices(env)
     if visible is None:
         return []
     ranks = parallel.size if parallel.mode == SINGLE else 1
@@ -49,19 +49,19 @@ def devices(env: dict[str, str], parallel: Parallel) -> list[int]:
     return visible[parallel.devices_from :][: parallel.world * ranks]
 
 
-def occupy(devices: list[int], site: Site) -> list[socket.socket]:
+def occupy(devices: list[int], machine: Machine) -> list[socket.socket]:
     """Hold the devices as long as the sockets live; raises FatalError when another engine has one.
 
-    Only where DEVICES says what this machine has: a name per address and device, gone with its process.
+    Only where DEVICES is set: each is an abstract socket name per address and device, gone with its process.
     """
     held: list[socket.socket] = []
-    if not site.env.get("DPLAUNCH_REHEARSAL_DEVICES"):
+    if not machine.env.get("DPLAUNCH_REHEARSAL_DEVICES"):
         return held
     for device in devices:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         held.append(sock)
         try:
-            sock.bind(f"\0dplaunch-rehearsal/{site.host}/{device}")
+            sock.bind(f"\0dplaunch-rehearsal/{machine.host}/{device}")
         except OSError:
             text = (
                 f"Free memory on device {device} (3.1/61.27 GiB) on startup is less than desired GPU memory"
@@ -75,19 +75,19 @@ def _devices_word(env: dict[str, str]) -> str:
     return "NPUs" if platform(env) == "npu" else "GPUs"
 
 
-def _visible(env: dict[str, str]) -> list[int] | None:
+def _visible_devices(env: dict[str, str]) -> list[int] | None:
     """Device ids the process may use; None on a machine without any."""
     installed = env.get("DPLAUNCH_REHEARSAL_DEVICES", "")
     for name, _ in DEVICE_LISTS:
         if name in env:
-            return _listed(name, env[name], int(installed) if installed else None)
+            return _parse_devices(name, env[name], int(installed) if installed else None)
     return list(range(int(installed))) if installed else None
 
 
-def _listed(name: str, text: str, installed: int | None) -> list[int]:
+def _parse_devices(name: str, text: str, installed: int | None) -> list[int]:
     words = [word.strip() for word in text.split(",") if word.strip()]
     if not all(word.isdigit() for word in words) or len(set(words)) < len(words):
-        raise FatalError(f"RuntimeError: {name}={text} is no list of distinct device ids", who=CORE)
+        raise FatalError(f"RuntimeError: {name}={text} is not a list of distinct device ids", who=CORE)
     ids = [int(word) for word in words]
     missing = [one for one in ids if installed is not None and one >= installed]
     if missing:
@@ -97,14 +97,14 @@ def _listed(name: str, text: str, installed: int | None) -> list[int]:
 
 
 def check_interfaces(env: dict[str, str]) -> None:
-    """Raises FatalError when a named interface is not on this machine (facts §1.6)."""
+    """Raises FatalError when a named interface is not on this machine."""
     present = {name for _, name in socket.if_nameindex()}
     for variable in INTERFACES:
         text = env.get(variable, "")
         if not text or text[0] == "^":
             continue
         names = text.lstrip("=").split(",")
-        if not any(_matches(name, present) for name in names):
+        if not any(_is_present(name, present) for name in names):
             what = "address" if variable.startswith("GLOO") else "interface"
             raise FatalError(
                 "RuntimeError: [enforce fail at gloo/transport/tcp/device.cc:83] ifa != nullptr. "
@@ -113,7 +113,7 @@ def check_interfaces(env: dict[str, str]) -> None:
             )
 
 
-def _matches(name: str, present: set[str]) -> bool:
+def _is_present(name: str, present: set[str]) -> bool:
     return name in present or any(one.startswith(name) for one in present if name)
 
 
@@ -132,7 +132,7 @@ def host_address(env: dict[str, str]) -> str:
         probe.close()
 
 
-def listener(host: str, port: int, refusal: str) -> socket.socket:
+def bind_listener(host: str, port: int, refusal: str) -> socket.socket:
     """A bound, not yet listening TCP socket; raises FatalError with ``refusal`` filled in.
 
     ``refusal`` is the engine's words with {errno} and {text} to fill.

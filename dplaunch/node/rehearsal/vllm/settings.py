@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from . import machine, transfer
+from . import transfer
 from .failure import FatalError
+from .machine import platform, usable_devices
 from .parallel import Parallel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .arguments import Arguments
     from .knobs import Knobs
+    from .machine import Machine
 
 
 class Settings:
     """One engine, checked; raises FatalError with the real engine's words where it would refuse."""
 
-    def __init__(self, arguments: Arguments, knobs: Knobs, site: machine.Site, version: str) -> None:
-        env = site.env
-        self.version, self.release = version, site.release
+    def __init__(self, arguments: Arguments, knobs: Knobs, machine: Machine, version: str) -> None:
+        env = machine.env
+        self.version, self.release = version, machine.release
         self.model = arguments.model
         self.served = arguments.words("served-model-name") or [arguments.model]
         self.host = knobs.bind or arguments.word("host", "0.0.0.0")
@@ -26,7 +28,7 @@ class Settings:
         self.eager = arguments.flag("enforce-eager")
         self.max_model_len = arguments.number("max-model-len", 131072)
         self.seats = arguments.number("max-num-seqs", 256)
-        self.api_keys = _keys(arguments, env)
+        self.api_keys = _api_keys(arguments, env)
         self.request_id_headers = arguments.flag("enable-request-id-headers")
         quiet = arguments.flag("disable-uvicorn-access-log")
         self.access_log = not quiet and arguments.word("uvicorn-log-level", "info") in (
@@ -39,15 +41,15 @@ class Settings:
         interval = float(env.get("VLLM_LOG_STATS_INTERVAL") or 10)
         self.stats_interval = 0.0 if arguments.flag("disable-log-stats") else interval
         self.connect_timeout = float(env.get("ASCEND_CONNECT_TIMEOUT") or 10000) / 1000
-        self.platform = machine.platform(env)
-        self.parallel = Parallel(arguments, env, site.release)
+        self.platform = platform(env)
+        self.parallel = Parallel(arguments, env, machine.release)
         if arguments.options.get("config"):
             raise FatalError("RuntimeError: the rehearsal engine does not read --config files; give flags.")
-        self.devices = machine.devices(env, self.parallel)
-        self.transfer = transfer.read(arguments, self.parallel, site)
+        self.devices = usable_devices(env, self.parallel)
+        self.transfer = transfer.read(arguments, self.parallel, machine)
         self.given.pop("api_key", None)
 
 
-def _keys(arguments: Arguments, env: dict[str, str]) -> list[str]:
+def _api_keys(arguments: Arguments, env: dict[str, str]) -> list[str]:
     """--api-key wins over VLLM_API_KEY, as in the engine."""
     return arguments.words("api-key") or [key for key in [env.get("VLLM_API_KEY", "")] if key]

@@ -7,11 +7,11 @@ import socket
 import threading
 import time
 
+from ..wire import Wire
 from .failure import FatalError
 from .group import STEP_FRESH, Group, closed_by_peer
 from .log import API, CORE, Log
 from .parallel import Parallel
-from .wire import Wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ class Hub(Group):
                 if key.fileobj is self._listener:
                     self._accept()
                 elif key.fileobj is self._wake:
-                    self._woken(self._wake.recv(64))
+                    self._wake_up(self._wake.recv(64))
                 else:
-                    self._heard(key.data)
+                    self._read(key.data)
 
     def _accept(self) -> None:
         try:
@@ -85,13 +85,13 @@ class Hub(Group):
             return
         self._selector.register(sock, selectors.EVENT_READ, Wire(sock))
 
-    def _woken(self, why: bytes) -> None:
+    def _wake_up(self, why: bytes) -> None:
         if b"r" in why:
             self._count_ready(0)
         if b"s" in why:
             self._begin_step(None)
 
-    def _heard(self, wire: Wire) -> None:
+    def _read(self, wire: Wire) -> None:
         try:
             messages = wire.receive()
         except ValueError:  # not one of us: a port scanner, a health check
@@ -99,15 +99,15 @@ class Hub(Group):
         if messages is None:
             self._selector.unregister(wire.sock)
             wire.sock.close()
-            self._gone(wire)
+            self._drop(wire)
             return
         for message in messages:
-            self._answer(wire, message)
+            self._handle(wire, message)
 
-    def _answer(self, wire: Wire, message: dict[str, object]) -> None:
+    def _handle(self, wire: Wire, message: dict[str, object]) -> None:
         kind = message.get("kind")
         if kind == "hello":
-            self._admit(wire, _rank(message))
+            self._admit(wire, _rank_of(message))
         elif kind == "ready":
             self._compare(wire.rank, str(message.get("fingerprint")))
         elif kind == "step":
@@ -124,12 +124,12 @@ class Hub(Group):
         self._members[rank] = wire
         self.log.debug(API, "utils.py:860", f"HELLO from remote core engine process {rank}.")
         if len(self._members) == self.parallel.size - 1:
-            self._tell("go")
+            self._broadcast("go")
             self._all_joined.set()
 
     def _compare(self, rank: int, fingerprint: str) -> None:
         if fingerprint != self.parallel.fingerprint:
-            self._tell("begin")  # seen in real runs: the odd rank itself reports that it is ready
+            self._broadcast("begin")  # in real runs the differing rank itself reports that it is ready
             self._die(
                 f"RuntimeError: Configuration mismatch detected for engine {rank}. All DP workers must have "
                 "identical configurations for parameters that affect collective communication (e.g., "
@@ -144,16 +144,16 @@ class Hub(Group):
         if len(self._ready) == self.parallel.size:
             self._selector.unregister(self._listener)
             self._listener.close()  # the engine too stops listening there once its group is complete
-            self._tell("begin")
+            self._broadcast("begin")
             self._all_ready.set()
 
-    def _gone(self, wire: Wire) -> None:
+    def _drop(self, wire: Wire) -> None:
         if self._members.get(wire.rank) is not wire:
             return
         if not self._all_joined.is_set():
             del self._members[wire.rank]
             return
-        self._tell("dead", rank=wire.rank)
+        self._broadcast("dead", rank=wire.rank)
         self._lost(wire.rank)
         self._all_ready.set()
 
@@ -166,7 +166,7 @@ class Hub(Group):
             return
         if time.monotonic() - self._round >= STEP_FRESH:
             self._awaited = set(self._members)
-            self._tell("ping")
+            self._broadcast("ping")
         self._end_step()
 
     def _end_step(self) -> None:
@@ -178,7 +178,7 @@ class Hub(Group):
             if wire is not None:
                 wire.send("stepped")
 
-    def _tell(self, kind: str, **fields: object) -> None:
+    def _broadcast(self, kind: str, **fields: object) -> None:
         for wire in list(self._members.values()):
             wire.send(kind, **fields)
 
@@ -186,6 +186,6 @@ class Hub(Group):
         self._died(FatalError(text))
 
 
-def _rank(message: dict[str, object]) -> int:
+def _rank_of(message: dict[str, object]) -> int:
     rank = message.get("rank")
     return rank if isinstance(rank, int) else -1

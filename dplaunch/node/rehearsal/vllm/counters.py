@@ -1,4 +1,4 @@
-"""What the engine counts, and its Prometheus text under vLLM's names (facts §8.2)."""
+"""What the engine counts, and its Prometheus text under vLLM's names (``vllm/v1/metrics/loggers.py``)."""
 
 from __future__ import annotations
 

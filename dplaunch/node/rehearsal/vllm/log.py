@@ -1,4 +1,4 @@
-"""The engine's log: one write per line, in vLLM's own form (facts §8.1)."""
+"""The engine's log: one write per line, in vLLM's own form."""
 
 from __future__ import annotations
 

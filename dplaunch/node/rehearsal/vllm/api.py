@@ -6,12 +6,12 @@ import json
 import os
 import time
 
+from ..web import REASONS, Connection, Request
 from . import shapes
 from .counters import prometheus
 from .generation import Generator, Job, RefusalError
 from .log import API, Log
 from .shapes import CHAT, COMPLETION
-from .web import REASONS, Connection, Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ POSTS = (COMPLETION, CHAT)
 
 
 class Api:
-    """Answers every request of an engine. ``healthy`` is what /health tells: false gives 503."""
+    """Answers every request of an engine. while ``healthy`` is false /health is 503."""
 
     def __init__(self, settings: Settings, generator: Generator, log: Log) -> None:
         self.settings = settings
@@ -50,7 +50,7 @@ class Api:
         elif path in POSTS and request.method == "POST":
             self._generate(request, connection)
         elif path in GETS and (request.method == "GET" or path == "/ping"):
-            self._tell(path, connection)
+            self._answer_get(path, connection)
         elif path in GETS or path in POSTS:
             connection.send_json(405, {"detail": "Method Not Allowed"})
         else:
@@ -61,7 +61,7 @@ class Api:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         return not keys or (scheme.lower() == "bearer" and key in keys)
 
-    def _tell(self, path: str, connection: Connection) -> None:
+    def _answer_get(self, path: str, connection: Connection) -> None:
         settings, counters = self.settings, self.generator.counters
         if path in ("/health", "/ping"):
             connection.send(200 if self.healthy else 503, b"")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import time
 
+from ..answers import BadPromptError, Prompt, answer, chat_prompt, completion_prompts
 from . import shapes
-from .answers import BadPromptError, Prompt, answer, chat_prompt, completion_prompts
 from .counters import EXTERNAL, LOCAL, Counters
 from .kv import Consumer, FetchError, Prefilled, Producer
 from .log import API, CORE, Log
@@ -15,10 +15,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..web import Connection
     from .group import Group
     from .knobs import Knobs
     from .shapes import Shape
-    from .web import Connection
 
 KV_TOKENS = 262144
 """Tokens the KV cache of one rank holds."""

@@ -1,4 +1,4 @@
-"""The start-up log of vLLM-Ascend, stage by stage (facts §8.2; real runs): values only."""
+"""The start-up log of vLLM-Ascend, stage by stage, as real runs wrote it: values only."""
 
 from __future__ import annotations
 
@@ -8,16 +8,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .settings import Settings
 
-STAGES = (
-    *("plugin", "args"),
-    "coordinator",  # rank 0 of a group
-    "handshake",  # groups
-    *("init", "ranks", "gloo", "load", "memory"),
-    "kv",  # with KV transfer
-    "graphs",  # without --enforce-eager
-    *("ready", "http"),
-)
-"""Their names, in order."""
 SERVES = "INFO:     Application startup complete."
 SHARDS = 8
 ROUTES = (
@@ -32,8 +22,11 @@ ROUTES = (
 )
 
 
-class Stage:
-    """``seconds`` at full length, spread over the lines: (who, place, text); place "" = not the logger's."""
+class Scene:
+    """One start-up stage: ``seconds`` at full length, spread over its lines.
+
+    A line is (who, place, text); place "" means that it does not come from the logger.
+    """
 
     def __init__(self, name: str, seconds: float, lines: list[tuple[str, str, str]]) -> None:
         self.name = name
@@ -41,47 +34,47 @@ class Stage:
         self.lines = lines
 
 
-def opening(settings: Settings) -> list[Stage]:
+def opening(settings: Settings) -> list[Scene]:
     """What happens before the group has met."""
-    stages = [
-        Stage("plugin", 0.6, _plugin(settings.platform)),
-        Stage("args", 0.4, _args(settings)),
+    scenes = [
+        Scene("plugin", 0.6, _plugin(settings.platform)),
+        Scene("args", 0.4, _args(settings)),
     ]
     parallel = settings.parallel
     if parallel.grouped:
         if parallel.rank == 0 and parallel.together:
-            stages.append(Stage("coordinator", 0.2, []))
+            scenes.append(Scene("coordinator", 0.2, []))
         text = "Waiting for init message from front-end."
-        stages.append(Stage("handshake", 0.1, [(CORE, "core.py:532", text)]))
-    return stages
+        scenes.append(Scene("handshake", 0.1, [(CORE, "core.py:532", text)]))
+    return scenes
 
 
-def loading(settings: Settings) -> list[Stage]:
+def loading(settings: Settings) -> list[Scene]:
     """From the first line of the core to its last."""
     version = settings.version
     text = (
         f"Initializing a V1 LLM engine (v{version}) with config: model='{settings.model}', {_sizes(settings)}"
     )
-    stages = [
-        Stage("init", 0.4, [(CORE, "core.py:77", text)]),
-        Stage("ranks", 0.2, _ranks(settings)),
-        Stage("gloo", 0.1, [(CORE, "", _gloo(settings))]),
-        Stage("load", 2.6, _load(settings)),
-        Stage("memory", 0.3, _memory(settings)),
+    scenes = [
+        Scene("init", 0.4, [(CORE, "core.py:77", text)]),
+        Scene("ranks", 0.2, _ranks(settings)),
+        Scene("gloo", 0.1, [(CORE, "", _gloo(settings))]),
+        Scene("load", 2.6, _load(settings)),
+        Scene("memory", 0.3, _memory(settings)),
     ]
     if settings.transfer:
         name = f"{settings.transfer.connector} and engine_id: {settings.transfer.engine_id}"
         lines = [(CORE, "factory.py:51", f"Creating v1 connector with name: {name}")]
         if settings.transfer.connector.startswith("Mooncake"):
             lines.append((CORE, "mooncake_connector.py:240", "Initializing Mooncake Scheduler"))
-        stages.append(Stage("kv", 0.2, lines))
+        scenes.append(Scene("kv", 0.2, lines))
     if not settings.eager:
-        stages.append(Stage("graphs", 0.8, _graphs(settings)))
+        scenes.append(Scene("graphs", 0.8, _graphs(settings)))
     text = "init engine (profile, create kv cache, warmup model) took 3.16 seconds"
-    return [*stages, Stage("ready", 0.3, [(CORE, "core.py:210", text)])]
+    return [*scenes, Scene("ready", 0.3, [(CORE, "core.py:210", text)])]
 
 
-def serving(settings: Settings, pid: int) -> Stage:
+def serving(settings: Settings, pid: int) -> Scene:
     """The server's lines up to the moment it serves."""
     word = "server on" if settings.release >= (0, 18) else "API server 0 on"
     lines = [
@@ -93,7 +86,7 @@ def serving(settings: Settings, pid: int) -> Stage:
         (API, "", f"INFO:     Started server process [{pid}]"),
         (API, "", "INFO:     Waiting for application startup."),
     ]
-    return Stage("http", 0.1, lines)
+    return Scene("http", 0.1, lines)
 
 
 def worker(settings: Settings, tensor_rank: int) -> str:

@@ -1,4 +1,4 @@
-"""How an engine dies: which process says what, and the exit code."""
+"""How an engine dies: which process logs what, and the exit code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class FatalError(Exception):
     """An end of the engine with the real one's last words; ``text`` is the exception line.
 
     ``who`` raised it: an exception in the core is logged there, and the server follows with its
-    own generic line (facts §8.3).
+    own generic line.
     """
 
     def __init__(self, text: str, *, who: str = API, code: int = 1) -> None:
@@ -23,8 +23,8 @@ class Stopped(Exception):  # noqa: N818 - no error: the way out on a signal
     """SIGTERM or SIGINT: end in good order."""
 
 
-def tell(log: Log, failure: FatalError) -> None:
-    """Write the failure as the engine would."""
+def report(log: Log, failure: FatalError) -> None:
+    """Log the failure as the engine would."""
     if failure.who == CORE:
         log.error(
             CORE,

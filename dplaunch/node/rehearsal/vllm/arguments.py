@@ -58,15 +58,15 @@ def parse(argv: list[str], release: tuple[int, ...]) -> Arguments:
         if not _is_option(token):
             loose.append(token)
             continue
-        name, path, inline = _named(token, known)
+        name, path, inline = _split_option(token, known)
         if not name:
             loose.append(token)
         elif name not in known:
             options[name[len("no-") :]] = False
         elif path:
-            _dotted(options, name, path, inline if inline is not None else _one(token, rest))
+            _set_inside(options, name, path, inline if inline is not None else _take_one(token, rest))
         else:
-            options[name] = _value(token, known[name], inline, rest)
+            options[name] = _take_value(token, known[name], inline, rest)
     model = loose.pop(0) if loose and not loose[0].startswith("-") else str(options.get("model", ""))
     if loose:
         raise UsageError(f"vllm: error: unrecognized arguments: {' '.join(loose)}")
@@ -85,7 +85,7 @@ def _is_number(token: str) -> bool:
     return True
 
 
-def _named(token: str, known: dict[str, int]) -> tuple[str, list[str], str | None]:
+def _split_option(token: str, known: dict[str, int]) -> tuple[str, list[str], str | None]:
     """(option name or "", path below it for ``--json.key``, value after ``=``)."""
     head, equals, tail = token.partition("=")
     inline = tail if equals else None
@@ -97,16 +97,16 @@ def _named(token: str, known: dict[str, int]) -> tuple[str, list[str], str | Non
     stem, *path = head[2:].split(".")
     name = stem.replace("_", "-")
     if name not in known:
-        name = _negated(name, known) or _abbreviated(head, name, known)
+        name = _match_negation(name, known) or _complete_name(head, name, known)
     return name, path, inline
 
 
-def _negated(name: str, known: dict[str, int]) -> str:
+def _match_negation(name: str, known: dict[str, int]) -> str:
     positive = name[len("no-") :] if name.startswith("no-") else ""
     return name if known.get(positive) == flags.FLAG else ""
 
 
-def _abbreviated(head: str, name: str, known: dict[str, int]) -> str:
+def _complete_name(head: str, name: str, known: dict[str, int]) -> str:
     """Argparse takes any unambiguous beginning of a flag."""
     matches = [flag for flag in known if flag.startswith(name)]
     if len(matches) > 1:
@@ -115,45 +115,45 @@ def _abbreviated(head: str, name: str, known: dict[str, int]) -> str:
     return matches[0] if matches else ""
 
 
-def _one(token: str, rest: list[str]) -> str:
+def _take_one(token: str, rest: list[str]) -> str:
     if not rest or _is_option(rest[0]):
         raise UsageError(f"vllm serve: error: argument {token}: expected one argument")
     return rest.pop(0)
 
 
-def _many(token: str, inline: str | None, rest: list[str]) -> list[str]:
-    found = [inline] if inline is not None else [_one(token, rest)]
+def _take_words(token: str, inline: str | None, rest: list[str]) -> list[str]:
+    found = [inline] if inline is not None else [_take_one(token, rest)]
     while inline is None and rest and not _is_option(rest[0]):
         found.append(rest.pop(0))
     return found
 
 
-def _value(token: str, kind: int, inline: str | None, rest: list[str]) -> object:
+def _take_value(token: str, kind: int, inline: str | None, rest: list[str]) -> object:
     if kind == flags.FLAG:
         if inline is not None:
             raise UsageError(f"vllm serve: error: argument {token}: ignored explicit argument '{inline}'")
         return True
     if kind == flags.WORDS:
-        return _many(token, inline, rest)
+        return _take_words(token, inline, rest)
     if kind == flags.MAYBE and inline is None and (not rest or _is_option(rest[0])):
         return True
-    text = inline if inline is not None else _one(token, rest)
-    return _converted(token.partition("=")[0], kind, text)
+    text = inline if inline is not None else _take_one(token, rest)
+    return _convert(token.partition("=")[0], kind, text)
 
 
-def _converted(flag: str, kind: int, text: str) -> object:
+def _convert(flag: str, kind: int, text: str) -> object:
     try:
         if kind == flags.INT:
             return int(text)
         if kind == flags.SIZE:
-            return _size(text)
+            return _parse_size(text)
         if kind == flags.FLOAT:
             return float(text)
     except ValueError:
         word = "float" if kind == flags.FLOAT else "int"
         raise UsageError(f"vllm serve: error: argument {flag}: invalid {word} value: '{text}'") from None
     if kind == flags.JSON:
-        return _json(flag, text)
+        return _parse_json(flag, text)
     if flag == "--dtype" and text not in DTYPES:
         choices = ", ".join(f"'{choice}'" for choice in DTYPES)
         raise UsageError(
@@ -162,11 +162,11 @@ def _converted(flag: str, kind: int, text: str) -> object:
     return text
 
 
-def _size(text: str) -> int:
+def _parse_size(text: str) -> int:
     return int(float(text[:-1]) * SUFFIXES[text[-1]]) if text[-1:] in SUFFIXES else int(text)
 
 
-def _json(flag: str, text: str) -> object:
+def _parse_json(flag: str, text: str) -> object:
     try:
         return json.loads(text)
     except ValueError as fault:
@@ -176,7 +176,7 @@ def _json(flag: str, text: str) -> object:
         ) from None
 
 
-def _dotted(options: dict[str, object], name: str, path: list[str], text: str) -> None:
+def _set_inside(options: dict[str, object], name: str, path: list[str], text: str) -> None:
     """``--compilation-config.cudagraph_mode X``: one key inside a JSON option."""
     try:
         value = json.loads(text)

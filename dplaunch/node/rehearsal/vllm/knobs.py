@@ -1,0 +1,20 @@
+"""The knobs of the vLLM stand-in (documented in this package)."""
+
+from __future__ import annotations
+
+from .. import knobs
+from .stages import STAGES
+
+
+class Knobs(knobs.Knobs):
+    """What every stand-in has, and what only vLLM can do wrong."""
+
+    def __init__(self, env: dict[str, str], rank: int) -> None:
+        super().__init__(env, rank, STAGES)
+        if self.title == "1":
+            self.title = "VLLM::EngineCore"
+        self.handshake = knobs.number(self.setting("HANDSHAKE_S", "300"))
+        self.never_ready = self.switch("NEVER_READY")
+        self.dead_group_health = int(knobs.number(self.fault("DEAD_GROUP_HEALTH", "200")))
+        self.first_fetch_fails = self.switch("FIRST_FETCH_FAILS")
+        self.bad_kv_from = self.fault("BAD_KV_FROM")
