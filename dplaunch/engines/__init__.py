@@ -1,36 +1,73 @@
-"""One folder per engine: pure adapters from (spec, seat) to what will run."""
+"""One folder per engine: its facts, and a pure adapter from (spec, seats) to what will run."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+from importlib import import_module
+from typing import cast
 
-from dplaunch.engines.adapter import EngineAdapter, ReservedPorts, Sheet, Site
+from dplaunch.engines import others
+from dplaunch.engines.adapter import EngineAdapter, Sheet, Site
+from dplaunch.engines.facts import EngineFacts
+
+Loader = Callable[[], EngineAdapter]
+
+_LOADERS: dict[str, Loader] = {}
+
+
+def register(kind: str, loader: Loader) -> None:
+    """Make an engine known under a kind of the cluster file; ``loader`` is called when it is first needed."""
+    _LOADERS[kind] = loader
+    adapter.cache_clear()
+
+
+def unregister(kind: str) -> None:
+    """Forget a kind again."""
+    del _LOADERS[kind]
+    adapter.cache_clear()
+
+
+def kinds() -> tuple[str, ...]:
+    """Every kind that a cluster file may name."""
+    return tuple(_LOADERS)
 
 
 @cache
 def adapter(kind: str) -> EngineAdapter:
-    """The adapter of an engine kind of the cluster file; ValueError for a kind the schema does not have.
-
-    Only that engine's module is loaded.
-    """
-    match kind:
-        case "vllm-ascend":
-            from dplaunch.engines.ascend.adapter import Ascend  # noqa: PLC0415 - as the docstring says
-
-            return Ascend()
-        case "vllm":
-            from dplaunch.engines.vllm.adapter import Vllm  # noqa: PLC0415
-
-            return Vllm()
-        case "script":
-            from dplaunch.engines.script.adapter import Script  # noqa: PLC0415
-
-            return Script()
-        case "rehearsal":
-            from dplaunch.engines.rehearsal import Rehearsal  # noqa: PLC0415
-
-            return Rehearsal(adapter("vllm-ascend"))
-    raise ValueError(kind)
+    """The adapter of an engine kind; KeyError for one that no engine has. Only its own modules are loaded."""
+    return _LOADERS[kind]()
 
 
-__all__ = ["EngineAdapter", "ReservedPorts", "Sheet", "Site", "adapter"]
+def facts(kind: str) -> EngineFacts:
+    """What others may know of an engine kind."""
+    return adapter(kind).facts
+
+
+def titles() -> tuple[str, ...]:
+    """How command lines of any known engine begin, of those too that dplaunch does not start."""
+    return (*(title for kind in kinds() for title in facts(kind).titles), *others.TITLES)
+
+
+def _from(module: str) -> Loader:
+    """The ADAPTER of a module of this room."""
+    return lambda: cast("EngineAdapter", import_module(f"{__name__}.{module}").ADAPTER)
+
+
+register("vllm-ascend", _from("ascend.adapter"))
+register("vllm", _from("vllm.adapter"))
+register("script", _from("script.adapter"))
+register("rehearsal", _from("rehearsal"))
+
+__all__ = [
+    "EngineAdapter",
+    "EngineFacts",
+    "Sheet",
+    "Site",
+    "adapter",
+    "facts",
+    "kinds",
+    "register",
+    "titles",
+    "unregister",
+]

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from dplaunch.engines.facts import Dense, EngineFacts, Software
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, NodeSpec, RoleSpec, SecretRef
-from dplaunch.model.plan import File, Seat, Stage, StopStep
-
-API_KEY_ENV = "VLLM_API_KEY"
-"""Where vLLM looks for the key clients must present."""
+from dplaunch.model.plan import File, Seat, StopStep
 
 STOP = (StopStep("TERM", 30.0), StopStep("KILL", 10.0))
 """The harness of vllm-ascend waits as long (facts §6.1); what is left is killed."""
@@ -22,6 +20,7 @@ class Site:
     """One role on one node: what one script is written for."""
 
     spec: ClusterSpec
+    facts: EngineFacts
     role: RoleSpec
     node: NodeSpec
     seats: tuple[Seat, ...]
@@ -30,7 +29,7 @@ class Site:
     @property
     def script_path(self) -> str:
         """``prefill/run_dp_template.sh``, relative to the node's folder."""
-        return f"{self.role.name}/run_dp_template.sh"
+        return f"{self.role.name}/{self.facts.script}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,29 +42,16 @@ class Sheet:
     mode: int = 0o755
 
 
-@dataclass(frozen=True, slots=True)
-class ReservedPorts:
-    """Ports of each host that the engine's own libraries take, half-open."""
-
-    first: int
-    end: int
-    owner: str
-
-
 class EngineAdapter(Protocol):
     """One engine. Adapters hold no state and never touch a host."""
 
     @property
-    def stages(self) -> tuple[Stage, ...]:
-        """Log lines of start-up, in order."""
+    def facts(self) -> EngineFacts:
+        """What others may know of it."""
 
     @property
     def stop(self) -> tuple[StopStep, ...]:
         """How to end it."""
-
-    @property
-    def reserved(self) -> tuple[ReservedPorts, ...]:
-        """Ports nobody else may have."""
 
     def release(self, spec: ClusterSpec) -> str:
         """``vllm-ascend 0.23.0``."""
@@ -75,6 +61,16 @@ class EngineAdapter(Protocol):
 
     def check(self, spec: ClusterSpec) -> tuple[Problem, ...]:
         """What this engine in this version refuses or would do wrong; warnings among it."""
+
+    def software(self, spec: ClusterSpec) -> tuple[Software, ...]:
+        """What should be installed on the nodes; nothing where that is not ours to know."""
+        del spec
+        return ()
+
+    def dense(self, spec: ClusterSpec) -> Dense | None:
+        """What becomes of a model without experts whose data parallelism is above 1; None: not known."""
+        del spec
+        return None
 
     def kv_width(self, spec: ClusterSpec, role: RoleSpec) -> int:
         """KV-transfer ports that one rank takes, counted from the group's base; 0 for none."""

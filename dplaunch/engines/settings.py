@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from dplaunch.engines.adapter import API_KEY_ENV, Site
+from dplaunch.engines.adapter import Site
 from dplaunch.engines.flags import words
 from dplaunch.model.cluster import ArgValue, EnvValue, Override, SecretRef
 from dplaunch.model.plan import Seat
@@ -43,7 +43,7 @@ def secrets(site: Site, seat: Seat) -> dict[str, SecretRef]:
     """Secrets of one engine: its own environment's, and the API key."""
     own = {name: value for name, value in user_env(site, seat).items() if isinstance(value, SecretRef)}
     key = site.spec.api_key
-    return {API_KEY_ENV: key, **own} if key else own
+    return {site.facts.key_env: key, **own} if key else own
 
 
 def _overrides(site: Site, seat: Seat) -> tuple[Override, Override]:

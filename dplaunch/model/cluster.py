@@ -14,6 +14,9 @@ ArgValue = Union[str, int, float, bool, None, "tuple[ArgValue, ...]", "Mapping[s
 """A value of an engine's flag: ``True`` is the bare flag, ``False``/``None`` leaves it out,
 a mapping or a tuple of mappings becomes JSON, a tuple of scalars is given as several words."""
 
+Family = Literal["a2", "a3", "gpu", "cpu"]
+"""What the devices of a node are."""
+
 PREFILL = "prefill"
 DECODE = "decode"
 SERVE = "serve"
@@ -51,7 +54,7 @@ class SshSpec:
 class EngineSpec:
     """Which engine: ``version`` decides what is rendered ("0.9.1", "0.23.0")."""
 
-    kind: Literal["vllm-ascend", "vllm", "script", "rehearsal"]
+    kind: str
     version: str
     path: str | None = None
     """``script``: the user's run_dp_template.sh, absolute on the operator's machine."""
@@ -65,7 +68,7 @@ class Hardware:
 
     name: str = ""
     devices: int = 0
-    family: Literal["a2", "a3", "gpu", "cpu"] = "cpu"
+    family: Family = "cpu"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,15 +99,6 @@ class RuntimeSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PortBases:
-    """First ports to hand out on each host, all TCP."""
-
-    http: int = 9000
-    rpc: int = 13395
-    kv: int = 61000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RoleSpec:
     """One role. ``dp`` is the size of ONE group; ``masters`` holds one node name per group."""
 
@@ -124,7 +118,8 @@ class RoleSpec:
     """``defaults.env`` overlaid by the role's own."""
     args: Mapping[str, ArgValue] = field(default_factory=dict)
     """``defaults.args`` overlaid by the role's own."""
-    ports: PortBases = PortBases()
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """First TCP ports to hand out on each host, by the engine's names; its own base where one is missing."""
 
     @property
     def devices_per_rank(self) -> int:

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from dplaunch.engines import EngineAdapter, Sheet, Site, adapter
+from dplaunch.engines import EngineAdapter, Sheet, Site, adapter, facts
 from dplaunch.errors import Problem, SpecError
 from dplaunch.model.cluster import ClusterSpec, NodeSpec, RouterSpec
-from dplaunch.model.plan import Api, Endpoint, File, Flow, NodePlan, Plan, Process, Seat
+from dplaunch.model.plan import Endpoint, File, Flow, NodePlan, Plan, Process, Seat
 from dplaunch.plan.check import check, placed
 from dplaunch.plan.document import to_json
 from dplaunch.plan.rehearse import STAND_IN, rehearsed, standing_in
@@ -19,14 +19,6 @@ from dplaunch.plan.services import RouterSite, members_file, router_files, route
 from dplaunch.render import render
 
 ANY_ADDRESS = "0.0.0.0"
-API = Api(
-    running="vllm:num_requests_running",
-    waiting="vllm:num_requests_waiting",
-    fetched=(
-        'vllm:prompt_tokens_by_source_total{source="external_kv_transfer"}',
-        "vllm:nixl_bytes_transferred_sum",
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +33,7 @@ class _Draft:
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
-        return tuple(_endpoint(self.spec, seat) for seat in self.seats)
+        return tuple(_endpoint(self, seat) for seat in self.seats)
 
 
 def build(
@@ -61,7 +53,7 @@ def build(
     problems = check(spec) if checked is None else checked
     if any(not problem.warning for problem in problems):
         raise SpecError(problems)
-    stands_in = rehearse or spec.engine.kind == "rehearsal"
+    stands_in = rehearse or facts(spec.engine.kind).rehearsal
     spec = rehearsed(spec) if rehearse else spec
     spec = standing_in(spec, python) if stands_in else spec
     engine = adapter(spec.engine.kind)
@@ -92,7 +84,7 @@ def _plan(draft: _Draft) -> Plan:
         ready_timeout=spec.ready_timeout,
         warmup=spec.warmup,
         hooks=spec.hooks,
-        stages=draft.engine.stages,
+        stages=draft.engine.facts.stages,
     )
 
 
@@ -110,7 +102,7 @@ def _flow(spec: ClusterSpec, router: RouterSpec | None) -> Flow:
     return "push" if router is not None and "layerwise" in (router.path or "") else "pull"
 
 
-def _endpoint(spec: ClusterSpec, seat: Seat) -> Endpoint:
+def _endpoint(draft: _Draft, seat: Seat) -> Endpoint:
     return Endpoint(
         name=seat.name,
         role=seat.role,
@@ -118,8 +110,8 @@ def _endpoint(spec: ClusterSpec, seat: Seat) -> Endpoint:
         node=seat.node,
         url=url(seat.address, seat.port("http")),
         ranks=(seat.rank,),
-        api=API,
-        model=spec.served_model_name,
+        api=draft.engine.facts.api,
+        model=draft.spec.served_model_name,
     )
 
 
@@ -158,7 +150,7 @@ def _sites(draft: _Draft, node: NodeSpec) -> Iterable[Site]:
     for role in draft.spec.roles:
         seats = tuple(s for s in draft.seats if s.role == role.name and s.node == node.name)
         if seats:
-            yield Site(spec=draft.spec, role=role, node=node, seats=seats)
+            yield Site(spec=draft.spec, facts=draft.engine.facts, role=role, node=node, seats=seats)
 
 
 def _rendered(sheet: Sheet | File) -> File:
@@ -182,7 +174,7 @@ def _engine(draft: _Draft, site: Site, seat: Seat, files: Sequence[File]) -> Pro
         ports=_bound(draft, site, seat),
         stop=draft.engine.stop,
         seats=(seat,),
-        endpoints=(_endpoint(draft.spec, seat),),
+        endpoints=(_endpoint(draft, seat),),
     )
     return _with_fingerprint(process, files)
 

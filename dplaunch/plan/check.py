@@ -16,7 +16,7 @@ def placed(spec: ClusterSpec) -> tuple[tuple[Seat, ...], tuple[Problem, ...]]:
     """Every engine's seat with its ports, and the collisions met."""
     engine = adapter(spec.engine.kind)
     widths = {role.name: engine.kv_width(spec, role) for role in spec.roles}
-    return assign(spec, seats(spec), widths, engine.reserved)
+    return assign(spec, seats(spec), widths, engine.facts.reserved)
 
 
 def check(spec: ClusterSpec) -> tuple[Problem, ...]:

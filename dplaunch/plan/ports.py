@@ -10,7 +10,8 @@ import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from dplaunch.engines import ReservedPorts
+from dplaunch.engines import facts
+from dplaunch.engines.facts import ReservedPorts
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
 from dplaunch.model.plan import PortRange, Seat
@@ -98,9 +99,13 @@ def _of(
     return found
 
 
+def _base(spec: ClusterSpec, role: RoleSpec, which: str) -> int:
+    return role.ports.get(which, facts(spec.engine.kind).ports[which])
+
+
 def _key(spec: ClusterSpec, role: RoleSpec, which: str) -> str:
     """Where the base stands in the file: at the role when it differs from the others'."""
-    bases = {getattr(other.ports, which) for other in spec.roles}
+    bases = {_base(spec, other, which) for other in spec.roles}
     return f"ports.{which}" if len(bases) == 1 else f"roles.{role.name}.ports.{which}"
 
 
@@ -124,7 +129,7 @@ def _http(
     found = {}
     for seat in seats:
         role = roles[seat.role]
-        port = role.ports.http + index[seat.node]
+        port = _base(spec, role, "http") + index[seat.node]
         index[seat.node] += 1
         allocator.take(seat.node, port, User(seat.name, "HTTP", _key(spec, role, "http")))
         found[seat.name] = port
@@ -141,7 +146,7 @@ def _rpc(
         role = roles[seat.role]
         if seat.rank or role.dp == 1:
             continue
-        port = role.ports.rpc + index[seat.node]
+        port = _base(spec, role, "rpc") + index[seat.node]
         index[seat.node] += 1
         allocator.take(seat.node, port, User(seat.group_name, "rendezvous", _key(spec, role, "rpc")))
         found[seat.group_name] = port
@@ -164,13 +169,13 @@ def _kv(
 
 def _kv_base(role: RoleSpec, ranks: Sequence[Seat], width: int, allocator: Allocator) -> int:
     user = User(ranks[0].group_name, "KV transfer", "ports.kv")
-    base = role.ports.kv
+    first = base = role.ports.get("kv", 61000)
     while (blocked := _blocked(base, ranks, width, allocator)) and base < END:
         base += blocked
     if base + role.dp * width > END:
-        text = f"{user}: no {role.dp * width} free ports from {role.ports.kv} on"
+        text = f"{user}: no {role.dp * width} free ports from {first} on"
         allocator.problems.append(Problem(text, key=user.key, hint="lower ports.kv"))
-        return role.ports.kv
+        return first
     for node, ports in _ranges(base, ranks, width):
         for port in ports:
             allocator.take(node, port, user)

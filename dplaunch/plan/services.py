@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from dplaunch.engines.adapter import API_KEY_ENV
 from dplaunch.engines.flags import words
 from dplaunch.model.cluster import DECODE, PREFILL, ArgValue, ClusterSpec, NodeSpec, RouterSpec
 from dplaunch.model.plan import ROUTER, Api, Endpoint, File, Plan, Process
@@ -18,6 +17,9 @@ SCRIPT = "router/run_router.sh"
 MEMBERS = "router/members.json"
 PACKAGE = "router/dprouter"
 
+KEY_ENV = "VLLM_API_KEY"
+"""Where our router and vllm-router look for the key that clients must present."""
+
 Lines = tuple[tuple[str, ...], ...]
 """Words of a command line, grouped as they are printed."""
 
@@ -26,7 +28,7 @@ Lines = tuple[tuple[str, ...], ...]
 class RouterKind:
     """What differs between the routers: where the key goes, what to ask them."""
 
-    key: str = API_KEY_ENV
+    key: str = KEY_ENV
     health: str = "/health"
     models: str = "/v1/models"
     """Empty: do not ask."""

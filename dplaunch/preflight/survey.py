@@ -50,15 +50,16 @@ def targets(job: Job, spec: ClusterSpec) -> tuple[Target, ...]:
 
 
 def ask(
-    job: Job, nodes: Sequence[Target], probes: Sequence[Probe], seen: Seen, *, strangers: bool = False
+    job: Job, nodes: Sequence[Target], probes: Sequence[Probe], seen: Seen, *, titles: Sequence[str] = ()
 ) -> dict[str, Answer]:
     """All commands of these probes on all nodes that were reached; node → answer.
 
-    ``strangers``: look for engines of others too, which reads every process of the machine.
+    ``titles``: look for engines of others too, by how their command lines begin, which reads every process of
+    the machine.
     A node that is lost, stays silent or cannot answer is missing, and in ``job.fleet.unreached``.
     """
     reached = [t for t in nodes if t.name in job.fleet.sessions]
-    requests = {t.name: request(t, probes, seen, strangers=strangers) for t in reached}
+    requests = {t.name: request(t, probes, seen, titles=titles) for t in reached}
     patience = max((fields["limit"] for _, fields in requests.values()), default=0.0) + SLACK
     replies = job.fleet.gather(requests, patience, lambda node, message: _tell(job, node, message))
     return {node: read(reply) for node, reply in answered(job, replies).items()}
@@ -79,7 +80,7 @@ def facts(probes: Iterable[Probe], target: Target, answer: Answer) -> dict[str, 
     }
 
 
-def request(target: Target, probes: Sequence[Probe], seen: Seen, *, strangers: bool = False) -> Request:
+def request(target: Target, probes: Sequence[Probe], seen: Seen, *, titles: Sequence[str] = ()) -> Request:
     """All commands of these probes for one node, as its guard takes them."""
     asked = [(probe, command) for probe in probes for command in probe.commands(target, seen)]
     ports = sorted({port for process in target.plan.processes for port in process.ports})
@@ -87,7 +88,7 @@ def request(target: Target, probes: Sequence[Probe], seen: Seen, *, strangers: b
         "commands": [_wire(probe, command) for probe, command in asked],
         "ports": ports,
         "address": target.node.address,
-        "strangers": strangers,
+        "titles": list(titles),
         "limit": max(LIMIT, _longest(command for _, command in asked) + SLACK),
     }
     return "survey", fields

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from dplaunch.engines import titles
 from dplaunch.fleet.job import Job, connect, phase
 from dplaunch.fleet.observe import observe
 from dplaunch.model.check import Checked, Facts, Finding, Level, NodeSurvey
@@ -78,8 +79,8 @@ def _stages(
     for stage in (0, 1):
         mine = [probe for probe in chosen if probe.stage == stage]
         # in a rehearsal the other nodes' engines are on the same machine
-        strangers = stage == 0 and not job.plan.rehearsal
-        for name, answer in ask(job, nodes, mine, seen, strangers=strangers).items():
+        wanted = titles() if stage == 0 and not job.plan.rehearsal else ()
+        for name, answer in ask(job, nodes, mine, seen, titles=wanted).items():
             target = next(t for t in nodes if t.name == name)
             seen[name] = {**seen.get(name, {}), **facts(mine, target, answer)}
             before = answers.get(name)

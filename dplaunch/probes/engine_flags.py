@@ -1,8 +1,6 @@
 """``engine.flags``: the engine's own help knows every flag that its scripts will pass.
 
-vLLM prints all flags for ``--help=all``; versions before that option searched for the word "all", so an
-answer without a flag that every version has is asked for again with ``--help``. The help may be longer than
-what a command may print: only lines that define options come back.
+The help may be longer than what a command may print: only lines that define options come back.
 """
 
 from __future__ import annotations
@@ -14,22 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.model.plan import File
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.surroundings import runs_vllm, shell
+from dplaunch.probes.surroundings import engine, has_engines, shell
 from dplaunch.probes.words import answer, clean, last_words, shown_list, unread, unread_finding
 
 NAME = "engine.flags"
-SURE = "--tensor-parallel-size"
-"""A flag of every vLLM: a help without it is not the whole help."""
 END = "== end of help =="
 """Printed last: without it the answer was cut off, and says nothing of flags that come later."""
 TIMEOUT = 90.0
 """Seconds: the engine imports torch and looks for devices before it prints."""
-ASKED = f"""
-help=$(vllm serve --help=all 2>/dev/null)
-case $help in *{SURE}*) ;; *) help=$(vllm serve --help) || exit ;; esac
-printf '%s\\n' "$help" | grep -E '^ {{1,8}}-'
-echo '{END}'
-"""
 
 _OPTION = re.compile(r" {1,8}(-.*)")
 _COLUMNS = re.compile(r" {2,}")
@@ -75,38 +65,40 @@ def _spelt(flag: str) -> str:
 
 def _commands(target: Target, seen: Seen) -> Iterable[Command]:
     del seen
-    if runs_vllm(target):
-        yield Command(key="help", argv=shell(target, ASKED), timeout=TIMEOUT)
+    if has_engines(target) and (help_ := engine(target).help):
+        yield Command(key="help", argv=shell(target, f"\n{help_.ask}\necho '{END}'\n"), timeout=TIMEOUT)
 
 
 def _parse(target: Target, outputs: Outputs) -> Facts:
     output = answer(outputs, "help")
     found = known(output.out)
-    if SURE in found and END in output.out:
+    help_ = engine(target).help
+    if help_ and help_.sure in found and END in output.out:
         wanted = passed(target.plan.files)
         return {"passed": len(wanted), "unknown": [flag for flag in wanted if flag not in found]}
     if output.code and output.err.strip():
         return {"broken": last_words(output)}
-    return {"unread": [unread("vllm serve --help", output)]}
+    return {"unread": [unread(f"{help_.program} --help" if help_ else "help", output)]}
 
 
 def _judge(targets: Iterable[Target], seen: Mapping[str, Facts]) -> Iterator[Finding]:
-    del targets
+    program = next((help_.program for target in targets if (help_ := engine(target).help)), "")
     for node, facts in seen.items():
         yield from unread_finding(NAME, node, facts)
         if not facts.get("unread"):
-            yield _judged(node, facts)
+            yield _judged(program, node, facts)
 
 
-def _judged(node: str, facts: Facts) -> Finding:
-    level, remedy = Level.FAIL, "see runtime.setup: vllm has to be in PATH and its libraries found"
+def _judged(program: str, node: str, facts: Facts) -> Finding:
+    name = program.partition(" ")[0]
+    level, remedy = Level.FAIL, f"see runtime.setup: {name} has to be in PATH and its libraries found"
     if "broken" in facts:
-        text = f"vllm serve does not even print its help: {facts['broken']}"
+        text = f"{program} does not even print its help: {facts['broken']}"
     elif facts["unknown"]:
-        text = f"this vllm does not know {shown_list(facts['unknown'])}"
+        text = f"this {name} does not know {shown_list(facts['unknown'])}"
         remedy = "take it out of args, or correct engine.version: flags come and go with versions"
     else:
-        level, text, remedy = Level.OK, f"vllm knows all {facts['passed']} flags", ""
+        level, text, remedy = Level.OK, f"{name} knows all {facts['passed']} flags", ""
     return Finding(probe=NAME, level=level, text=text, node=node, remedy=remedy)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from dplaunch.engines import EngineFacts, facts
 from dplaunch.probes.probe import Target
 
 STAND_IN = "bin/vllm"
@@ -23,9 +24,9 @@ def has_engines(target: Target) -> bool:
     return not rehearses(target) and any(process.kind == "engine" for process in target.plan.processes)
 
 
-def runs_vllm(target: Target) -> bool:
-    """Whether dplaunch itself writes the command line of a real vLLM for this node."""
-    return has_engines(target) and target.spec.engine.kind in ("vllm-ascend", "vllm")
+def engine(target: Target) -> EngineFacts:
+    """What the cluster's engine is."""
+    return facts(target.spec.engine.kind)
 
 
 def shell(target: Target, text: str) -> tuple[str, ...]:

@@ -8,32 +8,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from dplaunch.engines import facts, kinds
 from dplaunch.model.check import Command, Facts, Output
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.surroundings import has_engines, runs_vllm, shell, shell_words
-from dplaunch.probes.versions_judge import DRIVER, FIRMWARE, NAME, NAMES, RANGES, judge
+from dplaunch.probes.surroundings import engine, has_engines, shell, shell_words
+from dplaunch.probes.versions_judge import CANN, DRIVER, FIRMWARE, MACHINE, NAME, RANGES, judge
 from dplaunch.probes.words import answer, clean, last_json, unread
 
-PACKAGES = {
-    "vllm": ("vllm",),
-    "vllm-ascend": ("vllm-ascend",),
-    "torch": ("torch",),
-    "torch_npu": ("torch-npu",),
-    "transformers": ("transformers",),
-    "mooncake": ("mooncake-transfer-engine", "mooncake-transfer-engine-non-cuda", "mooncake"),
-}
-"""What it is called here → under which names it may be installed."""
-
-SOURCE = f"""
+_SOURCE = """
 import importlib.metadata, json
-found = {{}}
-for name, packages in {PACKAGES!r}.items():
+found = {}
+for name, packages in %r.items():
     for package in packages:
         try:
             found.setdefault(name, importlib.metadata.version(package))
         except importlib.metadata.PackageNotFoundError:
             pass
-print(json.dumps({{"packages": found}}))
+print(json.dumps({"packages": found}))
 """
 
 _INSTALLED = (
@@ -88,15 +79,19 @@ def cann(text: str) -> dict[str, object]:
     found = entries(text)
     running = _RUNNING.search(found.get("toolkit_running_version", ""))
     version = running[1] if running else found.get("version", "")
-    return {"CANN": version} if _VERSION.fullmatch(version) else {}
+    return {CANN: version} if _VERSION.fullmatch(version) else {}
 
 
-def packages(text: str) -> dict[str, object]:
+def packages(text: str, names: Iterable[str]) -> dict[str, object]:
     """Version of each package that is there; what is not installed has an empty one."""
     found = last_json(clean(text)).get("packages")
     if not isinstance(found, dict):
         return {}
-    return {name: version if isinstance(version := found.get(name, ""), str) else "" for name in PACKAGES}
+    return {name: version if isinstance(version := found.get(name, ""), str) else "" for name in names}
+
+
+def _installed_as(target: Target) -> dict[str, tuple[str, ...]]:
+    return {name: packages for name, packages in engine(target).packages.items() if packages}
 
 
 def _commands(target: Target, seen: Seen) -> Iterable[Command]:
@@ -104,23 +99,25 @@ def _commands(target: Target, seen: Seen) -> Iterable[Command]:
     if has_engines(target) and target.spec.hardware.family in ("a2", "a3"):
         yield Command(key="driver", argv=("sh", "-c", _INSTALLED % "driver"))
         yield Command(key="firmware", argv=("sh", "-c", _INSTALLED % "firmware"))
-    if runs_vllm(target):
-        argv = shell_words(target, (target.plan.runtime.python, "-c", SOURCE))
+    if has_engines(target) and (wanted := _installed_as(target)):
+        argv = shell_words(target, (target.plan.runtime.python, "-c", _SOURCE % (wanted,)))
         yield Command(key="packages", argv=argv, timeout=30.0)
-    if runs_vllm(target) and target.spec.engine.kind == "vllm-ascend":
-        yield Command(key="CANN", argv=shell(target, _CANN), timeout=30.0)
+    if has_engines(target) and CANN in engine(target).packages:
+        yield Command(key=CANN, argv=shell(target, _CANN), timeout=30.0)
 
 
-_READERS = {"driver": driver, "firmware": firmware, "CANN": cann, "packages": packages}
+_READERS = {"driver": driver, "firmware": firmware, CANN: cann}
 
 
 def _parse(target: Target, outputs: Outputs) -> Facts:
-    del target
     facts: dict[str, object] = {}
     missing = []
     for key in outputs:
         output = answer(outputs, key)
-        found = _READERS[key](output.out) if key in _READERS else {}
+        if key == "packages":
+            found = packages(output.out, _installed_as(target))
+        else:
+            found = _READERS[key](output.out) if key in _READERS else {}
         facts |= found
         if not found and not _left_out(key, output):
             missing.append(unread(key, output))
@@ -132,4 +129,5 @@ def _left_out(key: str, output: Output) -> bool:
     return (key == "firmware" and output.code == 1) or (key == "packages" and bool(output.code))
 
 
-PROBE = Probe(name=NAME, commands=_commands, parse=_parse, judge=judge, steady=NAMES)
+_STEADY = dict.fromkeys((*(name for kind in kinds() for name in facts(kind).packages), *MACHINE))
+PROBE = Probe(name=NAME, commands=_commands, parse=_parse, judge=judge, steady=tuple(_STEADY))

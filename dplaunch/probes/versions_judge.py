@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dplaunch.engines.ascend import releases
-from dplaunch.engines.ascend.releases import CANN_TOO, Release
+from dplaunch.engines import EngineFacts, adapter
+from dplaunch.engines.facts import Software
 from dplaunch.engines.versions import parse
 from dplaunch.model.check import Facts, Finding, Level
-from dplaunch.model.cluster import EngineSpec
 from dplaunch.probes.probe import Target
 from dplaunch.probes.words import odd_ones, unread_finding
 
 NAME = "engine.versions"
-VLLM, VLLM_ASCEND, CANN, TORCH, TORCH_NPU = "vllm", "vllm-ascend", "CANN", "torch", "torch_npu"
+CANN = "CANN"
 DRIVER, FIRMWARE, RANGES = "driver", "firmware", "firmware_ranges"
-NAMES = (VLLM_ASCEND, VLLM, CANN, TORCH, TORCH_NPU, "transformers", "mooncake", DRIVER, FIRMWARE)
-MUST_AGREE = (VLLM_ASCEND, VLLM, CANN, TORCH_NPU)
 MACHINE = (DRIVER, FIRMWARE)
-OTHERS, FILE = "the other nodes have", "the cluster file says"
+OTHERS = "the other nodes have"
 
 _SOFTWARE = "run one image or one set of packages on all nodes, of the release that engine.version names"
 _MACHINE = "bring driver and firmware of the nodes to one release"
@@ -43,16 +40,18 @@ def judge(targets: Sequence[Target], seen: Mapping[str, Facts]) -> Iterator[Find
     """At most one finding for the software and one for driver and firmware on each node."""
     if not targets:
         return
-    engine = targets[0].spec.engine
-    common = {name: odd_ones(_values(seen, name))[0] for name in NAMES}
+    adapted = adapter(targets[0].spec.engine.kind)
+    wanted = adapted.software(targets[0].spec)
+    names = (*adapted.facts.packages, *MACHINE)
+    common = {name: odd_ones(_values(seen, name))[0] for name in names}
     for node, facts in seen.items():
         yield from unread_finding(NAME, node, facts)
-        software = list(_software(engine, facts, common))
+        software = list(_software(adapted.facts, wanted, facts, common))
         machine = list(_machine(facts, common))
         yield from _told(node, software, _SOFTWARE)
         yield from _told(node, machine, _MACHINE)
         if not (software or machine or facts.get("unread")):
-            shown = ", ".join(f"{name} {facts[name]}" for name in NAMES if facts.get(name))
+            shown = ", ".join(f"{name} {facts[name]}" for name in names if facts.get(name))
             yield Finding(probe=NAME, level=Level.OK, text=shown, node=node)
 
 
@@ -67,41 +66,32 @@ def _told(node: str, slips: Sequence[Slip], remedy: str) -> Iterator[Finding]:
         yield Finding(probe=NAME, level=level, text=text, node=node, remedy=remedy)
 
 
-def _software(engine: EngineSpec, facts: Facts, common: Mapping[str, str | None]) -> Iterator[Slip]:
-    wanted = _wanted(engine)
-    release = _release(engine, facts.get(VLLM_ASCEND, ""))
-    for name in NAMES:
-        if name not in facts or name in MACHINE:
+def _software(
+    engine: EngineFacts, software: Sequence[Software], facts: Facts, common: Mapping[str, str | None]
+) -> Iterator[Slip]:
+    """``common``: what most nodes have. What somebody wants goes before it."""
+    wanted = {one.name: one for one in software if one.wanted}
+    own = wanted.get(engine.kind)
+    is_own = own is None or _fits(facts.get(engine.kind, ""), own.versions)
+    made_with = {one.name: one for one in software if not one.wanted and is_own}
+    for name in engine.packages:
+        if name not in facts:
             continue
         have, usual = facts[name], common[name] or ""
-        if slip := _slip(name, have, usual, wanted.get(name)):
+        if slip := _slip(engine, name, have, usual, wanted.get(name)):
             yield slip
-        elif release and have == usual:
-            yield from _untried(release, name, have)
+        elif name in made_with and have == usual:
+            yield from _untried(made_with[name], have)
 
 
-def _wanted(engine: EngineSpec) -> dict[str, tuple[str, str]]:
-    """What engine.version decides: name → version, and who wants it."""
-    wanted: dict[str, tuple[str, str]] = {engine.kind: (engine.version, FILE)}
-    release = releases.find(engine.version) if engine.kind == VLLM_ASCEND else None
-    if release:
-        wanted[VLLM] = (release.vllm, f"vllm-ascend {engine.version} wants")
-    return wanted
-
-
-def _release(engine: EngineSpec, installed: str) -> Release | None:
-    """The one installed, where it is the one that should be."""
-    return releases.find(installed) if _fits(installed, engine.version) else None
-
-
-def _slip(name: str, have: str, usual: str, wanted: tuple[str, str] | None) -> Slip | None:
-    """``usual``: what most nodes have. What the cluster file wants goes before it."""
-    if wanted and not _fits(have, wanted[0]):
+def _slip(engine: EngineFacts, name: str, have: str, usual: str, wanted: Software | None) -> Slip | None:
+    if wanted and not _fits(have, wanted.versions):
         level = Level.WARN if _is_development(have) else Level.FAIL
-        return Slip(name=name, have=have, whose=wanted[1], want=wanted[0], level=level)
-    if have == usual or (wanted and not _fits(usual, wanted[0])):
+        return Slip(name=name, have=have, whose=wanted.whose, want=wanted.versions[0], level=level)
+    if have == usual or (wanted and not _fits(usual, wanted.versions)):
         return None
-    return _differing(name, have, usual)
+    level = Level.FAIL if name in engine.must_agree else Level.WARN
+    return Slip(name=name, have=have, whose=OTHERS, want=usual, level=level)
 
 
 def _is_development(version: str) -> bool:
@@ -109,14 +99,15 @@ def _is_development(version: str) -> bool:
     return ".dev" in version
 
 
-def _fits(have: str, want: str) -> bool:
-    """The same release. ``0.10.1rc1`` fits 0.10.1 where only candidates exist; tables say more digits."""
-    mine, theirs = _plain(have), _plain(want)
-    if mine == theirs or theirs.startswith(f"{mine}."):
-        return True
-    parsed = parse(mine)
-    meant = releases.find(theirs)
-    return parsed is not None and (parsed == parse(theirs) or (meant is not None and meant.version == mine))
+def _fits(have: str, wanted: Iterable[str]) -> bool:
+    """The same release; tables say more digits."""
+    mine = _plain(have)
+    for want in map(_plain, wanted):
+        if mine == want or want.startswith(f"{mine}."):
+            return True
+        if (parsed := parse(mine)) is not None and parsed == parse(want):
+            return True
+    return False
 
 
 def _plain(version: str) -> str:
@@ -124,22 +115,11 @@ def _plain(version: str) -> str:
     return version.partition("+")[0].strip().lower().removeprefix("v")
 
 
-def _differing(name: str, have: str, usual: str) -> Slip:
-    level = Level.FAIL if name in MUST_AGREE else Level.WARN
-    return Slip(name=name, have=have, whose=OTHERS, want=usual, level=level)
-
-
-def _untried(release: Release, name: str, have: str) -> Iterator[Slip]:
-    """A combination that this vllm-ascend was not released with."""
-    table = {
-        CANN: (release.cann, *CANN_TOO.get(release.version, ())),
-        TORCH: (release.torch,),
-        TORCH_NPU: (release.torch_npu,),
-    }
-    wanted = [want for want in table.get(name, ()) if want]
-    if wanted and have and not any(_released_with(have, want) for want in wanted):
-        whose = f"vllm-ascend {release.version} was released with"
-        yield Slip(name=name, have=have, whose=whose, want=" or ".join(wanted), level=Level.WARN)
+def _untried(made_with: Software, have: str) -> Iterator[Slip]:
+    """A combination that the engine was not released with."""
+    if have and not any(_released_with(have, want) for want in made_with.versions):
+        want = " or ".join(made_with.versions)
+        yield Slip(name=made_with.name, have=have, whose=made_with.whose, want=want, level=Level.WARN)
 
 
 def _released_with(have: str, want: str) -> bool:
@@ -157,7 +137,8 @@ def _machine(facts: Facts, common: Mapping[str, str | None]) -> Iterator[Slip]:
         return
     for name in MACHINE:
         if name in facts and facts[name] != common[name]:
-            yield _differing(name, facts[name], common[name] or "")
+            want = common[name] or ""
+            yield Slip(name=name, have=facts[name], whose=OTHERS, want=want, level=Level.WARN)
 
 
 def _within(version: str, low: str, high: str) -> bool:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from dplaunch.engines.ascend import releases
-from dplaunch.engines.versions import at_least
+from dplaunch.engines import adapter
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.surroundings import has_engines
+from dplaunch.probes.surroundings import engine, has_engines
 from dplaunch.probes.weights_script import SCRIPT
 from dplaunch.probes.words import answer, clean, last_json, odd_ones, shown_list, unread, unread_finding
 from dplaunch.words import size
@@ -20,16 +19,6 @@ SIZE, SHA256 = "size", "sha256"
 TIMEOUTS = {SIZE: 60.0, SHA256: 3600.0}
 """Seconds. Reading 700 GB takes a fast disk some minutes, a slow one the hour."""
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
-
-_NON_MOE = "Non-MoE models do not support external data parallel mode"
-DENSE = (
-    ("0.23.0", Level.FAIL, f'vLLM {{version}} refuses it: "{_NON_MOE}…"'),
-    ("0.18.0", Level.WARN, "in vLLM {version} every rank then runs alone, as with dp: 1"),
-    ("0.13.0", Level.FAIL, "vLLM {version} ends on a bare AssertionError after loading (vllm#32252)"),
-    ("0.11.0", Level.WARN, "in vLLM {version} every rank then runs alone, as with dp: 1"),
-)
-"""What a dense model does with external load balancing, from which version on (facts §1.4; versions between
-those named there were not read)."""
 
 
 def weights(way: str = "") -> Probe:
@@ -53,7 +42,7 @@ def _path(target: Target) -> str | None:
     path = target.spec.weights.path
     if has_engines(target):
         return path
-    asked = target.spec.engine.kind == "rehearsal" and path != target.spec.model
+    asked = engine(target).rehearsal and path != target.spec.model
     engines = any(process.kind == "engine" for process in target.plan.processes)
     return path if asked and engines else None
 
@@ -193,19 +182,10 @@ def _dense(spec: ClusterSpec, seen: Iterable[Facts]) -> Iterator[Finding]:
     """A model without experts whose ranks are to be load-balanced from outside."""
     counts = [facts["experts"] for facts in seen if isinstance(facts.get("experts"), int)]
     roles = [role.name for role in spec.roles if role.dp > 1]
-    version = _vllm_version(spec)
-    row = next((row for row in DENSE if at_least(version, row[0])), None) if version else None
-    if not counts or max(counts) > 1 or not roles or row is None:
+    dense = adapter(spec.engine.kind).dense(spec)
+    if not counts or max(counts) > 1 or not roles or dense is None:
         return
-    _, level, effect = row
-    text = f"the model is dense, and {shown_list(roles)} has dp above 1: {effect.format(version=version)}"
+    level = Level.FAIL if dense.refused else Level.WARN
+    text = f"the model is dense, and {shown_list(roles)} has dp above 1: {dense.effect}"
     remedy = "dp: 1, and groups: as many engines as there should be"
     yield Finding(probe=NAME, level=level, text=text, remedy=remedy)
-
-
-def _vllm_version(spec: ClusterSpec) -> str:
-    """The vLLM that runs; empty where that is not for us to say."""
-    if spec.engine.kind == "vllm-ascend":
-        release = releases.find(spec.engine.version)
-        return release.vllm if release else spec.engine.version
-    return spec.engine.version if spec.engine.kind == "vllm" else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from dplaunch.engines import facts
 from dplaunch.errors import Problem, SpecError
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.spec import rules
@@ -38,7 +39,7 @@ class Loaded:
 def load(text: str, path: str, *, read_file: ReadFile) -> Loaded:
     """What the cluster file ``text`` means; ``path``, where it came from, is for messages and relative paths.
 
-    ``read_file`` reads the script of ``engine.kind: script``. Raises ``SpecError`` with every
+    ``read_file`` reads the script of an engine that runs the user's own. Raises ``SpecError`` with every
     problem, in file order, warnings too.
     """
     document = read(text, path, reading)
@@ -71,7 +72,7 @@ def _judge(
 
 def _script(file: File, source: str, read_file: ReadFile) -> tuple[str | None, tuple[Finding, ...]]:
     """The user's own script, or why it cannot be had."""
-    if file.engine.kind != "script" or file.engine.path is None:
+    if "path" not in facts(file.engine.kind).needs or file.engine.path is None:
         return None, ()
     path = beside(source, file.engine.path)
     try:

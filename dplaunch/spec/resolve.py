@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from posixpath import dirname, join, normpath
 
+from dplaunch.engines import facts
 from dplaunch.model.cluster import (
     ClusterSpec,
     EngineSpec,
+    Family,
     Hardware,
     KvTransferSpec,
     NodeSpec,
     Override,
-    PortBases,
     RoleSpec,
     RouterSpec,
     RuntimeSpec,
@@ -25,9 +26,6 @@ from dplaunch.model.cluster import (
 )
 from dplaunch.ranges import expand
 from dplaunch.spec import schema
-
-REHEARSED_VERSION = "0.23.0"
-"""What a rehearsal engine stands for unless the file says otherwise."""
 
 NODE = "node:"
 """What marks a node among the keys of ``overrides``."""
@@ -66,7 +64,7 @@ def beside(source: str, path: str) -> str:
 
 
 def _engine(engine: schema.Engine, source: str, script_text: str | None) -> EngineSpec:
-    version = engine.version or (REHEARSED_VERSION if engine.kind == "rehearsal" else "")
+    version = engine.version or facts(engine.kind).default_version
     path = beside(source, engine.path) if engine.path else None
     return EngineSpec(kind=engine.kind, version=version, path=path, script_text=script_text)
 
@@ -80,16 +78,9 @@ def _hardware(file: schema.File) -> Hardware:
     given = file.hardware
     if given is None:
         return Hardware()
-    family = given.family
-    if family is None and file.engine.kind == "vllm-ascend":
-        family = "a3" if given.devices >= _A3_DEVICES else "a2"
-    if family is None:
-        family = "gpu" if file.engine.kind == "vllm" and given.devices else "cpu"
-    return Hardware(name=given.name or "", devices=given.devices, family=family)
-
-
-_A3_DEVICES = 16
-"""An Atlas 800 A3 has 8 cards of 2 dies; an A2 has 8 devices."""
+    runs_on = facts(file.engine.kind).families
+    fitting: Family = next((family for family, least in runs_on if given.devices >= least), "cpu")
+    return Hardware(name=given.name or "", devices=given.devices, family=given.family or fitting)
 
 
 def _nodes(entry: schema.Node, file: schema.File, hardware: Hardware) -> Iterator[NodeSpec]:
@@ -126,19 +117,16 @@ def _role(name: str, role: schema.Role, file: schema.File, nodes: tuple[NodeSpec
         masters=tuple(by_any_name.get(master, master) for master in role.master or ()),
         env={**file.defaults.env, **role.env},
         args={**file.defaults.args, **role.args},
-        ports=PortBases(**{**_given(file.ports), **_given(role.ports)}),
+        ports={**file.ports.given(), **role.ports.given()},
     )
-
-
-def _given(ports: schema.Ports) -> dict[str, int]:
-    return {name: port for name, port in ports if port is not None}
 
 
 def _kv_transfer(file: schema.File) -> KvTransferSpec | None:
     if file.kv_transfer:
         return KvTransferSpec(**dict(file.kv_transfer))
-    if file.engine.kind == "rehearsal" and file.roles.decode:
-        return KvTransferSpec(connector="MooncakeConnectorV1")
+    engine = facts(file.engine.kind)
+    if engine.default_connector and "kv_transfer" not in engine.needs and file.roles.decode:
+        return KvTransferSpec(connector=engine.default_connector)
     return None
 
 

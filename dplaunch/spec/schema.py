@@ -12,10 +12,13 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
+    PlainValidator,
     model_validator,
 )
 from pydantic_core import CoreSchema
 
+from dplaunch.engines import kinds
+from dplaunch.model.cluster import Family
 from dplaunch.spec import values
 from dplaunch.spec.document import Reading
 from dplaunch.spec.finding import KeyPath, counted
@@ -49,10 +52,20 @@ def _empty() -> Any:
     return Field(default_factory=dict, validate_default=True)
 
 
+class _AnyEngine:
+    """In the schema the kind of an engine is one of those that are registered."""
+
+    def __get_pydantic_json_schema__(
+        self, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, object]:
+        del core, handler
+        return {"enum": list(kinds()), "type": "string"}
+
+
 class Engine(_Section):
     """Which engine runs."""
 
-    kind: Literal["vllm-ascend", "vllm", "script", "rehearsal"]
+    kind: Annotated[str, PlainValidator(values.engine_kind), _AnyEngine()]
     version: values.Version | None = None
     path: Text | None = None
 
@@ -80,7 +93,7 @@ class Hardware(_Section):
 
     name: Text | None = None
     devices: Annotated[int, Field(ge=0)]
-    family: Literal["a2", "a3", "gpu", "cpu"] | None = None
+    family: Family | None = None
 
 
 class _OrPreset:
@@ -132,11 +145,18 @@ class EnvAndArgs(_Section):
 
 
 class Ports(_Section):
-    """First ports to hand out."""
+    """First ports to hand out: those that most engines have, and whatever else an engine has."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Port]
 
     http: Port | None = None
     rpc: Port | None = None
     kv: Port | None = None
+
+    def given(self) -> dict[str, int]:
+        """Those that the file names."""
+        return {name: port for name, port in self if port is not None}
 
 
 class Role(_Section):

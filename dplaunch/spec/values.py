@@ -8,9 +8,10 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from dplaunch import durations
+from dplaunch.engines import kinds
 from dplaunch.model.cluster import ArgValue, EnvValue, Hardware, SecretRef
 from dplaunch.ranges import RangeError, expand
 from dplaunch.spec.finding import did_you_mean
@@ -101,6 +102,13 @@ def _duration(value: object) -> float:
     if seconds is None or not 0 < seconds < float("inf"):
         raise takes("a duration above zero", value, durations.HINT)
     return seconds
+
+
+def engine_kind(value: object) -> str:
+    """A kind that some engine is registered under."""
+    if isinstance(value, str) and value in kinds():
+        return value
+    raise PydanticKnownError("literal_error", {"expected": ", ".join(f"'{kind}'" for kind in kinds())})
 
 
 def _version(value: object) -> str:

@@ -5,6 +5,7 @@ import pytest
 from specs import cluster, four_p_four_d, serve
 
 from dplaunch import plan
+from dplaunch.engines.vllm.facts import API
 from dplaunch.errors import SpecError
 from dplaunch.model.cluster import (
     EngineSpec,
@@ -16,7 +17,6 @@ from dplaunch.model.cluster import (
     SshSpec,
 )
 from dplaunch.model.plan import Endpoint, StopStep
-from dplaunch.plan.build import API
 
 SOURCES = {"__main__.py": "main\n", "pick.py": "pick\n"}
 

@@ -6,7 +6,7 @@ from specs import four_p_four_d
 
 from dplaunch import plan
 from dplaunch.errors import UsageError
-from dplaunch.model.cluster import PortBases, RouterSpec, RuntimeSpec, SecretRef, SshSpec, WarmupSpec
+from dplaunch.model.cluster import RouterSpec, RuntimeSpec, SecretRef, SshSpec, WarmupSpec
 
 ARGS = {"a": (1, {"b": None}), "c": {"source": "env", "name": "X"}, "d": 0.5, "e": True}
 
@@ -106,7 +106,7 @@ def test_another_command_is_shown_with_both():
     lines = plan.compare(plan.build(spec), plan.build(moved))
     assert "- decode-0 on n5" in lines
     assert "+ decode-0 on n6" in lines
-    faster = replace(spec, roles=(replace(spec.roles[0], ports=PortBases(http=9100)), spec.roles[1]))
+    faster = replace(spec, roles=(replace(spec.roles[0], ports={"http": 9100}), spec.roles[1]))
     lines = plan.compare(plan.build(spec), plan.build(faster))
     assert lines[0] == (
         "± prefill-0 on n1: bash prefill/run_dp_template.sh 0,1,2,3,4,5,6,7 9000 2 0 192.0.0.1 13395 8 → "

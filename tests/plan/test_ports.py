@@ -4,7 +4,7 @@ import pytest
 from seating import some_ports
 from specs import MOONCAKE, cluster, four_p_four_d, names, serve
 
-from dplaunch.model.cluster import PortBases, RoleSpec, RouterSpec
+from dplaunch.model.cluster import RoleSpec, RouterSpec
 from dplaunch.plan.check import placed
 
 
@@ -38,15 +38,15 @@ def test_http_counts_over_all_roles_of_a_node_and_rpc_over_its_groups():
 
 
 def test_roles_have_bases_of_their_own():
-    prefill = RoleSpec(name="prefill", nodes=("n1",), dp=2, ports=PortBases(http=7000, rpc=5000, kv=62000))
-    decode = RoleSpec(name="decode", nodes=("n1",), dp=2, ports=PortBases(http=8100, rpc=6000, kv=63000))
+    prefill = RoleSpec(name="prefill", nodes=("n1",), dp=2, ports={"http": 7000, "rpc": 5000, "kv": 62000})
+    decode = RoleSpec(name="decode", nodes=("n1",), dp=2, ports={"http": 8100, "rpc": 6000, "kv": 63000})
     found = ports(cluster(prefill, decode, kv_transfer=MOONCAKE))
     assert found["prefill-1"] == some_ports(7001, 5000, (62001, 62002, 62000))
     assert found["decode-0"] == some_ports(8102, 6001, (63000, 63001, 63000))
 
 
 def test_kv_goes_around_what_is_taken_on_any_node_of_the_group():
-    prefill = RoleSpec(name="prefill", nodes=("n1",), tp=4, ports=PortBases(http=61003))
+    prefill = RoleSpec(name="prefill", nodes=("n1",), tp=4, ports={"http": 61003})
     decode = RoleSpec(name="decode", nodes=names(1, 2), dp=4, tp=2)
     router = RouterSpec(node="n2", port=61013)
     found = ports(cluster(prefill, decode, kv_transfer=MOONCAKE, router=router))
@@ -59,7 +59,7 @@ def test_kv_goes_around_what_is_taken_on_any_node_of_the_group():
 
 def test_kv_keeps_clear_of_hccls_own_ports():
     spec = four_p_four_d()
-    bases = PortBases(kv=59990)
+    bases = {"kv": 59990}
     roles = tuple(replace(role, ports=bases) for role in spec.roles)
     assert ports(replace(spec, roles=roles))["prefill-0"]["kv"].ports == range(60032, 60040)
 
@@ -73,7 +73,7 @@ def test_kv_keeps_clear_of_hccls_own_ports():
     ],
 )  # fmt: skip
 def test_a_collision_names_host_port_and_both_users_once(http, router, text, key):
-    role = serve(dp=4, tp=4, ports=PortBases(http=http))
+    role = serve(dp=4, tp=4, ports={"http": http})
     (problem,) = problems(cluster(role, router=RouterSpec(node="n1", port=router)))
     assert (problem.text, problem.key, problem.warning) == (text, key, False)
     assert key in problem.hint
@@ -81,7 +81,7 @@ def test_a_collision_names_host_port_and_both_users_once(http, router, text, key
 
 def test_a_collision_between_roles_names_the_role_that_moved_in():
     prefill = RoleSpec(name="prefill", nodes=("n1",), dp=2)
-    decode = RoleSpec(name="decode", nodes=("n1",), ports=PortBases(http=8999))
+    decode = RoleSpec(name="decode", nodes=("n1",), ports={"http": 8999})
     (problem,) = problems(cluster(prefill, decode))
     assert problem.key == "roles.decode.ports.http"
     assert problem.hint == "move roles.decode.ports.http or roles.prefill.ports.http"
@@ -89,13 +89,13 @@ def test_a_collision_between_roles_names_the_role_that_moved_in():
 
 
 def test_a_router_that_is_none_takes_no_port():
-    spec = cluster(serve(ports=PortBases(http=8000)), router=RouterSpec(node="n1", kind="none"))
+    spec = cluster(serve(ports={"http": 8000}), router=RouterSpec(node="n1", kind="none"))
     assert ports(spec)["serve-0"]["http"].first == 8000
 
 
 def test_no_room_for_kv_is_a_problem():
     spec = four_p_four_d()
-    roles = tuple(replace(role, ports=PortBases(kv=65500)) for role in spec.roles)
+    roles = tuple(replace(role, ports={"kv": 65500}) for role in spec.roles)
     (problem,) = problems(replace(spec, roles=roles))
     assert problem.key == "ports.kv"
     assert problem.text == "decode/0 (KV transfer): no 64 free ports from 65500 on"
@@ -104,16 +104,16 @@ def test_no_room_for_kv_is_a_problem():
 
 def test_what_counts_is_the_whole_groups_range():
     spec = four_p_four_d()
-    roles = (replace(spec.roles[0], ports=PortBases(kv=65521)), spec.roles[1])
+    roles = (replace(spec.roles[0], ports={"kv": 65521}), spec.roles[1])
     assert [p.text.split(" (")[0] for p in problems(replace(spec, roles=roles))] == [
         f"prefill/{group}" for group in range(4)
     ]
-    roles = (replace(spec.roles[0], ports=PortBases(kv=65520)), spec.roles[1])
+    roles = (replace(spec.roles[0], ports={"kv": 65520}), spec.roles[1])
     assert ports(replace(spec, roles=roles))["prefill-1"]["kv"].ports == range(65528, 65536)
 
 
 def test_different_collisions_are_all_told():
-    role = serve(groups=2, dp=2, tp=4, ports=PortBases(http=13393))
+    role = serve(groups=2, dp=2, tp=4, ports={"http": 13393})
     found = problems(cluster(role, router=RouterSpec(node="n1", port=13393)))
     assert [p.text.split("wanted by both ")[1] for p in found] == [
         "router and serve-0 (HTTP)",
@@ -123,5 +123,5 @@ def test_different_collisions_are_all_told():
 
 def test_the_last_port_can_be_used():
     spec = four_p_four_d()
-    roles = tuple(replace(role, ports=PortBases(kv=65472)) for role in spec.roles)
+    roles = tuple(replace(role, ports={"kv": 65472}) for role in spec.roles)
     assert ports(replace(spec, roles=roles))["decode-63"]["kv"].ports == range(65535, 65536)

@@ -161,13 +161,16 @@ CANN = {
 }
 
 
+ASKED = ("vllm", "vllm-ascend", "torch", "torch_npu", "transformers", "mooncake")
+
+
+def packages(text: str):
+    return versions.packages(text, ASKED)
+
+
 def installed(*found: str, **more: str):
-    """In the order of ``versions.PACKAGES``; what is left out is not installed."""
-    return {
-        **dict.fromkeys(versions.PACKAGES, ""),
-        **dict(zip(versions.PACKAGES, found, strict=False)),
-        **more,
-    }
+    """In the order of ``ASKED``; what is left out is not installed."""
+    return {**dict.fromkeys(ASKED, ""), **dict(zip(ASKED, found, strict=False)), **more}
 
 
 PACKAGES = {
@@ -279,7 +282,7 @@ READINGS = (
     ("version.info", versions.driver, DRIVER),
     ("version.info", versions.firmware, FIRMWARE),
     ("cann", versions.cann, CANN),
-    ("packages", versions.packages, PACKAGES),
+    ("packages", packages, PACKAGES),
     ("vllm-help", flags, HELP),
     ("weights", brief, WEIGHTS),
 )

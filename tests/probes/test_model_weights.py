@@ -151,7 +151,6 @@ def test_dummy_weights_are_no_fault():
                 )
             ],
         ),
-        ("vllm-ascend", "0.10.2rc1", []),
     ],
 )
 def test_a_dense_model_with_external_load_balancing(kind, version, lines):

@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from dplaunch import spec
+from dplaunch.engines import facts, kinds
 from dplaunch.errors import ExitCode, UsageError
-from dplaunch.model.cluster import ClusterSpec, PortBases
+from dplaunch.model.cluster import ClusterSpec
 from dplaunch.spec.explain import explain
 from dplaunch.spec.jsonschema import Site, bare_schema, find, json_schema, properties, required
 from dplaunch.spec.reference import entries, reference
@@ -97,8 +98,9 @@ def test_the_schema_is_for_editors(comments):
 
 
 def test_the_defaults_in_the_comments_are_the_real_ones(comments):
-    for name in ("http", "rpc", "kv"):
-        assert comments[("ports", name)].endswith(f"Default: {getattr(PortBases(), name)}.")
+    for kind in kinds():
+        for name, port in facts(kind).ports.items():
+            assert comments[("ports", name)].endswith(f"Default: {port}.")
     assert all(name in comments[("hardware",)] for name in PRESETS)
 
 

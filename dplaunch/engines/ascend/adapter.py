@@ -5,29 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from dplaunch.engines import rules
-from dplaunch.engines.adapter import STOP, ReservedPorts, Sheet, Site
+from dplaunch.engines.adapter import STOP, EngineAdapter, Sheet, Site
 from dplaunch.engines.ascend import advice, env, kv, kv_rules, lint, releases
+from dplaunch.engines.ascend.facts import FACTS
 from dplaunch.engines.ascend.releases import is_contract_a
+from dplaunch.engines.facts import Dense, Software
 from dplaunch.engines.flags import words
 from dplaunch.engines.settings import Env, Flags, secrets, user_flags
 from dplaunch.engines.versions import at_least, neighbours
 from dplaunch.engines.vllm import advice as vllm_advice
-from dplaunch.engines.vllm import parallel, startup
+from dplaunch.engines.vllm import parallel
+from dplaunch.engines.vllm.dense import dense
 from dplaunch.engines.vllm.shell import CONTRACT_A, CONTRACT_B, Contract, Recipe, arguments, context
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, RoleSpec, SecretRef
 from dplaunch.model.plan import Seat
 
-HCCL_HOST_PORTS = ReservedPorts(60000, 60032, "HCCL")
-"""HCCL_IF_BASE_PORT and the 31 above it (facts §8.6)."""
 
-
-class Ascend:
+class Ascend(EngineAdapter):
     """The adapter."""
 
-    stages = startup.VLLM
+    facts = FACTS
     stop = STOP
-    reserved = (HCCL_HOST_PORTS,)
 
     def release(self, spec: ClusterSpec) -> str:
         """``vllm-ascend 0.23.0``."""
@@ -49,10 +48,18 @@ class Ascend:
         engine = lint.ascend(version)
         told = (
             *lint.check(spec, engine),
-            *vllm_advice.check(spec, engine),
+            *vllm_advice.check(spec, engine, self.vllm_version(spec)),
             *advice.check(spec, engine),
         )
         return (*unknown, *own, *kv_rules.check(spec, version), *rules.alike(spec), *told)
+
+    def software(self, spec: ClusterSpec) -> tuple[Software, ...]:
+        """The versions of the file and of the release that it names."""
+        return releases.software(_version(spec))
+
+    def dense(self, spec: ClusterSpec) -> Dense:
+        """By the vLLM below it."""
+        return dense(self.vllm_version(spec))
 
     def kv_width(self, spec: ClusterSpec, role: RoleSpec) -> int:
         """One port per device of a rank."""
@@ -151,3 +158,6 @@ def _context_parallel(spec: ClusterSpec, version: str) -> Iterator[Problem]:
                     key=f"roles.{role.name}.{key}",
                     hint=f"{key}: 1, or a version from 0.12.0rc1 on",
                 )
+
+
+ADAPTER = Ascend()

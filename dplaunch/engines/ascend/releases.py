@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dplaunch.engines.facts import Software
 from dplaunch.engines.versions import FINAL, Version, at_least, parse
 
 
@@ -68,6 +69,25 @@ def find(text: str) -> Release | None:
     exact = (r for r in RELEASES if parse(r.version) == version)
     candidates = (r for r in reversed(RELEASES) if _release_part(r.version) == version)
     return next(exact, None) or next(candidates, None)
+
+
+def software(version: str) -> tuple[Software, ...]:
+    """What should be on the nodes for this version of vllm-ascend."""
+    found = find(version)
+    own = Software("vllm-ascend", (version, found.version) if found else (version,), "the cluster file says")
+    if found is None:
+        return (own,)
+    others = {
+        "CANN": (found.cann, *CANN_TOO.get(found.version, ())),
+        "torch": (found.torch,),
+        "torch_npu": (found.torch_npu,),
+    }
+    made_with = f"vllm-ascend {found.version} was released with"
+    return (
+        own,
+        Software("vllm", (found.vllm,), f"vllm-ascend {version} wants"),
+        *(Software(name, wanted, made_with, wanted=False) for name, wanted in others.items() if all(wanted)),
+    )
 
 
 def _release_part(text: str) -> Version | None:

@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator, Mapping
 
 from dplaunch.engines import rules
-from dplaunch.engines.adapter import STOP, ReservedPorts, Sheet, Site
+from dplaunch.engines.adapter import STOP, EngineAdapter, Sheet, Site
 from dplaunch.engines.ascend import lint as ascend_lint
 from dplaunch.engines.ascend.releases import is_contract_a
 from dplaunch.engines.script import lint as script_lint
+from dplaunch.engines.script.facts import FACTS
 from dplaunch.engines.settings import Env, Flags, secrets
 from dplaunch.engines.versions import parse
 from dplaunch.engines.vllm import lint as vllm_lint
-from dplaunch.engines.vllm import startup
 from dplaunch.engines.vllm.shell import (
     CONTRACT_A,
     CONTRACT_B,
@@ -44,12 +44,11 @@ def contracts(text: str) -> tuple[Contract, ...]:
     return tuple(contract for contract, pattern in found if pattern.search(code))
 
 
-class Script:
+class Script(EngineAdapter):
     """The adapter."""
 
-    stages = startup.VLLM
+    facts = FACTS
     stop = STOP
-    reserved: tuple[ReservedPorts, ...] = ()
 
     def release(self, spec: ClusterSpec) -> str:
         """``script for 0.23.0``."""
@@ -171,3 +170,6 @@ def _unused(spec: ClusterSpec) -> Iterator[Problem]:
                 key=place,
                 hint="put the flags into the script",
             )
+
+
+ADAPTER = Script()

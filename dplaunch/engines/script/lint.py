@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from dplaunch.engines.ascend.connectors import registered
+from dplaunch.engines.ascend.facts import MOONCAKE_DIRECT
 from dplaunch.engines.ascend.kv_rules import FORBIDDEN
 from dplaunch.engines.ascend.lint import key_told, keys
 from dplaunch.engines.script.shellwords import Line, lines, open_quote
@@ -23,8 +24,6 @@ from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec
 
 KEY = "engine.path"
-MOONCAKE = 20000
-"""Mooncake's AscendDirect binds at random in [20000, 20000 + 1000 × devices) (facts §2.3.4)."""
 
 _COMMENT = re.compile(r"^[^\S\n]*#.*$", re.MULTILINE)
 _VARIABLE = re.compile(r"(?:^|[\s;])([A-Za-z_][A-Za-z0-9_]*)=(\S*)")
@@ -162,7 +161,8 @@ def _transfer(spec: ClusterSpec, config: Mapping[str, Any], engine: Engine) -> I
         text = f"{name} ends in an AssertionError without the sizes of prefill and decode"
         hint = "kv_connector_extra_config: prefill and decode, each with dp_size and tp_size of one group"
         yield _warning(text, hint, _SIZES)
-    last = MOONCAKE + 1000 * spec.hardware.devices
-    if port is not None and MOONCAKE <= port < last:
-        text = f"kv_port {port} lies in {MOONCAKE}–{last - 1}, from which Mooncake draws at random"
-        yield _warning(text, "a port of 61000 and above is quiet", "vllm-ascend PR #6455, issue #8938")
+    first = MOONCAKE_DIRECT.first
+    last = first + MOONCAKE_DIRECT.each * spec.hardware.devices
+    if port is not None and first <= port < last:
+        text = f"kv_port {port} lies in {first}–{last - 1}, from which Mooncake draws at random"
+        yield _warning(text, "a port of 61000 and above is quiet", MOONCAKE_DIRECT.source)

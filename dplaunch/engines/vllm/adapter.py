@@ -6,11 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dplaunch.engines import rules
-from dplaunch.engines.adapter import STOP, Sheet, Site
+from dplaunch.engines.adapter import STOP, EngineAdapter, Sheet, Site
+from dplaunch.engines.facts import Dense, Software
 from dplaunch.engines.flags import plain, words
 from dplaunch.engines.settings import Env, Flags, secrets, user_flags
 from dplaunch.engines.versions import at_least, parse
-from dplaunch.engines.vllm import advice, lint, parallel, startup
+from dplaunch.engines.vllm import advice, lint, parallel
+from dplaunch.engines.vllm.dense import dense
+from dplaunch.engines.vllm.facts import FACTS
 from dplaunch.engines.vllm.shell import CONTRACT_B, Recipe, arguments, context
 from dplaunch.engines.vllm.transfer import BOTH, KV_ROLES
 from dplaunch.errors import Problem
@@ -27,12 +30,11 @@ COMPUTED_ENV = ("CUDA_VISIBLE_DEVICES", "VLLM_NIXL_SIDE_CHANNEL_HOST", "VLLM_NIX
 COMPUTED_EXTRA = ("kv_role", "kv_port", "kv_rank", "engine_id", "kv_connector_module_path")
 
 
-class Vllm:
+class Vllm(EngineAdapter):
     """The adapter."""
 
-    stages = startup.VLLM
+    facts = FACTS
     stop = STOP
-    reserved = ()
 
     def release(self, spec: ClusterSpec) -> str:
         """``vllm 0.32.0``."""
@@ -53,6 +55,14 @@ class Vllm:
             *rules.alike(spec),
             *(() if unknown else _told(spec)),
         )
+
+    def software(self, spec: ClusterSpec) -> tuple[Software, ...]:
+        """The version of the file."""
+        return (Software("vllm", (spec.engine.version,), "the cluster file says"),)
+
+    def dense(self, spec: ClusterSpec) -> Dense:
+        """By its version."""
+        return dense(spec.engine.version)
 
     def kv_width(self, spec: ClusterSpec, role: RoleSpec) -> int:
         """The engine adds its rank to the group's base."""
@@ -121,7 +131,7 @@ def _version(spec: ClusterSpec) -> Iterator[Problem]:
 def _told(spec: ClusterSpec) -> Iterator[Problem]:
     engine = lint.vllm(spec.engine.version)
     yield from lint.check(spec, engine)
-    yield from advice.check(spec, engine)
+    yield from advice.check(spec, engine, spec.engine.version)
 
 
 def _transfer(spec: ClusterSpec) -> Iterator[Problem]:
@@ -141,3 +151,6 @@ def _transfer(spec: ClusterSpec) -> Iterator[Problem]:
             yield Problem(
                 f"'{key}' is computed by dplaunch", key=f"kv_transfer.extra.{key}", hint=f"remove {key}"
             )
+
+
+ADAPTER = Vllm()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from dplaunch.engines.rules import arguments, environments
 from dplaunch.engines.versions import at_least
+from dplaunch.engines.vllm.dense import dense
 from dplaunch.engines.vllm.lint import Engine, as_map
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import DECODE, ArgValue, ClusterSpec, EnvValue, RoleSpec
@@ -27,11 +28,11 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 TUTORIAL = "vllm-ascend, large_scale_ep.md and its FAQ"
 
 
-def check(spec: ClusterSpec, engine: Engine) -> Iterator[Problem]:
-    """What holds for every vLLM."""
+def check(spec: ClusterSpec, engine: Engine, version: str) -> Iterator[Problem]:
+    """What holds for every vLLM; ``version`` is that of the vLLM in the engine."""
     yield from _speculative(spec, engine)
     for role in spec.roles:
-        yield from _dense(spec, role, engine)
+        yield from _dense(spec, role, version)
         if role.name == DECODE:
             yield from _step_too_small(role)
     yield from _proxies(spec)
@@ -76,20 +77,16 @@ def speculative(method: ArgValue, key: str, engine: Engine) -> Iterator[Problem]
         yield warning(text, key, "method: deepseek_mtp", source)
 
 
-def _dense(spec: ClusterSpec, role: RoleSpec, engine: Engine) -> Iterator[Problem]:
+def _dense(spec: ClusterSpec, role: RoleSpec, version: str) -> Iterator[Problem]:
     name = spec.model.rstrip("/").rpartition("/")[2]
     if role.dp == 1 or not DENSE.fullmatch(name):
         return
-    effect = "its ranks would be copies that know nothing of each other"
-    if at_least(engine.version, "0.23.0rc1"):
-        effect = f"{engine} refuses data parallelism by rank for it"
-    elif at_least(engine.version, "0.13.0rc1") and not at_least(engine.version, "0.14.0rc1"):
-        effect = f"{engine} ends in an AssertionError"
+    found = dense(version)
     yield warning(
-        f"{name} has no experts, going by its name, and dp of {role.name} is {role.dp}: {effect}",
+        f"{name} has no experts, going by its name, and dp of {role.name} is {role.dp}: {found.effect}",
         f"roles.{role.name}.dp",
         f"dp: 1 and groups: {role.dp * role.groups}; the router balances over groups",
-        "vLLM, vllm/config/parallel.py of 0.13.0 and 0.23.0; vLLM issue #32252",
+        found.source,
     )
 
 

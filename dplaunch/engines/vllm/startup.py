@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dplaunch.model.plan import Stage
 
-VLLM = (
+STAGES = (
     Stage("arguments", r"non-default args:|vLLM API server version"),
     Stage("waiting for its group", r"Started DP Coordinator process|Waiting for init message from front-end"),
     Stage("engine", r"Initializing a V1 LLM engine"),

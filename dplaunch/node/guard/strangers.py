@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from . import ports, proc
 
@@ -10,13 +11,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_TITLES = ("VLLM::", "EngineCore")
-"""How the names that engines give to their processes begin."""
-_MODULE = "vllm.entrypoints"
-_PROXY = "load_balance_proxy"
-"""Part of the name of each router script that vllm-ascend has as an example."""
-_PROGRAMS = ("vllm-router", "launch_online_dp.py")
-_FAMILY = "mindie"
 _SHELLS = ("sh", "bash", "dash")
 _WITH_VALUE = ("-X", "-W", "-o")
 _GUARD = b"dplaunch-guard"
@@ -25,13 +19,15 @@ _LOOK = 4096
 _SHOWN = 200
 
 
-def find_strangers(ours: list[int]) -> list[dict[str, Any]]:
+def find_strangers(ours: list[int], titles: list[str]) -> list[dict[str, Any]]:
     """``{pid, user, command, pids}`` of each process tree with engines or routers that is not ours.
 
-    ``pid`` is the topmost of the tree that looks like one, ``pids`` are all that do.
+    ``pid`` is the topmost of the tree that looks like one, ``pids`` are all that do. ``titles``: regular
+    expressions, see ``looks_like_one``.
     """
+    patterns = [re.compile(title) for title in titles]
     known = {os.getpid(), *ours}
-    found = {pid: words for pid, words in _commands() if looks_like_one(words)}
+    found = {pid: words for pid, words in _commands() if looks_like_one(words, patterns)}
     trees: dict[int, list[int]] = {}
     for pid in sorted(found):
         line = [pid, *_above(pid)]
@@ -41,16 +37,16 @@ def find_strangers(ours: list[int]) -> list[dict[str, Any]]:
     return [_describe(top, found[top], pids) for top, pids in sorted(trees.items()) if top not in mine]
 
 
-def looks_like_one(words: list[str]) -> bool:
-    """Whether a command line runs an engine or a router; what it only mentions does not count."""
+def looks_like_one(words: list[str], titles: list[re.Pattern[str]]) -> bool:
+    """Whether a command line runs what one of the titles begins with; what it only mentions does not count.
+
+    Its first word is the program without its folder; the script or the module where an interpreter runs one.
+    """
     program, *rest = _run(words) or [""]
-    name = os.path.basename(program)
     if "--help" in rest or "-h" in rest:
         return False  # it only prints its flags, as a check asks for
-    if name == "vllm":
-        return rest[:1] == ["serve"]
-    script = name in _PROGRAMS or (_PROXY in name and name.endswith(".py"))
-    return script or name.lower().startswith(_FAMILY) or program.startswith((_MODULE, *_TITLES))
+    line = " ".join([os.path.basename(program), *rest])
+    return any(title.match(line) for title in titles)
 
 
 def _run(words: list[str]) -> list[str]:

@@ -163,10 +163,10 @@ def _nothing(problem: str) -> dict[str, Any]:
     return {"code": None, "out": "", "err": "", "problem": problem}
 
 
-def _strangers(ours: list[int]) -> list[dict[str, Any]]:
+def _strangers(ours: list[int], titles: list[str]) -> list[dict[str, Any]]:
     from . import strangers  # noqa: PLC0415 - only `check` asks for them
 
-    return strangers.find_strangers(ours)
+    return strangers.find_strangers(ours, titles)
 
 
 def answer(call: Call) -> dict[str, Any]:
@@ -177,12 +177,12 @@ def answer(call: Call) -> dict[str, Any]:
         {"port": h.port, "pid": h.pid, "user": h.user, "command": h.command}
         for h in ports.list_holders(str(call.get("address", "")), call.get("ports", []))
     ]
-    ours = observe.list_pids(call.folder)
+    ours, titles = observe.list_pids(call.folder), call.get("titles", [])
     return {
         "results": results,
         "taken": taken,
         "ours": ours,
-        "strangers": _strangers(ours) if call.get("strangers") else [],
+        "strangers": _strangers(ours, titles) if titles else [],
         "saved": read_json(call.folder.path("fingerprint.json")),
         "seconds": round(time.monotonic() - survey.began, 4),
     }

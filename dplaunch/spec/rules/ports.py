@@ -4,26 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations
+from typing import NamedTuple
 
 from dplaunch.model.cluster import KvTransferSpec, RoleSpec
-from dplaunch.spec.finding import Finding, KeyPath
+from dplaunch.spec.finding import Finding, KeyPath, did_you_mean, dotted, nearest
 from dplaunch.spec.rules.rule import Case, RoleRule, Rule
+from dplaunch.spec.schema import Ports
 
 EPHEMERAL = range(32768, 61000)
-"""Linux's default ``ip_local_port_range``: the kernel may hand any of them out (facts §2.3.4)."""
-MOONCAKE = 20000
-"""Mooncake's AscendDirect binds at random in [20000, 20000 + 1000 × devices) (facts §2.3.4)."""
-SOURCES = {
-    "the kernel's ephemeral range": "Linux, net.ipv4.ip_local_port_range",
-    "Mooncake's random range": "vllm-ascend PR #6455, issue #8938",
-}
+"""Linux's default ``net.ipv4.ip_local_port_range``: the kernel may hand any of them out."""
+
+
+class _Noise(NamedTuple):
+    """Ports that somebody may take at any time."""
+
+    owner: str
+    source: str
+    ports: range
+
+
+_KERNEL = _Noise("the kernel's ephemeral range", "Linux, net.ipv4.ip_local_port_range", EPHEMERAL)
+
+
+def names_known(case: Case) -> Iterator[Finding]:
+    """Each engine has ports of its own names."""
+    known = tuple(case.engine.ports)
+    sections: dict[KeyPath, Ports] = {("ports",): case.file.ports}
+    sections |= {("roles", name, "ports"): role.ports for name, role in case.file.roles.given().items()}
+    for path, section in sections.items():
+        for name in section.given():
+            if name not in known:
+                guess = nearest(name, known)
+                yield Finding(
+                    (*path, name),
+                    f"unknown key '{name}' in {dotted(path)}",
+                    did_you_mean(name, known, "known here"),
+                    at_key=True,
+                    meant=(*path, guess) if guess else (),
+                )
 
 
 def bases_differ(case: Case, role: RoleSpec) -> Iterator[Finding]:
-    """Engines, rendezvous and KV transfer count up from three bases."""
-    for one, other in combinations(("http", "rpc", "kv"), 2):
-        base = getattr(role.ports, one)
-        if base == getattr(role.ports, other):
+    """Ports of each name count up from a base of their own."""
+    bases = {**case.engine.ports, **role.ports}
+    for one, other in combinations(case.engine.ports, 2):
+        base = bases[one]
+        if base == bases[other]:
             yield Finding(
                 _key(case, role, other, one),
                 f"{one} and {other} of {role.name} both begin at port {base}",
@@ -36,12 +62,10 @@ def kv_quiet(case: Case) -> Iterator[Finding]:
     transfer = case.spec.kv_transfer
     told: set[KeyPath] = set()
     for role in case.spec.roles if transfer else ():
-        ports = range(role.ports.kv, role.ports.kv + role.dp * role.devices_per_rank)
+        first = role.ports.get("kv", case.engine.ports.get("kv", EPHEMERAL.stop))
+        ports = range(first, first + role.dp * role.devices_per_rank)
         path = _key(case, role, "kv")
-        noises = {"the kernel's ephemeral range": EPHEMERAL}
-        if transfer and _mooncake(transfer):
-            noises["Mooncake's random range"] = range(MOONCAKE, MOONCAKE + 1000 * _devices(case, role))
-        for whose, noise in noises.items():
+        for whose, source, noise in (_KERNEL, *_drawn(case, role, transfer)):
             if _meet(ports, noise) and path not in told:
                 told.add(path)
                 yield Finding(
@@ -50,20 +74,20 @@ def kv_quiet(case: Case) -> Iterator[Finding]:
                     f"{noise.start}–{noise.stop - 1}, where one may be taken already",
                     f"{EPHEMERAL.stop} and above is quiet",
                     warning=True,
-                    source=SOURCES[whose],
+                    source=source,
                 )
 
 
-def _mooncake(transfer: KvTransferSpec) -> bool:
-    """Whether Mooncake moves KV, alone or among MultiConnector's."""
-    entries = transfer.extra.get("connectors")
+def _drawn(case: Case, role: RoleSpec, transfer: KvTransferSpec | None) -> Iterator[_Noise]:
+    """Where the engine's connectors bind at random, alone or listed in another one's ``connectors``."""
+    entries = transfer.extra.get("connectors") if transfer else None
     listed = [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, tuple) else []
-    names = (transfer.connector, *(str(entry.get("kv_connector")) for entry in listed))
-    return any(name.startswith("Mooncake") for name in names)
-
-
-def _devices(case: Case, role: RoleSpec) -> int:
-    return max(node.devices for node in case.spec.nodes if node.name in role.nodes)
+    names = (transfer.connector if transfer else "", *(str(entry.get("kv_connector")) for entry in listed))
+    devices = max(node.devices for node in case.spec.nodes if node.name in role.nodes)
+    for drawn in case.engine.random_ports:
+        if any(name.startswith(drawn.connector) for name in names):
+            ports = range(drawn.first, drawn.first + drawn.each * devices)
+            yield _Noise(drawn.owner, drawn.source, ports)
 
 
 def _key(case: Case, role: RoleSpec, *bases: str) -> KeyPath:
@@ -80,8 +104,9 @@ def _meet(one: range, other: range) -> bool:
     return max(one.start, other.start) < min(one.stop, other.stop)
 
 
-ROLE_RULES = (RoleRule(("ports.**", "roles.{role}.ports.**"), bases_differ),)
+ROLE_RULES = (RoleRule(("engine.kind", "ports.**", "roles.{role}.ports.**"), bases_differ),)
 RULES = (
+    Rule(("engine.kind", "ports.**", "roles.*.ports.**"), names_known),
     Rule(
         (
             "ports.kv",

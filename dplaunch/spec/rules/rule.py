@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from dplaunch.engines import EngineFacts, facts
 from dplaunch.model.cluster import ClusterSpec, NodeSpec, RoleSpec
 from dplaunch.spec.finding import Finding
 from dplaunch.spec.schema import File
@@ -16,6 +17,11 @@ class Case:
 
     file: File
     spec: ClusterSpec
+
+    @property
+    def engine(self) -> EngineFacts:
+        """What its kind of engine is."""
+        return facts(self.file.engine.kind)
 
     def entries(self) -> Iterator[tuple[int, NodeSpec]]:
         """Every node with the index of its entry in the file's list."""

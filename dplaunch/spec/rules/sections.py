@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dplaunch.engines import facts, kinds
 from dplaunch.model.cluster import DECODE, PREFILL, SERVE
 from dplaunch.ranges import fold
 from dplaunch.spec.finding import Finding, nearest
 from dplaunch.spec.resolve import NODE, selected
 from dplaunch.spec.rules.rule import SEATING, Case, Rule
-
-_RENDERED = ("vllm-ascend", "vllm")
-"""Engines whose script dplaunch writes."""
 
 
 def roles_complete(case: Case) -> Iterator[Finding]:
@@ -45,44 +43,44 @@ def roles_complete(case: Case) -> Iterator[Finding]:
 
 def engine_complete(case: Case) -> Iterator[Finding]:
     """A version for the engines whose script is rendered by it, a path for the user's own script."""
-    engine = case.file.engine
-    if engine.kind in _RENDERED and engine.version is None:
+    engine, needs = case.file.engine, case.engine.needs
+    if "version" in needs and engine.version is None:
         yield Finding(
             ("engine", "version"),
             f"engine.version is missing: {engine.kind} is rendered by its version",
             'add version, in quotes: version: "0.23.0"',
         )
-    if engine.kind == "script" and engine.path is None:
+    if "path" in needs and engine.path is None:
         yield Finding(
             ("engine", "path"),
-            "engine.path is missing: kind script runs your own",
-            "add path: run_dp_template.sh",
+            f"engine.path is missing: kind {engine.kind} runs your own",
+            f"add path: {case.engine.script}",
         )
-    if engine.kind != "script" and engine.path is not None:
-        yield Finding(
-            ("engine", "path"), f"engine.path is for kind script, not {engine.kind}", "remove it", at_key=True
-        )
+    if "path" not in needs and engine.path is not None:
+        takers = " or ".join(kind for kind in kinds() if "path" in facts(kind).needs)
+        text = f"engine.path is for kind {takers}, not {engine.kind}"
+        yield Finding(("engine", "path"), text, "remove it", at_key=True)
 
 
 def hardware_given(case: Case) -> Iterator[Finding]:
     """Without it no device could be assigned, and engines would share them."""
-    kind = case.file.engine.kind
+    kind, needs = case.file.engine.kind, case.engine.needs
     roles = {name for role in case.spec.roles for name in role.nodes}
     bare = [node.name for node in case.spec.nodes if node.name in roles and not node.devices]
-    if case.file.hardware is None and kind in _RENDERED:
-        hint = "atlas-800t-a3" if kind == "vllm-ascend" else "gpu-8, or cpu"
-        yield Finding(("hardware",), f"hardware is missing: {kind} needs devices", f"add hardware: {hint}")
-    elif bare and kind == "vllm-ascend":
+    if case.file.hardware is None and "hardware" in needs:
+        hint = f"add hardware: {case.engine.example_hardware}"
+        yield Finding(("hardware",), f"hardware is missing: {kind} needs devices", hint)
+    elif bare and "devices" in needs:
         yield Finding(
             ("hardware",),
-            f"vllm-ascend needs devices, and {fold(bare)} has none",
+            f"{kind} needs devices, and {fold(bare)} has none",
             "add devices to hardware or node",
         )
 
 
 def kv_transfer_fits(case: Case) -> Iterator[Finding]:
     """Two roles hand KV over; one has nobody to hand it to."""
-    kind, transfer = case.file.engine.kind, case.file.kv_transfer
+    transfer = case.file.kv_transfer
     if transfer and case.file.roles.serve:
         yield Finding(
             ("kv_transfer",),
@@ -90,12 +88,11 @@ def kv_transfer_fits(case: Case) -> Iterator[Finding]:
             "remove it",
             at_key=True,
         )
-    if transfer is None and case.spec.disaggregated and kind in _RENDERED:
-        connector = "MooncakeConnectorV1" if kind == "vllm-ascend" else "NixlConnector"
+    if transfer is None and case.spec.disaggregated and "kv_transfer" in case.engine.needs:
         yield Finding(
             ("kv_transfer",),
             "kv_transfer is missing: prefill hands its KV cache to decode",
-            f"add kv_transfer: {{connector: {connector}}}",
+            f"add kv_transfer: {{connector: {case.engine.default_connector}}}",
         )
 
 

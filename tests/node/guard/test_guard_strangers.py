@@ -1,11 +1,16 @@
 import getpass
 import os
+import re
 import signal
 import subprocess
 
 import pytest
 
+from dplaunch import engines
 from dplaunch.node.guard.strangers import looks_like_one
+
+TITLES = engines.titles()
+PATTERNS = [re.compile(title) for title in TITLES]
 
 ENGINE = """#!/bin/bash
 (exec -a VLLM::EngineCore_DP0 sleep 60) &
@@ -31,7 +36,7 @@ wait
     ],
 )
 def test_what_runs_an_engine_or_a_router_looks_like_one(line):
-    assert looks_like_one(line.split(" "))
+    assert looks_like_one(line.split(" "), PATTERNS)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +57,7 @@ def test_what_runs_an_engine_or_a_router_looks_like_one(line):
     ],
 )
 def test_what_only_speaks_of_one_does_not(line):
-    assert not looks_like_one(line.split(" "))
+    assert not looks_like_one(line.split(" "), PATTERNS)
 
 
 @pytest.fixture
@@ -64,7 +69,7 @@ def vllm(tmp_path):
 
 
 def strangers(client):
-    return {one["pid"]: one for one in client.ask("survey", strangers=True)["strangers"]}
+    return {one["pid"]: one for one in client.ask("survey", titles=TITLES)["strangers"]}
 
 
 def test_an_engine_that_somebody_started_by_hand_is_told_with_its_tree(client, vllm, until):

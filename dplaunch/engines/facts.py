@@ -1,0 +1,110 @@
+"""What others may know of an engine without asking it to do anything: values, one per kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dplaunch.model.cluster import Family
+from dplaunch.model.plan import Api, Stage
+
+Need = Literal["version", "path", "hardware", "devices", "kv_transfer"]
+"""What the cluster file must give an engine: ``hardware`` may say that there are no devices."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReservedPorts:
+    """Ports of each host that the engine's own libraries take, half-open."""
+
+    first: int
+    end: int
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class RandomPorts:
+    """Ports from which a KV connector draws: ``first`` on, ``each`` for every device of the node.
+
+    ``connector`` is how the names of such connectors begin.
+    """
+
+    connector: str
+    first: int
+    each: int
+    owner: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Help:
+    """How an engine's program prints the flags it takes.
+
+    ``ask`` is shell text that prints them; ``sure`` a flag of every version: an answer without it is not the
+    whole help.
+    """
+
+    program: str
+    ask: str
+    sure: str
+
+
+@dataclass(frozen=True, slots=True)
+class Software:
+    """A package or toolkit, and the versions of it that fit; ``whose`` says who wants them.
+
+    What is ``wanted`` must be so; anything else is only what the engine was released with.
+    """
+
+    name: str
+    versions: tuple[str, ...]
+    whose: str
+    wanted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """What happens to a model without experts whose data parallelism is above 1."""
+
+    refused: bool
+    """It does not start; else it runs, though not as meant."""
+    effect: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineFacts:
+    """One engine kind of the cluster file."""
+
+    kind: str
+    needs: frozenset[Need] = frozenset()
+    families: tuple[tuple[Family, int], ...] = ()
+    """Hardware families it runs on, each with the devices a node of it has at least: the first that fits is
+    taken where the file names none, ``cpu`` where none fits."""
+    example_hardware: str = ""
+    """What a file without hardware could say."""
+    default_version: str = ""
+    default_connector: str = ""
+    ports: Mapping[str, int] = field(default_factory=lambda: {"http": 9000})
+    """Names of its ports, each with the base to count from unless the file gives another."""
+    reserved: tuple[ReservedPorts, ...] = ()
+    random_ports: tuple[RandomPorts, ...] = ()
+    script: str = ""
+    """Name of the script that starts it."""
+    key_env: str = ""
+    """Where it looks for the key that clients must present."""
+    api: Api = field(default_factory=Api)
+    stages: tuple[Stage, ...] = ()
+    """Log lines of start-up, in order."""
+    packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Software to look at on a node, in the order it is shown: what it is called here, and the Python
+    packages that it may be installed as; none for a toolkit, which is found in its own way."""
+    must_agree: tuple[str, ...] = ()
+    """Software of which all nodes need the same version."""
+    help: Help | None = None
+    """None where the command line is not ours to check."""
+    titles: tuple[str, ...] = ()
+    """Regular expressions: how a command line of such an engine or of its own routers begins, without the
+    interpreter and the folder."""
+    rehearsal: bool = False
+    """It only stands in for an engine."""

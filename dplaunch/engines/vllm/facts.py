@@ -1,0 +1,55 @@
+"""vLLM as a value."""
+
+from __future__ import annotations
+
+from dplaunch.engines.facts import EngineFacts, Help
+from dplaunch.engines.vllm.startup import STAGES
+from dplaunch.model.plan import Api
+
+PORTS = {"http": 9000, "rpc": 13395, "kv": 61000}
+SCRIPT = "run_dp_template.sh"
+KEY_ENV = "VLLM_API_KEY"
+
+API = Api(
+    running="vllm:num_requests_running",
+    waiting="vllm:num_requests_waiting",
+    fetched=(
+        # the engine's account of prompts, then the connector's of bytes
+        'vllm:prompt_tokens_by_source_total{source="external_kv_transfer"}',
+        "vllm:nixl_bytes_transferred_sum",
+    ),
+)
+
+SURE = "--tensor-parallel-size"
+HELP = Help(
+    program="vllm serve",
+    # before it knew --help=all, vLLM searched its help for the word "all"
+    ask=f"""help=$(vllm serve --help=all 2>/dev/null)
+case $help in *{SURE}*) ;; *) help=$(vllm serve --help) || exit ;; esac
+printf '%s\\n' "$help" | grep -E '^ {{1,8}}-'""",
+    sure=SURE,
+)
+
+PACKAGES = {
+    "vllm": ("vllm",),
+    "torch": ("torch",),
+    "transformers": ("transformers",),
+    "mooncake": ("mooncake-transfer-engine", "mooncake-transfer-engine-non-cuda", "mooncake"),
+}
+
+FACTS = EngineFacts(
+    kind="vllm",
+    needs=frozenset(("version", "hardware", "kv_transfer")),
+    families=(("gpu", 1),),
+    example_hardware="gpu-8, or cpu",
+    default_connector="NixlConnector",
+    ports=PORTS,
+    script=SCRIPT,
+    key_env=KEY_ENV,
+    api=API,
+    stages=STAGES,
+    packages=PACKAGES,
+    must_agree=("vllm",),
+    help=HELP,
+    titles=(r"vllm serve(?: |$)", r"vllm\.entrypoints", "VLLM::", "EngineCore", r"vllm-router(?: |$)"),
+)
