@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console, RenderableType
@@ -11,12 +14,26 @@ from dplaunch.model.cluster import RouterSpec, RuntimeSpec, SshSpec
 from dplaunch.model.observed import Observed, ObservedNode, ObservedProcess, State
 from dplaunch.model.plan import NodePlan, Plan, Process, Seat
 
+GOLDEN = Path(__file__).parent / "golden"
 STATE_HOME = "/srv/.local/state/dplaunch/deepseek-r1"
 
 
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+@pytest.fixture
+def golden(expect: Callable[[Path, str], None]) -> Callable[[str, Any], None]:
+    """``golden(name, seen)``: a text is what ``golden/NAME.txt`` holds, any other value what ``NAME.json`` does."""
+
+    def compare(name: str, seen: Any) -> None:
+        if isinstance(seen, str):
+            expect(GOLDEN / f"{name}.txt", f"{seen}\n")
+        else:
+            expect(GOLDEN / f"{name}.json", f"{json.dumps(seen, indent=2, ensure_ascii=False)}\n")
+
+    return compare
 
 
 @pytest.fixture
@@ -103,7 +120,7 @@ def big_plan() -> Plan:
 def seen(process: Process, **changes: object) -> ObservedProcess:
     url = process.endpoints[0].url if process.endpoints else ""
     fields: dict[str, object] = {
-        "state": State.RUNNING, "pid": 4000 + hash(process.name) % 7, "started_at": 1_000_000.0, "healthy": True,
+        "state": State.RUNNING, "pid": 4000 + len(process.name), "started_at": 1_000_000.0, "healthy": True,
         "log": f"{STATE_HOME}/{process.node}/proc/{process.name}/log", "url": url, "ports": process.ports,
     }  # fmt: skip
     fields.update(changes)

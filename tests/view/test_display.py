@@ -70,51 +70,25 @@ def play(
     return err.getvalue().splitlines()
 
 
-def test_without_a_terminal_there_are_few_lines_for_many_events(big_plan):
-    assert play(big_plan, start(big_plan), load(big_plan)) == [
-        "    0.0 s  connect: 8 nodes",
-        "    0.4 s  connect: done in 0.4 s",
-        "    0.5 s  start: 73 processes",
-        "    1.0 s  router: started",
-        "    1.0 s  prefill: 8 of 8 started",
-        "    1.0 s  decode: 64 of 64 started",
-        "    1.2 s  start: done in 0.7 s",
-        "    1.2 s  load: 73 processes",
-        "    3.0 s  prefill: all at `imports` (1/3) or beyond",
-        "    3.0 s  decode: all at `imports` (1/3) or beyond",
-        "    7.0 s  prefill: all at `weights` (2/3) or beyond",
-        "    7.0 s  decode: all at `weights` (2/3) or beyond",
-        "    9.0 s  router: ready",
-        "    9.0 s  prefill: 8 of 8 ready",
-    ]
+def test_without_a_terminal_there_are_few_lines_for_many_events(golden, big_plan):
+    golden("display", "\n".join(play(big_plan, start(big_plan), load(big_plan))))
 
 
-def test_long_silence_is_broken_by_where_things_stand(big_plan):
+def test_long_silence_is_broken_by_where_things_stand(golden, big_plan):
     lines = play(big_plan, start(big_plan), load(big_plan), tick=(20.0, 38.9, 39.0, 50.0, 69.5))
-    standing = "prefill 8 of 8 ready; decode 63 of 64 ready, slowest decode-17 on n6: weights 2/3 45 %, for"
-    assert lines[-2:] == [
-        f"   39.0 s  {standing} 34 s; router 1 of 1 ready",
-        f"   69.5 s  {standing} 1 min 04 s; router 1 of 1 ready",
-    ]
+    before = len(play(big_plan, start(big_plan), load(big_plan)))
+    golden("display-silence", "\n".join(lines[before:]))
 
 
-def test_many_that_fail_alike_are_one_block_and_one_line(big_plan):
-    lines = play(big_plan, start(big_plan), failures(16))
-    assert lines[-4:] == [
-        "   20.0 s  FAILED decode-17 on n6 exited with code 1 before it was ready",
-        "   20.0 s    cause: RuntimeError: NPU out of memory",
-        "   20.0 s    log:   n6:/s/n6/decode-17/log",
-        "   20.0 s  15 more failed like decode-17: decode-[18-32]",
-    ]
+def test_many_that_fail_alike_are_one_block_and_one_line(golden, big_plan):
+    golden("display-failures", "\n".join(play(big_plan, failures(16))))
 
 
-def test_a_failure_without_a_known_cause_shows_the_end_of_its_log(big_plan):
+def test_a_failure_without_a_known_cause_shows_the_end_of_its_log(golden, big_plan):
     failed = ev.Failed(
         at=2.0, process="decode-3", node="n5", text="killed by SIGKILL", tail=("a", "\x1b[1mb\x1b[0m")
     )
-    assert play(big_plan, iter([failed])) == [
-        "    0.0 s  FAILED decode-3 on n5: killed by SIGKILL", "    0.0 s    | a", "    0.0 s    | b",
-    ]  # fmt: skip
+    golden("display-failure-with-its-tail", "\n".join(play(big_plan, iter([failed]))))
 
 
 def test_verbose_tells_every_process(big_plan):
@@ -122,27 +96,23 @@ def test_verbose_tells_every_process(big_plan):
     assert sum("started, pid 7" in line for line in lines) == 73
 
 
-@pytest.mark.parametrize(
-    ("event", "line"),
-    [
-        (ev.NodeFailed(at=1.0, node="n3", text="no route to host"), "UNREACHED n3: no route to host"),
-        (ev.NodeFailed(at=1.0, node="n3", text="n3 refused the login"), "UNREACHED n3 refused the login"),
-        (ev.Note(at=1.0, text="--keep: what runs goes on"), "--keep: what runs goes on"),
-        (
-            ev.Stopped(at=1.0, process="decode-3", node="n5", seconds=9.0, left=("pid 8 (python3)",)),
-            "left on n5 by decode-3: pid 8 (python3)",
-        ),
-    ],
+AT_ONCE = (
+    ev.NodeFailed(at=1.0, node="n3", text="no route to host"),
+    ev.NodeFailed(at=1.0, node="n3", text="n3 refused the login"),
+    ev.Note(at=1.0, text="--keep: what runs goes on"),
+    ev.Stopped(at=1.0, process="decode-3", node="n5", seconds=9.0, left=("pid 8 (python3)",)),
 )
-def test_what_is_said_at_once(big_plan, event, line):
-    assert play(big_plan, iter([event])) == [f"    0.0 s  {line}"]
 
 
-def test_stopping_is_told_per_role(big_plan):
+def test_what_is_printed_at_once(golden, big_plan):
+    golden("display-at-once", "\n".join(line for event in AT_ONCE for line in play(big_plan, iter([event]))))
+
+
+def test_stopping_is_counted_per_role(golden, big_plan):
     stopped = (
         ev.Stopped(at=3.0, process=p.name, node=p.node, seconds=3.0, how="TERM") for p in big_plan.processes
     )
-    assert play(big_plan, stopped)[-1] == "    0.0 s  decode: 64 of 64 stopped"
+    golden("display-stopped", "\n".join(play(big_plan, stopped)))
 
 
 def at(plan: Plan, *history: Iterator[ev.Event]):
@@ -153,23 +123,10 @@ def at(plan: Plan, *history: Iterator[ev.Event]):
     return progress
 
 
-def test_the_picture_at_80_columns(draw, big_plan):
-    assert (
-        draw(picture(at(big_plan, start(big_plan), load(big_plan)), 66.0), 80)
-        == """\
-load 1 min 04 s  73 processes  (1 min 06 s in all)
-  prefill  ━━━━━━━━━━━━━━━━━━━━  8 of 8 ready
-  decode   ━━━━━━━━━━━━━━━━━━━╌  63 of 64 ready
-           slowest decode-17 on n6: weights 2/3 45 %, for 1 min 01 s
-  router   ━━━━━━━━━━━━━━━━━━━━  1 of 1 ready"""
-    )
-
-
-def test_the_picture_at_200_columns(draw, big_plan):
-    lines = draw(picture(at(big_plan, start(big_plan), load(big_plan), failures(3)), 66.0), 200).split("\n")
-    bar = "━" * 29 + "╌"
-    assert lines[2] == f"  decode   {bar}  61 of 64 ready, 3 failed"
-    assert lines[-1] == "3 processes failed: decode-[17-19]"
+@pytest.mark.parametrize(("width", "failed"), [(80, 0), (200, 3)])
+def test_the_picture_fits_the_terminal(draw, golden, big_plan, width, failed):
+    progress = at(big_plan, start(big_plan), load(big_plan), failures(failed))
+    golden(f"picture-{width}", draw(picture(progress, 66.0), width))
 
 
 def test_a_picture_never_wraps(draw, make_plan):
@@ -178,13 +135,12 @@ def test_a_picture_never_wraps(draw, make_plan):
     assert max(map(len, draw(picture(progress, 66.0), 80).split("\n"))) <= 80
 
 
-def test_while_stopping_the_bars_count_what_is_gone(draw, big_plan):
+def test_while_stopping_the_bars_count_what_is_gone(draw, golden, big_plan):
     events = [ev.PhaseBegan(at=0.0, phase="stop", detail="73 processes")]
     events += [
         ev.Stopped(at=1.0, process=f"decode-{n}", node="n5", seconds=1.0, how="TERM") for n in range(32)
     ]  # type: ignore[misc]
-    drawn = draw(picture(at(big_plan, iter(events)), 2.0), 80)
-    assert "  decode   ━━━━━━━━━━╌╌╌╌╌╌╌╌╌╌  32 of 64 stopped" in drawn
+    golden("picture-stopping", draw(picture(at(big_plan, iter(events)), 2.0), 80))
 
 
 def test_on_a_terminal_the_picture_is_drawn_ten_times_a_second_at_most_and_taken_away(big_plan, terminal):
@@ -197,10 +153,9 @@ def test_on_a_terminal_the_picture_is_drawn_ten_times_a_second_at_most_and_taken
     pictures = err.getvalue().count("  router   ")
     display.close()
     assert 3 <= pictures <= 20  # of 370 events, seven of which are worth a line above it
-    assert "decode-17 on n6 exited with code 1 before it was ready\n" in err.getvalue()
+    assert "decode-17 on n6 exited with code 1" in err.getvalue()
     last = err.getvalue().rsplit("\x1b[2K", 1)[1]
-    assert "\x1b[1m1 more\x1b[0m failed like decode-17: decode-18\n" in last
-    assert "━" not in last
+    assert ("decode-18\n" in last, "━" in last) == (True, False)
 
 
 def test_a_question_takes_the_picture_away_first(big_plan, terminal):
@@ -208,34 +163,20 @@ def test_a_question_takes_the_picture_away_first(big_plan, terminal):
     screen = Screen(terminal(), err, environ={"TERM": "xterm", "COLUMNS": "80", "NO_COLOR": "1"})
     display = Display(screen, folding.begin(big_plan), folding.apply)
     display.handle(ev.PhaseBegan(at=0.0, phase="connect"))
-    screen.ask("Go on?", io.StringIO("y\n"))
-    assert err.getvalue().rsplit("\x1b[2K", 1)[1].endswith("Go on? [y/N] ")
+    screen.ask("Continue?", io.StringIO("y\n"))
+    assert "Continue?" in err.getvalue().rsplit("\x1b[2K", 1)[1]
     asked = len(err.getvalue())
     display.handle(ev.PhaseBegan(at=1.0, phase="start"))
     assert "  router   " in err.getvalue()[asked:]
     display.close()
 
 
-def test_up_ends_with_a_request_to_paste_and_the_next_commands(draw, big_plan):
-    assert (
-        draw(up_view.done(big_plan, 112.0), 80)
-        == """\
-deepseek-r1 is up: 72 engines ready and proved in 1 min 52 s
-endpoint  http://192.0.0.1:8000  model deepseek_r1
-
-curl -N http://192.0.0.1:8000/v1/chat/completions \\
-  -H 'Content-Type: application/json' \\
-  -d '{"model": "deepseek_r1", "messages": [{"role": "user", "content": "Hello"}], "stream": true}'
-
-dplaunch status             how it is
-dplaunch logs -f decode-63  what it says
-dplaunch down               stop it all"""
-    )
+def test_up_ends_with_a_request_to_paste_and_the_next_commands(draw, golden, big_plan):
+    golden("up", draw(up_view.done(big_plan, 112.0), 80))
 
 
-def test_a_second_up_says_that_nothing_was_to_do(draw, big_plan):
-    first = draw(up_view.done(big_plan, 1.0, changed=False)).split("\n")[0]
-    assert first == "deepseek-r1 is up: nothing to do, 72 engines ready and proved"
+def test_a_second_up_says_that_nothing_was_to_do(draw, golden, big_plan):
+    golden("up-unchanged", draw(up_view.done(big_plan, 1.0, changed=False)).split("\n")[0])
 
 
 @pytest.mark.parametrize(
@@ -254,28 +195,22 @@ def test_a_model_name_with_a_quote_survives_the_shell(big_plan):
     assert json.loads(words[-1])["model"] == 'it\'s "R1" $(id)'
 
 
-def test_detached_says_what_is_not_known_yet(draw, big_plan):
-    drawn = draw(up_view.detached(big_plan, 73, 2.0), 100)
-    assert drawn.startswith(
-        "deepseek-r1: 73 processes started in 2.0 s; what runs loads and serves without waiting here"
-    )
-    assert "dplaunch status --wait ready" in drawn
-    assert draw(up_view.detached(big_plan, 0, 2.0), 100).startswith("deepseek-r1: nothing to do; what runs")
+def test_detached_says_what_is_not_known_yet(draw, golden, big_plan):
+    golden("up-detached", draw(up_view.detached(big_plan, 73, 2.0), 100))
+    golden("up-detached-unchanged", draw(up_view.detached(big_plan, 0, 2.0), 100))
 
 
-def test_up_and_restart_in_short(big_plan):
-    assert up_view.restarted(["decode-0", "decode-1"], 9.0).plain == (
-        "2 processes restarted: decode-[0-1]; ready, proved and back in service in 9.0 s"
-    )
+def test_up_and_restart_in_short(golden, big_plan):
+    golden("restart", up_view.restarted(["decode-0", "decode-1"], 9.0).plain)
     value = up_view.to_json(big_plan, at(big_plan, start(big_plan)), ready=True, changed=True)
     assert value["phases"][0] == {"phase": "connect", "seconds": 0.4}
     assert value["processes"]["decode-0"] == "starting"
 
 
-def test_a_long_survey_names_the_node_that_came_least_far(big_plan):
+def test_a_long_survey_names_the_node_that_came_least_far(golden, big_plan):
     def survey() -> Iterator[ev.Event]:
         yield ev.PhaseBegan(at=0.0, phase="probe", detail="8 nodes")
         yield ev.Surveyed(at=1.0, node="n1", done=150, count=160)
         yield ev.Surveyed(at=1.1, node="n3", done=12, count=160)
 
-    assert "162 of 320 answers, n3 has 12 of 160" in play(big_plan, survey(), tick=(40.0,))[-1]
+    golden("display-survey", play(big_plan, survey(), tick=(40.0,))[-1])

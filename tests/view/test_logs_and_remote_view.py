@@ -61,7 +61,7 @@ def test_a_flood_is_printed_fast():
     assert time.process_time() - before < 1.0
 
 
-def test_equal_answers_are_one_block_and_failures_come_first():
+def test_equal_answers_are_one_block_and_failures_come_first(golden):
     results = [ExecResult(node=f"n{n}", code=0, out="Linux 5.10\n") for n in range(1, 7)]
     results += [
         ExecResult(node="n7", code=0, out="Linux 6.1\n"),
@@ -69,17 +69,7 @@ def test_equal_answers_are_one_block_and_failures_come_first():
         ExecResult(node="n9", problem="n9 refused the connection"),
         ExecResult(node="n10", problem="n10 refused the connection"),
     ]
-    assert (
-        remote.drawn(results).plain
-        == """\
-n8: exit code 127
-  bash: foo: not found
-n[9-10] (2): the node refused the connection
-n7:
-  Linux 6.1
-n[1-6] (6):
-  Linux 5.10"""
-    )
+    golden("exec", remote.drawn(results).plain)
 
 
 def test_answers_as_json():
@@ -94,32 +84,18 @@ def stopped(name: str, how: str = "TERM", left: tuple[str, ...] = ()) -> Stopped
 ALL = (stopped("router"), *(stopped(f"decode-{n}", "KILL" if n in (3, 4) else "TERM") for n in range(64)))
 
 
-def test_down_folds_what_it_freed():
-    assert (
-        down.drawn(ALL, ()).plain
-        == """\
-router: 1 stopped (TERM 1) in 3.1 s
-decode: 64 stopped (TERM 62, KILL 2: decode-[3-4]) in 3.1 s
-65 processes stopped, nothing of them is left"""
-    )
+def test_down_folds_what_it_freed(golden):
+    golden("down", down.drawn(ALL, ()).plain)
 
 
-def test_down_names_what_is_left_and_whom_it_could_not_ask():
+def test_down_names_what_is_left_and_whom_it_could_not_ask(golden):
     left = stopped("decode-64", "", ("pid 812 (python3 -m vllm)", "port 9015 held by pid 812 (python3)"))
-    assert (
-        down.drawn((*ALL, left), ("n3", "n4")).plain
-        == """\
-router: 1 stopped (TERM 1) in 3.1 s
-decode: 64 of 65 stopped (TERM 62, KILL 2: decode-[3-4]) in 3.1 s
-left on n5 by decode-64: pid 812 (python3 -m vllm); port 9015 held by pid 812 (python3)
-not reached n[3-4]: what runs there, if anything, goes on; `dplaunch down` again when it can be reached
-1 process not freed on n5; `dplaunch down` again tries again"""
-    )
+    golden("down-incomplete", down.drawn((*ALL, left), ("n3", "n4")).plain)
 
 
-@pytest.mark.parametrize(("unreached", "said"), [((), "nothing runs"), (("n3",), "nothing was stopped")])
-def test_down_of_nothing(unreached, said):
-    assert down.drawn((), unreached).plain.split("\n")[-1] == said
+def test_down_of_nothing(golden):
+    golden("down-of-nothing", down.drawn((), ()).plain)
+    golden("down-of-nothing-reached", down.drawn((), ("n3",)).plain)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +110,7 @@ def test_down_as_json(verdicts, unreached, clean):
     }  # fmt: skip
 
 
-def test_the_audit_trail_is_a_table_oldest_first(draw):
+def test_the_audit_trail_is_a_table_oldest_first(draw, golden):
     entries = [
         {"at": 100.0, "who": "anna@ops1", "verb": "up", "revision": "3f9a", "outcome": "ready"},
         {
@@ -146,14 +122,8 @@ def test_the_audit_trail_is_a_table_oldest_first(draw):
             "why": "move",
         },
     ]
-    assert (
-        draw(trail.audit(entries, zone=timezone.utc))
-        == """\
-WHEN                 WHO        VERB  OUTCOME         PLAN
-1970-01-01 00:00:00  bo@ops2    down  clean why=move  77aa
-1970-01-01 00:01:40  anna@ops1  up    ready           3f9a"""
-    )
-    assert draw(trail.audit([])) == "nothing was recorded on this cluster yet"
+    golden("audit", draw(trail.audit(entries, zone=timezone.utc)))
+    golden("audit-of-nothing", draw(trail.audit([])))
 
 
 @pytest.mark.parametrize(
@@ -168,9 +138,7 @@ def test_the_phases_of_a_start_are_one_figure_in_the_audit_trail(draw, phases, s
     assert said in draw(trail.audit([{**entry, "started": 72, "phases": phases}], zone=timezone.utc))
 
 
-def test_who_holds_the_lock():
+def test_who_holds_the_lock(golden):
     held = {"holder": "anna@ops1", "what": "up", "since": 100.0, "pid": 7}
-    assert trail.lock("n1", held, zone=timezone.utc).plain == (
-        "held by anna@ops1: `dplaunch up` since 1970-01-01 00:01:40, lock on n1"
-    )
-    assert trail.lock("n1", {}).plain == "nobody holds the lock (kept on n1)"
+    golden("lock", trail.lock("n1", held, zone=timezone.utc).plain)
+    golden("lock-free", trail.lock("n1", {}).plain)
