@@ -10,6 +10,8 @@ Knobs of every stand-in, from its environment, all with the prefix ``DPLAUNCH_RE
 SPEED               1 = about 6 s of start-up, 0 = at once (default 0.3)
 TOKEN_MS            milliseconds per token (default 2)
 BIND                listen on this address instead of the one in the arguments
+REQUESTS            append a JSON line for each completion that is asked for to this file (see ``record``); a
+                    relative path lies in the node folder
 ONLY_RANK           the faults below befall only this data-parallel rank
 =================== ==========================================================================================
 

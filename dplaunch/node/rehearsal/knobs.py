@@ -18,6 +18,7 @@ class Knobs:
         self.speed = number(self.setting("SPEED", "0.3"))
         self.token_ms = number(self.setting("TOKEN_MS", "2"))
         self.bind = self.setting("BIND")
+        self.requests = self.setting("REQUESTS")
         self.slow = number(self.fault("SLOW", "0"))
         self.crash_after = number(self.fault("CRASH_AFTER", "-1"))
         self.exit_code = int(number(self.fault("EXIT_CODE", "1")))

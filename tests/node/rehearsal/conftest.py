@@ -20,7 +20,7 @@ HOST = "127.0.0.1"
 
 
 def free_ports(count: int = 1) -> int:
-    """The first of ``count`` neighbouring ports that nobody uses now (below the ephemeral range)."""
+    """The first of ``count`` neighbouring ports that are not in use now (below the ephemeral range)."""
     for _ in range(200):
         base = 20000 + int.from_bytes(os.urandom(2), "big") % 12000
         if all(_free(base + offset) for offset in range(count)):
@@ -31,6 +31,37 @@ def free_ports(count: int = 1) -> int:
 def _free(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex((HOST, port)) != 0
+
+
+class Stream:
+    """A streamed completion that has begun: its head has come."""
+
+    def __init__(self, port: int, body: dict, path: str) -> None:
+        self._client = http.client.HTTPConnection(HOST, port, timeout=10)
+        self._client.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        self._answer = self._client.getresponse()
+        self.status = self._answer.status
+
+    def event(self) -> str:
+        """The next event's data; empty at the end."""
+        while line := self._answer.readline().decode():
+            if line.startswith("data: "):
+                return line[len("data: ") : -1]
+        return ""
+
+    def rest(self) -> list[str]:
+        """All events to the end, without [DONE], which must be there."""
+        events = list(iter(self.event, ""))
+        assert events.pop() == "[DONE]"
+        return events
+
+    def choices(self) -> list[dict]:
+        """The first choice of each event to the end."""
+        return [json.loads(event)["choices"][0] for event in self.rest()]
+
+    def leave(self) -> None:
+        self._answer.close()
+        self._client.close()
 
 
 class Engine:
@@ -72,8 +103,13 @@ class Engine:
         assert status == 200, body
         return body["choices"][0]["text"]
 
+    def stream(self, prompt: str, tokens: int = 4, *, path: str = "/v1/completions", **more) -> Stream:
+        messages = [{"role": "user", "content": prompt}]
+        body = {"model": "m", "prompt": prompt, "messages": messages, "max_tokens": tokens, "stream": True}
+        return Stream(self.port, {**body, **more}, path)
+
     def health(self) -> int:
-        """Status of /health; 0 when nobody answers."""
+        """Status of /health; 0 without an answer."""
         try:
             return self.ask("GET", "/health")[0]
         except OSError:
@@ -90,7 +126,7 @@ class Engine:
         assert self.process.poll() is None, self.log
         return self
 
-    def said(self, text: str) -> str:
+    def logged(self, text: str) -> str:
         """The first log line with ``text``, waited for."""
         return until(lambda: next((line for line in self.log.splitlines() if text in line), None))
 

@@ -28,7 +28,7 @@ def test_crash_by_signal(start):
 
 def test_hang_in_a_stage(start):
     engine = start(HANG="graphs")
-    engine.said("KV cache size")
+    engine.logged("KV cache size")
     assert engine.health() == 0
     assert "ACL graphs" not in engine.log
     engine.process.terminate()
@@ -37,7 +37,7 @@ def test_hang_in_a_stage(start):
 
 def test_never_ready_and_never_gone(start):
     engine = start(NEVER_READY="1")
-    engine.said("WorkerProc failed to start.")
+    engine.logged("WorkerProc failed to start.")
     assert engine.health() == 0
     assert engine.process.poll() is None
 
@@ -88,7 +88,7 @@ def test_wrong_answers(start, manner, fits):
 
 def test_a_flood_of_lines(start):
     engine = start(LOG_FLOOD="1000")
-    engine.said("flood line 200")
+    engine.logged("flood line 200")
 
 
 def test_one_rank_only(start_group):

@@ -1,21 +1,10 @@
 """A data-parallel group: it meets, waits, refuses, and dies as real ones were seen to do."""
 
 import contextlib
-import json
 import signal
 import socket
 
 import pytest
-
-
-def stream(engine, count: int = 100000) -> socket.socket:
-    """A running streamed request."""
-    client = socket.create_connection(("127.0.0.1", engine.port), timeout=5)
-    body = json.dumps({"model": "m", "prompt": "a", "max_tokens": count, "stream": True}).encode()
-    head = f"POST /v1/completions HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    client.sendall(head.encode() + body)
-    client.recv(10)
-    return client
 
 
 @pytest.fixture
@@ -25,8 +14,8 @@ def pair(start_group):
 
 def test_nobody_is_ready_before_all_have_joined_in_any_order(start, seat_flags, rpc_port, until):
     late = {rank: start(*seat_flags(3, rank, rpc_port)) for rank in (2, 0)}
-    late[0].said("Waiting for init message from front-end.")
-    late[2].said("Waiting for init message from front-end.")
+    late[0].logged("Waiting for init message from front-end.")
+    late[2].logged("Waiting for init message from front-end.")
     assert [late[0].health(), late[2].health()] == [0, 0]
     assert "Initializing a V1 LLM engine" not in late[0].log + late[2].log
     engines = [start(*seat_flags(3, 1, rpc_port)), late[0], late[2]]
@@ -41,8 +30,8 @@ def test_nobody_is_ready_before_all_have_joined_in_any_order(start, seat_flags, 
 
 def test_nobody_is_ready_before_all_have_loaded(start, seat_flags, rpc_port):
     first = start(*seat_flags(2, 0, rpc_port))
-    start(*seat_flags(2, 1, rpc_port), HANG="memory").said("Loading model weights took")
-    first.said("init engine (profile, create kv cache, warmup model) took")
+    start(*seat_flags(2, 1, rpc_port), HANG="memory").logged("Loading model weights took")
+    first.logged("init engine (profile, create kv cache, warmup model) took")
     assert first.health() == 0
 
 
@@ -91,7 +80,7 @@ def test_strangers_at_the_rendezvous_port_do_no_harm(start, seat_flags, rpc_port
 
 
 def test_the_same_rendezvous_port_twice(start, seat_flags, rpc_port):
-    start(*seat_flags(2, 0, rpc_port)).said("Waiting for init message")
+    start(*seat_flags(2, 0, rpc_port)).logged("Waiting for init message")
     second = start(*seat_flags(2, 0, rpc_port))
     assert second.code() == 1
     assert f"ZMQError: Address already in use (addr='tcp://127.0.0.1:{rpc_port}')" in second.log
@@ -119,14 +108,10 @@ def test_an_idle_member_stays_healthy_until_its_next_request(pair, until, dead):
 
 def test_a_busy_member_notices_at_once(start_group, until):
     engines = [engine.ready() for engine in start_group(2, TOKEN_MS="5")]
-    client = stream(engines[1])
+    stream = engines[1].stream("a", 100000)
     engines[0].process.kill()
     until(lambda: engines[1].health() == 503)
-    text = b""
-    while b"[DONE]" not in text:
-        text += client.recv(65536)
-    assert b"EngineCore encountered an issue" in text
-    client.close()
+    assert "EngineCore encountered an issue" in stream.rest()[-1]
 
 
 def test_members_hear_of_each_others_death(start_group, until):
@@ -138,8 +123,8 @@ def test_members_hear_of_each_others_death(start_group, until):
 def test_a_member_that_dies_while_loading_takes_the_others_along(start, seat_flags, rpc_port):
     hub = start(*seat_flags(2, 0, rpc_port))
     member = start(*seat_flags(2, 1, rpc_port), HANG="memory")
-    hub.said("init engine")
-    member.said("Loading model weights took")
+    hub.logged("init engine")
+    member.logged("Loading model weights took")
     member.process.kill()
     assert hub.code() == 1
     assert "Connection closed by peer" in hub.log
@@ -171,7 +156,7 @@ def test_contract_a_meets_by_environment_and_serves_each_on_its_own(start, rpc_p
 
     first = rank(0)
     slow = rank(1, HANG="memory")
-    slow.said("Loading model weights took")
+    slow.logged("Loading model weights took")
     first.ready()
     assert slow.health() == 0
     assert "(APIServer pid=" not in first.log

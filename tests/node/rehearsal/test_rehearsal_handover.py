@@ -115,7 +115,7 @@ def test_kv_that_nobody_fetches_is_freed(start, free_port_block):
     env = {"VLLM_HOST_IP": "127.0.0.1", "VLLM_MOONCAKE_ABORT_REQUEST_TIMEOUT": "0.1"}
     engine = start(*kv("kv_producer", free_port_block()), env=env).ready()
     params = prefilled(engine, "a")
-    line = engine.said("Force freed expired request")
+    line = engine.logged("Force freed expired request")
     assert params["remote_request_id"] in line
     assert "exceeded timeout threshold (0.1 seconds)" in line
 

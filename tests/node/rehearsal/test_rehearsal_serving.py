@@ -46,7 +46,7 @@ def engine(start):
 
 
 def test_start_up_lines_come_in_order_and_it_stays_small(engine):
-    engine.said("Application startup complete.")
+    engine.logged("Application startup complete.")
     log = engine.log
     places = [log.index(stage) for stage in STAGES]
     assert places == sorted(places)
@@ -100,6 +100,27 @@ def test_streams_end_with_usage_and_done(engine, path):
     assert last["choices"] == []
     assert last["usage"]["total_tokens"] == 5
     assert '"finish_reason":"length"' in text
+
+
+def test_a_stream_sends_its_first_token_at_once_and_then_so_many_as_its_interval(start):
+    engine = start("--stream-interval", "3").ready()
+    choices = engine.stream("a b c d e f g h", 8).choices()
+    assert [choice["text"] for choice in choices] == ["a", " b c d", " e f g", " h"]
+    assert [choice["finish_reason"] for choice in choices] == [None, None, None, "length"]
+
+
+def test_each_completion_that_is_asked_for_is_recorded(start, tmp_path):
+    env = {"DPLAUNCH_ROOT": str(tmp_path), "DPLAUNCH_PROCESS": "decode-3"}
+    engine = start(env=env, REQUESTS="requests.jsonl").ready()
+    began = time.time()
+    engine.complete("hello", 1)
+    body = {"model": "m", "prompt": "proof"}
+    engine.ask("POST", "/v1/completions", body, **{"X-Request-Id": "mine", "X-Dplaunch-Pair": "p-0,d-1"})
+    first, second = map(json.loads, (tmp_path / "requests.jsonl").read_text().splitlines())
+    assert (first["process"], first["path"], first["id"]) == ("decode-3", "/v1/completions", "")
+    assert first["body"]["prompt"] == "hello"
+    assert began <= first["time"] <= second["time"] <= time.time()
+    assert (second["id"], second["pair"], second["body"]) == ("mine", "p-0,d-1", body)
 
 
 def test_what_it_tells_about_itself(engine, until):
@@ -237,12 +258,12 @@ def test_the_environment_alone_dies_after_loading(start):
 def test_a_device_serves_one_engine(start):
     """Without a device list every engine takes the first device, as on a real node."""
     first = start(DEVICES="2", BIND="127.8.7.6")
-    first.said("Application startup complete.")
+    first.logged("Application startup complete.")
     second = start(DEVICES="2", BIND="127.8.7.6")
     assert second.code() == 1
     assert "Free memory on device 0" in second.log
-    start(DEVICES="2", BIND="127.8.7.6", env={"ASCEND_RT_VISIBLE_DEVICES": "1"}).said("startup complete.")
-    start(DEVICES="2", BIND="127.8.7.5").said("startup complete.")
+    start(DEVICES="2", BIND="127.8.7.6", env={"ASCEND_RT_VISIBLE_DEVICES": "1"}).logged("startup complete.")
+    start(DEVICES="2", BIND="127.8.7.5").logged("startup complete.")
 
 
 def test_a_wrong_interface_is_found_in_the_core(start):
@@ -285,5 +306,5 @@ def test_an_engine_without_a_stand_in_is_named(bundle):
 def test_paths_that_are_to_be_quiet_are_not_in_the_access_log(start):
     engine = start("--disable-access-log-for-endpoints", "/health,/metrics").ready()
     engine.complete("hello")
-    assert engine.said("POST /v1/completions")
+    assert engine.logged("POST /v1/completions")
     assert "GET /health" not in engine.log

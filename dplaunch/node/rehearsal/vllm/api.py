@@ -15,6 +15,7 @@ from .shapes import CHAT, COMPLETION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ..record import Record
     from .settings import Settings
 
 PLAIN = "text/plain; version=0.0.4; charset=utf-8"
@@ -23,11 +24,15 @@ POSTS = (COMPLETION, CHAT)
 
 
 class Api:
-    """Answers every request of an engine. while ``healthy`` is false /health is 503."""
+    """Answers every request of an engine, and records who asked for a completion.
 
-    def __init__(self, settings: Settings, generator: Generator, log: Log) -> None:
+    While ``healthy`` is false /health is 503.
+    """
+
+    def __init__(self, settings: Settings, generator: Generator, record: Record, log: Log) -> None:
         self.settings = settings
         self.generator = generator
+        self.record = record
         self.log = log
         self.healthy = True
         self._created = int(time.time())
@@ -48,6 +53,7 @@ class Api:
         if path.startswith("/v1") and not self._allowed(request):
             connection.send_json(401, {"error": "Unauthorized"})
         elif path in POSTS and request.method == "POST":
+            self.record.add(request)
             self._generate(request, connection)
         elif path in GETS and (request.method == "GET" or path == "/ping"):
             self._answer_get(path, connection)

@@ -8,6 +8,7 @@ import threading
 import time
 
 from .. import faults
+from ..record import Record
 from ..web import STACK, Server
 from . import narration
 from .api import Api
@@ -138,7 +139,7 @@ class Engine:
         return Hub(parallel, self.log, self._die, window, listener)
 
     def _api(self, group: Group) -> Api:
-        generator = Generator(self.knobs, group, self.counters, self.log)
+        generator = Generator(self.knobs, group, self.counters, self.log, self.settings.stream_interval)
         generator.producer = self.producer
         transfer = self.settings.transfer
         if transfer and transfer.consumes:
@@ -148,7 +149,7 @@ class Engine:
                 self.knobs.first_fetch_fails,
                 self.knobs.bad_kv_from,
             )
-        api = Api(self.settings, generator, self.log)
+        api = Api(self.settings, generator, Record(self.knobs.requests, self.machine.env), self.log)
         generator.on_dead = lambda: self._lose_core(api, DYING)
         group.on_death = lambda: self._notice_death(api, generator)
         return api

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .knobs import Knobs
     from .shapes import Shape
 
+BEAT = 0.25
+"""Seconds between two looks at the group while a request takes its time."""
 KV_TOKENS = 262144
 """Tokens the KV cache of one rank holds."""
 
@@ -92,8 +94,11 @@ class Job:
 class Generator:
     """Runs jobs: a seat, a step with the group, the prompt computed or fetched, then token by token."""
 
-    def __init__(self, knobs: Knobs, group: Group, counters: Counters, log: Log) -> None:
+    def __init__(
+        self, knobs: Knobs, group: Group, counters: Counters, log: Log, stream_interval: int = 1
+    ) -> None:
         self.knobs = knobs
+        self.stream_interval = stream_interval
         self.group = group
         self.counters = counters
         self.log = log
@@ -167,7 +172,7 @@ class Generator:
 
     def _whole(self, job: Job, seeds: list[list[str]], connection: Connection, extra: str) -> None:
         for _ in range(job.tokens):
-            self._token(connection, len(seeds) * job.choices)
+            self._compute_tokens(connection, 1, len(seeds) * job.choices)
         texts = [
             "".join(answer(seed, job.tokens, self.knobs.answer)) for seed in seeds for _ in range(job.choices)
         ]
@@ -185,7 +190,7 @@ class Generator:
 
     def _stream(self, job: Job, seeds: list[list[str]], connection: Connection, extra: str) -> None:
         texts = [answer(seed, job.tokens, self.knobs.answer) for seed in seeds for _ in range(job.choices)]
-        self._token(connection, len(texts))
+        self._compute_tokens(connection, 1, len(texts))
         connection.start_stream(extra)
         try:
             self._events(job, texts, connection)
@@ -200,25 +205,32 @@ class Generator:
         if shape.chat:
             for index in range(len(texts)):
                 connection.event(_dump(shape.opening(index)))
-        for step in range(job.tokens):
-            if step:
-                self._token(connection, len(texts))
-            reason = job.reason if step == job.tokens - 1 else None
+        start, end = 0, 1  # the first token is sent at once, as vLLM does
+        while start < job.tokens:
+            if start:
+                self._compute_tokens(connection, end - start, len(texts))
+            reason = job.reason if end == job.tokens else None
             for index, words in enumerate(texts):
-                connection.event(_dump(shape.chunk(index, words[step], reason)))
+                connection.event(_dump(shape.chunk(index, "".join(words[start:end]), reason)))
+            start, end = end, min(end + self.stream_interval, job.tokens)
         if job.usage:
             counts = shapes.usage(job.prompt_tokens, job.tokens * len(texts))
             connection.event(_dump(shape.closing(counts)))
 
-    def _token(self, connection: Connection, count: int) -> None:
-        """The time of one token; notices a dead group and a client that left."""
-        self._pace(connection, self.knobs.token_ms / 1000)
-        self._check_alive()
-        self.counters.token(count)
+    def _compute_tokens(self, connection: Connection, tokens: int, sequences: int) -> None:
+        """Let the time of so many tokens pass; notices a dead group and a client that left."""
+        self._pace(connection, tokens * self.knobs.token_ms / 1000)
+        self.counters.token(tokens * sequences)
 
     def _pace(self, connection: Connection, seconds: float) -> None:
-        if seconds > 0 and connection.gone(seconds):
-            raise ClientGoneError
+        end = time.monotonic() + seconds
+        while True:
+            self._check_alive()
+            left = end - time.monotonic()
+            if left <= 0:
+                return
+            if connection.gone(min(left, BEAT)):
+                raise ClientGoneError
 
     def _check_alive(self) -> None:
         if self.group.dead.is_set():

@@ -27,6 +27,7 @@ class Settings:
         self.given = {name.replace("-", "_"): value for name, value in arguments.options.items()}
         self.eager = arguments.flag("enforce-eager")
         self.max_model_len = arguments.number("max-model-len", 131072)
+        self.stream_interval = max(1, arguments.number("stream-interval", 1))
         self.seats = arguments.number("max-num-seqs", 256)
         self.api_keys = _api_keys(arguments, env)
         self.request_id_headers = arguments.flag("enable-request-id-headers")
