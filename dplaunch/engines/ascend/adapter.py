@@ -15,6 +15,7 @@ from dplaunch.engines.settings import Env, Flags, secrets, user_flags
 from dplaunch.engines.versions import at_least, neighbours
 from dplaunch.engines.vllm import advice as vllm_advice
 from dplaunch.engines.vllm import parallel
+from dplaunch.engines.vllm import releases as vllm_releases
 from dplaunch.engines.vllm.dense import dense
 from dplaunch.engines.vllm.shell import CONTRACT_A, CONTRACT_B, Contract, Recipe, arguments, context
 from dplaunch.errors import Problem
@@ -34,9 +35,7 @@ class Ascend(EngineAdapter):
 
     def vllm_version(self, spec: ClusterSpec) -> str:
         """The vLLM that this vllm-ascend patches."""
-        version = _version(spec)
-        known = releases.find(version)
-        return known.vllm if known else version
+        return _vllm(spec)
 
     def check(self, spec: ClusterSpec) -> tuple[Problem, ...]:
         """Problems of the file with this vllm-ascend."""
@@ -94,6 +93,13 @@ def _version(spec: ClusterSpec) -> str:
     return spec.engine.version or releases.NEWEST
 
 
+def _vllm(spec: ClusterSpec) -> str:
+    """The vLLM that this vllm-ascend patches."""
+    version = _version(spec)
+    known = releases.find(version)
+    return known.vllm if known else version
+
+
 def _contract(version: str) -> Contract:
     return CONTRACT_A if is_contract_a(version) else CONTRACT_B
 
@@ -105,7 +111,7 @@ def _computed_env(site: Site, seat: Seat) -> Env:
 def _flags(site: Site, seat: Seat) -> Flags:
     block = kv.block(site, seat, _version(site.spec))
     transfer = {"kv-transfer-config": words("kv-transfer-config", block)} if block else {}
-    return parallel.computed(site, _version(site.spec)) | user_flags(site, seat) | transfer
+    return parallel.computed(site, _vllm(site.spec)) | user_flags(site, seat) | transfer
 
 
 def _unknown_version(spec: ClusterSpec) -> Iterator[Problem]:
@@ -113,12 +119,8 @@ def _unknown_version(spec: ClusterSpec) -> Iterator[Problem]:
     if not version or releases.find(version):
         return
     if at_least(version, releases.NEWEST):
-        yield Problem(
-            f"vllm-ascend {version} is newer than any known here: scripts are written as for "
-            f"{releases.NEWEST}",
-            key="engine.version",
-            warning=True,
-        )
+        what = f"newer than {releases.NEWEST}, the newest known here"
+        yield vllm_releases.unknown("vllm-ascend", version, what, releases.NEWEST)
         return
     near = neighbours(version, (r.version for r in releases.RELEASES))
     yield Problem(

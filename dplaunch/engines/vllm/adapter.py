@@ -10,8 +10,8 @@ from dplaunch.engines.adapter import STOP, EngineAdapter, Sheet, Site
 from dplaunch.engines.facts import Dense, Software
 from dplaunch.engines.flags import plain, words
 from dplaunch.engines.settings import Env, Flags, secrets, user_flags
-from dplaunch.engines.versions import at_least, parse
-from dplaunch.engines.vllm import advice, lint, parallel
+from dplaunch.engines.versions import at_least
+from dplaunch.engines.vllm import advice, lint, parallel, releases
 from dplaunch.engines.vllm.dense import dense
 from dplaunch.engines.vllm.facts import FACTS
 from dplaunch.engines.vllm.shell import CONTRACT_B, Recipe, arguments, context
@@ -21,8 +21,6 @@ from dplaunch.model.cluster import ClusterSpec, RoleSpec, SecretRef
 from dplaunch.model.plan import Seat
 
 NIXL = "NixlConnector"
-FIRST_WITH_RANKS = "0.10.0"
-"""First vLLM whose ``--data-parallel-rank`` this was written for."""
 ONE_NIXL_PORT_PER_RANK = "0.14.0"
 """Before it NIXL counted ports by device, as Mooncake does."""
 
@@ -46,14 +44,15 @@ class Vllm(EngineAdapter):
 
     def check(self, spec: ClusterSpec) -> tuple[Problem, ...]:
         """Problems of the file with this vLLM."""
-        unknown = tuple(_version(spec))
+        unknown = tuple(releases.check(spec.engine.version))
+        usable = all(problem.warning for problem in unknown)
         computed = "'{name}' is computed by dplaunch for every rank"
         return (
             *unknown,
             *rules.forbidden(spec, COMPUTED_ENV, computed, "remove it"),
             *_transfer(spec),
             *rules.alike(spec),
-            *(() if unknown else _told(spec)),
+            *(_told(spec) if usable else ()),
         )
 
     def software(self, spec: ClusterSpec) -> tuple[Software, ...]:
@@ -116,16 +115,6 @@ def _block(site: Site, seat: Seat) -> dict[str, Any] | None:
     on_cpu = {} if seat.devices else {"kv_buffer_device": "cpu"}
     role = KV_ROLES.get(site.role.name, BOTH)
     return {"kv_connector": transfer.connector, "kv_role": role, **on_cpu, **plain(transfer.extra)}
-
-
-def _version(spec: ClusterSpec) -> Iterator[Problem]:
-    version = spec.engine.version
-    if not version or parse(version) is None or not at_least(version, FIRST_WITH_RANKS):
-        yield Problem(
-            f"vllm '{version}' is not known here: data parallelism by rank needs {FIRST_WITH_RANKS} or later",
-            key="engine.version",
-            hint='version: "0.23.0", as `vllm --version` prints it on the nodes',
-        )
 
 
 def _told(spec: ClusterSpec) -> Iterator[Problem]:

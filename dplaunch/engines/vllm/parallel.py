@@ -6,17 +6,15 @@ from dplaunch.engines.adapter import Site
 from dplaunch.engines.flags import words
 from dplaunch.engines.settings import Flags
 from dplaunch.engines.versions import at_least
-
-QUIET_SINCE = "0.16.0"
-"""The first vLLM that can leave single paths out of its access log (vllm-project/vllm#30011)."""
+from dplaunch.engines.vllm.releases import QUIET_ACCESS_LOG
 
 
 def computed(site: Site, version: str) -> Flags:
-    """Host and parallel sizes; data- and tensor-parallel ones stand in the templates.
+    """Host and parallel sizes for a version of vLLM; data- and tensor-parallel ones stand in the templates.
 
     The router asks for health and metrics every second: from vLLM 0.16 on that stays out of the log.
     """
-    quiet = "/health,/metrics" if at_least(version, QUIET_SINCE) else None
+    quiet = "/health,/metrics" if at_least(version, QUIET_ACCESS_LOG) else None
     role = site.role
     sizes = {
         "pipeline-parallel-size": role.pp,

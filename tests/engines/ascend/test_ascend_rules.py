@@ -39,8 +39,9 @@ def test_a_version_without_a_contract_names_its_neighbours(version):
 
 
 def test_a_newer_version_is_taken_for_the_newest_and_said():
-    (problem,) = found(four_p_four_d("0.24.0"))
+    (problem,) = found(four_p_four_d("0.26.0"))
     assert (problem.key, problem.warning) == ("engine.version", True)
+    assert problem.text.endswith("written as for 0.25.1rc1")
 
 
 def test_contract_a_variables_are_refused_with_the_reason():

@@ -201,7 +201,13 @@ def test_a_key_is_found_in_every_way_to_write_it(args, key):
         ),
         ({"eplb_config": {"dynamic_eplbb": True}}, "0.23.0", "dynamic_eplb"),
         ({"something_of_our_own": 1}, "0.23.0", None),
-        ({"enable_shared_expert_dpp": True}, "0.24.0", None),
+        ({"enable_shared_expert_dpp": True}, "0.25.1rc1", "enable_shared_expert_dp"),
+        ({"enable_shared_expert_dpp": True}, "0.26.0", None),
+        (
+            {"scheduler_config": {"recompute_scheduler_enabled": True}},
+            "0.25.1rc1",
+            "recompute_scheduler_enable",
+        ),
         ({"torchair_graph_config": {"enabled": True, "mode": "max-autotune"}}, "0.10.1rc1", None),
     ],
 )
