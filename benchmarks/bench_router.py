@@ -32,7 +32,7 @@ import load  # noqa: E402 - found through the line above
 TICK = os.sysconf("SC_CLK_TCK")
 BURST = {"clients": 32, "tokens": 64, "pause": 0.0}
 TRICKLE = {"clients": 100, "tokens": 100_000, "pause": 0.05}
-BARS = {("dprouter", "vllm-router"): (0.9, 2.2), ("dprouter", "proxy"): (None, 0.35)}
+BARS = {("dprouter", "vllm-router"): (0.9, 1.3), ("dprouter", "proxy"): (None, 0.35)}
 """Requests/s at least, CPU per token at most, as a multiple of the other's."""
 
 
@@ -95,11 +95,21 @@ def start_ours(
             HERE.parents[1] / "dplaunch" / "router", package, ignore=shutil.ignore_patterns("__pycache__")
         )
     members = processes.folder / f"members-{len(processes.all)}.json"
+    api = {"health": "/health", "metrics": "/metrics"}
+    api |= {"running": "vllm:num_requests_running", "waiting": "vllm:num_requests_waiting"}
     entries = [
-        {"name": name, "role": name[:-2], "group": name.replace("-", "/"), "url": f"http://127.0.0.1:{port}"}
+        {
+            "name": name,
+            "role": name[:-2],
+            "group": name.replace("-", "/"),
+            "url": f"http://127.0.0.1:{port}",
+            "state": "serving",
+            "api": api,
+        }
         for name, (port, _) in placed.items()
     ]
-    members.write_text(json.dumps({"revision": "1", "model": "m", "members": entries}))
+    document = {"format": 2, "revision": "1", "model": "m", "flow": "pull", "members": entries}
+    members.write_text(json.dumps(document))
     port = free_port()
     argv = [
         sys.executable,

@@ -1,4 +1,4 @@
-"""Request bodies: read once, sized, and rewritten for each phase (facts §3.3)."""
+"""Request bodies: read once, sized, and rewritten for each phase."""
 
 from __future__ import annotations
 

@@ -1,71 +1,67 @@
-"""What clients talk to: checks the key and the limits, then hands the call to the flow."""
+"""What clients talk to: reads requests within the limits, has them admitted, and gives them to the tries."""
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
 import logging
 import re
 import time
 import uuid
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
 from . import body as bodies
 from . import metrics, report
+from .admission import RETRY_AFTER, Admission, Refused
+from .attempt import Shared, Unserved
+from .client import WebClient
 from .engines import EngineError, EngineFaultError, EngineLateError, Message
-from .flow import Call, Flow, Unserved
-from .metrics import Exchange, Metrics
-from .pair import HEADER, Pair, PairError, find, from_here
+from .metrics import Exchange
+from .pair import HEADER, Pair
+from .request import KINDS, Request
 from .settings import Settings
-from .state import State
+from .tries import Tries
 
 log = logging.getLogger("dprouter")
 
-RETRY_AFTER = "2"
-"""Seconds; two health checks."""
-KINDS = {"/v1/completions": "completions", "/v1/chat/completions": "chat"}
 PASSED_ON = ("Content-Type", "traceparent", "tracestate")
 _ID = re.compile(r"[!-~]{1,128}")
 
 
-class Refused(Exception):  # noqa: N818 - the client's, or the cluster's
-    """The request is answered here, with ``status`` and one sentence."""
+@dataclass(frozen=True)
+class _Asked:
+    """A request whose headers were read."""
 
-    def __init__(self, status: int, text: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(text)
-        self.status = status
-        self.headers = headers or {}
+    web: web.BaseRequest
+    id: str
+    kind: str
 
 
 class Front:
-    """The handlers; one for everything under /v1/, three that show what the router sees."""
+    """The handlers: one for everything under /v1/, three that show what the router sees."""
 
-    def __init__(
-        self, settings: Settings, state: State, flow: Flow, counters: Metrics, exchange: Exchange
-    ) -> None:
+    def __init__(self, settings: Settings, shared: Shared, tries: Tries, exchange: Exchange) -> None:
         self._settings = settings
-        self._state = state
-        self._flow = flow
-        self._metrics = counters
+        self._state = shared.state
+        self._metrics = shared.metrics
+        self._admission = Admission(settings.api_key, shared.state, shared.metrics)
+        self._tries = tries
         self._exchange = exchange
-        self._expected = f"Bearer {settings.api_key}".encode() if settings.api_key else b""
         self._own = {"/health": self._health, "/metrics": self._show_metrics, "/members": self._members}
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Any request."""
+        """Answer any request."""
         path = request.path
         if path in self._own and request.method in ("GET", "HEAD"):
             return self._own[path]()
-        request_id = _request_id(request)
-        kind = KINDS.get(path, "other")
+        asked = _Asked(request, _request_id(request), KINDS.get(path, "other"))
         try:
-            response = await self._v1(request, request_id, kind)
+            response = await self._v1(asked)
         except Refused as refusal:
-            response = _error(refusal, request_id)
+            response = _error(refusal, asked.id)
         except asyncio.CancelledError:
             self._metrics.count("dprouter_disconnects_total")
             raise
@@ -73,44 +69,27 @@ class Front:
             # The same, noticed while writing; the answer to nobody ends it without a traceback.
             self._metrics.count("dprouter_disconnects_total")
             return web.Response()
-        self._metrics.count("dprouter_requests_total", path=kind, status=str(response.status))
+        self._metrics.count("dprouter_requests_total", path=asked.kind, status=str(response.status))
         return response
 
-    async def _v1(self, request: web.BaseRequest, request_id: str, kind: str) -> web.StreamResponse:
-        if not request.path.startswith("/v1/") or ".." in request.path:
-            raise Refused(404, f"there is no {request.path} here; the API is below /v1/")
-        self._check_key(request)
-        if kind != "other" and request.method != "POST":
-            raise Refused(405, f"{request.path} takes POST", {"Allow": "POST"})
-        pair = self._pair(request)
-        call = replace(self._call(request, request_id, kind, await self._read(request)), pair=pair)
+    async def _v1(self, asked: _Asked) -> web.StreamResponse:
+        path = asked.web.path
+        if not path.startswith("/v1/") or ".." in path:
+            raise Refused(404, f"there is no {path} here; the API is below /v1/")
+        self._admission.check_key(asked.web.headers.get("Authorization", ""))
+        if asked.kind != "other" and asked.web.method != "POST":
+            raise Refused(405, f"{path} takes POST", {"Allow": "POST"})
+        pair = self._admission.find_pair(asked.web.headers.get(HEADER), asked.web.remote or "")
+        request = self._request(asked, pair, await self._read(asked.web))
+        client = WebClient(asked.web)
         try:
-            return await self._flow.answer(call)
+            self._admission.check_served(pair)
+            await self._tries.answer(request, client)
         except Unserved:
-            self._metrics.count("dprouter_unserved_total")
-            why = "; ".join(report.reasons(self._state)[:5]) or "no group serves"
-            raise Refused(503, f"not every needed role serves: {why}", {"Retry-After": RETRY_AFTER}) from None
+            raise self._admission.unserved() from None
         except EngineError as error:
-            return self._failed(call, error)
-
-    def _check_key(self, request: web.BaseRequest) -> None:
-        if not self._expected:
-            return
-        given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
-        if not hmac.compare_digest(given, self._expected):
-            raise Refused(401, "the API key is missing or wrong", {"WWW-Authenticate": "Bearer"})
-
-    def _pair(self, request: web.BaseRequest) -> Pair:
-        """The engines that the client names, if it may."""
-        header = request.headers.get(HEADER)
-        if header is None:
-            return {}
-        if not (self._expected or from_here(request.remote or "")):
-            raise Refused(403, f"{HEADER} is for requests with the API key, or from the router's own node")
-        try:
-            return find(header, self._state)
-        except PairError as error:
-            raise Refused(error.status, str(error)) from None
+            return self._failed(request, error)
+        return client.response
 
     async def _read(self, request: web.BaseRequest) -> bytes:
         limit = self._settings.max_body
@@ -127,31 +106,31 @@ class Front:
             slow = f"the body did not come within {self._settings.body_timeout:g} s"
             raise Refused(408, slow, {"Connection": "close"}) from None
 
-    def _call(self, request: web.BaseRequest, request_id: str, kind: str, raw: bytes) -> Call:
+    def _request(self, asked: _Asked, pair: Pair, raw: bytes) -> Request:
         try:
-            body = bodies.read_any(raw) if kind == "other" else bodies.read(raw)
+            body = bodies.read_any(raw) if asked.kind == "other" else bodies.read(raw)
         except bodies.BadBody as error:
             raise Refused(400, str(error)) from None
         now = time.monotonic()
         limit = self._settings.request_timeout
-        headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
-        if kind != "other":
+        theirs = asked.web.headers
+        headers = {name: theirs[name] for name in PASSED_ON if name in theirs}
+        if asked.kind != "other":
             headers["Content-Type"] = "application/json"
-        if self._expected:
-            headers["Authorization"] = self._expected.decode()
+        headers.update(self._settings.authorization)
         deadline = now + limit if limit > 0 else None
-        message = Message(request.method, request.rel_url.raw_path_qs, body.raw, headers, deadline)
-        return Call(request, request_id, kind, message, body, now)
+        message = Message(asked.web.method, asked.web.rel_url.raw_path_qs, body.raw, headers, deadline)
+        return Request(asked.id, asked.kind, message, body, now, pair)
 
-    def _failed(self, call: Call, error: EngineError) -> web.Response:
+    def _failed(self, request: Request, error: EngineError) -> web.Response:
         if isinstance(error, EngineFaultError) and error.reply.body:
-            headers = call.headers(error.reply.headers)
+            headers = request.headers(error.reply.headers)
             return web.Response(status=error.reply.status, body=error.reply.body, headers=headers)
         if isinstance(error, EngineLateError):
             late = f"no answer within {self._settings.request_timeout:g} s"
-            return _error(Refused(504, late, call.headers({})), call.id)
+            return _error(Refused(504, late, request.headers({})), request.id)
         text = f"every try failed, the last on {error.member.entry.name}: {error}"
-        return _error(Refused(502, text, call.headers({"Retry-After": RETRY_AFTER})), call.id)
+        return _error(Refused(502, text, request.headers({"Retry-After": RETRY_AFTER})), request.id)
 
     def _health(self) -> web.Response:
         ready = self._state.ready()
@@ -170,13 +149,13 @@ class Front:
 
 
 def _request_id(request: web.BaseRequest) -> str:
-    """The client's own, when it can be passed on as it is."""
+    """Return the client's own, when it can be passed on as it is."""
     given = request.headers.get("X-Request-Id", "")
     return given if _ID.fullmatch(given) else str(uuid.uuid4())
 
 
 def _error(refusal: Refused, request_id: str) -> web.Response:
-    """OpenAI's shape of an error."""
+    """Return an error in OpenAI's shape."""
     kind = "invalid_request_error" if refusal.status < 500 else "server_error"  # noqa: PLR2004 - HTTP
     error = {"message": str(refusal), "type": kind, "param": None, "code": refusal.status}
     return _json({"error": error}, refusal.status, {**refusal.headers, "X-Request-Id": request_id})

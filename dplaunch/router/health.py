@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import time
+from http import HTTPStatus
 
 from .engines import EngineError, EngineFaultError, EngineLateError, Message, Reply, asked
 from .link import Pool
@@ -13,20 +14,18 @@ from .state import Member, State
 
 log = logging.getLogger("dprouter")
 
-GAUGES = (b"vllm:num_requests_running", b"vllm:num_requests_waiting")
-
 
 def gauge(text: bytes, name: bytes) -> int:
-    """Sum of gauge ``name`` over its label sets in a Prometheus text; 0 when it is not there.
+    """Return the sum of gauge ``name`` over its label sets in a Prometheus text; 0 when it is missing.
 
     Found by search: an engine's page is 100 KB, and 64 of them are read each second.
     """
     total = 0.0
-    at = text.find(name)
+    at = text.find(name) if name else -1
     while at >= 0:
         starts_line = at == 0 or text[at - 1 : at] == b"\n"
         at += len(name)
-        # A longer name (num_requests_waiting_by_reason) is another gauge.
+        # A longer name is another gauge.
         if starts_line and text[at : at + 1] in (b"{", b" "):
             end = text.find(b"\n", at)
             total += _value(text[at : end if end >= 0 else len(text)])
@@ -82,24 +81,24 @@ class Health:
 
     async def check(self, member: Member) -> None:
         """Ask once whether it serves, and note the answer."""
-        asked_at = self._state.clock()
+        asked_at, path = self._state.clock(), member.entry.api.health
         try:
-            reply = await self._get(member, "/health")
+            reply = await self._get(member, path)
         except EngineLateError:
-            if self._state.slow(member, "/health does not answer"):
-                log.warning("%s is out: /health does not answer", member.entry.name)
+            if self._state.slow(member, f"{path} does not answer"):
+                log.warning("%s is out: %s does not answer", member.entry.name, path)
         except EngineFaultError as error:
-            self._fail(member, f"/health says {error.reply.status}")
+            self._fail(member, f"{path} says {error.reply.status}")
         except EngineError as error:
-            self._fail(member, f"/health cannot be asked ({error})")
+            self._fail(member, f"{path} cannot be asked ({error})")
         else:
-            if reply.status != 200:  # noqa: PLR2004 - HTTP
-                self._fail(member, f"/health says {reply.status}")
+            if reply.status != HTTPStatus.OK:
+                self._fail(member, f"{path} says {reply.status}")
             elif self._state.well(member, asked_at):
-                log.info("%s serves", member.entry.name)
+                log.info("%s is healthy (%s)", member.entry.name, member.state)
 
     def _fail(self, member: Member, reason: str) -> None:
-        if self._state.lost(member, reason):
+        if self._state.failed(member, reason):
             log.warning("%s is out: %s", member.entry.name, reason)
 
     async def _get(self, member: Member, path: str) -> Reply:
@@ -120,12 +119,14 @@ class Health:
                 continue
 
     async def _measure(self, member: Member) -> None:
-        own = member.requests
+        own, api = member.working, member.entry.api
+        if not (api.running or api.waiting):
+            return
         try:
-            text = (await self._get(member, "/metrics")).body
+            text = (await self._get(member, api.metrics)).body
         except EngineError as error:
             # Health decides who is out; without figures our own counts are enough to balance.
             log.debug("%s: no queue figures (%s)", member.entry.name, error)
             return
-        running, waiting = (gauge(text, name) for name in GAUGES)
+        running, waiting = (gauge(text, name.encode()) for name in (api.running, api.waiting))
         self._state.figures(member, running, waiting, own)

@@ -1,7 +1,8 @@
-"""The members file: which engines exist, and which are serving or draining.
+"""The members file: which engines exist, how to ask them, which state each is in, and how requests flow.
 
-``{"revision": "4f1c", "model": "deepseek_r1", "members": [{"name": "decode-3", "role": "decode",
-"group": "decode/0", "url": "http://192.0.0.5:9003", "state": "serving"}]}``, renamed into place.
+``{"format": 2, "revision": "4f1c", "model": "deepseek_r1", "flow": "pull", "members": [{"name": "decode-3",
+"role": "decode", "group": "decode/0", "url": "http://192.0.0.5:9003", "state": "serving", "api": {"health":
+"/health", "metrics": "/metrics", "running": "NAME", "waiting": "NAME"}}]}``, renamed into place.
 """
 
 from __future__ import annotations
@@ -11,18 +12,32 @@ import json
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 log = logging.getLogger("dprouter")
 
-ROLES = ("prefill", "decode", "serve")
-STATES = ("serving", "draining")
+FORMAT = 2
+ROLES = {"alone": ("serve",), "pull": ("prefill", "decode")}
+"""The roles of each flow; the last one writes the answer."""
+STATES = ("held", "proving", "serving", "draining")
 
 
 class MembersError(Exception):
     """The file cannot be used; the text says why in one sentence."""
+
+
+@dataclass(frozen=True)
+class Api:
+    """Where an engine answers what the router asks each second, and what its gauges are called."""
+
+    health: str = "/health"
+    metrics: str = "/metrics"
+    running: str = ""
+    """The gauge of requests in work; empty: not read."""
+    waiting: str = ""
+    """The gauge of requests in the engine's own queue; empty: not read."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +48,8 @@ class Entry:
     role: str
     group: str
     url: str
-    draining: bool = False
+    state: str = "serving"
+    api: Api = Api()
 
 
 @dataclass(frozen=True)
@@ -43,25 +59,31 @@ class Membership:
     entries: tuple[Entry, ...] = ()
     revision: str = ""
     model: str = ""
+    flow: str = "alone"
 
 
 def parse(text: str) -> Membership:
-    """The file's text as a value; raises ``MembersError`` naming the entry that is wrong."""
+    """Return the file's text as a value. Raises ``MembersError``, which names the entry that is wrong."""
     try:
         data = json.loads(text)
     except ValueError as error:
         raise MembersError(f"it is not JSON ({error})") from None
     if not isinstance(data, dict) or not isinstance(data.get("members"), list):
         raise MembersError('it has no list called "members"')
-    entries = tuple(_entry(item, place) for place, item in enumerate(data["members"]))
+    if data.get("format") != FORMAT:
+        raise MembersError(f"its format is {data.get('format')!r}, this router reads format {FORMAT}")
+    flow = data.get("flow")
+    if flow not in ROLES:
+        raise MembersError(f'flow "{flow}" is none of {", ".join(ROLES)}')
+    entries = tuple(_entry(item, place, flow) for place, item in enumerate(data["members"]))
     names = [entry.name for entry in entries]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise MembersError(f'"{twice}" is listed twice')
-    return Membership(entries, str(data.get("revision", "")), str(data.get("model", "")))
+    return Membership(entries, str(data.get("revision", "")), str(data.get("model", "")), flow)
 
 
-def _entry(item: Any, place: int) -> Entry:
+def _entry(item: Any, place: int, flow: str) -> Entry:
     def wrong(what: str) -> NoReturn:
         raise MembersError(f"member {place + 1}: {what}")
 
@@ -70,14 +92,17 @@ def _entry(item: Any, place: int) -> Entry:
     for key in ("name", "role", "group", "url"):
         if not isinstance(item.get(key), str) or not item[key]:
             wrong(f'"{key}" is missing')
-    if item["role"] not in ROLES:
-        wrong(f'role "{item["role"]}" is none of {", ".join(ROLES)}')
-    if item.get("state", "serving") not in STATES:
-        wrong(f'state "{item["state"]}" is none of {", ".join(STATES)}')
+    if item["role"] not in ROLES[flow]:
+        wrong(f'role "{item["role"]}" is none of {", ".join(ROLES[flow])}, the roles of flow "{flow}"')
+    if item.get("state") not in STATES:
+        wrong(f'state "{item.get("state")}" is none of {", ".join(STATES)}')
     if not _usable(item["url"]):
         wrong(f'url "{item["url"]}" is not http://HOST:PORT')
-    url = item["url"].rstrip("/")
-    return Entry(item["name"], item["role"], item["group"], url, item.get("state") == "draining")
+    given = item.get("api", {})
+    if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+        wrong('"api" is not an object of texts')
+    api = Api(**{field.name: given[field.name] for field in fields(Api) if field.name in given})
+    return Entry(item["name"], item["role"], item["group"], item["url"].rstrip("/"), item["state"], api)
 
 
 def _usable(url: str) -> bool:

@@ -21,14 +21,14 @@ HELP = {
     "dprouter_cut_streams_total": "counter: answers cut after their first byte, because their engine failed",
     "dprouter_disconnects_total": "counter: requests whose client went away",
     "dprouter_unserved_total": "counter: requests answered 503 because a needed role did not serve",
-    "dprouter_prefill_without_kv_total": "counter: prefills that returned no KV handle",
+    "dprouter_prefill_without_kv_total": "counter: requests whose decode engine got no KV from prefill",
     "dprouter_recomputed_total": "counter: answers given up by their engine (stop_reason recomputed)",
     "dprouter_first_byte_seconds": "histogram: from a request's body to the first byte of its answer",
-    "dprouter_member_requests": "gauge: requests of this router on the engine now",
+    "dprouter_member_requests": "gauge: requests of this router on the engine, or with KV to fetch from it",
     "dprouter_member_tokens": "gauge: estimated tokens of these requests",
     "dprouter_member_up": "gauge: the engine answers its health check",
-    "dprouter_member_running": "gauge: vllm:num_requests_running of the engine",
-    "dprouter_member_waiting": "gauge: vllm:num_requests_waiting of the engine",
+    "dprouter_member_running": "gauge: requests in work, as the engine counts them",
+    "dprouter_member_waiting": "gauge: requests in the engine's own queue",
     "dprouter_ready": "gauge: each needed role has a group that serves",
 }
 EDGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)

@@ -7,14 +7,14 @@ or, where there is none, who asks from the router's own node.
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 from collections.abc import Mapping
 
 from .pick import open_groups
 from .state import Member, State
 
 HEADER = "X-Dplaunch-Pair"
+REACHABLE = ("held", "proving", "serving")
+"""States in which an engine takes requests that name it: before it is proved, nobody else's reach it."""
 
 Pair = Mapping[str, Member]
 """Role → the engine that was named for it; empty for a request that names none."""
@@ -29,7 +29,7 @@ class PairError(Exception):
 
 
 def find(header: str, state: State) -> Pair:
-    """The engines of a header's value; raises ``PairError``."""
+    """Return the engines of a header's value; raises ``PairError``."""
     names = [name.strip() for name in header.split(",")]
     unknown = next((name for name in names if name not in state.members), None)
     if unknown is not None:
@@ -39,34 +39,12 @@ def find(header: str, state: State) -> Pair:
         wanted = " and ".join(f"one {role}" for role in state.needed)
         raise PairError(400, f'{HEADER} takes {wanted} engine, not "{header}"')
     for member in members:
-        _need_open(member, state)
+        role, group = member.entry.role, member.entry.group
+        if group not in open_groups(state.candidates(role, states=REACHABLE), role):
+            raise PairError(503, f"group {group} of {member.entry.name} is out of service; /health says why")
     return {member.entry.role: member for member in members}
 
 
-def _need_open(member: Member, state: State) -> None:
-    role, group = member.entry.role, member.entry.group
-    if group not in open_groups(state.candidates(role), role):
-        raise PairError(503, f"group {group} of {member.entry.name} is out of service; /health says why")
-
-
 def named(pair: Pair) -> str:
-    """The header of the answer: the engines in the order they are asked."""
+    """Return the header of the answer: prefill before decode."""
     return ",".join(pair[role].entry.name for role in ("prefill", "decode", "serve") if role in pair)
-
-
-def from_here(peer: str) -> bool:
-    """Whether ``peer`` is an address of this machine, by the kernel's own choice of a way to it.
-
-    Only to an address of its own does a machine send from that very address. Nothing is sent: connecting a
-    datagram socket only looks the way up.
-    """
-    try:
-        address = ipaddress.ip_address(peer.partition("%")[0])
-        family = socket.AF_INET if address.version == 4 else socket.AF_INET6  # noqa: PLR2004 - IPv4
-        if address.is_loopback:
-            return True
-        with socket.socket(family, socket.SOCK_DGRAM) as way:
-            way.connect((peer, 9))
-            return bool(way.getsockname()[0] == peer)
-    except (OSError, ValueError):
-        return False

@@ -18,7 +18,7 @@ class Candidate(NamedTuple):
     role: str
     group: str
     serving: bool = True
-    """It answers /health and the members file does not drain it."""
+    """It is alive, and in a state in which it takes this request."""
     suspect: bool = False
     """It answered with a server error a moment ago. A broken engine fails fast, so by load alone
     it would look idle and draw every request."""
@@ -27,7 +27,7 @@ class Candidate(NamedTuple):
     foreign: int = 0
     """Requests in it that this router did not send: other workers', other clients'."""
     waiting: int = 0
-    """Requests in its own queue (``vllm:num_requests_waiting``)."""
+    """Requests in its own queue."""
 
 
 def open_groups(candidates: Sequence[Candidate], role: str) -> frozenset[str]:

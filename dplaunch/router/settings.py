@@ -34,6 +34,11 @@ class Settings:
     api_key: str = ""
     """Asked from clients and given to engines as a Bearer token; empty means open."""
 
+    @property
+    def authorization(self) -> dict[str, str]:
+        """The header that engines ask for, where there is a key."""
+        return {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+
 
 def parse(argv: Sequence[str], env: Mapping[str, str]) -> Settings:
     """Settings from ``argv``; the key comes from ``VLLM_API_KEY``, where no ``ps`` shows it.

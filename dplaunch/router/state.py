@@ -1,20 +1,22 @@
-"""What the router knows about its engines: counts and health, from which snapshots are made."""
+"""What the router knows about its engines: counts, health and proof, from which snapshots are made."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from .members import Entry, Membership
+from .members import ROLES, Entry, Membership
 from .pick import Candidate, choose, open_groups
 
 SUSPECT_SECONDS = 5.0
 SLOW_ANSWERS = 3
 """So many health checks in a row may time out: a busy engine is not a dead one."""
+TO_OPEN = ("proving", "serving")
+"""States in the file of engines that take requests of clients once they are proved."""
 
 
 class Member:
@@ -27,7 +29,16 @@ class Member:
         self.address = (parts.hostname or "", parts.port or 80)
         self.alive = False
         self.reason = "not asked yet"
+        self.answered = False
+        """Its health was good since its proof was last in doubt."""
+        self.proved = entry.state == "serving"
+        self.doubt = ""
+        """Why the last proof failed; empty before the first one."""
+        self.doubted_at = float("-inf")
         self.requests = 0
+        """All leases: requests that run here, or whose KV may still be fetched from here."""
+        self.working = 0
+        """Of these, the ones that the engine has not answered yet."""
         self.tokens = 0.0
         self.running = 0
         self.waiting = 0
@@ -36,19 +47,54 @@ class Member:
         self.lost_at = float("-inf")
         self.suspect_until = float("-inf")
 
-    def candidate(self, now: float) -> Candidate:
-        """This engine as ``pick`` sees it."""
+    @property
+    def state(self) -> str:
+        """As in the file; ``proving`` and ``serving`` by whether it is proved at this moment."""
+        if self.entry.state not in TO_OPEN:
+            return self.entry.state
+        return "serving" if self.proved else "proving"
+
+    def candidate(self, now: float, states: Iterable[str]) -> Candidate:
+        """This engine as ``pick`` sees it; it serves when it is alive and in one of ``states``."""
         entry = self.entry
         return Candidate(
             entry.name,
             entry.role,
             entry.group,
-            serving=self.alive and not entry.draining,
+            serving=self.alive and self.state in states,
             suspect=now < self.suspect_until,
             tokens=self.tokens,
             foreign=self.foreign,
             waiting=self.waiting,
         )
+
+
+class Lease:
+    """A request on an engine, counted from now on."""
+
+    def __init__(self, member: Member, tokens: float) -> None:
+        self._member = member
+        self._tokens = tokens
+        self._working = self._held = True
+        member.requests += 1
+        member.working += 1
+        member.tokens += tokens
+
+    def answered(self) -> None:
+        """The engine has no more work with it; what it computed may still be fetched."""
+        if self._working:
+            self._working = False
+            member = self._member
+            member.working -= 1
+            # Sums of floats drift: an idle engine must tie exactly with another idle one.
+            member.tokens = member.tokens - self._tokens if member.working else 0.0
+
+    def end(self) -> None:
+        """The engine may be stopped as far as this request is concerned."""
+        self.answered()
+        if self._held:
+            self._held = False
+            self._member.requests -= 1
 
 
 class State:
@@ -62,41 +108,48 @@ class State:
         self.problem = "no members file was read yet"
         self.typical = 512.0
         self._ready: bool | None = None
-        """Known until an engine comes, goes or drains: it is asked for every request."""
+        """Known until an engine comes, goes or changes its state: it is asked for every request."""
         # Workers that all start at 0 would send their first requests to the same engine.
-        self._turns = {role: random.randrange(1 << 16) for role in ("prefill", "decode", "serve")}  # noqa: S311 - spreads load, guards nothing
+        self._turns = {role: random.randrange(1 << 16) for roles in ROLES.values() for role in roles}  # noqa: S311 - spreads load, guards nothing
 
     def apply(self, membership: Membership) -> None:
-        """Take over a new members file; an engine that keeps name and address keeps its health."""
+        """Take over a new members file; an engine that keeps name and address keeps what is known of it."""
         kept = {}
         for entry in membership.entries:
             old = self.members.get(entry.name)
             member = old if old is not None and old.entry.url == entry.url else Member(entry)
-            member.entry = entry
+            self._enter(member, entry)
             kept[entry.name] = member
         self.members = kept
         self.membership = membership
         self.problem = ""
         self._ready = None
 
+    def _enter(self, member: Member, entry: Entry) -> None:
+        """What the file calls serving, its writer has proved; what it calls held or proving is yet to be."""
+        before, member.entry = member.entry.state, entry
+        if before == entry.state:
+            return
+        if entry.state in ("held", "proving"):
+            self._doubt(member)
+        elif before != "draining":
+            member.proved = member.proved or entry.state == "serving"
+
     def complain(self, text: str) -> None:
         """The members file cannot be used; what is known stays."""
         self.problem = text
 
     @property
-    def split(self) -> bool:
-        """Prefill and decode are separate engines."""
-        return any(member.entry.role != "serve" for member in self.members.values())
-
-    @property
     def needed(self) -> tuple[str, ...]:
-        """Roles that must all serve before a request can be answered."""
-        return ("prefill", "decode") if self.split else ("serve",)
+        """The roles that must all serve before a request can be answered; the last one writes the answer."""
+        return ROLES[self.membership.flow]
 
-    def candidates(self, *roles: str) -> list[Candidate]:
-        """A snapshot of ``roles``, in the file's order."""
+    def candidates(self, *roles: str, states: Iterable[str] = ("serving",)) -> list[Candidate]:
+        """Return a snapshot of ``roles``, in the file's order."""
         now = self.clock()
-        return [member.candidate(now) for member in self.members.values() if member.entry.role in roles]
+        return [
+            member.candidate(now, states) for member in self.members.values() if member.entry.role in roles
+        ]
 
     def ready(self) -> bool:
         """Each needed role has a group that serves."""
@@ -105,11 +158,13 @@ class State:
             self._ready = all(open_groups(seen, role) for role in self.needed)
         return self._ready
 
-    def choose(self, role: str, avoid: AbstractSet[str] = frozenset()) -> Member | None:
-        """The engine for the next request of ``role``; None when no group of it serves."""
+    def choose(
+        self, role: str, avoid: AbstractSet[str] = frozenset(), states: Iterable[str] = ("serving",)
+    ) -> Member | None:
+        """Return the engine for the next request of ``role``; None when no group of it is in ``states``."""
         self._turns[role] += 1
         found = choose(
-            self.candidates(role),
+            self.candidates(role, states=states),
             role,
             policy=self.policy,
             turn=self._turns[role],
@@ -119,20 +174,17 @@ class State:
         return None if found is None else self.members[found.name]
 
     @contextmanager
-    def lease(self, member: Member, tokens: float) -> Iterator[None]:
-        """Count a request on ``member`` for as long as the block runs, however it ends."""
+    def lease(self, member: Member, tokens: float) -> Iterator[Lease]:
+        """Count a request on ``member`` for as long as the block runs, or to its lease's ``end``."""
         self.typical += (tokens - self.typical) / 64
-        member.requests += 1
-        member.tokens += tokens
+        lease = Lease(member, tokens)
         try:
-            yield
+            yield lease
         finally:
-            member.requests -= 1
-            # Sums of floats drift: an idle engine must tie exactly with another idle one.
-            member.tokens = member.tokens - tokens if member.requests else 0.0
+            lease.end()
 
     def lost(self, member: Member, reason: str) -> bool:
-        """Out at once; only a health check begun later brings it back. True when it was in."""
+        """Take it out at once; only a health check begun later brings it back. True when it was in."""
         was, member.alive = member.alive, False
         self._ready = None
         member.reason = reason
@@ -140,27 +192,63 @@ class State:
         member.running = member.waiting = member.foreign = 0
         return was
 
+    def failed(self, member: Member, reason: str) -> bool:
+        """Note a failed health check: it is lost, and its group must be proved again. True when it was in.
+
+        An engine that has not been healthy yet is still starting, which puts nothing in doubt.
+        """
+        if member.answered:
+            for other in self.members.values():
+                if (other.entry.role, other.entry.group) == (member.entry.role, member.entry.group):
+                    self._doubt(other)
+        return self.lost(member, reason)
+
     def slow(self, member: Member, reason: str) -> bool:
-        """A health check timed out: out after some in a row. True when that put it out."""
+        """Note a health check that timed out: it fails after some in a row. True when that put it out."""
         member.slow += 1
-        return member.slow >= SLOW_ANSWERS and self.lost(member, reason)
+        return member.slow >= SLOW_ANSWERS and self.failed(member, reason)
 
     def well(self, member: Member, asked_at: float) -> bool:
-        """A health check begun at ``asked_at`` was good. True when that brought it back."""
+        """Note a good health check that began at ``asked_at``. True when that brought it back."""
         if asked_at < member.lost_at:
             return False
         was, member.alive = member.alive, True
         self._ready = None
+        member.answered = True
         member.reason = ""
         member.slow = 0
         return not was
+
+    def _doubt(self, member: Member) -> None:
+        member.proved = member.answered = False
+        member.doubt = ""
+        member.doubted_at = self.clock()
+        self._ready = None
+
+    def prove(self, members: Iterable[Member], asked_at: float) -> None:
+        """Note that a request that began at ``asked_at`` was answered through ``members``."""
+        for member in members:
+            if asked_at >= member.doubted_at:
+                member.proved = True
+                member.doubt = ""
+        self._ready = None
+
+    def unproved(self) -> dict[str, list[Member]]:
+        """Return the engines still to be proved, by group; of groups that are alive as a whole."""
+        found: dict[str, list[Member]] = {}
+        for role in self.needed:
+            alive = open_groups(self.candidates(role, states=TO_OPEN), role)
+            for member in self.members.values():
+                if member.entry.role == role and member.entry.group in alive and not member.proved:
+                    found.setdefault(member.entry.group, []).append(member)
+        return found
 
     def erred(self, member: Member) -> None:
         """It answered a request with a server error: others first, for some seconds."""
         member.suspect_until = self.clock() + SUSPECT_SECONDS
 
     def figures(self, member: Member, running: int, waiting: int, own: int) -> None:
-        """The engine's own queue, and what of it (``own`` requests) this router sent."""
+        """Note the engine's own queue, and what of it (``own`` requests) this router sent."""
         member.running = running
         member.waiting = waiting
         member.foreign = max(0, running + waiting - own)

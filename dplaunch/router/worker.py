@@ -11,17 +11,19 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import metrics
+from .attempt import Shared
 from .door import listening
-from .flow import Flow
 from .front import Front
 from .health import Health
 from .link import Pool
 from .members import MembersFile, Membership
+from .proof import Prover
 from .settings import Settings
 from .state import State
+from .tries import Tries
 
 log = logging.getLogger("dprouter")
 
@@ -82,10 +84,13 @@ async def serving(settings: Settings, place: Place) -> AsyncIterator[State]:
     exchange = metrics.Exchange(place.folder, place.index)
     pool = Pool(settings.connect_timeout)
     health = Health(state, pool, interval=settings.health_interval, timeout=settings.health_timeout)
-    front = Front(settings, state, Flow(state, health, counters, pool), counters, exchange)
+    shared = Shared(state, pool, counters)
+    front = Front(settings, shared, Tries(shared, health), exchange)
+    prover = Prover(settings, state, Tries(replace(shared, metrics=metrics.Metrics()), health))
     tasks = [
         asyncio.create_task(_watch(settings, state, health)),
         asyncio.create_task(_exchange(exchange, counters, state)),
+        asyncio.create_task(prover.run()),
     ]
     try:
         async with listening(settings, front.handle, place.socket):

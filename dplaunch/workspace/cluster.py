@@ -83,8 +83,9 @@ def read_file(path: Path, hint: str) -> str:
 
 
 def router_files() -> dict[str, str]:
-    """The router's sources, which ``up`` puts beside the engines: file name → text."""
-    return {path.name: path.read_text(encoding="utf-8") for path in sorted(ROUTER.glob("*.py"))}
+    """Return the router's sources, which ``up`` puts beside the engines: path in its package → text."""
+    paths = sorted(ROUTER.rglob("*.py"))
+    return {path.relative_to(ROUTER).as_posix(): path.read_text(encoding="utf-8") for path in paths}
 
 
 def shown(path: Path) -> str:

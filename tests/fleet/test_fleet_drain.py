@@ -22,7 +22,7 @@ MEMBERS = [
 def page(**requests):
     """What a router of several workers says: one worker's own numbers and those the others left."""
     own, other = State(), {}
-    own.apply(members.parse(json.dumps({"revision": "g", "members": MEMBERS})))
+    own.apply(members.parse(json.dumps({"format": 2, "flow": "pull", "members": MEMBERS})))
     for name, (here, there) in requests.items():
         member = own.members[name.replace("_", "-")]
         member.requests = here

@@ -18,6 +18,7 @@ from dplaunch.router.worker import Place, new_loop, serving
 ONE_EACH = {"prefill/0": 1, "prefill/1": 1, "decode/0": 1, "decode/1": 1}
 FLOOD = 64
 """MiB."""
+API = {"health": "/healthz", "metrics": "/stats", "running": "stub:running", "waiting": "stub:waiting"}
 CHUNKS = [f'data: {{"choices":[{{"index":0,"text":"é{n} "}}]}}\n\n'.encode() for n in range(5)] + [
     b"data: [DONE]\n\n"
 ]
@@ -26,8 +27,11 @@ CHUNKS = [f'data: {{"choices":[{{"index":0,"text":"é{n} "}}]}}\n\n'.encode() fo
 class StubEngine:
     """An engine that serves until told otherwise. ``acts`` holds what the next requests meet, one each:
 
-    "500", "400", "reset" (connection aborted, no byte), "cut" (aborted after two chunks), "no-kv",
-    "recomputed" (instead of text), "recomputed-late" (after one chunk and ``gate``); "gate" waits for ``gate`` after one chunk; "flood" is 64 MiB.
+    "500", "400", "reset" (connection aborted, no byte), "cut" (aborted after two chunks), "no-kv", "no-push",
+    "recomputed" (instead of text), "recomputed-late" (after one chunk and ``gate``); "gate" waits for ``gate``
+    after one chunk, "slow" before any, "silent" before it calls back or pushes; "flood" is 64 MiB.
+
+    ``vault`` holds what prefill engines keep to be pulled, or have pushed.
     """
 
     def __init__(self, name, group, vault) -> None:
@@ -36,15 +40,16 @@ class StubEngine:
         self.seen = []
         self.acts = deque()
         self.gate = asyncio.Event()
-        self.health, self.draining = 200, False
+        self.health, self.state = 200, "serving"
         self.running = self.waiting = 0
         self.streaming = self.written = 0
         self.cancelled = 0
+        self.called_back = []
 
     async def start(self):
         app = web.Application(client_max_size=1 << 30)
-        app.router.add_get("/health", self._health)
-        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get(API["health"], self._health)
+        app.router.add_get(API["metrics"], self._metrics)
         app.router.add_route("*", "/{path:.*}", self._handle)
         self.runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
         await self.runner.setup()
@@ -67,16 +72,21 @@ class StubEngine:
 
     @property
     def entry(self):
-        state = "draining" if self.draining else "serving"
         url = f"http://127.0.0.1:{self.port}"
-        return {"name": self.name, "role": self.role, "group": self.group, "url": url, "state": state}
+        place = {"name": self.name, "role": self.role, "group": self.group, "url": url}
+        return {**place, "state": self.state, "api": API}
+
+    @property
+    def requests(self):
+        """Bodies of the completions it was asked for."""
+        return [body for path, _, body in self.seen if path.endswith("completions")]
 
     async def _health(self, _request):
         return web.Response(status=self.health)
 
     async def _metrics(self, _request):
         queue = {"running": self.running, "waiting": self.waiting}
-        lines = [f'vllm:num_requests_{what}{{engine="0"}} {count}.0\n' for what, count in queue.items()]
+        lines = [f'stub:{what}{{engine="0"}} {count}.0\n' for what, count in queue.items()]
         return web.Response(text="".join(lines))
 
     async def _handle(self, request):
@@ -95,14 +105,22 @@ class StubEngine:
     async def _complete(self, request, body, act):
         params = body.get("kv_transfer_params") or {}
         if params.get("do_remote_decode"):
-            return self._prefilled(request, act)
+            if act in ("gate", "silent"):
+                await self.gate.wait()
+            return self._prefilled(request, act, params)
+        if "metaserver" in params:
+            await self._pushed(request, act, params["metaserver"])
         if "handle" in params and not self._pulled(request, params["handle"]):
             return web.json_response({"error": {"message": "handle pulled twice"}}, status=500)
         return await self._answer(request, body, act)
 
-    def _prefilled(self, request, act):
+    def _prefilled(self, request, act, params):
         answer = {"choices": [{"text": "x"}]}
-        if act != "no-kv":
+        if params.get("remote_block_ids"):
+            assert params["request_id"] == f"cmpl-{request.headers['X-Request-Id']}-0"
+            if act != "no-push":
+                self.vault[params["request_id"]].set_result(self.name)
+        elif act != "no-kv":
             handle = f"{self.name}:{len(self.seen)}"
             self.vault[handle] = request.headers["X-Request-Id"]
             answer["kv_transfer_params"] = {"do_remote_prefill": True, "handle": handle, "blocks": [[1, 2]]}
@@ -111,7 +129,23 @@ class StubEngine:
     def _pulled(self, request, handle):
         return self.vault.pop(handle, None) == request.headers["X-Request-Id"]
 
+    async def _pushed(self, request, act, metaserver):
+        """As vLLM-Ascend's layer-wise connector: call back without a key, decode once all KV has come."""
+        if act == "silent":
+            await self.gate.wait()
+        own_id = f"cmpl-{request.headers['X-Request-Id']}-0"
+        pushed = self.vault[own_id] = asyncio.get_running_loop().create_future()
+        place = {"remote_block_ids": [[1, 2]], "remote_host": "127.0.0.1", "remote_port": 1, "token_ids": []}
+        told = {"request_id": own_id, "do_remote_prefill": False, "do_remote_decode": True, **place}
+        async with aiohttp.ClientSession() as http:
+            for _ in range(2):  # as if the connection of the first had broken
+                async with http.post(metaserver, json=told) as answer:
+                    self.called_back.append(answer.status)
+        await pushed
+
     async def _answer(self, request, body, act):
+        if act == "slow":
+            await self.gate.wait()
         if not body.get("stream"):
             reason = '"recomputed"' if act == "recomputed" else "null"
             text = f'{{"choices":[{{"text":"hello by {self.name}","stop_reason":{reason}}}]}}'
@@ -149,10 +183,14 @@ class StubEngine:
 class Cluster:
     """Engines, the members file, a router in front, and a client."""
 
-    def __init__(self, folder, layout, settings) -> None:
+    def __init__(self, folder, layout, flow, settings) -> None:
         self.vault = {}
         self.path = folder / "members.json"
         self.layout, self.settings = layout, settings
+        self.flow = flow or ("pull" if "prefill/0" in layout else "alone")
+        self.states = {}
+        """Group → its state in the members file; serving unless it is named."""
+        self.prepare = None
         self.engines = []
 
     async def open(self, stack):
@@ -162,8 +200,11 @@ class Cluster:
                 role = group.split("/")[0]
                 number = counted[role] = counted.get(role, -1) + 1
                 engine = await StubEngine(f"{role}-{number}", group, self.vault).start()
+                engine.state = self.states.get(group, "serving")
                 stack.push_async_callback(engine.stop)
                 self.engines.append(engine)
+        if self.prepare is not None:
+            self.prepare(self)
         self.write_members()
         listener = bind("127.0.0.1", 0, shared=False)
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -180,9 +221,21 @@ class Cluster:
 
     def write_members(self, text=None):
         members = [engine.entry for engine in self.engines]
+        document = {"format": 2, "revision": "g1", "model": "m", "flow": self.flow, "members": members}
         fresh = self.path.with_suffix(".new")
-        fresh.write_text(text or json.dumps({"revision": "g1", "model": "m", "members": members}))
+        fresh.write_text(text or json.dumps(document))
         fresh.replace(self.path)
+
+    async def put(self, group, state):
+        """Write the group's state into the file, and wait until the router has read it."""
+        for engine in self.engines:
+            engine.state = state if engine.group == group else engine.state
+        self.write_members()
+        await self.until(lambda: {entry.state for entry in self.entries(group)} == {state})
+
+    def entries(self, group):
+        """What the router has read about a group."""
+        return [m.entry for m in self.state.members.values() if m.entry.group == group]
 
     async def until(self, condition, deadline=5.0):
         end = time.monotonic() + deadline
@@ -218,12 +271,15 @@ class Cluster:
 
 @pytest.fixture
 def run(tmp_path):
-    """``run(scenario, layout, **settings)``: the scenario with a cluster of that layout, engines all in."""
+    """``run(scenario, layout, …)``: the scenario with such a cluster, after ``prepare``, engines all in."""
 
-    def runner(scenario, layout=ONE_EACH, **settings):
+    def runner(scenario, layout=ONE_EACH, flow="", states=None, prepare=None, **settings):
         async def whole():
             async with contextlib.AsyncExitStack() as stack:
-                cluster = await Cluster(tmp_path, layout, settings).open(stack)
+                cluster = Cluster(tmp_path, layout, flow, settings)
+                cluster.states.update(states or {})
+                cluster.prepare = prepare
+                await cluster.open(stack)
                 await cluster.all_in()
                 await scenario(cluster)
 

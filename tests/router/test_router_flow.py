@@ -275,15 +275,43 @@ def test_when_a_group_dies_only_the_streams_on_the_dead_engine_fail(run, chunks)
     run(scenario, TWO_OF_TWO)
 
 
-def test_a_group_is_back_when_its_last_member_answers_again(run):
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_prefill_engine_counts_until_the_decode_engine_has_pulled(run, stream):
     async def scenario(c):
-        await c["decode-0"].crash()
-        await c.until(lambda: not c.state.members["decode-0"].alive)
-        await c["decode-0"].start()
-        await c.all_in()
-        assert (await c.post())[0] == 200
+        c["decode-0"].acts.append("slow")
+        running = asyncio.create_task(c.post(stream=stream))
+        await c.until(lambda: c["decode-0"].requests)
+        prefill = c.state.members["prefill-0"]
+        assert (prefill.requests, prefill.working, prefill.tokens) == (1, 0, 0.0)
+        labels = '{member="prefill-0",role="prefill",group="prefill/0"}'
+        assert f"dprouter_member_requests{labels} 1\n" in (await c.get("/metrics"))[2].decode()
+        c["decode-0"].gate.set()
+        assert (await running)[0] == 200
+        assert c.idle()
 
-    run(scenario, {"prefill/0": 1, "decode/0": 2})
+    run(scenario, {"prefill/0": 1, "decode/0": 1})
+
+
+def test_the_first_byte_of_the_decode_engine_ends_the_prefill_engines_part(run):
+    async def scenario(c):
+        c["decode-0"].acts.append("gate")
+        async with c.http.post(c.url + "/v1/completions", json={"prompt": "hi", "stream": True}) as answer:
+            await answer.content.readany()
+            assert [c.state.members[name].requests for name in ("prefill-0", "decode-0")] == [0, 1]
+            c["decode-0"].gate.set()
+            await answer.content.read()
+
+    run(scenario, {"prefill/0": 1, "decode/0": 1})
+
+
+@pytest.mark.parametrize("act", ["500", "reset"])
+def test_a_decode_engine_that_fails_ends_the_prefill_engines_part_too(run, act):
+    async def scenario(c):
+        c["decode-0"].acts.extend([act] * 3)
+        assert (await c.post())[0] in (500, 502)
+        assert c.idle()
+
+    run(scenario, {"prefill/0": 1, "decode/0": 1})
 
 
 def test_a_draining_group_finishes_what_it_has_and_gets_no_more(run, chunks):
@@ -293,9 +321,7 @@ def test_a_draining_group_finishes_what_it_has_and_gets_no_more(run, chunks):
         running = asyncio.create_task(c.post(stream=True))
         await c.until(lambda: c["decode-0"].streaming)
         c.state.members["decode-1"].tokens = 0
-        c["decode-0"].draining = True
-        c.write_members()
-        await c.until(lambda: c.state.members["decode-0"].entry.draining)
+        await c.put("decode/0", "draining")
         for _ in range(4):
             await c.post()
         assert len(c["decode-1"].seen) == 4

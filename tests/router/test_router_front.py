@@ -19,7 +19,7 @@ def test_health_is_503_with_reasons_until_each_role_serves(run):
             "prefill": {"groups": 2, "serving": 2},
             "decode": {"groups": 2, "serving": 0},
         }
-        assert "decode-0 (decode/0) is out: /health says 503" in health["reasons"]
+        assert "decode-0 (decode/0) is out: /healthz says 503" in health["reasons"]
 
     run(scenario)
 
@@ -39,7 +39,7 @@ def test_a_request_that_cannot_be_served_gets_503_and_when_to_come_back(run):
 
 def test_no_members_at_all_is_said(run):
     async def scenario(c):
-        c.write_members('{"revision": "0", "members": []}')
+        c.write_members('{"format": 2, "revision": "0", "flow": "alone", "members": []}')
         await c.until(lambda: not c.state.members)
         health = json.loads((await c.get("/health"))[2])
         assert health["reasons"] == ["the members file names no serve engine"]
@@ -65,12 +65,9 @@ def test_a_broken_members_file_keeps_the_last_good_one_and_says_so(run):
 
 def test_members_shows_what_the_router_sees(run):
     async def scenario(c):
-        c["decode-1"].draining = True
         c["decode-0"].running = 7
-        c.write_members()
-        await c.until(
-            lambda: c.state.members["decode-1"].entry.draining and c.state.members["decode-0"].running
-        )
+        await c.put("decode/1", "draining")
+        await c.until(lambda: c.state.members["decode-0"].running)
         seen = json.loads((await c.get("/members"))[2])
         assert (seen["revision"], seen["model"], seen["ready"], seen["workers"]) == ("g1", "m", True, 1)
         shown = {m["name"]: (m["state"], m["alive"], m["group_open"], m["running"]) for m in seen["members"]}
@@ -214,7 +211,7 @@ def test_a_silent_engine_is_out_after_three_checks_and_a_refusing_one_at_once(ru
         member = c.state.members["decode-1"]
         member.address = server.sockets[0].getsockname()
         await c.until(lambda: not member.alive)
-        assert (member.slow, member.reason) == (3, "/health does not answer")
+        assert (member.slow, member.reason) == (3, "/healthz does not answer")
         server.close()
 
     run(scenario, health_timeout=0.1)

@@ -7,7 +7,8 @@ import socket
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from dplaunch.router import pair
+from dplaunch.router import address, pair
+from dplaunch.router.attempt import Shared
 from dplaunch.router.front import Front
 from dplaunch.router.metrics import Exchange, Metrics
 from dplaunch.router.settings import Settings
@@ -102,9 +103,7 @@ def test_a_group_that_is_out_of_service_is_named(run):
 
 def test_a_group_that_drains_takes_no_named_requests_either(run):
     async def scenario(c):
-        c["decode-0"].draining = True
-        c.write_members()
-        await c.until(lambda: c.state.members["decode-0"].entry.draining)
+        await c.put("decode/0", "draining")
         assert (await c.post(headers={HEADER: "prefill-0,decode-0"}))[0] == 503
 
     run(scenario)
@@ -122,7 +121,8 @@ def test_a_key_is_what_it_takes_where_there_is_one(run):
 @pytest.mark.parametrize(("peer", "status"), [("192.0.2.77", 403), ("127.0.0.1", 404)])
 def test_without_a_key_only_the_node_itself_may_choose(run, peer, status):
     async def scenario(c):
-        front = Front(Settings(members=""), c.state, None, Metrics(), Exchange("", 0))
+        shared = Shared(c.state, None, Metrics())
+        front = Front(Settings(members=""), shared, None, Exchange("", 0))
         answer = await front.handle(asking_from(peer))
         assert answer.status == status
         if status == 403:
@@ -164,7 +164,7 @@ def own_address():
     ],
 )
 def test_the_nodes_own_addresses_are_told_from_others(peer, here):
-    assert pair.from_here(peer) is here
+    assert address.is_own(peer) is here
 
 
 def test_a_router_without_members_knows_nobody():

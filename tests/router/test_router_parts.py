@@ -7,22 +7,28 @@ import json
 import pytest
 
 from dplaunch.router import body, metrics, settings
-from dplaunch.router.health import GAUGES, Health, gauge
+from dplaunch.router.health import Health, gauge
 from dplaunch.router.link import BrokenError
-from dplaunch.router.members import Entry, MembersError, MembersFile, Membership, parse
-from dplaunch.router.state import SUSPECT_SECONDS, State
+from dplaunch.router.members import Api, Entry, MembersError, MembersFile, Membership, parse
+from dplaunch.router.state import State
 
 GOOD = {"name": "d0", "role": "decode", "group": "decode/0", "url": "http://[::1]:9000/", "state": "draining"}
+GAUGES = (b"vllm:num_requests_running", b"vllm:num_requests_waiting")
 
 
-def members(*changes: dict):
-    return json.dumps({"revision": 7, "members": [{**GOOD, **change} for change in changes]})
+def document(*changes: dict, **top):
+    return {"format": 2, "revision": 7, "flow": "pull", "members": [{**GOOD, **c} for c in changes], **top}
+
+
+def members(*changes: dict, **top):
+    return json.dumps(document(*changes, **top))
 
 
 def test_a_members_file_is_read():
-    assert parse(members({})) == Membership(
-        (Entry("d0", "decode", "decode/0", "http://[::1]:9000", True),), "7", ""
-    )
+    api = {"health": "/live", "metrics": "/m", "running": "r", "waiting": "w", "models": "/not/ours"}
+    entry = Entry("d0", "decode", "decode/0", "http://[::1]:9000", "draining", Api("/live", "/m", "r", "w"))
+    assert parse(members({"api": api})) == Membership((entry,), "7", "", "pull")
+    assert parse(members({})).entries[0].api == Api("/health", "/metrics", "", "")
 
 
 @pytest.mark.parametrize(
@@ -31,11 +37,17 @@ def test_a_members_file_is_read():
         ("", "not JSON"),
         ("[]", 'no list called "members"'),
         ('{"members": {}}', 'no list called "members"'),
-        ('{"members": [3]}', "member 1: it is not an object"),
+        (json.dumps(document() | {"members": [3]}), "member 1: it is not an object"),
+        (members({}, format=1), "its format is 1, this router reads format 2"),
+        ('{"members": []}', "its format is None"),
+        (members({}, flow="sideways"), 'flow "sideways" is none of alone, pull'),
+        (members({}, flow="alone"), 'role "decode" is none of serve, the roles of flow "alone"'),
         (members({}, {"name": ""}), 'member 2: "name" is missing'),
         (members({"group": 3}), '"group" is missing'),
-        (members({"role": "encode"}), 'role "encode" is none of prefill, decode, serve'),
-        (members({"state": "gone"}), 'state "gone" is none of serving, draining'),
+        (members({"role": "encode"}), 'role "encode" is none of prefill, decode'),
+        (members({"state": "gone"}), 'state "gone" is none of held, proving, serving, draining'),
+        (members({"api": []}), '"api" is not an object of texts'),
+        (members({"api": {"health": 3}}), '"api" is not an object of texts'),
         (members({"url": "192.0.0.1:9000"}), "is not http://HOST:PORT"),
         (members({"url": "http://x:y"}), "is not http://HOST:PORT"),
         (members({}, {}), '"d0" is listed twice'),
@@ -111,81 +123,6 @@ def test_an_engines_queue_is_read_from_its_metrics(text, running, waiting):
     assert tuple(gauge(text, name) for name in GAUGES) == (running, waiting)
 
 
-def a_state(*entries: Entry):
-    now = [100.0]
-    state = State(clock=lambda: now[0])
-    state.apply(Membership(entries or (Entry("s0", "serve", "serve/0", "http://a:1"),), "1"))
-    return state, now, state.members
-
-
-def test_an_engine_is_out_until_a_health_check_begun_after_its_loss_is_good():
-    state, now, known = a_state()
-    assert not state.ready()
-    assert state.well(known["s0"], 100.0)
-    assert state.ready()
-    now[0] = 105.0
-    assert state.lost(known["s0"], "reset")
-    assert not state.lost(known["s0"], "reset")
-    assert not state.well(known["s0"], 104.9)
-    assert not state.ready()
-    assert state.well(known["s0"], 105.1)
-    assert state.choose("serve") is known["s0"]
-
-
-def test_a_good_answer_forgets_slow_ones():
-    state, _, known = a_state()
-    state.well(known["s0"], 100)
-    assert [state.slow(known["s0"], "slow") for _ in range(2)] == [False, False]
-    state.well(known["s0"], 100)
-    assert [state.slow(known["s0"], "slow") for _ in range(3)] == [False, False, True]
-
-
-def test_an_error_makes_an_engine_suspect_for_a_while():
-    state, now, known = a_state()
-    state.erred(known["s0"])
-    assert state.candidates("serve")[0].suspect
-    now[0] += SUSPECT_SECONDS
-    assert not state.candidates("serve")[0].suspect
-
-
-def test_counts_are_given_back_however_a_request_ends():
-    state, _, known = a_state()
-
-    def fail():
-        with state.lease(known["s0"], 0.1), state.lease(known["s0"], 0.2):
-            assert (known["s0"].requests, known["s0"].tokens) == (2, pytest.approx(0.3))
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail()
-    assert (known["s0"].requests, known["s0"].tokens) == (0, 0.0)
-
-
-def test_requests_this_router_sent_are_not_counted_twice():
-    state, _, known = a_state()
-    state.figures(known["s0"], running=5, waiting=2, own=4)
-    assert state.candidates("serve")[0][-2:] == (3, 2)
-    state.figures(known["s0"], running=1, waiting=0, own=4)
-    assert state.candidates("serve")[0][-2:] == (0, 0)
-
-
-def test_a_new_members_file_keeps_what_is_known_of_an_engine_at_the_same_address():
-    state, _, known = a_state()
-    one = known["s0"]
-    state.well(one, 100)
-    state.apply(Membership((Entry("s0", "serve", "serve/1", "http://a:1", draining=True),)))
-    assert state.members["s0"] is one
-    assert one.entry.group == "serve/1"
-    state.apply(Membership((Entry("s0", "serve", "serve/1", "http://a:2"),)))
-    assert not state.members["s0"].alive
-
-
-def test_a_prefill_engine_alone_needs_a_decode_engine_too():
-    state, _, known = a_state(Entry("p", "prefill", "g", "http://a:1"))
-    state.well(known["p"], 100)
-    assert (state.needed, state.ready()) == (("prefill", "decode"), False)
-
-
 def test_numbers_of_workers_add_up_and_are_rendered_under_their_type(tmp_path):
     one, two = metrics.Exchange(str(tmp_path), 0), metrics.Exchange(str(tmp_path), 1)
     one.put({"dprouter_cut_streams_total": 2})
@@ -223,15 +160,6 @@ def test_a_wrong_argument_is_refused(wrong, capsys):
     assert wrong.split()[0] in capsys.readouterr().err
 
 
-def test_draining_the_last_open_group_is_noticed_at_once():
-    state, _, known = a_state()
-    state.well(known["s0"], 100)
-    assert state.ready()
-    state.apply(Membership((Entry("s0", "serve", "serve/0", "http://a:1", draining=True),)))
-    assert not state.ready()
-    assert state.choose("serve") is None
-
-
 class StubbornPool:
     """Breaks no connection off: as if each cancellation came in the moment in which it was made."""
 
@@ -248,7 +176,8 @@ class StubbornPool:
 @pytest.mark.parametrize("leaves", [True, False])
 def test_engines_are_asked_no_more_however_a_cancellation_is_lost(leaves):
     async def scenario():
-        state, _, _ = a_state()
+        state = State()
+        state.apply(Membership((Entry("s0", "serve", "serve/0", "http://a:1"),), "1"))
         pool = StubbornPool()
         health = Health(state, pool, interval=0.0, timeout=1.0)
         health.follow()

@@ -20,12 +20,11 @@ from dplaunch import router
 class Running:
     """``python -m dprouter`` in a folder that holds nothing else."""
 
-    def __init__(self, folder, *args: str) -> None:
+    def __init__(self, folder, *args: str, host="127.0.0.1") -> None:
         package = folder / "dprouter"
         if not package.exists():
-            package.mkdir()
-            for file in Path(router.__file__).parent.glob("*.py"):
-                shutil.copy(file, package)
+            source = Path(router.__file__).parent
+            shutil.copytree(source, package, ignore=shutil.ignore_patterns("__pycache__"))
         self.log = folder / f"log-{len(list(folder.glob('log-*')))}"
         argv = [
             sys.executable,
@@ -34,7 +33,7 @@ class Running:
             "--members",
             str(folder / "members.json"),
             "--host",
-            "127.0.0.1",
+            host,
             *args,
         ]
         with self.log.open("wb") as out:
@@ -47,7 +46,7 @@ class Running:
 
     def listening(self):
         """(port, pid) of each worker that listens."""
-        found = re.findall(r"listening on 127\.0\.0\.1:(\d+), process (\d+)", self.log.read_text())
+        found = re.findall(r"listening on [\d.]+:(\d+), process (\d+)", self.log.read_text())
         return [(int(port), int(pid)) for port, pid in found]
 
     def end(self, number=signal.SIGTERM):
@@ -59,8 +58,8 @@ class Running:
 def start(tmp_path):
     running = []
 
-    def starter(*args: str):
-        running.append(Running(tmp_path, *args))
+    def starter(*args: str, host="127.0.0.1"):
+        running.append(Running(tmp_path, *args, host=host))
         return running[-1]
 
     yield starter
@@ -70,9 +69,9 @@ def start(tmp_path):
             one.process.wait()
 
 
-def ask(port, path):
+def ask(port, path, host="127.0.0.1"):
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{host}:{port}{path}", timeout=5) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
@@ -86,6 +85,15 @@ def test_alone_in_a_folder_it_serves_503_without_members_and_ends_with_0(start, 
     assert status == 503
     assert "No such file" in json.loads(body)["reasons"][0]
     assert running.end() == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_it_listens_on_the_address_that_it_is_given_and_no_other(start, until, workers):
+    running = start("--port", "0", "--workers", workers, host="127.0.0.2")
+    port, _ = until(running.listening)[0]
+    assert ask(port, "/health", "127.0.0.2")[0] == 503
+    with pytest.raises(urllib.error.URLError, match="refused"):
+        ask(port, "/health", "127.0.0.1")
 
 
 def test_a_taken_port_is_one_sentence_and_exit_1(start, until):

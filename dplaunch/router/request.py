@@ -1,0 +1,41 @@
+"""A client's request as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from . import body as bodies
+from .engines import Message
+from .pair import HEADER, Pair, named
+
+COMPLETIONS = "/v1/completions"
+KINDS = {COMPLETIONS: "completions", "/v1/chat/completions": "chat"}
+"""Everything else below /v1/ is of kind ``other``, and needs no prefill of its own."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client asks, read whole. ``started`` is monotonic, as is the message's deadline."""
+
+    id: str
+    kind: str
+    message: Message
+    """What every try starts from: its body is the client's, without a KV handle."""
+    body: bodies.Body
+    started: float
+    pair: Pair = field(default_factory=dict)
+    """The engines that the client named; none as a rule."""
+
+    def headers(self, theirs: Mapping[str, str]) -> dict[str, str]:
+        """Return the answer's headers: an engine's, the request's id, and the engines that were named."""
+        own = {"X-Request-Id": self.id}
+        return {**theirs, **own, HEADER: named(self.pair)} if self.pair else {**theirs, **own}
+
+    def ask(self, content: bytes, tag: str) -> Message:
+        """Return the message of one phase of the try ``tag``."""
+        return replace(self.message, body=content, headers={**self.message.headers, "X-Request-Id": tag})
+
+    def recomputed(self, piece: bytes) -> bool:
+        """Whether the engine gave up. A client's own stop string may be that very word: then nobody knows."""
+        return bodies.recomputed(piece) and b"recomputed" not in self.body.raw

@@ -1,0 +1,81 @@
+"""A request tried on other engines until the first byte of its answer; blame for the engines that failed.
+
+Once a byte has reached the client nothing is tried again: a failure then closes the client's connection in
+the middle of the body, which no client takes for a whole answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Set as AbstractSet
+from http import HTTPStatus
+
+from . import flows
+from .attempt import Attempt, Shared, Unserved
+from .client import Client
+from .engines import EngineError, EngineFaultError, EngineLateError, EngineLostError
+from .health import Health
+from .request import Request
+
+log = logging.getLogger("dprouter")
+
+TRIES = 3
+
+
+class Tries:
+    """Brings requests to engines."""
+
+    def __init__(self, shared: Shared, health: Health) -> None:
+        self._shared = shared
+        self._health = health
+
+    async def answer(self, request: Request, client: Client) -> None:
+        """Give ``client`` the engines' answer; raises ``Unserved``, or ``EngineError`` when every try failed.
+
+        Where the client named the engines there is one try: another pair's answer would say nothing.
+        """
+        avoid: set[str] = set()
+        for left in reversed(range(1 if request.pair else TRIES)):
+            if await self._try(request, client, avoid, last=left == 0):
+                return
+            if not self._shared.state.ready():  # a prefill without a decode engine is for nothing
+                raise Unserved
+
+    async def _try(self, request: Request, client: Client, avoid: set[str], *, last: bool) -> bool:
+        """Try once. False when it failed in a way that another try may not, which ``avoid`` is for."""
+        try:
+            await self.once(request, client, avoid)
+        except EngineError as error:
+            await self._blame(request, error, cut=client.status > 0)
+            if client.status:
+                client.cut()
+                return True
+            if last or isinstance(error, EngineLateError):
+                raise
+            avoid.add(error.member.entry.group)
+            self._shared.metrics.count("dprouter_retries_total", role=error.member.entry.role)
+            return False
+        return True
+
+    async def once(self, request: Request, client: Client, avoid: AbstractSet[str] = frozenset()) -> None:
+        """Run the request's flow once. An answer through engines that were named is a proof of them."""
+        state = self._shared.state
+        asked_at = state.clock()
+        flow = flows.choose(state.membership.flow, request.kind)
+        await flow(Attempt(self._shared, request, client, avoid))
+        if request.pair and request.kind != "other" and client.status == HTTPStatus.OK:
+            state.prove(request.pair.values(), asked_at)
+
+    async def _blame(self, request: Request, error: EngineError, *, cut: bool) -> None:
+        """Note what failed; a lost engine is asked at once, so that the next try knows."""
+        member = error.member
+        what = "its answer is cut" if cut else "nothing of its answer was sent"
+        log.warning("request %s: %s failed (%s); %s", request.id, member.entry.name, error, what)
+        if cut:
+            self._shared.metrics.count("dprouter_cut_streams_total")
+        if isinstance(error, EngineFaultError):
+            self._shared.state.erred(member)
+        if isinstance(error, EngineLostError):
+            self._health.lost(member, str(error))
+            if not cut:
+                await self._health.check(member)
