@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from .callbacks import Callbacks
 from .client import Client
 from .engines import Answer, EngineFaultError, Reply, asked
 from .link import Pool
@@ -29,6 +30,7 @@ class Shared:
     state: State
     pool: Pool
     metrics: Metrics
+    callbacks: Callbacks
 
 
 class Attempt:
@@ -37,6 +39,7 @@ class Attempt:
     def __init__(self, shared: Shared, request: Request, client: Client, avoid: AbstractSet[str]) -> None:
         self.request = request
         self.client = client
+        self.callbacks = shared.callbacks
         self._shared = shared
         self._avoid = avoid
         self._tag = f"{request.id}-{os.urandom(4).hex()}"

@@ -64,9 +64,18 @@ class Body:
         limit = self.fields.get("max_completion_tokens") or self.fields.get("max_tokens")
         return min(max(limit, 1), MOST_OUTPUT) if isinstance(limit, int) else UNKNOWN_OUTPUT
 
-    def for_prefill(self) -> bytes:
-        """One token, no stream, and the wish for a KV handle."""
-        fields = {**self.fields, HANDLE: ASK_FOR_HANDLE, "stream": False, "max_tokens": 1, "min_tokens": 1}
+    @property
+    def sequences(self) -> int:
+        """How many answers the engine will write: prompts × choices."""
+        prompt, choices = self.fields.get("prompt"), self.fields.get("n")
+        prompts = (
+            prompt if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else [prompt]
+        )
+        return len(prompts) * (choices if isinstance(choices, int) else 1)
+
+    def for_prefill(self, handle: Any = ASK_FOR_HANDLE) -> bytes:
+        """One token, no stream, and where to push the KV: nowhere yet, but it will be asked for."""
+        fields = {**self.fields, HANDLE: handle, "stream": False, "max_tokens": 1, "min_tokens": 1}
         if "max_completion_tokens" in fields:
             fields["max_completion_tokens"] = 1
         fields.pop("stream_options", None)
@@ -75,6 +84,11 @@ class Body:
     def for_decode(self, handle: Any) -> bytes:
         """The client's body with the prefill engine's handle, passed on whole; without one, unchanged."""
         return dumps({**self.fields, HANDLE: handle}) if handle else self.raw
+
+    def for_decode_first(self, url: str) -> bytes:
+        """The client's body with the URL at which the decode engine asks for the prefill."""
+        handle = {"do_remote_prefill": True, "do_remote_decode": False, "metaserver": url}
+        return dumps({**self.fields, HANDLE: handle})
 
 
 def read(raw: bytes) -> Body:

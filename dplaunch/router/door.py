@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 from aiohttp import web
 
@@ -42,8 +43,13 @@ class Patience:
 
 
 @contextlib.asynccontextmanager
-async def listening(settings: Settings, handler: Handler, listener: socket.socket) -> AsyncIterator[None]:
-    """Serve ``listener`` as long as the block runs; at its end running streams get their grace."""
+async def listening(
+    settings: Settings, handler: Handler, listener: socket.socket, beside: Path | None = None
+) -> AsyncIterator[None]:
+    """Serve ``listener`` as long as the block runs; at its end running streams get their grace.
+
+    ``beside`` is the path of a socket to serve as well, on which this machine's other workers ask.
+    """
     patience = Patience(settings.header_timeout)
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -56,13 +62,17 @@ async def listening(settings: Settings, handler: Handler, listener: socket.socke
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=settings.grace)
     await runner.setup()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(_factory(runner, patience), sock=listener, backlog=1024)
+    connection = _factory(runner, patience)
+    servers = [await loop.create_server(connection, sock=listener, backlog=1024)]
+    if beside is not None:
+        servers.append(await loop.create_unix_server(connection, beside))
     host, port = listener.getsockname()[:2]
     log.info("listening on %s:%d, process %d", host, port, os.getpid())
     try:
         yield
     finally:
-        server.close()
+        for server in servers:
+            server.close()
         await runner.cleanup()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from . import body as bodies
-from . import metrics, report
+from . import callbacks, metrics, report
 from .admission import RETRY_AFTER, Admission, Refused
 from .attempt import Shared, Unserved
 from .client import WebClient
@@ -41,12 +41,13 @@ class _Asked:
 
 
 class Front:
-    """The handlers: one for everything under /v1/, three that show what the router sees."""
+    """The handlers: one for everything under /v1/, three that show what the router sees, one for engines."""
 
     def __init__(self, settings: Settings, shared: Shared, tries: Tries, exchange: Exchange) -> None:
         self._settings = settings
         self._state = shared.state
         self._metrics = shared.metrics
+        self._callbacks = shared.callbacks
         self._admission = Admission(settings.api_key, shared.state, shared.metrics)
         self._tries = tries
         self._exchange = exchange
@@ -59,6 +60,8 @@ class Front:
             return self._own[path]()
         asked = _Asked(request, _request_id(request), KINDS.get(path, "other"))
         try:
+            if path == callbacks.PATH and request.method == "POST":
+                return await self._callback(request)
             response = await self._v1(asked)
         except Refused as refusal:
             response = _error(refusal, asked.id)
@@ -121,6 +124,13 @@ class Front:
         deadline = now + limit if limit > 0 else None
         message = Message(asked.web.method, asked.web.rel_url.raw_path_qs, body.raw, headers, deadline)
         return Request(asked.id, asked.kind, message, body, now, pair)
+
+    async def _callback(self, request: web.BaseRequest) -> web.Response:
+        """Take what a decode engine posts; it knows no key, only the id in the URL that it was given."""
+        raw = await self._read(request)
+        target = request.rel_url.raw_path_qs
+        status = await self._callbacks.receive(target, request.rel_url.query.get("id", ""), raw)
+        return _json({"status": status.phrase}, status)
 
     def _failed(self, request: Request, error: EngineError) -> web.Response:
         if isinstance(error, EngineFaultError) and error.reply.body:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable
-from typing import cast
+from typing import Union, cast
 
 from . import http1
 from .http1 import BadAnswerError, Head
@@ -17,6 +17,9 @@ KEEP_ALIVE = 4.0
 MOST_HELD = 1 << 20
 """Bytes waiting for a slow client, before the engine is made to wait."""
 
+
+Address = Union[tuple[str, int], str]
+"""Host and port, or the path of a socket."""
 
 Sink = Callable[[bytes], bool]
 """Takes a piece of a body, or returns False to have it wait for ``read``."""
@@ -188,9 +191,9 @@ class Pool:
 
     def __init__(self, connect_timeout: float) -> None:
         self._connect_timeout = connect_timeout
-        self._idle: defaultdict[tuple[str, int], deque[Link]] = defaultdict(deque)
+        self._idle: defaultdict[Address, deque[Link]] = defaultdict(deque)
 
-    async def take(self, address: tuple[str, int], deadline: float | None) -> Link:
+    async def take(self, address: Address, deadline: float | None) -> Link:
         """A link to ``address``; raises ``BrokenError`` or ``TooLateError``."""
         idle = self._idle[address]
         while idle:
@@ -200,11 +203,15 @@ class Pool:
             link.close()
         return await self._connect(address, deadline)
 
-    async def _connect(self, address: tuple[str, int], deadline: float | None) -> Link:
+    async def _connect(self, address: Address, deadline: float | None) -> Link:
         left = self._connect_timeout if deadline is None else deadline - time.monotonic()
         loop = asyncio.get_running_loop()
         try:
-            connecting = loop.create_connection(Link, *address)
+            connecting = (
+                loop.create_unix_connection(Link, address)
+                if isinstance(address, str)
+                else loop.create_connection(Link, *address)
+            )
             _, link = await asyncio.wait_for(connecting, min(left, self._connect_timeout))
         except asyncio.TimeoutError:
             if left < self._connect_timeout:
@@ -214,7 +221,7 @@ class Pool:
             raise BrokenError(str(error)) from None
         return link
 
-    def give(self, address: tuple[str, int], link: Link) -> None:
+    def give(self, address: Address, link: Link) -> None:
         """The request on ``link`` is over: keep it when its answer came whole, else close it."""
         link.rest()
         if not link.finished:

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 log = logging.getLogger("dprouter")
 
 FORMAT = 2
-ROLES = {"alone": ("serve",), "pull": ("prefill", "decode")}
+ROLES = {"alone": ("serve",), "pull": ("prefill", "decode"), "push": ("prefill", "decode")}
 """The roles of each flow; the last one writes the answer."""
 STATES = ("held", "proving", "serving", "draining")
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from . import metrics
 from .attempt import Shared
+from .callbacks import Callbacks
 from .door import listening
 from .front import Front
 from .health import Health
@@ -84,7 +85,8 @@ async def serving(settings: Settings, place: Place) -> AsyncIterator[State]:
     exchange = metrics.Exchange(place.folder, place.index)
     pool = Pool(settings.connect_timeout)
     health = Health(state, pool, interval=settings.health_interval, timeout=settings.health_timeout)
-    shared = Shared(state, pool, counters)
+    callbacks = Callbacks(place.socket.getsockname()[:2], pool, place.index, place.folder)
+    shared = Shared(state, pool, counters, callbacks)
     front = Front(settings, shared, Tries(shared, health), exchange)
     prover = Prover(settings, state, Tries(replace(shared, metrics=metrics.Metrics()), health))
     tasks = [
@@ -93,7 +95,7 @@ async def serving(settings: Settings, place: Place) -> AsyncIterator[State]:
         asyncio.create_task(prover.run()),
     ]
     try:
-        async with listening(settings, front.handle, place.socket):
+        async with listening(settings, front.handle, place.socket, callbacks.socket):
             yield state
     finally:
         for task in tasks:

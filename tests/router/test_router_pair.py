@@ -121,7 +121,7 @@ def test_a_key_is_what_it_takes_where_there_is_one(run):
 @pytest.mark.parametrize(("peer", "status"), [("192.0.2.77", 403), ("127.0.0.1", 404)])
 def test_without_a_key_only_the_node_itself_may_choose(run, peer, status):
     async def scenario(c):
-        shared = Shared(c.state, None, Metrics())
+        shared = Shared(c.state, None, Metrics(), None)
         front = Front(Settings(members=""), shared, None, Exchange("", 0))
         answer = await front.handle(asking_from(peer))
         assert answer.status == status

@@ -28,7 +28,7 @@ def test_a_members_file_is_read():
     api = {"health": "/live", "metrics": "/m", "running": "r", "waiting": "w", "models": "/not/ours"}
     entry = Entry("d0", "decode", "decode/0", "http://[::1]:9000", "draining", Api("/live", "/m", "r", "w"))
     assert parse(members({"api": api})) == Membership((entry,), "7", "", "pull")
-    assert parse(members({})).entries[0].api == Api("/health", "/metrics", "", "")
+    assert parse(members({}, flow="push")).entries[0].api == Api("/health", "/metrics", "", "")
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_members_file_is_read():
         (json.dumps(document() | {"members": [3]}), "member 1: it is not an object"),
         (members({}, format=1), "its format is 1, this router reads format 2"),
         ('{"members": []}', "its format is None"),
-        (members({}, flow="sideways"), 'flow "sideways" is none of alone, pull'),
+        (members({}, flow="sideways"), 'flow "sideways" is none of alone, pull, push'),
         (members({}, flow="alone"), 'role "decode" is none of serve, the roles of flow "alone"'),
         (members({}, {"name": ""}), 'member 2: "name" is missing'),
         (members({"group": 3}), '"group" is missing'),
@@ -92,10 +92,31 @@ def test_a_request_is_sized(fields, prompt, output):
     assert found.prompt_tokens == (prompt or len(found.raw) // 4 + 1)
 
 
+@pytest.mark.parametrize(
+    ("fields", "count"),
+    [
+        ({"prompt": "x"}, 1),
+        ({"prompt": [1, 2, 3]}, 1),
+        ({"prompt": []}, 1),
+        ({"prompt": ["x", "y"]}, 2),
+        ({"prompt": [[1], [2], [3]], "n": 2}, 6),
+        ({"messages": [], "n": 4}, 4),
+        ({"messages": [], "n": None}, 1),
+    ],
+)
+def test_the_sequences_of_a_request_are_counted(fields, count):
+    assert body.read(json.dumps(fields).encode()).sequences == count
+
+
 def test_a_body_is_changed_only_where_it_must_be():
     raw = b'{ "prompt" : "x" }'
     assert body.read(raw).for_decode(None) == raw
     assert json.loads(body.read(raw).for_decode({"h": 1})) == {"prompt": "x", "kv_transfer_params": {"h": 1}}
+    assert json.loads(body.read(raw).for_decode_first("http://r:1/v1/metaserver"))["kv_transfer_params"] == {
+        "do_remote_prefill": True,
+        "do_remote_decode": False,
+        "metaserver": "http://r:1/v1/metaserver",
+    }
     assert "max_completion_tokens" not in json.loads(body.read(raw).for_prefill())
     assert body.read(b'{"a":1,"kv_transfer_params":{}}').raw == b'{"a":1}'
     assert body.read_any(b"\x00\x01") == body.Body(b"\x00\x01", {})

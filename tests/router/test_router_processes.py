@@ -138,6 +138,21 @@ def test_each_worker_answers_and_their_metrics_add_up(run, start, until, tmp_pat
     assert running.end() == 0
 
 
+def test_a_decode_engine_calls_back_at_whichever_worker_the_kernel_chooses(run, start, until):
+    running = start("--port", "0", "--workers", "2", "--health-interval", "0.1")
+    until(lambda: len(running.listening()) == 2)
+
+    async def scenario(c):
+        c.url = f"http://127.0.0.1:{running.listening()[0][0]}"
+        statuses = []
+        while statuses[-16:] != [200] * 16:  # each on a connection of its own, as is each callback
+            statuses.append((await c.post(headers={"Connection": "close"}))[0])
+        assert set(statuses) <= {200, 503}
+        assert {status for engine in c.role("decode") for status in engine.called_back} == {200}
+
+    run(scenario, {"prefill/0": 1, "decode/0": 1}, flow="push")
+
+
 def test_after_sigterm_a_stream_is_finished_within_the_grace(run, start, until, chunks):
     running = start("--port", "0", "--health-interval", "0.1", "--grace", "5")
     ((port, _),) = until(running.listening)

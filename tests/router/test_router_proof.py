@@ -106,7 +106,8 @@ async def reasons(c):
 
 
 @pytest.mark.parametrize("layout", [{"prefill/0": 2, "decode/0": 2}, {"serve/0": 2}])
-def test_a_cluster_proves_itself_when_nothing_serves_yet(run, layout):
+@pytest.mark.parametrize("flow", ["", "push"])
+def test_a_cluster_proves_itself_when_nothing_serves_yet(run, layout, flow):
     async def scenario(c):
         for group in layout:
             await opened(c, group)
@@ -115,7 +116,8 @@ def test_a_cluster_proves_itself_when_nothing_serves_yet(run, layout):
         assert (await c.post())[0] == 200
         assert await c.counter("dprouter_first_byte_seconds_count") == 1, "proofs are not clients' requests"
 
-    run(scenario, layout, states=dict.fromkeys(layout, "proving"))
+    flow = flow if "prefill/0" in layout else ""
+    run(scenario, layout, flow=flow, states=dict.fromkeys(layout, "proving"))
 
 
 def test_a_proof_that_fails_is_made_again_and_its_reason_shown(run):

@@ -116,7 +116,7 @@ class Scene:
         for member in self.state.members.values():
             self.state.well(member, self.state.clock())
         self.pool, self.metrics, self.health = ScriptedPool(**links), Metrics(), Watched()
-        self.tries = Tries(Shared(self.state, self.pool, self.metrics), self.health)
+        self.tries = Tries(Shared(self.state, self.pool, self.metrics, None), self.health)
 
     def answer(self, client, *pair: str, kind="completions"):
         message = Message("POST", "/v1/completions", b'{"prompt":"x"}')
@@ -208,7 +208,8 @@ def test_an_answer_proves_the_engines_that_were_named_and_only_completions_count
     [
         ("alone", "chat", "alone"),
         ("pull", "chat", "pull"),
-        ("pull", "other", "alone"),
+        ("push", "chat", "push"),
+        ("push", "other", "alone"),
     ],
 )
 def test_the_flow_is_the_members_files_but_for_what_needs_no_prefill(flow, kind, name):
@@ -236,5 +237,5 @@ def test_an_attempt_picks_whom_the_client_named():
     message = Message("POST", "/v1/completions", b"{}")
     pair = {"serve": scene.state.members["serve-1"]}
     request = Request("id", "chat", message, body.read(b"{}"), 0.0, pair)
-    attempt = Attempt(Shared(scene.state, scene.pool, scene.metrics), request, NotedClient(), set())
+    attempt = Attempt(Shared(scene.state, scene.pool, scene.metrics, None), request, NotedClient(), set())
     assert attempt.pick("serve").entry.name == "serve-1"

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from ..attempt import Attempt
-from . import alone, pull
+from . import alone, pull, push
 
 Flow = Callable[[Attempt], Awaitable[None]]
 
-FLOWS: Mapping[str, Flow] = {"alone": alone.run, "pull": pull.run}
+FLOWS: Mapping[str, Flow] = {"alone": alone.run, "pull": pull.run, "push": push.run}
 
 
 def choose(flow: str, kind: str) -> Flow:

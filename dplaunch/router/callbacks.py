@@ -1,0 +1,111 @@
+"""What decode engines post back while their request is open: where the prompt's KV has to go.
+
+The URL that they are given ends in a random id, because they show no key. It begins with the number of the
+worker that waits: the kernel hands a connection to any worker of the port, which passes the callback on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from . import body as bodies
+from . import http1
+from .address import own_address
+from .link import BrokenError, Pool, TooLateError
+
+PATH = "/v1/metaserver"
+PASS_ON_WITHIN = 5.0
+"""Seconds."""
+WILDCARDS = ("0.0.0.0", "::")
+
+
+@dataclass(frozen=True)
+class Callback:
+    """A decode request that waits for its engine: ``params`` become the prefill request's."""
+
+    url: str
+    params: asyncio.Future[dict[str, Any]]
+
+
+class Callbacks:
+    """This worker's requests that wait. ``bound`` is the host and port that the router listens on."""
+
+    def __init__(self, bound: tuple[str, int], pool: Pool, index: int = 0, folder: str = "") -> None:
+        self._host, self._port = bound
+        self._pool = pool
+        self._index = str(index)
+        self._folder = folder
+        self._waiting: dict[str, Callback] = {}
+        self._seen_as: dict[str, str] = {}
+
+    @property
+    def socket(self) -> Path | None:
+        """Where other workers pass callbacks on to; None where there are no others."""
+        return self._socket_of(self._index) if self._folder else None
+
+    def _socket_of(self, index: str) -> Path:
+        return Path(self._folder) / f"{index}.sock"
+
+    @asynccontextmanager
+    async def expect(self, engine: str) -> AsyncIterator[Callback]:
+        """Wait for the engine on host ``engine``, as long as the block runs."""
+        own_id = f"{self._index}-{secrets.token_hex(16)}"
+        host = await self._address_for(engine)
+        shown = f"[{host}]" if ":" in host else host
+        params = asyncio.get_running_loop().create_future()
+        callback = Callback(f"http://{shown}:{self._port}{PATH}?id={own_id}", params)
+        self._waiting[own_id] = callback
+        try:
+            yield callback
+        finally:
+            del self._waiting[own_id]
+
+    async def _address_for(self, engine: str) -> str:
+        """Where ``engine`` reaches the router: where it listens, or (everywhere) where it asks from."""
+        if self._host not in WILDCARDS:
+            return self._host
+        if engine not in self._seen_as:
+            loop = asyncio.get_running_loop()
+            self._seen_as[engine] = await loop.run_in_executor(None, own_address, engine)
+        return self._seen_as[engine]
+
+    async def receive(self, target: str, own_id: str, raw: bytes) -> HTTPStatus:
+        """Take what an engine posted to ``target``. Return the status of the answer.
+
+        An engine whose connection broke posts again: what came first counts.
+        """
+        index, _, _ = own_id.partition("-")
+        if self._folder and index.isdecimal() and index != self._index:
+            return await self._pass_on(index, target, raw)
+        callback = self._waiting.get(own_id)
+        if callback is None:
+            return HTTPStatus.NOT_FOUND
+        try:
+            params = bodies.read_answer(raw)
+        except bodies.BadBody:
+            return HTTPStatus.BAD_REQUEST
+        if not callback.params.done():
+            callback.params.set_result(params)
+        return HTTPStatus.OK
+
+    async def _pass_on(self, index: str, target: str, raw: bytes) -> HTTPStatus:
+        address, deadline = str(self._socket_of(index)), time.monotonic() + PASS_ON_WITHIN
+        try:
+            link = await self._pool.take(address, deadline)
+        except (BrokenError, TooLateError):
+            return HTTPStatus.NOT_FOUND
+        try:
+            link.send("POST", http1.request("POST", target, {"Host": "worker"}, raw), deadline)
+            return HTTPStatus((await link.head()).status)
+        except (BrokenError, TooLateError):
+            return HTTPStatus.BAD_GATEWAY
+        finally:
+            self._pool.give(address, link)
