@@ -42,29 +42,8 @@ if [ -n "$left_out" ]; then
     fi
 fi
 
-# Byte code of the tests is made once, not by each worker.
-.venv/bin/pytest --collect-only -p no:hypothesispytest > /dev/null
-
-# Nine pytests at once, as most tests wait for processes more than they compute. Each collects only what it runs:
-# the workers of one pytest all collect all of it, and tell another process of each test, which was a quarter of
-# the time. The last takes whatever the others do not name. hypothesis tells what failed without its plugin.
-slow="tests/node/guard/test_guard_survey.py tests/node/guard/test_guard_session.py"
-named="tests/node tests/router tests/transport tests/fleet tests/cli tests/engines tests/plan tests/spec tests/view
-    tests/probes tests/diagnose"
-xargs -P 9 -I WHAT sh -c '
-    said=$(.venv/bin/pytest -p no:hypothesispytest -p no:xdist -m "$0" WHAT 2>&1) && code=0 || code=$?
-    printf "%s\n%s\n" "WHAT" "$said"
-    exit "$code"' "$marks" << EOF
-$slow
-tests/node $(printf ' --ignore %s' $slow tests/node/rehearsal)
-tests/node/rehearsal
-tests/router
-tests/transport
-tests/probes tests/diagnose
-tests/fleet tests/cli
-tests/engines tests/plan tests/spec tests/view
-tests $(printf ' --ignore %s' tests/lab $named)
-EOF
+# Rungs 0 to 3. Most tests wait for processes more than they compute: four at once, on two cores too.
+.venv/bin/pytest -n 4 --dist worksteal -m "$marks"
 # End to end: whole clusters on this machine, README's commands among them; then the lab.
 .venv/bin/pytest -n 4 --dist load --maxschedchunk 1 -m whole tests/cli
 if [ -z "$left_out" ]; then

@@ -32,8 +32,11 @@ def test_leaks(tmp_path):
 
 
 EXPECTS = """
-def test_text(expect, request):
-    expect(request.path.with_name("text.txt"), "new\\n")
+import pytest
+
+@pytest.mark.parametrize("name", ["missing.txt", "other.txt", "right.txt"])
+def test_text(expect, request, name):
+    expect(request.path.with_name(name), "new\\n")
 """
 
 
@@ -87,16 +90,23 @@ def test_in_ci_a_skip_is_a_failure_and_so_is_a_process_left_behind(tmp_path, unt
     until(lambda: not Path(f"/proc/{pid}/cwd").exists(), 2)
 
 
-def test_a_text_is_compared_with_its_file_and_accepted_on_request_but_not_in_ci(tmp_path):
-    text = tmp_path / "text.txt"
+def test_a_text_is_compared_with_its_file_and_accepted_on_request(tmp_path):
+    (tmp_path / "other.txt").write_text("old\n")
+    (tmp_path / "right.txt").write_text("new\n")
     code, out = under_our_conftest(tmp_path, EXPECTS)
-    assert (code, "no such file" in out, "--accept" in out, text.exists()) == (1, True, True, False), out
-    text.write_text("old\n")
-    assert under_our_conftest(tmp_path, EXPECTS)[0] == 1
-    code, out = under_our_conftest(tmp_path, EXPECTS, options=("--accept",), CI="true")
-    assert (code, "CI is set" in out, text.read_text()) == (4, True, "old\n"), out
+    assert (code, "2 failed, 1 passed" in out, "no such file" in out, "--accept" in out) == (
+        1,
+        True,
+        True,
+        True,
+    ), out
     assert under_our_conftest(tmp_path, EXPECTS, options=("--accept",))[0] == 0
-    assert (text.read_text(), under_our_conftest(tmp_path, EXPECTS)[0]) == ("new\n", 0)
+    assert {path.read_text() for path in tmp_path.glob("*.txt")} == {"new\n"}
+
+
+def test_in_ci_no_text_is_accepted(tmp_path):
+    code, out = under_our_conftest(tmp_path, EXPECTS, options=("--accept",), CI="true")
+    assert (code, "CI is set" in out, list(tmp_path.glob("*.txt"))) == (4, True, []), out
 
 
 def test_until_returns_the_first_true_value_and_names_the_last_false_one(until):
