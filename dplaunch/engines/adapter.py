@@ -11,9 +11,6 @@ from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, NodeSpec, RoleSpec, SecretRef
 from dplaunch.model.plan import File, Seat, StopStep
 
-STOP = (StopStep("TERM", 30.0), StopStep("KILL", 10.0))
-"""The harness of vllm-ascend waits as long (facts §6.1); what is left is killed."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
@@ -49,9 +46,8 @@ class EngineAdapter(Protocol):
     def facts(self) -> EngineFacts:
         """What others may know of it."""
 
-    @property
-    def stop(self) -> tuple[StopStep, ...]:
-        """How to end it."""
+    def stop(self, spec: ClusterSpec, role: RoleSpec) -> tuple[StopStep, ...]:
+        """How to end an engine of this role."""
 
     def release(self, spec: ClusterSpec) -> str:
         """``vllm-ascend 0.23.0``."""

@@ -120,6 +120,8 @@ class RoleSpec:
     """``defaults.args`` overlaid by the role's own."""
     ports: Mapping[str, int] = field(default_factory=dict)
     """First TCP ports to hand out on each host, by the engine's names; its own base where one is missing."""
+    drain_timeout: float = 600.0
+    """Seconds that requests of a group have to finish before it is stopped."""
 
     @property
     def devices_per_rank(self) -> int:
@@ -204,6 +206,8 @@ class ClusterSpec:
     overrides: Mapping[str, Override] = field(default_factory=dict)
     hooks: Mapping[str, str] = field(default_factory=dict)
     """before_up, after_up, after_down: a shell command on the operator's machine."""
+    drain_timeout: float = 600.0
+    """Seconds that what runs has to finish before it is stopped; each role has its own resolved."""
     ready_timeout: float = 2400.0
     """Seconds ``up`` waits for readiness."""
     source: str = ""

@@ -172,7 +172,7 @@ def _engine(draft: _Draft, site: Site, seat: Seat, files: Sequence[File]) -> Pro
         env=draft.engine.secrets(site, seat),
         files=tuple(f.path for f in files),
         ports=_bound(draft, site, seat),
-        stop=draft.engine.stop,
+        stop=draft.engine.stop(draft.spec, site.role),
         seats=(seat,),
         endpoints=(_endpoint(draft, seat),),
     )

@@ -32,6 +32,7 @@ COMPUTED = {
     "pp": "pp of the role",
     "prefill-context-parallel-size": "pcp of the role",
     "served-model-name": "served_model_name",
+    "shutdown-timeout": "drain_timeout",
     "tensor-parallel-size": "tp of the role",
     "tp": "tp of the role",
 }

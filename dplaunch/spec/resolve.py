@@ -53,6 +53,7 @@ def resolve(file: schema.File, source: str, script_text: str | None) -> ClusterS
         api_key=file.api_key,
         overrides=dict(_overrides(file)),
         hooks={name: command for name, command in file.hooks if command},
+        drain_timeout=file.drain_timeout,
         ready_timeout=file.ready_timeout,
         source=source,
     )
@@ -118,6 +119,7 @@ def _role(name: str, role: schema.Role, file: schema.File, nodes: tuple[NodeSpec
         env={**file.defaults.env, **role.env},
         args={**file.defaults.args, **role.args},
         ports={**file.ports.given(), **role.ports.given()},
+        drain_timeout=role.drain_timeout or file.drain_timeout,
     )
 
 

@@ -174,6 +174,7 @@ class Role(_Section):
     env: Env = Field(default_factory=dict)
     args: Args = Field(default_factory=dict)
     ports: Ports = _empty()
+    drain_timeout: Duration | None = None
 
 
 class Roles(_Section):
@@ -246,6 +247,7 @@ class File(_Section):
     api_key: Secret | None = None
     overrides: dict[Annotated[str, AfterValidator(values.selector)], EnvAndArgs] = Field(default_factory=dict)
     hooks: Hooks = _empty()
+    drain_timeout: Duration = 600.0
     ready_timeout: Duration = 2400.0
 
 

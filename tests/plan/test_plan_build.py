@@ -57,7 +57,7 @@ def test_an_engine_process():
     )  # fmt: skip
     assert found.files == ("prefill/run_dp_template.sh",)
     assert found.ports == (9001, *range(61008, 61016))
-    assert found.stop == (StopStep("TERM", 30.0), StopStep("KILL", 10.0))
+    assert found.stop == (StopStep("TERM", 630.0), StopStep("KILL", 10.0))
     assert [(e.name, e.url, e.ranks) for e in found.endpoints] == [
         ("prefill-1", "http://192.0.0.1:9001", (1,))
     ]

@@ -234,6 +234,7 @@ def test_flags_are_found_in_the_scripts_as_rendered():
         "--max-num-seqs",
         "--host",
         "--disable-access-log-for-endpoints",
+        "--shutdown-timeout",
     }
     assert set(engine_flags.passed(prefill.plan.files)) == {*common, "--enforce-eager"}
     assert set(engine_flags.passed(decode.plan.files)) == {*common, "--speculative-config"}
@@ -283,17 +284,17 @@ END = f"{engine_flags.END}\n"
 def test_an_engine_that_knows_all_flags():
     role = serve(dp=2, tp=8, expert_parallel=True, args={"max_num_seqs": 4})
     assert helped(cluster(role), read("vllm-help/serve_0.23.0_all") + END) == [
-        "ok n1: vllm knows all 11 flags"
+        "ok n1: vllm knows all 12 flags"
     ]
     assert helped(cluster(role), read("vllm-help/serve_0.23.0_only_options") + END) == [
-        "ok n1: vllm knows all 11 flags"
+        "ok n1: vllm knows all 12 flags"
     ]
 
 
 def test_flags_that_came_later_or_went_are_named():
     role = serve(dp=2, tp=8, args={"enable-dbo": True, "disable-log-requests": True})
     assert helped(cluster(role), read("vllm-help/serve_0.11.0_all") + END) == [
-        "fail n1: this vllm does not know --disable-access-log-for-endpoints, --enable-dbo"
+        "fail n1: this vllm does not know --disable-access-log-for-endpoints, --shutdown-timeout, --enable-dbo"
     ]
     assert helped(cluster(role), read("vllm-help/serve_0.23.0_all") + END) == [
         "fail n1: this vllm does not know --disable-log-requests"

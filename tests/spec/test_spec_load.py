@@ -295,6 +295,13 @@ def test_ready_timeout_is_a_duration(load, small, written, seconds):
     assert load(small(t=f"ready_timeout: {written}")).spec.ready_timeout == seconds
 
 
+def test_a_role_may_have_its_own_time_to_drain(load, small):
+    roles = "roles:\n  prefill: {nodes: n1, drain_timeout: 2m}\n  decode: {nodes: n1}"
+    spec = load(small(roles=roles, t="drain_timeout: 90")).spec
+    assert (spec.drain_timeout, [role.drain_timeout for role in spec.roles]) == (90.0, [120.0, 90.0])
+    assert [role.drain_timeout for role in load(small()).spec.roles] == [600.0]
+
+
 def test_the_users_script_is_read_beside_the_cluster_file(small):
     asked = []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from dplaunch.engines import rules
-from dplaunch.engines.adapter import STOP, EngineAdapter, Sheet, Site
+from dplaunch.engines.adapter import EngineAdapter, Sheet, Site
 from dplaunch.engines.ascend import advice, env, kv, kv_rules, lint, releases
 from dplaunch.engines.ascend.facts import FACTS
 from dplaunch.engines.ascend.releases import is_contract_a
@@ -20,14 +20,13 @@ from dplaunch.engines.vllm.dense import dense
 from dplaunch.engines.vllm.shell import CONTRACT_A, CONTRACT_B, Contract, Recipe, arguments, context
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, RoleSpec, SecretRef
-from dplaunch.model.plan import Seat
+from dplaunch.model.plan import Seat, StopStep
 
 
 class Ascend(EngineAdapter):
     """The adapter."""
 
     facts = FACTS
-    stop = STOP
 
     def release(self, spec: ClusterSpec) -> str:
         """``vllm-ascend 0.23.0``."""
@@ -59,6 +58,10 @@ class Ascend(EngineAdapter):
     def dense(self, spec: ClusterSpec) -> Dense:
         """By the vLLM below it."""
         return dense(self.vllm_version(spec))
+
+    def stop(self, spec: ClusterSpec, role: RoleSpec) -> tuple[StopStep, ...]:
+        """Not before its requests had their time."""
+        return parallel.stop(role, _vllm(spec))
 
     def kv_width(self, spec: ClusterSpec, role: RoleSpec) -> int:
         """One port per device of a rank."""

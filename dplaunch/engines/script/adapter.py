@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from dplaunch.engines import rules
-from dplaunch.engines.adapter import STOP, EngineAdapter, Sheet, Site
+from dplaunch.engines.adapter import EngineAdapter, Sheet, Site
 from dplaunch.engines.ascend import lint as ascend_lint
 from dplaunch.engines.ascend.releases import is_contract_a
 from dplaunch.engines.script import lint as script_lint
@@ -14,6 +14,7 @@ from dplaunch.engines.script.facts import FACTS
 from dplaunch.engines.settings import Env, Flags, secrets
 from dplaunch.engines.versions import parse
 from dplaunch.engines.vllm import lint as vllm_lint
+from dplaunch.engines.vllm.parallel import STOP
 from dplaunch.engines.vllm.shell import (
     CONTRACT_A,
     CONTRACT_B,
@@ -25,7 +26,7 @@ from dplaunch.engines.vllm.shell import (
 )
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, RoleSpec, SecretRef
-from dplaunch.model.plan import File, Seat
+from dplaunch.model.plan import File, Seat, StopStep
 
 _A = re.compile(r"\bVLLM_DP_(?:SIZE|RANK|MASTER)\w*\s*=\s*[\"']?\$\{?\d")
 _B = re.compile(r"--data-parallel-(?:size|rank|address|rpc-port)\b")
@@ -48,7 +49,6 @@ class Script(EngineAdapter):
     """The adapter."""
 
     facts = FACTS
-    stop = STOP
 
     def release(self, spec: ClusterSpec) -> str:
         """``script for 0.23.0``."""
@@ -67,6 +67,10 @@ class Script(EngineAdapter):
             *rules.forbidden(spec, ("LOCAL_IP", "NIC_NAME"), computed, "remove it"),
             *_told(spec),
         )
+
+    def stop(self, spec: ClusterSpec, role: RoleSpec) -> tuple[StopStep, ...]:  # noqa: ARG002
+        """What the script has it do after a signal is not known."""
+        return STOP
 
     def kv_width(self, spec: ClusterSpec, role: RoleSpec) -> int:  # noqa: ARG002 - the protocol's shape
         """The script chooses its own KV ports."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dplaunch.engines import rules
-from dplaunch.engines.adapter import STOP, EngineAdapter, Sheet, Site
+from dplaunch.engines.adapter import EngineAdapter, Sheet, Site
 from dplaunch.engines.facts import Dense, Software
 from dplaunch.engines.flags import plain, words
 from dplaunch.engines.settings import Env, Flags, secrets, user_flags
@@ -18,7 +18,7 @@ from dplaunch.engines.vllm.shell import CONTRACT_B, Recipe, arguments, context
 from dplaunch.engines.vllm.transfer import BOTH, KV_ROLES
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, RoleSpec, SecretRef
-from dplaunch.model.plan import Seat
+from dplaunch.model.plan import Seat, StopStep
 
 NIXL = "NixlConnector"
 ONE_NIXL_PORT_PER_RANK = "0.14.0"
@@ -32,7 +32,6 @@ class Vllm(EngineAdapter):
     """The adapter."""
 
     facts = FACTS
-    stop = STOP
 
     def release(self, spec: ClusterSpec) -> str:
         """``vllm 0.32.0``."""
@@ -62,6 +61,10 @@ class Vllm(EngineAdapter):
     def dense(self, spec: ClusterSpec) -> Dense:
         """By its version."""
         return dense(spec.engine.version)
+
+    def stop(self, spec: ClusterSpec, role: RoleSpec) -> tuple[StopStep, ...]:
+        """Not before its requests had their time."""
+        return parallel.stop(role, spec.engine.version)
 
     def kv_width(self, spec: ClusterSpec, role: RoleSpec) -> int:
         """The engine adds its rank to the group's base."""

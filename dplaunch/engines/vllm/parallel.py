@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import ceil
+
 from dplaunch.engines.adapter import Site
 from dplaunch.engines.flags import words
 from dplaunch.engines.settings import Flags
 from dplaunch.engines.versions import at_least
-from dplaunch.engines.vllm.releases import QUIET_ACCESS_LOG
+from dplaunch.engines.vllm.releases import QUIET_ACCESS_LOG, SHUTDOWN_TIMEOUT
+from dplaunch.model.cluster import RoleSpec
+from dplaunch.model.plan import StopStep
+
+STOP = (StopStep("TERM", 30.0), StopStep("KILL", 10.0))
+"""vllm-ascend's own test harness waits as long; what is left then is killed."""
+
+
+def drain_seconds(role: RoleSpec, version: str) -> int | None:
+    """How long a vLLM lets requests finish, and KV be fetched, after SIGTERM; None: it cuts them."""
+    return ceil(role.drain_timeout) if at_least(version, SHUTDOWN_TIMEOUT) else None
+
+
+def stop(role: RoleSpec, version: str) -> tuple[StopStep, ...]:
+    """How to end a vLLM: it gets longer than it takes by itself."""
+    term, *rest = STOP
+    return replace(term, grace=term.grace + (drain_seconds(role, version) or 0)), *rest
 
 
 def computed(site: Site, version: str) -> Flags:
@@ -24,6 +43,7 @@ def computed(site: Site, version: str) -> Flags:
     return {
         "host": words("host", "0.0.0.0"),
         "disable-access-log-for-endpoints": words("disable-access-log-for-endpoints", quiet),
+        "shutdown-timeout": words("shutdown-timeout", drain_seconds(role, version)),
         **{flag: words(flag, size) for flag, size in sizes.items() if size > 1},
         "enable-expert-parallel": words("enable-expert-parallel", role.expert_parallel),
     }

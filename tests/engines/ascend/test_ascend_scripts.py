@@ -45,6 +45,7 @@ def test_documented_prefill_node_of_the_newest_version(stage):
             "--tensor-parallel-size", "8",
             "--host", "0.0.0.0",
             "--disable-access-log-for-endpoints", "/health,/metrics",
+            "--shutdown-timeout", "600",
             "--enable-expert-parallel",
             "--max-num-seqs", "4",
             "--enforce-eager",

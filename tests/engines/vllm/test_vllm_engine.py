@@ -7,7 +7,7 @@ from specs import CPU, GPU, cluster, nodes, serve
 from dplaunch import plan
 from dplaunch.engines import adapter
 from dplaunch.model.cluster import KvTransferSpec, RoleSpec
-from dplaunch.model.plan import PortRange
+from dplaunch.model.plan import PortRange, StopStep
 
 NIXL = KvTransferSpec(connector="NixlConnector")
 
@@ -115,3 +115,22 @@ def test_computed_variables_are_not_given():
 def test_it_says_which_release():
     assert adapter("vllm").release(pd()) == "vllm 0.23.0"
     assert adapter("vllm").vllm_version(pd()) == "0.23.0"
+
+
+@pytest.mark.parametrize(
+    ("kind", "version", "waits"),
+    [
+        ("vllm", "0.17.1", False),
+        ("vllm", "0.18.0", True),
+        ("vllm", "0.33.0", True),
+        ("vllm-ascend", "0.17.0rc1", False),
+        ("vllm-ascend", "0.18.0rc1", True),
+        ("vllm-ascend", "0.9.1", False),
+    ],
+)
+def test_an_engine_that_can_wait_for_requests_after_a_signal_does_and_is_given_longer(kind, version, waits):
+    role = serve(tp=8, drain_timeout=90.5)
+    [engine] = plan.build(cluster(role, kind=kind, version=version, router=None)).processes
+    assert engine.stop == (StopStep("TERM", 121.0 if waits else 30.0), StopStep("KILL", 10.0))
+    [script] = [file.text for file in plan.build(cluster(role, kind=kind, version=version)).nodes[0].files]
+    assert ("--shutdown-timeout 91 " in script) is waits
