@@ -19,9 +19,13 @@ from typing import Any
 from . import body as bodies
 from . import http1
 from .address import own_address
+from .engines import EngineLostError
 from .link import BrokenError, Pool, TooLateError
+from .state import Member
 
 PATH = "/v1/metaserver"
+MOST = 4 * 1024 * 1024
+"""Bytes of a callback: a million tokens have some hundred thousand block numbers."""
 PASS_ON_WITHIN = 5.0
 """Seconds."""
 WILDCARDS = ("0.0.0.0", "::")
@@ -55,10 +59,13 @@ class Callbacks:
         return Path(self._folder) / f"{index}.sock"
 
     @asynccontextmanager
-    async def expect(self, engine: str) -> AsyncIterator[Callback]:
-        """Wait for the engine on host ``engine``, as long as the block runs."""
+    async def expect(self, engine: Member) -> AsyncIterator[Callback]:
+        """Wait for ``engine`` to call back, as long as the block runs. Raises ``EngineLostError``."""
         own_id = f"{self._index}-{secrets.token_hex(16)}"
-        host = await self._address_for(engine)
+        try:
+            host = await self._address_for(engine.address[0])
+        except OSError as error:
+            raise EngineLostError(engine, f"there is no route to it ({error})") from error
         shown = f"[{host}]" if ":" in host else host
         params = asyncio.get_running_loop().create_future()
         callback = Callback(f"http://{shown}:{self._port}{PATH}?id={own_id}", params)
@@ -69,7 +76,7 @@ class Callbacks:
             del self._waiting[own_id]
 
     async def _address_for(self, engine: str) -> str:
-        """Where ``engine`` reaches the router: where it listens, or (everywhere) where it asks from."""
+        """Where the host reaches the router: where it listens, or (everywhere) where it asks from."""
         if self._host not in WILDCARDS:
             return self._host
         if engine not in self._seen_as:

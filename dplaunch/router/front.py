@@ -83,7 +83,7 @@ class Front:
         if asked.kind != "other" and asked.web.method != "POST":
             raise Refused(405, f"{path} takes POST", {"Allow": "POST"})
         pair = self._admission.find_pair(asked.web.headers.get(HEADER), asked.web.remote or "")
-        request = self._request(asked, pair, await self._read(asked.web))
+        request = self._request(asked, pair, await self._read(asked.web, self._settings.max_body))
         client = WebClient(asked.web)
         try:
             self._admission.check_served(pair)
@@ -94,8 +94,7 @@ class Front:
             return self._failed(request, error)
         return client.response
 
-    async def _read(self, request: web.BaseRequest) -> bytes:
-        limit = self._settings.max_body
+    async def _read(self, request: web.BaseRequest, limit: int) -> bytes:
         too_large = Refused(413, f"the body is larger than {limit} bytes (--max-body)")
         if (request.content_length or 0) > limit:
             raise too_large
@@ -127,7 +126,7 @@ class Front:
 
     async def _callback(self, request: web.BaseRequest) -> web.Response:
         """Take what a decode engine posts; it knows no key, only the id in the URL that it was given."""
-        raw = await self._read(request)
+        raw = await self._read(request, min(callbacks.MOST, self._settings.max_body))
         target = request.rel_url.raw_path_qs
         status = await self._callbacks.receive(target, request.rel_url.query.get("id", ""), raw)
         return _json({"status": status.phrase}, status)

@@ -7,8 +7,11 @@ import pytest
 from aiohttp import web
 
 from dplaunch.router.address import own_address
-from dplaunch.router.callbacks import Callbacks
+from dplaunch.router.callbacks import MOST, Callbacks
+from dplaunch.router.engines import EngineLostError
 from dplaunch.router.link import Pool
+from dplaunch.router.members import Entry
+from dplaunch.router.state import Member
 
 PAIR = {"prefill/0": 1, "decode/0": 1}
 
@@ -198,18 +201,37 @@ def test_a_callback_whose_worker_is_gone_is_refused(tmp_path):
     assert asyncio.run(scenario()) == web.HTTPNotFound.status_code
 
 
+def test_an_engine_without_a_route_is_lost():
+    async def scenario():
+        member = Member(Entry("d", "decode", "decode/0", "http://no-such-host.invalid:1"))
+        async with Callbacks(("0.0.0.0", 80), Pool(1)).expect(member):
+            pass
+
+    with pytest.raises(EngineLostError, match="there is no route to it"):
+        asyncio.run(scenario())
+
+
+def test_a_callback_is_short_and_is_not_read_beyond_that(run):
+    async def scenario(c):
+        async with c.http.post(f"{c.url}/v1/metaserver?id=0-a", data=b"x" * (MOST + 1)) as answer:
+            assert answer.status == 413
+
+    run(scenario, PAIR, flow="push")
+
+
 @pytest.mark.parametrize(
     ("bound", "engine", "url"),
     [
         ("192.0.2.1", "198.51.100.7", "http://192.0.2.1:80/v1/metaserver?id=3-"),
-        ("2001:db8::1", "2001:db8::2", "http://[2001:db8::1]:80/v1/metaserver?id=3-"),
+        ("2001:db8::1", "[2001:db8::2]", "http://[2001:db8::1]:80/v1/metaserver?id=3-"),
         ("0.0.0.0", "127.0.0.1", "http://127.0.0.1:80/v1/metaserver?id=3-"),
         ("::", "localhost", f"http://{own_address('localhost')}:80/v1/metaserver?id=3-"),
     ],
 )
 def test_an_engine_is_given_an_address_that_it_can_reach(bound, engine, url):
     async def scenario():
-        async with Callbacks((bound, 80), Pool(1), 3).expect(engine) as callback:
+        member = Member(Entry("d", "decode", "decode/0", f"http://{engine}:1"))
+        async with Callbacks((bound, 80), Pool(1), 3).expect(member) as callback:
             return callback.url
 
     assert asyncio.run(scenario()).startswith(url.replace("http://::1:", "http://[::1]:"))

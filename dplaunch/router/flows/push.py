@@ -30,7 +30,7 @@ async def run(attempt: Attempt) -> None:
         await alone.run(attempt)
         return
     decode = attempt.pick("decode")
-    async with attempt.callbacks.expect(decode.address[0]) as callback:
+    async with attempt.callbacks.expect(decode) as callback:
         await _run(attempt, decode, callback)
 
 
