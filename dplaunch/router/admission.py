@@ -50,7 +50,7 @@ class Admission:
             raise Refused(error.status, str(error)) from None
 
     def check_served(self, pair: Pair) -> None:
-        """Raise ``Refused`` unless every needed role serves; engines that were named need nobody else."""
+        """Raise ``Refused`` unless every needed role serves, or the request names its engines."""
         if not pair and not self._state.ready():
             raise self.unserved()
 

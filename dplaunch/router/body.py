@@ -28,7 +28,7 @@ _RECOMPUTED = re.compile(rb'"stop_reason":\s*"recomputed"')
 
 
 class BadBody(Exception):  # noqa: N818 - what the client sent
-    """The body is no JSON object; the text says so to the client."""
+    """The body is not a JSON object; the text is for the client."""
 
 
 def _codec() -> tuple[Callable[[Any], Any], Callable[[Any], bytes]]:
@@ -44,11 +44,11 @@ loads, dumps = _codec()
 
 @dataclass(frozen=True)
 class Body:
-    """A body without the client's own KV handle: nobody but an engine may name blocks to pull."""
+    """A body without the client's own KV handle: only an engine may name blocks to pull."""
 
     raw: bytes
     fields: dict[str, Any]
-    """Empty when the body is no JSON object, which only plain passing on allows."""
+    """Empty when the body is not a JSON object: only a completion has to be one."""
 
     @property
     def prompt_tokens(self) -> int:
@@ -106,7 +106,7 @@ def read(raw: bytes) -> Body:
 
 
 def read_any(raw: bytes) -> Body:
-    """The body of any other request: passed on as it is when it is no JSON object."""
+    """The body of any other request: passed on as it is when it is not a JSON object."""
     try:
         return read(raw)
     except BadBody:
@@ -125,7 +125,7 @@ def read_answer(answer: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise BadBody(f"the answer is not JSON ({error})") from None
     if not isinstance(fields, dict):
-        raise BadBody("the answer is no JSON object")
+        raise BadBody("the answer is not a JSON object")
     return fields
 
 

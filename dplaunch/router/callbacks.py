@@ -66,9 +66,9 @@ class Callbacks:
             host = await self._address_for(engine.address[0])
         except OSError as error:
             raise EngineLostError(engine, f"there is no route to it ({error})") from error
-        shown = f"[{host}]" if ":" in host else host
+        literal = f"[{host}]" if ":" in host else host
         params = asyncio.get_running_loop().create_future()
-        callback = Callback(f"http://{shown}:{self._port}{PATH}?id={own_id}", params)
+        callback = Callback(f"http://{literal}:{self._port}{PATH}?id={own_id}", params)
         self._waiting[own_id] = callback
         try:
             yield callback

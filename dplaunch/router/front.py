@@ -69,7 +69,7 @@ class Front:
             self._metrics.count("dprouter_disconnects_total")
             raise
         except ConnectionError:
-            # The same, noticed while writing; the answer to nobody ends it without a traceback.
+            # The same, noticed while writing; an answer that goes nowhere ends it without a traceback.
             self._metrics.count("dprouter_disconnects_total")
             return web.Response()
         self._metrics.count("dprouter_requests_total", path=asked.kind, status=str(response.status))

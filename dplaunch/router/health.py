@@ -88,12 +88,12 @@ class Health:
             if self._state.slow(member, f"{path} does not answer"):
                 log.warning("%s is out: %s does not answer", member.entry.name, path)
         except EngineFaultError as error:
-            self._fail(member, f"{path} says {error.reply.status}")
+            self._fail(member, f"{path} answers {error.reply.status}")
         except EngineError as error:
             self._fail(member, f"{path} cannot be asked ({error})")
         else:
             if reply.status != HTTPStatus.OK:
-                self._fail(member, f"{path} says {reply.status}")
+                self._fail(member, f"{path} answers {reply.status}")
             elif self._state.well(member, asked_at):
                 log.info("%s is healthy (%s)", member.entry.name, member.state)
 

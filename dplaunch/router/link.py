@@ -110,7 +110,7 @@ class Link(asyncio.Protocol):
             self._timer = None
 
     def close(self) -> None:
-        """Close the connection: how an engine learns that nobody waits any more."""
+        """Close the connection: how an engine learns that its answer is not waited for."""
         self.rest()
         if self._transport is not None:
             self._transport.close()
@@ -170,7 +170,7 @@ class Link(asyncio.Protocol):
                 raise BadAnswerError("its headers do not end")
             return b""
         if not self._method:
-            raise BadAnswerError("an answer nobody asked for")
+            raise BadAnswerError("an answer that was not asked for")
         self._raw = b""
         head = http1.head(raw)
         self._body = http1.framing(self._method, head)

@@ -25,7 +25,7 @@ STATES = ("held", "proving", "serving", "draining")
 
 
 class MembersError(Exception):
-    """The file cannot be used; the text says why in one sentence."""
+    """The file cannot be used; the text is the reason, in one sentence."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A request may name the engines it wants: what its header says, and who may send it.
+"""A request may name the engines it wants: its header, and who may send it.
 
 ``X-Dplaunch-Pair: prefill-0,decode-3`` (one engine where prefill and decode are not split) is how a route is
 tested. It defeats balance and fail-over, so it is for the cluster's own people: who shows the API key,
@@ -14,7 +14,7 @@ from .state import Member, State
 
 HEADER = "X-Dplaunch-Pair"
 REACHABLE = ("held", "proving", "serving")
-"""States in which an engine takes requests that name it: before it is proved, nobody else's reach it."""
+"""States in which an engine takes requests that name it: before it is proved, no others reach it."""
 
 Pair = Mapping[str, Member]
 """Role → the engine that was named for it; empty for a request that names none."""
@@ -41,7 +41,7 @@ def find(header: str, state: State) -> Pair:
     for member in members:
         role, group = member.entry.role, member.entry.group
         if group not in open_groups(state.candidates(role, states=REACHABLE), role):
-            raise PairError(503, f"group {group} of {member.entry.name} is out of service; /health says why")
+            raise PairError(503, f"group {group} of {member.entry.name} is out of service; see /health")
     return {member.entry.role: member for member in members}
 
 

@@ -41,7 +41,7 @@ def open_groups(candidates: Sequence[Candidate], role: str) -> frozenset[str]:
 
 
 def load(candidate: Candidate, typical: float) -> float:
-    """Tokens to wait for. ``typical`` is the tokens of one request whose size nobody told us.
+    """Tokens to wait for. ``typical`` is the tokens of one request of unknown size.
 
     A queued request counts on top of its tokens: what waits in an engine found no room there.
     """

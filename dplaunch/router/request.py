@@ -37,5 +37,5 @@ class Request:
         return replace(self.message, body=content, headers={**self.message.headers, "X-Request-Id": tag})
 
     def recomputed(self, piece: bytes) -> bool:
-        """Whether the engine gave up. A client's own stop string may be that very word: then nobody knows."""
+        """Whether the engine gave up. Not where the client's own stop string is that very word."""
         return bodies.recomputed(piece) and b"recomputed" not in self.body.raw

@@ -22,14 +22,14 @@ STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 def serve(settings: Settings) -> int:
-    """Serve until told to stop; the exit code (1: the port cannot be had)."""
+    """Serve until stopped. Return the exit code (1: the port is taken or not allowed)."""
     logging.basicConfig(
         level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
     )
     try:
         reserved = bind(settings.host, settings.port, shared=False)
     except OSError as error:
-        log.error("cannot listen on %s:%d: %s; give another port", settings.host, settings.port, error)  # noqa: TRY400 - the sentence says it all
+        log.error("cannot listen on %s:%d: %s; give another port", settings.host, settings.port, error)  # noqa: TRY400 - the sentence is complete
         return 1
     if settings.workers == 1:
         run(settings, Place(reserved))
@@ -60,7 +60,7 @@ def bind(host: str, port: int, *, shared: bool) -> socket.socket:
 
 
 class Parent:
-    """Starts workers, starts them again when they die, stops them when it is told to stop.
+    """Starts workers, starts them again when they die, stops them when it is stopped.
 
     Workers hold the reading end of a pipe whose writing end only the parent has: when the
     parent is killed they see its end and stop too.

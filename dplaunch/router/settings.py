@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--workers", type=_positive(int), default=1, help="processes that share the port")
     parser.add_argument("--policy", choices=("tokens", "round-robin"), default="tokens")
-    parser.add_argument("--model", default="", help="served model's name, shown by /health and /members")
+    parser.add_argument("--model", default="", help="served model's name, for /members")
     parser.add_argument("--max-body", type=_positive(float), default=64.0, help="MB of a request's body")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     _add_times(parser)

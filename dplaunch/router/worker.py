@@ -1,4 +1,4 @@
-"""One worker: an event loop that serves a socket until it is told to stop."""
+"""One worker: an event loop that serves a socket until it is stopped."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def run(settings: Settings, place: Place) -> None:
     loop = new_loop()
     asyncio.set_event_loop(loop)
     try:
-        loop.run_until_complete(_until_told(settings, place))
+        loop.run_until_complete(_until_stopped(settings, place))
     finally:
         loop.close()
 
@@ -59,7 +59,7 @@ def new_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-async def _until_told(settings: Settings, place: Place) -> None:
+async def _until_stopped(settings: Settings, place: Place) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -19,7 +19,7 @@ def test_health_is_503_with_reasons_until_each_role_serves(run):
             "prefill": {"groups": 2, "serving": 2},
             "decode": {"groups": 2, "serving": 0},
         }
-        assert "decode-0 (decode/0) is out: /healthz says 503" in health["reasons"]
+        assert "decode-0 (decode/0) is out: /healthz answers 503" in health["reasons"]
 
     run(scenario)
 

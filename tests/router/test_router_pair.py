@@ -95,7 +95,7 @@ def test_a_group_that_is_out_of_service_is_named(run):
         await c.until(lambda: not c.state.members["decode-1"].alive)
         status, _, body = await c.post(headers={HEADER: "prefill-0,decode-0"})
         assert status == 503
-        assert message(body) == "group decode/0 of decode-0 is out of service; /health says why"
+        assert message(body) == "group decode/0 of decode-0 is out of service; see /health"
         assert (await c.post(headers={HEADER: "prefill-0,decode-2"}))[0] == 200
 
     run(scenario, {"prefill/0": 1, "decode/0": 2, "decode/1": 1})
