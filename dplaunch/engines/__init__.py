@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import cast
 
 from dplaunch.engines import others
-from dplaunch.engines.adapter import EngineAdapter, Sheet, Site
+from dplaunch.engines.adapter import EngineAdapter, PortNeed, Sheet, Site, StandIn
 from dplaunch.engines.facts import EngineFacts
 
 Loader = Callable[[], EngineAdapter]
@@ -62,8 +62,10 @@ register("rehearsal", _from("rehearsal"))
 __all__ = [
     "EngineAdapter",
     "EngineFacts",
+    "PortNeed",
     "Sheet",
     "Site",
+    "StandIn",
     "adapter",
     "facts",
     "kinds",

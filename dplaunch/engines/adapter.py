@@ -1,15 +1,15 @@
-"""What every engine adapter offers ``plan``: pure functions from (spec, seat) to what will run."""
+"""What every engine adapter offers ``plan``: pure functions from (spec, seats) to what will run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from dplaunch.engines.facts import Dense, EngineFacts, Software
 from dplaunch.errors import Problem
-from dplaunch.model.cluster import ClusterSpec, NodeSpec, RoleSpec, SecretRef
-from dplaunch.model.plan import File, Seat, StopStep
+from dplaunch.model.cluster import ClusterSpec, NodeSpec, RoleSpec
+from dplaunch.model.plan import File, Process, Seat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class Site:
     role: RoleSpec
     node: NodeSpec
     seats: tuple[Seat, ...]
-    """This role's engines on this node, in order."""
+    """This role's ranks on this node, groups and ranks in order."""
 
     @property
     def script_path(self) -> str:
@@ -39,6 +39,32 @@ class Sheet:
     mode: int = 0o755
 
 
+@dataclass(frozen=True, slots=True)
+class PortNeed:
+    """Ports of one name that a role needs: how many for each rank, each node of a group, or each group.
+
+    A group's port is on the node of its rank 0. With ``common`` the whole group is configured with one base,
+    from which rank r takes ``count`` ports at r × ``count``: the base is moved to where all of them are free.
+    """
+
+    name: str
+    use: str
+    """In messages: ``KV transfer``."""
+    per: Literal["rank", "node", "group"] = "rank"
+    count: int = 1
+    common: bool = False
+    listens: bool = True
+    """The role itself binds them, rather than connecting to the other side's."""
+
+
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """What plays the engine in a rehearsal: programs, first in PATH, and environment for them."""
+
+    programs: Mapping[str, str]
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
 class EngineAdapter(Protocol):
     """One engine. Adapters hold no state and never touch a host."""
 
@@ -46,17 +72,13 @@ class EngineAdapter(Protocol):
     def facts(self) -> EngineFacts:
         """What others may know of it."""
 
-    def stop(self, spec: ClusterSpec, role: RoleSpec) -> tuple[StopStep, ...]:
-        """How to end an engine of this role."""
-
     def release(self, spec: ClusterSpec) -> str:
         """``vllm-ascend 0.23.0``."""
 
-    def vllm_version(self, spec: ClusterSpec) -> str:
-        """The vLLM below it, ``0.23.0``; empty when not known."""
-
     def check(self, spec: ClusterSpec) -> tuple[Problem, ...]:
         """What this engine in this version refuses or would do wrong; warnings among it."""
+        del spec
+        return ()
 
     def software(self, spec: ClusterSpec) -> tuple[Software, ...]:
         """What should be installed on the nodes; nothing where that is not ours to know."""
@@ -68,17 +90,17 @@ class EngineAdapter(Protocol):
         del spec
         return None
 
-    def kv_width(self, spec: ClusterSpec, role: RoleSpec) -> int:
-        """KV-transfer ports that one rank takes, counted from the group's base; 0 for none."""
-
-    def binds_kv(self, spec: ClusterSpec, role: RoleSpec) -> bool:
-        """Whether this role listens on its KV ports (the other side connects)."""
+    def ports(self, spec: ClusterSpec, role: RoleSpec) -> tuple[PortNeed, ...]:
+        """The ports that a role needs, of the names in ``facts.ports``."""
 
     def files(self, site: Site) -> tuple[Sheet | File, ...]:
         """What the role needs on the node."""
 
-    def argv(self, site: Site, seat: Seat) -> tuple[str, ...]:
-        """The command of one engine; paths relative to the node's folder."""
+    def processes(self, site: Site) -> Iterable[Process]:
+        """What runs there, by a layout; ports, files and fingerprints are added by the planner.
 
-    def secrets(self, site: Site, seat: Seat) -> Mapping[str, SecretRef]:
-        """Environment that cannot stand in a script."""
+        Paths in ``argv`` are relative to the node's folder.
+        """
+
+    def stand_in(self, spec: ClusterSpec) -> StandIn:
+        """What a rehearsal runs in its place."""

@@ -155,6 +155,8 @@ class Process:
     """``decode/0``; a service is a group of its own: its name."""
     node: str
     argv: tuple[str, ...]
+    flags: tuple[str, ...] = ()
+    """Flags of the engine's command line, where dplaunch writes it: a check looks for them in its help."""
     env: Mapping[str, EnvValue] = field(default_factory=dict)
     """Only what cannot stand in the script: secrets."""
     files: tuple[str, ...] = ()

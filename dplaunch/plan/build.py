@@ -4,36 +4,51 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from dplaunch.engines import EngineAdapter, Sheet, Site, adapter, facts
+from dplaunch.engines import EngineAdapter, PortNeed, Sheet, Site, StandIn, adapter, facts
+from dplaunch.engines.layout import url
 from dplaunch.errors import Problem, SpecError
 from dplaunch.model.cluster import ClusterSpec, NodeSpec, RouterSpec
-from dplaunch.model.plan import Endpoint, File, Flow, NodePlan, Plan, Process, Seat
+from dplaunch.model.plan import Endpoint, File, Flow, NodePlan, Plan, Process
 from dplaunch.plan.check import check, placed
 from dplaunch.plan.document import to_json
-from dplaunch.plan.rehearse import STAND_IN, rehearsed, standing_in
-from dplaunch.plan.services import RouterSite, members_file, router_files, router_process, url
+from dplaunch.plan.ports import bound
+from dplaunch.plan.rehearse import programs, rehearsed, standing_in
+from dplaunch.plan.services import RouterSite, members_file, router_files, router_process
 from dplaunch.render import render
 
 ANY_ADDRESS = "0.0.0.0"
 
 
 @dataclass(frozen=True, slots=True)
+class _Engines:
+    """What one role needs on one node, and the processes of its engines."""
+
+    node: str
+    files: tuple[File, ...]
+    processes: tuple[Process, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Draft:
-    """What every step of a build refers to. ``stands_in``: rehearsal engines run."""
+    """What every step of a build refers to. ``stand_in`` plays the engines; None where real ones run."""
 
     spec: ClusterSpec
     engine: EngineAdapter
-    seats: tuple[Seat, ...]
-    stands_in: bool
+    engines: tuple[_Engines, ...]
+    """By role, then by node."""
+    stand_in: StandIn | None
     router_sources: Mapping[str, str]
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
-        return tuple(_endpoint(self, seat) for seat in self.seats)
+        """Of all engines, in the order of their ranks."""
+        found = [e for engines in self.engines for p in engines.processes for e in p.endpoints]
+        order = [role.name for role in self.spec.roles]
+        return tuple(sorted(found, key=lambda e: (order.index(e.role), _number(e.group), e.ranks)))
 
 
 def build(
@@ -55,9 +70,10 @@ def build(
         raise SpecError(problems)
     stands_in = rehearse or facts(spec.engine.kind).rehearsal
     spec = rehearsed(spec) if rehearse else spec
-    spec = standing_in(spec, python) if stands_in else spec
     engine = adapter(spec.engine.kind)
-    draft = _Draft(spec, engine, placed(spec)[0], stands_in, router_files or {})
+    stand_in = engine.stand_in(spec) if stands_in else None
+    spec = standing_in(spec, stand_in, python) if stand_in else spec
+    draft = _Draft(spec, engine, tuple(_engines(spec, engine)), stand_in, router_files or {})
     plan = replace(
         _plan(draft),
         warnings=tuple(problem.text for problem in problems),
@@ -90,7 +106,7 @@ def _plan(draft: _Draft) -> Plan:
 
 def _url(spec: ClusterSpec, router: RouterSpec | None, endpoints: Sequence[Endpoint]) -> str:
     if router is None:
-        return endpoints[0].url
+        return endpoints[0].url if endpoints else ""
     address = next(node.address for node in spec.nodes if node.name == router.node)
     return url(address, router.port)
 
@@ -102,28 +118,12 @@ def _flow(spec: ClusterSpec, router: RouterSpec | None) -> Flow:
     return "push" if router is not None and "layerwise" in (router.path or "") else "pull"
 
 
-def _endpoint(draft: _Draft, seat: Seat) -> Endpoint:
-    return Endpoint(
-        name=seat.name,
-        role=seat.role,
-        group=seat.group_name,
-        node=seat.node,
-        url=url(seat.address, seat.port("http")),
-        ranks=(seat.rank,),
-        api=draft.engine.facts.api,
-        model=draft.spec.served_model_name,
-    )
-
-
 def _node(draft: _Draft, node: NodeSpec, router: RouterSpec | None) -> NodePlan:
-    files: list[File] = [STAND_IN] if draft.stands_in else []
-    processes: list[Process] = []
-    for site in _sites(draft, node):
-        own = tuple(_rendered(sheet) for sheet in draft.engine.files(site))
-        files += own
-        processes += (_engine(draft, site, seat, own) for seat in site.seats)
+    here = [engines for engines in draft.engines if engines.node == node.name]
+    files = [*(programs(draft.stand_in) if draft.stand_in else ()), *(f for e in here for f in e.files)]
+    processes = [process for engines in here for process in engines.processes]
     if router is not None and router.node == node.name:
-        bind = node.address if draft.stands_in else ANY_ADDRESS
+        bind = node.address if draft.stand_in else ANY_ADDRESS
         site_of_router = RouterSite(
             spec=draft.spec,
             router=router,
@@ -146,11 +146,17 @@ def _node(draft: _Draft, node: NodeSpec, router: RouterSpec | None) -> NodePlan:
     )
 
 
-def _sites(draft: _Draft, node: NodeSpec) -> Iterable[Site]:
-    for role in draft.spec.roles:
-        seats = tuple(s for s in draft.seats if s.role == role.name and s.node == node.name)
-        if seats:
-            yield Site(spec=draft.spec, facts=draft.engine.facts, role=role, node=node, seats=seats)
+def _engines(spec: ClusterSpec, engine: EngineAdapter) -> Iterator[_Engines]:
+    seats, _ = placed(spec)
+    for role in spec.roles:
+        needs = engine.ports(spec, role)
+        for node in spec.nodes:
+            mine = tuple(s for s in seats if s.role == role.name and s.node == node.name)
+            if mine:
+                site = Site(spec=spec, facts=engine.facts, role=role, node=node, seats=mine)
+                files = tuple(_rendered(sheet) for sheet in engine.files(site))
+                drafts = engine.processes(site)
+                yield _Engines(node.name, files, tuple(_completed(p, needs, files) for p in drafts))
 
 
 def _rendered(sheet: Sheet | File) -> File:
@@ -161,29 +167,15 @@ def _rendered(sheet: Sheet | File) -> File:
     )
 
 
-def _engine(draft: _Draft, site: Site, seat: Seat, files: Sequence[File]) -> Process:
-    process = Process(
-        name=seat.name,
-        kind="engine",
-        role=seat.role,
-        group=seat.group_name,
-        node=seat.node,
-        argv=draft.engine.argv(site, seat),
-        env=draft.engine.secrets(site, seat),
-        files=tuple(f.path for f in files),
-        ports=_bound(draft, site, seat),
-        stop=draft.engine.stop(draft.spec, site.role),
-        seats=(seat,),
-        endpoints=(_endpoint(draft, seat),),
-    )
+def _completed(process: Process, needs: Sequence[PortNeed], files: Sequence[File]) -> Process:
+    ports = bound(process.seats, needs)
+    process = replace(process, files=tuple(f.path for f in files), ports=ports)
     return _with_fingerprint(process, files)
 
 
-def _bound(draft: _Draft, site: Site, seat: Seat) -> tuple[int, ...]:
-    """HTTP, the rendezvous on rank 0, and KV ports where this role listens."""
-    rendezvous = seat.ports["rpc"].ports if seat.rank == 0 and "rpc" in seat.ports else ()
-    listens = "kv" in seat.ports and draft.engine.binds_kv(draft.spec, site.role)
-    return (*seat.ports["http"].ports, *rendezvous, *(seat.ports["kv"].ports if listens else ()))
+def _number(group: str) -> int:
+    """1 of ``decode/1``."""
+    return int(group.rpartition("/")[2])
 
 
 def _with_fingerprint(process: Process, files: Sequence[File]) -> Process:

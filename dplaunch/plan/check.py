@@ -13,10 +13,8 @@ from dplaunch.plan.seats import seats
 
 
 def placed(spec: ClusterSpec) -> tuple[tuple[Seat, ...], tuple[Problem, ...]]:
-    """Every engine's seat with its ports, and the collisions met."""
-    engine = adapter(spec.engine.kind)
-    widths = {role.name: engine.kv_width(spec, role) for role in spec.roles}
-    return assign(spec, seats(spec), widths, engine.facts.reserved)
+    """Every rank's seat with its ports, and the collisions met."""
+    return assign(spec, seats(spec), adapter(spec.engine.kind))
 
 
 def check(spec: ClusterSpec) -> tuple[Problem, ...]:

@@ -1,23 +1,26 @@
 """One port allocator per host over all roles and services.
 
-What is fixed is taken first: the engine libraries' own ports, the router's, HTTP and rpc ports.
-KV ranges then look for the lowest place that is free on every node of their group.
+What is fixed is taken first: the engine libraries' own ports, the router's, and those that count up from a
+base. Ranges with a base common to their group then look for the lowest place that is free on all its nodes.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from dplaunch.engines import facts
-from dplaunch.engines.facts import ReservedPorts
+from dplaunch.engines import EngineAdapter, EngineFacts, PortNeed
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
 from dplaunch.model.plan import PortRange, Seat
+from dplaunch.ranges import grouped
 
 END = 65536
 """One past the last TCP port."""
+
+Needs = Mapping[str, Sequence[PortNeed]]
+"""Role → the ports it needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +45,12 @@ class Allocator:
     problems: list[Problem] = field(default_factory=list)
     _told: set[tuple[str, str, str, str]] = field(default_factory=set)
 
-    def take(self, node: str, port: int, user: User) -> None:
-        """Give ``port`` of ``node`` to ``user``, who must have it; a second taker is a problem."""
-        owner = self.taken.setdefault(self.nodes[node], {}).setdefault(port, user)
-        if owner is not user:
-            self._collide(node, port, owner, user)
+    def take(self, node: str, ports: Iterable[int], user: User) -> None:
+        """Give ``ports`` of ``node`` to ``user``, who must have them; a second taker is a problem."""
+        for port in ports:
+            owner = self.taken.setdefault(self.nodes[node], {}).setdefault(port, user)
+            if owner is not user:
+                self._collide(node, port, owner, user)
 
     def _collide(self, node: str, port: int, owner: User, user: User) -> None:
         # the same two uses meet on every rank of every node: once is enough
@@ -68,130 +72,132 @@ class Allocator:
         return next((port for port in ports if port in taken), ports.stop)
 
 
-def assign(
-    spec: ClusterSpec, seats: Sequence[Seat], kv_width: Mapping[str, int], reserved: Sequence[ReservedPorts]
-) -> tuple[tuple[Seat, ...], tuple[Problem, ...]]:
-    """The seats with their ports, and every collision.
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """One need of some seats, in the role they have: a rank's, those of a group on a node, or a group's."""
 
-    ``kv_width``: KV ports that one rank of a role takes; ``reserved``: taken on every host with an engine.
-    """
+    need: PortNeed
+    role: RoleSpec
+    seats: tuple[Seat, ...]
+
+    @property
+    def owner(self) -> str:
+        """What to call it in a message."""
+        first = self.seats[0]
+        if self.need.common or self.need.per == "group":
+            return first.group_name
+        return first.name if self.need.per == "rank" else f"{first.group_name} on {first.node}"
+
+
+def assign(
+    spec: ClusterSpec, seats: Sequence[Seat], engine: EngineAdapter
+) -> tuple[tuple[Seat, ...], tuple[Problem, ...]]:
+    """The seats with their ports, and every collision."""
     allocator = Allocator({node.name: node.address for node in spec.nodes})
-    roles = {role.name: role for role in spec.roles}
-    for ports in reserved:
-        _take_reserved(ports, {seat.node for seat in seats}, allocator)
-    _take_router(spec, allocator)
-    http = _http(spec, seats, roles, allocator)
-    rpc = _rpc(spec, seats, roles, allocator)
-    bases = _kv(seats, roles, kv_width, allocator)
-    placed = (replace(seat, ports=_of(seat, http, rpc, bases, kv_width[seat.role])) for seat in seats)
+    for node in dict.fromkeys(seat.node for seat in seats):
+        for ports in engine.facts.reserved:
+            allocator.take(node, range(ports.first, ports.end), User(ports.owner, "its own host ports", ""))
+    if spec.router is not None and spec.router.kind != "none":
+        allocator.take(spec.router.node, (spec.router.port,), User("router", "", "router.port"))
+    claims = list(_claims(spec, seats, {role.name: engine.ports(spec, role) for role in spec.roles}))
+    placing = _Placing(spec, engine.facts, allocator)
+    for name in engine.facts.ports:
+        placing.count_up([c for c in claims if c.need.name == name and not c.need.common])
+    for claim in claims:
+        if claim.need.common:
+            placing.find_room(claim)
+    placed = (replace(seat, ports=placing.found.get(seat.name, {})) for seat in seats)
     return tuple(placed), tuple(allocator.problems)
 
 
-def _of(
-    seat: Seat, http: Mapping[str, int], rpc: Mapping[str, int], bases: Mapping[str, int], width: int
-) -> dict[str, PortRange]:
-    found = {"http": PortRange(http[seat.name])}
-    if seat.group_name in rpc:
-        found["rpc"] = PortRange(rpc[seat.group_name])
-    if seat.group_name in bases:
-        base = bases[seat.group_name]
-        found["kv"] = PortRange(base + seat.rank * width, width, base)
-    return found
+def _claims(spec: ClusterSpec, seats: Sequence[Seat], needs: Needs) -> Iterator[_Claim]:
+    """In the order of seats."""
+    roles = {role.name: role for role in spec.roles}
+    for role, wanted in needs.items():
+        mine = [seat for seat in seats if seat.role == role]
+        for need in wanted:
+            for together in grouped((_sharing(need, seat), seat) for seat in mine).values():
+                yield _Claim(need, roles[role], tuple(together))
 
 
-def _base(spec: ClusterSpec, role: RoleSpec, which: str) -> int:
-    return role.ports.get(which, facts(spec.engine.kind).ports[which])
+def _sharing(need: PortNeed, seat: Seat) -> tuple[object, ...]:
+    """Equal for seats that have the ports together."""
+    if need.common or need.per == "group":
+        return (seat.group,)
+    return (seat.group, seat.node) if need.per == "node" else (seat.name,)
 
 
-def _key(spec: ClusterSpec, role: RoleSpec, which: str) -> str:
-    """Where the base stands in the file: at the role when it differs from the others'."""
-    bases = {_base(spec, other, which) for other in spec.roles}
-    return f"ports.{which}" if len(bases) == 1 else f"roles.{role.name}.ports.{which}"
+@dataclass(frozen=True, slots=True)
+class _Placing:
+    """Ports by seat and name, as they are found."""
+
+    spec: ClusterSpec
+    facts: EngineFacts
+    allocator: Allocator
+    found: dict[str, dict[str, PortRange]] = field(default_factory=dict)
+
+    def count_up(self, claims: Iterable[_Claim]) -> None:
+        """The role's base plus what is counted on the node already, over all roles."""
+        used = dict.fromkeys(self.allocator.nodes, 0)
+        for claim in claims:
+            node, need = claim.seats[0].node, claim.need
+            ports = PortRange(self._base(claim.role, need.name) + used[node], need.count)
+            used[node] += need.count
+            self.allocator.take(node, ports.ports, self._user(claim))
+            for seat in claim.seats:
+                self._give(seat, need, ports)
+
+    def find_room(self, claim: _Claim) -> None:
+        """The lowest base at which every rank's range is free on its node."""
+        first = base = self._base(claim.role, claim.need.name)
+        while (blocked := self._blocked(base, claim)) and base < END:
+            base += blocked
+        count = claim.role.dp * claim.need.count
+        user = self._user(claim)
+        fits = base + count <= END
+        if not fits:
+            text, hint = f"{user}: no {count} free ports from {first} on", f"lower {user.key}"
+            self.allocator.problems.append(Problem(text, key=user.key, hint=hint))
+        for seat, ports in _ranges(base if fits else first, claim):
+            if fits:
+                self.allocator.take(seat.node, ports.ports, user)
+            self._give(seat, claim.need, ports)
+
+    def _blocked(self, base: int, claim: _Claim) -> int:
+        """How far the base must move at least; 0 when everything is free."""
+        for seat, ports in _ranges(base, claim):
+            taken = self.allocator.free_until(seat.node, ports.ports)
+            if taken < ports.ports.stop:
+                return taken + 1 - ports.first
+        return 0
+
+    def _give(self, seat: Seat, need: PortNeed, ports: PortRange) -> None:
+        self.found.setdefault(seat.name, {})[need.name] = ports
+
+    def _base(self, role: RoleSpec, name: str) -> int:
+        return role.ports.get(name, self.facts.ports[name])
+
+    def _user(self, claim: _Claim) -> User:
+        """The key is where the base stands in the file: at the role when it differs from the others'."""
+        name = claim.need.name
+        alike = len({self._base(other, name) for other in self.spec.roles}) == 1
+        key = f"ports.{name}" if alike else f"roles.{claim.role.name}.ports.{name}"
+        return User(claim.owner, claim.need.use, key)
 
 
-def _take_router(spec: ClusterSpec, allocator: Allocator) -> None:
-    if spec.router is not None and spec.router.kind != "none":
-        allocator.take(spec.router.node, spec.router.port, User("router", "", "router.port"))
+def _ranges(base: int, claim: _Claim) -> Iterator[tuple[Seat, PortRange]]:
+    count = claim.need.count
+    for seat in claim.seats:
+        yield seat, PortRange(base + seat.rank * count, count, base)
 
 
-def _take_reserved(ports: ReservedPorts, nodes: Collection[str], allocator: Allocator) -> None:
-    user = User(ports.owner, "its own host ports", "")
-    for node in nodes:
-        for port in range(ports.first, ports.end):
-            allocator.take(node, port, user)
-
-
-def _http(
-    spec: ClusterSpec, seats: Sequence[Seat], roles: Mapping[str, RoleSpec], allocator: Allocator
-) -> dict[str, int]:
-    """The role's base plus the seat's index on its node, counted over all roles."""
-    index = dict.fromkeys(allocator.nodes, 0)
-    found = {}
-    for seat in seats:
-        role = roles[seat.role]
-        port = _base(spec, role, "http") + index[seat.node]
-        index[seat.node] += 1
-        allocator.take(seat.node, port, User(seat.name, "HTTP", _key(spec, role, "http")))
-        found[seat.name] = port
-    return found
-
-
-def _rpc(
-    spec: ClusterSpec, seats: Sequence[Seat], roles: Mapping[str, RoleSpec], allocator: Allocator
-) -> dict[str, int]:
-    """Base plus the index of the group among those that rendezvous on the same host."""
-    index = dict.fromkeys(allocator.nodes, 0)
-    found = {}
-    for seat in seats:
-        role = roles[seat.role]
-        if seat.rank or role.dp == 1:
-            continue
-        port = _base(spec, role, "rpc") + index[seat.node]
-        index[seat.node] += 1
-        allocator.take(seat.node, port, User(seat.group_name, "rendezvous", _key(spec, role, "rpc")))
-        found[seat.group_name] = port
-    return found
-
-
-def _kv(
-    seats: Sequence[Seat], roles: Mapping[str, RoleSpec], width: Mapping[str, int], allocator: Allocator
-) -> dict[str, int]:
-    """Per group the lowest base at which every rank's range is free on its node."""
-    members: dict[str, list[Seat]] = {}
-    for seat in seats:
-        if width[seat.role]:
-            members.setdefault(seat.group_name, []).append(seat)
-    return {
-        group: _kv_base(roles[ranks[0].role], ranks, width[ranks[0].role], allocator)
-        for group, ranks in members.items()
-    }
-
-
-def _kv_base(role: RoleSpec, ranks: Sequence[Seat], width: int, allocator: Allocator) -> int:
-    user = User(ranks[0].group_name, "KV transfer", "ports.kv")
-    first = base = role.ports.get("kv", 61000)
-    while (blocked := _blocked(base, ranks, width, allocator)) and base < END:
-        base += blocked
-    if base + role.dp * width > END:
-        text = f"{user}: no {role.dp * width} free ports from {first} on"
-        allocator.problems.append(Problem(text, key=user.key, hint="lower ports.kv"))
-        return first
-    for node, ports in _ranges(base, ranks, width):
-        for port in ports:
-            allocator.take(node, port, user)
-    return base
-
-
-def _blocked(base: int, ranks: Sequence[Seat], width: int, allocator: Allocator) -> int:
-    """How far the base must move at least; 0 when everything is free."""
-    for node, ports in _ranges(base, ranks, width):
-        taken = allocator.free_until(node, ports)
-        if taken < ports.stop:
-            return taken + 1 - ports.start
-    return 0
-
-
-def _ranges(base: int, ranks: Sequence[Seat], width: int) -> Iterator[tuple[str, range]]:
-    for seat in ranks:
-        first = base + seat.rank * width
-        yield seat.node, range(first, first + width)
+def bound(seats: Sequence[Seat], needs: Sequence[PortNeed]) -> tuple[int, ...]:
+    """Ports that a process with these seats listens on: a group's only where its rank 0 is."""
+    ports = (
+        port
+        for seat in seats
+        for need in needs
+        if need.listens and need.name in seat.ports and (need.per != "group" or seat.rank == 0)
+        for port in seat.ports[need.name].ports
+    )
+    return tuple(dict.fromkeys(ports))

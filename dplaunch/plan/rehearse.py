@@ -5,26 +5,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from dplaunch.engines import adapter
+from dplaunch.engines import StandIn
 from dplaunch.model.cluster import ClusterSpec, EnvValue, NodeSpec, RouterSpec, RuntimeSpec, SshSpec
 from dplaunch.model.plan import File
 
 LOCAL_HOST = "localhost"
 
-STAND_IN = File(
-    "bin/vllm",
-    """#!/bin/sh
-# Stands in for vLLM: the rehearsal engine takes the same arguments and environment.
-exec python3 -I -S "${DPLAUNCH_BUNDLE:?is not set: start rehearsals with dplaunch}" rehearsal vllm "$@"
-""",
-    0o755,
-)
-
-FIRST_IN_PATH = (
-    "# the rehearsal engine is called vllm\n"
-    'export PATH="${DPLAUNCH_ROOT:-$(cd "$(dirname "$0")/.." && pwd)}/bin:$PATH"'
-)
-"""What a rehearsal adds to setup, after the user's own lines."""
+FOLDER = "bin"
+_FIRST_IN_PATH = """# the rehearsal engine is called {names}
+export PATH="${{DPLAUNCH_ROOT:-$(cd "$(dirname "$0")/.." && pwd)}}/bin:$PATH\""""
 
 
 def rehearsed(spec: ClusterSpec) -> ClusterSpec:
@@ -58,16 +47,22 @@ def _own_router(router: RouterSpec | None) -> RouterSpec | None:
     return replace(router, kind="dplaunch", path=None, args={})
 
 
-def standing_in(spec: ClusterSpec, python: str) -> ClusterSpec:
+def programs(stand_in: StandIn) -> tuple[File, ...]:
+    """What a rehearsal puts on each node."""
+    return tuple(File(f"{FOLDER}/{name}", text, 0o755) for name, text in stand_in.programs.items())
+
+
+def standing_in(spec: ClusterSpec, stand_in: StandIn, python: str) -> ClusterSpec:
     """What every rehearsal needs, on this machine or over SSH: the stand-in first in PATH, its knobs."""
     local = all(_is_local(node) for node in spec.nodes)
     default = RuntimeSpec().python
+    first_in_path = _FIRST_IN_PATH.format(names=", ".join(stand_in.programs))
     runtime = replace(
         spec.runtime,
-        setup=(*spec.runtime.setup, FIRST_IN_PATH),
+        setup=(*spec.runtime.setup, first_in_path),
         python=python if local and spec.runtime.python == default else spec.runtime.python,
     )
-    nodes = tuple(replace(node, env={**_knobs(spec, node), **node.env}) for node in spec.nodes)
+    nodes = tuple(replace(node, env={**_knobs(node, stand_in), **node.env}) for node in spec.nodes)
     return replace(spec, runtime=runtime, nodes=nodes)
 
 
@@ -75,10 +70,6 @@ def _is_local(node: NodeSpec) -> bool:
     return node.host == LOCAL_HOST or node.host.startswith("127.")
 
 
-def _knobs(spec: ClusterSpec, node: NodeSpec) -> dict[str, EnvValue]:
-    knobs = {
-        "BIND": node.address,
-        "VERSION": adapter(spec.engine.kind).vllm_version(spec),
-        "DEVICES": str(node.devices or ""),
-    }
-    return {f"DPLAUNCH_REHEARSAL_{name}": value for name, value in knobs.items() if value}
+def _knobs(node: NodeSpec, stand_in: StandIn) -> dict[str, EnvValue]:
+    devices = {"DPLAUNCH_REHEARSAL_DEVICES": str(node.devices)} if node.devices else {}
+    return {"DPLAUNCH_REHEARSAL_BIND": node.address, **stand_in.env, **devices}

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dplaunch.engines.flags import words
+from dplaunch.engines.layout import url
 from dplaunch.model.cluster import DECODE, PREFILL, ArgValue, ClusterSpec, NodeSpec, RouterSpec
 from dplaunch.model.plan import ROUTER, Api, Endpoint, File, Plan, Process
 from dplaunch.render import render
@@ -40,11 +41,6 @@ KINDS = {
     # before main of 2026-08 it has no /v1/models (facts §3.2)
     "vllm-ascend": RouterKind("OPENAI_API_KEY", "/healthcheck", ""),
 }
-
-
-def url(address: str, port: int) -> str:
-    """``http://192.0.0.1:9000``; IPv6 in brackets."""
-    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
 
 
 def members_file(plan: Plan) -> File:

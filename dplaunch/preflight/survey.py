@@ -44,7 +44,12 @@ def targets(job: Job, spec: ClusterSpec) -> tuple[Target, ...]:
     """Every node as probes see it: where it is planned to be (a rehearsal is on this machine)."""
     by_name = {node.name: node for node in spec.nodes}
     return tuple(
-        Target(spec=spec, node=replace(by_name[plan.name], host=plan.host, address=plan.address), plan=plan)
+        Target(
+            spec=spec,
+            node=replace(by_name[plan.name], host=plan.host, address=plan.address),
+            plan=plan,
+            rehearsal=job.plan.rehearsal,
+        )
         for plan in job.plan.nodes
     )
 

@@ -6,11 +6,10 @@ The help may be longer than what a command may print: only lines that define opt
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
 
 from dplaunch.model.check import Command, Facts, Finding, Level
-from dplaunch.model.plan import File
+from dplaunch.model.plan import Process
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
 from dplaunch.probes.surroundings import engine, has_engines, shell
 from dplaunch.probes.words import answer, clean, last_words, shown_list, unread, unread_finding
@@ -24,8 +23,6 @@ TIMEOUT = 90.0
 _OPTION = re.compile(r" {1,8}(-.*)")
 _COLUMNS = re.compile(r" {2,}")
 _FLAG = re.compile(r"(?:^|[\s,\[])(--[A-Za-z][\w-]*)")
-_COMMAND = re.compile(r"^exec vllm serve ", re.MULTILINE)
-_ARMS = re.compile(r"^extra=\(\)$(.*?)^esac$", re.MULTILINE | re.DOTALL)
 
 
 def known(text: str) -> frozenset[str]:
@@ -35,28 +32,9 @@ def known(text: str) -> frozenset[str]:
     return frozenset(_spelt(flag) for name in names for flag in _FLAG.findall(name))
 
 
-def passed(files: Iterable[File]) -> tuple[str, ...]:
-    """Flags that the scripts among the files give to ``vllm serve``, each once, in order."""
-    return tuple(dict.fromkeys(flag for file in files for flag in _flags(file.text)))
-
-
-def _flags(script: str) -> Iterator[str]:
-    commands = list(_COMMAND.finditer(script))
-    if not commands:
-        return
-    arms = _ARMS.search(script)
-    parts = (arms[1].replace("extra+=(", "extra+=( ") if arms else "", script[commands[-1].end() :])
-    for part in parts:
-        for word in _words(part):
-            if match := _FLAG.match(word):
-                yield _spelt(match[1])
-
-
-def _words(text: str) -> list[str]:
-    try:
-        return shlex.split(text, comments=True)
-    except ValueError:  # a quote that never ends: nothing that our templates write
-        return text.split()
+def passed(processes: Iterable[Process]) -> tuple[str, ...]:
+    """Flags that the engines among the processes are given, each once, in order."""
+    return tuple(dict.fromkeys(_spelt(flag) for process in processes for flag in process.flags))
 
 
 def _spelt(flag: str) -> str:
@@ -74,7 +52,7 @@ def _parse(target: Target, outputs: Outputs) -> Facts:
     found = known(output.out)
     help_ = engine(target).help
     if help_ and help_.sure in found and END in output.out:
-        wanted = passed(target.plan.files)
+        wanted = passed(target.plan.processes)
         return {"passed": len(wanted), "unknown": [flag for flag in wanted if flag not in found]}
     if output.code and output.err.strip():
         return {"broken": last_words(output)}

@@ -26,6 +26,8 @@ class Target:
     spec: ClusterSpec
     node: NodeSpec
     plan: NodePlan
+    rehearsal: bool = False
+    """Stand-ins play the engines there."""
     ours: frozenset[int] = frozenset()
     """Live processes of this cluster there, by pid: what they hold is no finding. Known to ``judge``."""
 

@@ -8,15 +8,13 @@ from collections.abc import Sequence
 from dplaunch.engines import EngineFacts, facts
 from dplaunch.probes.probe import Target
 
-STAND_IN = "bin/vllm"
-"""A plan with this file starts rehearsal engines."""
 OUTSIDE = "a process outside this container"
 """Who holds a device, where the tool names nobody."""
 
 
 def rehearses(target: Target) -> bool:
     """Whether rehearsal engines run there: nothing of a real engine is needed then."""
-    return any(file.path == STAND_IN for file in target.plan.files)
+    return target.rehearsal
 
 
 def has_engines(target: Target) -> bool:

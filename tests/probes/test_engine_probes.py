@@ -8,7 +8,6 @@ from specs import GPU, cluster, four_p_four_d, serve
 
 from dplaunch.model.check import Output
 from dplaunch.model.cluster import Override, RoleSpec, RouterSpec, RuntimeSpec
-from dplaunch.model.plan import File
 from dplaunch.probes import engine_flags, versions
 
 CAPTURES = Path(__file__).parent / "captures"
@@ -216,14 +215,9 @@ P_AND_D = [
     "--data-parallel-rpc-port",
     "--tensor-parallel-size",
 ]
-HOSTILE = 'it\'s "two" $words `and` --more; exec vllm serve --not-a-flag #x\n--nor-this'
 
 
-def flags_of(spec):
-    return set(engine_flags.passed(targets(spec)[0].plan.files))
-
-
-def test_flags_are_found_in_the_scripts_as_rendered():
+def test_flags_of_all_engines_of_a_node_are_looked_for_once():
     spec = four_p_four_d()
     prefill, decode = targets(spec)[0], targets(spec)[4]
     common = {
@@ -236,40 +230,18 @@ def test_flags_are_found_in_the_scripts_as_rendered():
         "--disable-access-log-for-endpoints",
         "--shutdown-timeout",
     }
-    assert set(engine_flags.passed(prefill.plan.files)) == {*common, "--enforce-eager"}
-    assert set(engine_flags.passed(decode.plan.files)) == {*common, "--speculative-config"}
+    assert set(engine_flags.passed(prefill.plan.processes)) == {*common, "--enforce-eager"}
+    decodes = engine_flags.passed(decode.plan.processes)
+    assert (set(decodes), len(decodes)) == ({*common, "--speculative-config"}, len(common) + 1)
 
 
-def test_flags_of_single_engines_are_found_and_values_are_not():
-    odd = Override(args={"additional-config": {"a": HOSTILE}, "seed": 7, "chat-template": HOSTILE, "x.y": 1})
-    role = serve(dp=2, tp=8, expert_parallel=True, args={"override-generation-config": {"k": HOSTILE}})
-    found = flags_of(cluster(role, overrides={"serve-1": odd}))
-    assert {
-        "--additional-config",
-        "--seed",
-        "--chat-template",
-        "--override-generation-config",
-        "--x",
-    } <= found
-    assert not {"--more", "--not-a-flag", "--nor-this"} & found
-
-
-def test_a_setup_line_is_no_part_of_the_command():
-    runtime = RuntimeSpec(setup=("vllm --version --not-ours", "echo 'unfinished"))
-    assert "--not-ours" not in flags_of(cluster(serve(), runtime=runtime))
-
-
-def test_the_first_contract_has_its_flags_too():
-    assert flags_of(cluster(serve(), version="0.9.1")) >= {
-        "--port",
-        "--tensor-parallel-size",
-        "--served-model-name",
-    }
-
-
-def test_files_without_the_command_pass_nothing():
-    texts = ("", "exec python --flag", "exec vllm serve 'never ends --flag", "extra=()\nextra+=(--a)\nesac\n")
-    assert [engine_flags.passed([File("a", text)]) for text in texts] == [(), (), ("--flag",), ()]
+def test_flags_of_single_engines_are_looked_for_without_their_fields():
+    odd = Override(args={"seed": 7, "x.y": 1, "z": "-1s", "off": False})
+    role = serve(dp=2, tp=8, expert_parallel=True)
+    [one] = targets(cluster(role, overrides={"serve-1": odd}))
+    found = {*engine_flags.passed(one.plan.processes)}
+    assert {"--seed", "--x", "--z"} <= found
+    assert not found & {"--off", "--x.y"}
 
 
 def helped(spec, *texts: str | Output):

@@ -18,9 +18,15 @@ Said = Mapping[str, str | Output]
 def targets(spec: ClusterSpec, *, rehearse: bool = False) -> tuple[Target, ...]:
     """Every node, where it is planned to be."""
     by_name = {node.name: node for node in spec.nodes}
+    planned = build(spec, rehearse=rehearse)
     return tuple(
-        Target(spec=spec, node=replace(by_name[plan.name], host=plan.host, address=plan.address), plan=plan)
-        for plan in build(spec, rehearse=rehearse).nodes
+        Target(
+            spec=spec,
+            node=replace(by_name[node.name], host=node.host, address=node.address),
+            plan=node,
+            rehearsal=planned.rehearsal,
+        )
+        for node in planned.nodes
     )
 
 

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from dplaunch.engines import rules
-from dplaunch.engines.adapter import EngineAdapter, Sheet, Site
+from dplaunch.engines.adapter import EngineAdapter, PortNeed, Sheet, Site, StandIn
 from dplaunch.engines.ascend import advice, env, kv, kv_rules, lint, releases
 from dplaunch.engines.ascend.facts import FACTS
 from dplaunch.engines.ascend.releases import is_contract_a
 from dplaunch.engines.facts import Dense, Software
 from dplaunch.engines.flags import words
-from dplaunch.engines.settings import Env, Flags, secrets, user_flags
+from dplaunch.engines.settings import Env, Flags, user_flags
 from dplaunch.engines.versions import at_least, neighbours
 from dplaunch.engines.vllm import advice as vllm_advice
 from dplaunch.engines.vllm import parallel
 from dplaunch.engines.vllm import releases as vllm_releases
 from dplaunch.engines.vllm.dense import dense
-from dplaunch.engines.vllm.shell import CONTRACT_A, CONTRACT_B, Contract, Recipe, arguments, context
+from dplaunch.engines.vllm.ports import needs
+from dplaunch.engines.vllm.shell import (
+    CONTRACT_A,
+    CONTRACT_B,
+    Recipe,
+    context,
+    processes,
+    sizes_a,
+    sizes_b,
+)
+from dplaunch.engines.vllm.stand_in import stand_in
 from dplaunch.errors import Problem
-from dplaunch.model.cluster import ClusterSpec, RoleSpec, SecretRef
-from dplaunch.model.plan import Seat, StopStep
+from dplaunch.model.cluster import ClusterSpec, RoleSpec
+from dplaunch.model.plan import Process, Seat
 
 
 class Ascend(EngineAdapter):
@@ -32,10 +42,6 @@ class Ascend(EngineAdapter):
         """``vllm-ascend 0.23.0``."""
         return f"vllm-ascend {_version(spec)}"
 
-    def vllm_version(self, spec: ClusterSpec) -> str:
-        """The vLLM that this vllm-ascend patches."""
-        return _vllm(spec)
-
     def check(self, spec: ClusterSpec) -> tuple[Problem, ...]:
         """Problems of the file with this vllm-ascend."""
         unknown = tuple(_unknown_version(spec))
@@ -46,7 +52,7 @@ class Ascend(EngineAdapter):
         engine = lint.ascend(version)
         told = (
             *lint.check(spec, engine),
-            *vllm_advice.check(spec, engine, self.vllm_version(spec)),
+            *vllm_advice.check(spec, engine, _vllm(spec)),
             *advice.check(spec, engine),
         )
         return (*unknown, *own, *kv_rules.check(spec, version), *rules.alike(spec), *told)
@@ -57,39 +63,36 @@ class Ascend(EngineAdapter):
 
     def dense(self, spec: ClusterSpec) -> Dense:
         """By the vLLM below it."""
-        return dense(self.vllm_version(spec))
+        return dense(_vllm(spec))
 
-    def stop(self, spec: ClusterSpec, role: RoleSpec) -> tuple[StopStep, ...]:
-        """Not before its requests had their time."""
-        return parallel.stop(role, _vllm(spec))
-
-    def kv_width(self, spec: ClusterSpec, role: RoleSpec) -> int:
-        """One port per device of a rank."""
-        return kv.width(spec, role, _version(spec))
-
-    def binds_kv(self, spec: ClusterSpec, role: RoleSpec) -> bool:
-        """Which side listens follows from the connector."""
-        return kv.listens(spec, role)
+    def ports(self, spec: ClusterSpec, role: RoleSpec) -> tuple[PortNeed, ...]:
+        """One KV port for each device of a rank; which side listens follows from the connector."""
+        return tuple(needs(role, kv.width(spec, role, _version(spec)), listens=kv.listens(spec, role)))
 
     def files(self, site: Site) -> tuple[Sheet, ...]:
         """The script of this role on this node."""
-        version = _version(site.spec)
-        recipe = Recipe(
+        template = "contract_a" if is_contract_a(_version(site.spec)) else "contract_b"
+        values = context(site, self._recipe(site))
+        return (Sheet(site.script_path, f"vllm-ascend/{template}.sh.j2", values),)
+
+    def processes(self, site: Site) -> Iterator[Process]:
+        """One for each rank."""
+        stop = parallel.stop(site.role, _vllm(site.spec))
+        return processes(site, self._recipe(site), site.script_path, stop)
+
+    def stand_in(self, spec: ClusterSpec) -> StandIn:
+        """The rehearsal engine, as the vLLM below it."""
+        return stand_in(_vllm(spec))
+
+    def _recipe(self, site: Site) -> Recipe:
+        is_a = is_contract_a(_version(site.spec))
+        return Recipe(
             release=self.release(site.spec),
-            contract=_contract(version),
+            contract=CONTRACT_A if is_a else CONTRACT_B,
+            sizes=sizes_a(site.role) if is_a else sizes_b(site.role),
             computed=_computed_env,
             flags=_flags,
         )
-        template = "contract_a" if is_contract_a(version) else "contract_b"
-        return (Sheet(site.script_path, f"vllm-ascend/{template}.sh.j2", context(site, recipe)),)
-
-    def argv(self, site: Site, seat: Seat) -> tuple[str, ...]:
-        """The script with its documented positional arguments."""
-        return "bash", site.script_path, *arguments(_contract(_version(site.spec)), site, seat)
-
-    def secrets(self, site: Site, seat: Seat) -> Mapping[str, SecretRef]:
-        """Secrets of the file and the API key."""
-        return secrets(site, seat)
 
 
 def _version(spec: ClusterSpec) -> str:
@@ -101,10 +104,6 @@ def _vllm(spec: ClusterSpec) -> str:
     version = _version(spec)
     known = releases.find(version)
     return known.vllm if known else version
-
-
-def _contract(version: str) -> Contract:
-    return CONTRACT_A if is_contract_a(version) else CONTRACT_B
 
 
 def _computed_env(site: Site, seat: Seat) -> Env:

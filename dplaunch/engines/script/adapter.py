@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from dplaunch.engines import rules
-from dplaunch.engines.adapter import EngineAdapter, Sheet, Site
+from dplaunch.engines.adapter import EngineAdapter, PortNeed, Sheet, Site, StandIn
 from dplaunch.engines.ascend import lint as ascend_lint
 from dplaunch.engines.ascend.releases import is_contract_a
 from dplaunch.engines.script import lint as script_lint
 from dplaunch.engines.script.facts import FACTS
-from dplaunch.engines.settings import Env, Flags, secrets
+from dplaunch.engines.settings import Env, Flags
 from dplaunch.engines.versions import parse
 from dplaunch.engines.vllm import lint as vllm_lint
 from dplaunch.engines.vllm.parallel import STOP
+from dplaunch.engines.vllm.ports import needs
 from dplaunch.engines.vllm.shell import (
     CONTRACT_A,
     CONTRACT_B,
     Contract,
     Recipe,
-    arguments,
     context,
     group_devices,
+    processes,
 )
+from dplaunch.engines.vllm.stand_in import stand_in
 from dplaunch.errors import Problem
-from dplaunch.model.cluster import ClusterSpec, RoleSpec, SecretRef
-from dplaunch.model.plan import File, Seat, StopStep
+from dplaunch.model.cluster import ClusterSpec, RoleSpec
+from dplaunch.model.plan import File, Process, Seat
 
 _A = re.compile(r"\bVLLM_DP_(?:SIZE|RANK|MASTER)\w*\s*=\s*[\"']?\$\{?\d")
 _B = re.compile(r"--data-parallel-(?:size|rank|address|rpc-port)\b")
@@ -54,10 +56,6 @@ class Script(EngineAdapter):
         """``script for 0.23.0``."""
         return f"script for {spec.engine.version}" if spec.engine.version else "script"
 
-    def vllm_version(self, spec: ClusterSpec) -> str:
-        """As the file says; empty when it does not."""
-        return spec.engine.version
-
     def check(self, spec: ClusterSpec) -> tuple[Problem, ...]:
         """Problems of the script, and of what the file says that only the script can do."""
         computed = "'{name}' is computed by dplaunch for every rank"
@@ -68,36 +66,32 @@ class Script(EngineAdapter):
             *_told(spec),
         )
 
-    def stop(self, spec: ClusterSpec, role: RoleSpec) -> tuple[StopStep, ...]:  # noqa: ARG002
-        """What the script has it do after a signal is not known."""
-        return STOP
-
-    def kv_width(self, spec: ClusterSpec, role: RoleSpec) -> int:  # noqa: ARG002 - the protocol's shape
+    def ports(self, spec: ClusterSpec, role: RoleSpec) -> tuple[PortNeed, ...]:
         """The script chooses its own KV ports."""
-        return 0
-
-    def binds_kv(self, spec: ClusterSpec, role: RoleSpec) -> bool:  # noqa: ARG002 - the protocol's shape
-        """None that we know of."""
-        return False
+        del spec
+        return tuple(needs(role))
 
     def files(self, site: Site) -> tuple[Sheet | File, ...]:
         """A script that prepares the shell, and the user's own."""
-        recipe = Recipe(
+        own = File(site.script_path, site.spec.engine.script_text or "", 0o755)
+        return Sheet(_start_path(site), "script/start.sh.j2", context(site, self._recipe(site))), own
+
+    def processes(self, site: Site) -> Iterator[Process]:
+        """One for each rank; what the script has it do after a signal is not known."""
+        return processes(site, self._recipe(site), _start_path(site), STOP)
+
+    def stand_in(self, spec: ClusterSpec) -> StandIn:
+        """The rehearsal engine, if the script runs ``vllm``."""
+        return stand_in(spec.engine.version)
+
+    def _recipe(self, site: Site) -> Recipe:
+        return Recipe(
             release=self.release(site.spec),
             contract=_contract(site.spec),
+            sizes=(),
             computed=_computed_env,
             flags=_no_flags,
         )
-        own = File(site.script_path, site.spec.engine.script_text or "", 0o755)
-        return Sheet(_start_path(site), "script/start.sh.j2", context(site, recipe)), own
-
-    def argv(self, site: Site, seat: Seat) -> tuple[str, ...]:
-        """The positional arguments that the script's contract documents."""
-        return "bash", _start_path(site), *arguments(_contract(site.spec), site, seat)
-
-    def secrets(self, site: Site, seat: Seat) -> Mapping[str, SecretRef]:
-        """Secrets of the file and the API key."""
-        return secrets(site, seat)
 
 
 def _start_path(site: Site) -> str:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from dplaunch.engines import rules
-from dplaunch.engines.adapter import EngineAdapter, Sheet, Site
+from dplaunch.engines.adapter import EngineAdapter, PortNeed, Sheet, Site, StandIn
 from dplaunch.engines.facts import Dense, Software
 from dplaunch.engines.flags import plain, words
-from dplaunch.engines.settings import Env, Flags, secrets, user_flags
+from dplaunch.engines.settings import Env, Flags, user_flags
 from dplaunch.engines.versions import at_least
 from dplaunch.engines.vllm import advice, lint, parallel, releases
 from dplaunch.engines.vllm.dense import dense
 from dplaunch.engines.vllm.facts import FACTS
-from dplaunch.engines.vllm.shell import CONTRACT_B, Recipe, arguments, context
+from dplaunch.engines.vllm.ports import needs
+from dplaunch.engines.vllm.shell import CONTRACT_B, Recipe, context, processes, sizes_b
+from dplaunch.engines.vllm.stand_in import stand_in
 from dplaunch.engines.vllm.transfer import BOTH, KV_ROLES
 from dplaunch.errors import Problem
-from dplaunch.model.cluster import ClusterSpec, RoleSpec, SecretRef
-from dplaunch.model.plan import Seat, StopStep
+from dplaunch.model.cluster import ClusterSpec, RoleSpec
+from dplaunch.model.plan import Process, Seat
 
 NIXL = "NixlConnector"
 ONE_NIXL_PORT_PER_RANK = "0.14.0"
@@ -36,10 +38,6 @@ class Vllm(EngineAdapter):
     def release(self, spec: ClusterSpec) -> str:
         """``vllm 0.32.0``."""
         return f"vllm {spec.engine.version}".rstrip()
-
-    def vllm_version(self, spec: ClusterSpec) -> str:
-        """Its own."""
-        return spec.engine.version
 
     def check(self, spec: ClusterSpec) -> tuple[Problem, ...]:
         """Problems of the file with this vLLM."""
@@ -62,34 +60,35 @@ class Vllm(EngineAdapter):
         """By its version."""
         return dense(spec.engine.version)
 
-    def stop(self, spec: ClusterSpec, role: RoleSpec) -> tuple[StopStep, ...]:
-        """Not before its requests had their time."""
-        return parallel.stop(role, spec.engine.version)
-
-    def kv_width(self, spec: ClusterSpec, role: RoleSpec) -> int:
-        """The engine adds its rank to the group's base."""
+    def ports(self, spec: ClusterSpec, role: RoleSpec) -> tuple[PortNeed, ...]:
+        """With KV transfer both sides listen; the engine adds its rank to the group's base."""
         if spec.kv_transfer is None:
-            return 0
-        return 1 if at_least(spec.engine.version, ONE_NIXL_PORT_PER_RANK) else role.tp
-
-    def binds_kv(self, spec: ClusterSpec, role: RoleSpec) -> bool:  # noqa: ARG002 - the protocol's shape
-        """Both sides listen."""
-        return spec.kv_transfer is not None
+            return tuple(needs(role))
+        width = 1 if at_least(spec.engine.version, ONE_NIXL_PORT_PER_RANK) else role.tp
+        return tuple(needs(role, width, listens=True))
 
     def files(self, site: Site) -> tuple[Sheet, ...]:
         """The script of this role on this node."""
-        recipe = Recipe(
-            release=self.release(site.spec), contract=CONTRACT_B, computed=_computed_env, flags=_flags
+        values = context(site, self._recipe(site))
+        return (Sheet(site.script_path, "vllm/run_dp_template.sh.j2", values),)
+
+    def processes(self, site: Site) -> Iterator[Process]:
+        """One for each rank."""
+        stop = parallel.stop(site.role, site.spec.engine.version)
+        return processes(site, self._recipe(site), site.script_path, stop)
+
+    def stand_in(self, spec: ClusterSpec) -> StandIn:
+        """The rehearsal engine."""
+        return stand_in(spec.engine.version)
+
+    def _recipe(self, site: Site) -> Recipe:
+        return Recipe(
+            release=self.release(site.spec),
+            contract=CONTRACT_B,
+            sizes=sizes_b(site.role),
+            computed=_computed_env,
+            flags=_flags,
         )
-        return (Sheet(site.script_path, "vllm/run_dp_template.sh.j2", context(site, recipe)),)
-
-    def argv(self, site: Site, seat: Seat) -> tuple[str, ...]:
-        """The script with its positional arguments."""
-        return "bash", site.script_path, *arguments(CONTRACT_B, site, seat)
-
-    def secrets(self, site: Site, seat: Seat) -> Mapping[str, SecretRef]:
-        """Secrets of the file and the API key."""
-        return secrets(site, seat)
 
 
 def _computed_env(site: Site, seat: Seat) -> Env:

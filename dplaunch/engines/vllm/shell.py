@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from dplaunch.engines.adapter import Site
+from dplaunch.engines.layout import per_rank
 from dplaunch.engines.settings import Env, Flags, Split, secrets, split, user_env
-from dplaunch.model.plan import Seat
+from dplaunch.model.cluster import RoleSpec
+from dplaunch.model.plan import Process, Seat, StopStep
 
 CONTRACT_A = (
     ("dp_size", "DP_SIZE"),
@@ -32,6 +35,7 @@ CONTRACT_B = (
 """The same from 0.10.1rc1 on (facts §1.3)."""
 
 Contract = tuple[tuple[str, str], ...]
+Lines = tuple[tuple[str, str], ...]
 
 COMPUTED = "What addresses, hardware, connector and version need"
 WRITTEN = "From the cluster file"
@@ -65,8 +69,49 @@ class Recipe:
 
     release: str
     contract: Contract
+    sizes: Lines
+    """Flags whose values are the script's arguments, as shell text; none for a script of the user's."""
     computed: Callable[[Site, Seat], Env]
     flags: Callable[[Site, Seat], Flags]
+
+
+def sizes_a(role: RoleSpec) -> Lines:
+    """What vllm-ascend 0.9.1 takes as flags: data parallelism comes in its environment."""
+    return ("--port", '"$http_port"'), ("--tensor-parallel-size", str(role.tp))
+
+
+def sizes_b(role: RoleSpec) -> Lines:
+    """The layout as flags."""
+    ranks = (
+        ("--data-parallel-size", '"$dp_size"'),
+        ("--data-parallel-rank", '"$dp_rank"'),
+        ("--data-parallel-address", '"$dp_address"'),
+        ("--data-parallel-rpc-port", '"$dp_rpc_port"'),
+    )
+    parallel = ranks if role.dp > 1 else ()
+    return ("--port", '"$http_port"'), *parallel, ("--tensor-parallel-size", '"$tp_size"')
+
+
+def processes(site: Site, recipe: Recipe, script: str, stop: tuple[StopStep, ...]) -> Iterator[Process]:
+    """One engine for each rank: the script with the contract's positional arguments."""
+    for process in per_rank(site):
+        [seat] = process.seats
+        yield replace(
+            process,
+            argv=("bash", script, *arguments(recipe.contract, site, seat)),
+            flags=flag_names(site, recipe, seat),
+            env=secrets(site, seat),
+            stop=stop,
+        )
+
+
+def flag_names(site: Site, recipe: Recipe, seat: Seat) -> tuple[str, ...]:
+    """Flags of an engine's command line, in order, without fields; none where a user's script writes it."""
+    if not recipe.sizes:
+        return ()
+    spoken = (words[0] for words in recipe.flags(site, seat).values() if words)
+    names = (*(flag for flag, _ in recipe.sizes), *spoken, "--served-model-name")
+    return tuple(dict.fromkeys(re.split("[=.]", name)[0] for name in names))
 
 
 def context(site: Site, recipe: Recipe) -> dict[str, object]:
@@ -83,7 +128,7 @@ def context(site: Site, recipe: Recipe) -> dict[str, object]:
         "python": site.spec.runtime.python,
         "address": site.node.address,
         "nic": _interface(site),
-        "role": site.role,
+        "sizes": recipe.sizes,
         "model": site.spec.model,
         "served_model_name": site.spec.served_model_name,
         "exports": _exports(shared, written[0]),

@@ -25,6 +25,32 @@ def run(stage, planned, name, **env):
     return ran
 
 
+HOSTILE = 'it\'s "two" $words `and` --more; exec vllm serve --not-a-flag #x\n--nor-this'
+
+
+@pytest.mark.parametrize("version", ["0.9.1", "0.11.0", "0.23.0"])
+def test_the_plan_names_the_flags_that_the_engine_gets(stage, version):
+    connector = "LLMDataDistCMgrConnector" if version == "0.9.1" else "MooncakeConnectorV1"
+    spec = four_p_four_d(
+        version,
+        kv_transfer=KvTransferSpec(connector=connector, rank_table="/t" if version == "0.9.1" else None),
+    )
+    own = {
+        "additional-config": {"a": HOSTILE},
+        "chat-template": HOSTILE,
+        "compilation-config.level": 3,
+        "seed": "-1s",
+    }
+    planned = plan.build(replace(spec, overrides={"decode-1": Override(args=own)}))
+    for name in ("prefill-0", "decode-0", "decode-1"):
+        given = [
+            word.split("=")[0].split(".")[0]
+            for word in run(stage, planned, name).argv
+            if word.startswith("--")
+        ]
+        assert sorted(given) == sorted(process(planned, name).flags)
+
+
 KV_SIZES = {"prefill": {"dp_size": 2, "tp_size": 8}, "decode": {"dp_size": 64, "tp_size": 1}}
 
 

@@ -5,7 +5,7 @@ import pytest
 from specs import MOONCAKE, cluster, four_p_four_d
 
 from dplaunch import plan
-from dplaunch.engines import adapter
+from dplaunch.engines import PortNeed, adapter
 from dplaunch.engines.ascend.connectors import registered
 from dplaunch.model.cluster import KvTransferSpec, RoleSpec
 
@@ -99,9 +99,11 @@ def test_ports_that_a_rank_takes_and_who_listens(connector, version, width, pref
     p = RoleSpec(name="prefill", nodes=("n1",), tp=4, pp=2)
     d = RoleSpec(name="decode", nodes=("n1",), tp=4)
     spec = cluster(p, d, version=version, kv_transfer=KvTransferSpec(connector=connector))
-    engine = adapter("vllm-ascend")
-    assert engine.kv_width(spec, p) == width
-    assert (engine.binds_kv(spec, p), engine.binds_kv(spec, d)) == (prefill, decode)
+    found = [
+        need for role in (p, d) for need in adapter("vllm-ascend").ports(spec, role) if need.name == "kv"
+    ]
+    wanted = PortNeed("kv", "KV transfer", count=width, common=True, listens=prefill)
+    assert found == ([wanted, replace(wanted, count=4, listens=decode)] if width else [])
 
 
 def test_pipeline_size_of_prefill_is_told():
@@ -121,6 +123,6 @@ def test_connectors_come_and_go():
 
 def test_no_transfer_no_block():
     spec = cluster(RoleSpec(name="serve", nodes=("n1",), tp=16))
-    assert adapter("vllm-ascend").kv_width(spec, spec.roles[0]) == 0
+    assert [need.name for need in adapter("vllm-ascend").ports(spec, spec.roles[0])] == ["http"]
     assert "kv-transfer" not in plan.build(spec).nodes[0].files[0].text
     assert MOONCAKE.rank_table is None

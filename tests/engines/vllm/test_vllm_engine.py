@@ -114,7 +114,7 @@ def test_computed_variables_are_not_given():
 
 def test_it_says_which_release():
     assert adapter("vllm").release(pd()) == "vllm 0.23.0"
-    assert adapter("vllm").vllm_version(pd()) == "0.23.0"
+    assert adapter("vllm").stand_in(pd()).env == {"DPLAUNCH_REHEARSAL_VERSION": "0.23.0"}
 
 
 @pytest.mark.parametrize(
