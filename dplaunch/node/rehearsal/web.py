@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import select
 import socket
 import threading
@@ -56,6 +57,8 @@ class Connection:
         self.begins: Callable[[int], None] = _no_log
         """Called with the status of each answer before its first byte is sent."""
         self.closing = False
+        self.busy = False
+        """A request is being answered."""
         self._keep_alive = keep_alive
         self._buffer = b""
         self._poll = select.poll()
@@ -63,7 +66,7 @@ class Connection:
 
     def gone(self, seconds: float) -> bool:
         """Wait that long at most; True as soon as the client has closed."""
-        return bool(self._poll.poll(max(0.0, seconds) * 1000))
+        return bool(self._poll.poll(None if seconds == math.inf else max(0.0, seconds) * 1000))
 
     def read(self) -> Request | None:
         """The next request; None when the client closed or stayed silent; raises BadRequestError."""
@@ -172,12 +175,29 @@ class Server:
         self._sock = sock
         self._handle = handle
         self._keep_alive = keep_alive
+        self._connections: set[Connection] = set()
+        self._lock = threading.Lock()
 
     def start(self) -> None:
         """Listen, and serve in threads from now on."""
         threading.stack_size(STACK)
         self._sock.listen(1024)
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def busy(self) -> int:
+        """How many requests are being answered."""
+        with self._lock:
+            return sum(connection.busy for connection in self._connections)
+
+    def close(self) -> None:
+        """Listen no more, and close what is idle; what is busy closes after its answer."""
+        _shut(self._sock)
+        self._sock.close()
+        with self._lock:
+            for connection in self._connections:
+                connection.closing = True
+                if not connection.busy:
+                    _shut(connection.sock)
 
     def _accept(self) -> None:
         while True:
@@ -186,6 +206,8 @@ class Server:
             except OSError:
                 return
             connection = Connection(sock, f"{address[0]}:{address[1]}", self._keep_alive)
+            with self._lock:
+                self._connections.add(connection)
             threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
 
     def _converse(self, connection: Connection) -> None:
@@ -194,13 +216,27 @@ class Server:
                 request = connection.read()
                 if request is None:
                     return
+                with self._lock:
+                    connection.busy = True
                 self._handle(request, connection)
+                with self._lock:
+                    connection.busy = False
         except BadRequestError:
             _refuse(connection)
         except OSError:  # the client left
             pass
         finally:
+            with self._lock:
+                self._connections.discard(connection)
             connection.sock.close()
+
+
+def _shut(sock: socket.socket) -> None:
+    """Wake whoever waits for ``sock``, which closing it would not."""
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:  # it is not connected any more
+        return
 
 
 def _refuse(connection: Connection) -> None:

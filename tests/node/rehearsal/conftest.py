@@ -159,7 +159,7 @@ def start(bundle: Path, tmp_path: Path):
         port = port or free_ports()
         argv = [sys.executable, "-I", "-S", "-c", START.format(str(bundle)), "vllm", "serve", "m"]
         argv += ["--host", HOST, "--port", str(port), *flags]
-        knobs = {"SPEED": "0", "TOKEN_MS": "0", **knobs}
+        knobs = {"SPEED": "0", "TOKEN_MS": "0", "SOURCE_TIMEOUT_S": "0.3", **knobs}
         around = {"DPLAUNCH_REHEARSAL_" + key: value for key, value in knobs.items()}
         path = tmp_path / f"engine-{len(engines)}.log"
         engines.append(Engine(argv, {**os.environ, **around, **(env or {})}, port, path))

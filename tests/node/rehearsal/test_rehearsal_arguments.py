@@ -101,6 +101,7 @@ def test_json_survives_as_typed():
         ("nnodes", "0.13.0 0.18.0 0.23.0"),
         ("all2all-backend", "0.13.0 0.18.0 0.23.0"),
         ("ubatch-size", "0.18.0 0.23.0"),
+        ("shutdown-timeout", "0.18.0 0.23.0"),
         ("disable-log-requests", "0.9.1 0.11.0 0.13.0"),
         ("data-parallel-multi-port-external-lb", "0.23.0"),
         ("data-parallel-supervisor-port", "0.23.0"),

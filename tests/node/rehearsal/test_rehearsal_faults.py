@@ -53,7 +53,7 @@ def test_orphans_survive_in_sessions_of_their_own(start, until):
     left = children(engine.pid)
     try:
         assert len(left) == 2
-        assert all(os.getsid(pid) == pid for pid in left)
+        until(lambda: all(os.getsid(pid) == pid for pid in left))
         engine.process.terminate()
         engine.code()
         for pid in left:

@@ -199,6 +199,8 @@ def test_a_store_hands_nothing_over():
         ),
         (kv(role="kv_boss"), "0.23.0", "Unsupported kv_role: kv_boss"),
         (kv(kv_prot=1), "0.23.0", "unexpected keyword argument 'kv_prot'"),
+        (kv("NixlConnector", kv_load_failure_policy="fail"), "0.12.0", "argument 'kv_load_failure_policy'"),
+        (kv(kv_load_failure_policy="retry"), "0.23.0", "Input should be 'recompute' or 'fail'"),
         (["--kv-transfer-config", '{"kv_connector": "NixlConnector"}'], "0.23.0", "Please specify kv_role"),
     ],
 )
@@ -213,12 +215,47 @@ def test_transfers_that_are_refused(flags, release, words):
         ("0.10.1", "MooncakeConnectorV1", "VLLM_ASCEND_KVCACHE_DELAY_FREE_TIMEOUT"),
         ("0.13.0", "MooncakeConnectorV1", "VLLM_NIXL_ABORT_REQUEST_TIMEOUT"),
         ("0.23.0", "MooncakeConnectorV1", "VLLM_MOONCAKE_ABORT_REQUEST_TIMEOUT"),
-        ("0.23.0", "NixlConnector", "VLLM_NIXL_ABORT_REQUEST_TIMEOUT"),
+        ("0.21.0", "NixlConnector", "VLLM_NIXL_ABORT_REQUEST_TIMEOUT"),
     ],
 )
 def test_the_abort_time_has_a_name_per_release(release, connector, name):
     env = {name: "7", "DISAGGREGATED_PREFILL_RANK_TABLE_PATH": "x"}
-    assert settings(*kv(connector), release=release, **env).transfer.abort_after == 7.0
+    assert settings(*kv(connector), release=release, **env).transfer.keep == 7.0
+
+
+def test_nixl_leases_kv_from_0_22_on():
+    env = {"VLLM_NIXL_ABORT_REQUEST_TIMEOUT": "7"}
+    assert settings(*kv("NixlConnector"), release="0.22.0", **env).transfer.keep == 30.0
+    lease = kv("NixlConnector", kv_connector_extra_config={"kv_lease_duration": 45})
+    assert settings(*lease, release="0.22.0", **env).transfer.keep == 45.0
+
+
+@pytest.mark.parametrize(
+    ("connector", "release", "policy", "outcome"),
+    [
+        ("LLMDataDistCMgrConnector", "0.9.1", None, "hang"),
+        ("MooncakeConnectorV1", "0.13.0", "fail", "garbage"),
+        ("MooncakeConnectorV1", "0.18.0", None, "garbage"),
+        ("MooncakeConnectorV1", "0.20.2", None, "fail"),
+        ("MooncakeConnectorV1", "0.23.0", "recompute", "recompute"),
+        ("NixlConnector", "0.11.0", None, "crash"),
+        ("NixlConnector", "0.12.0", None, "recompute"),
+        ("NixlConnector", "0.16.0", None, "recompute"),
+        ("NixlConnector", "0.16.0", "fail", "fail"),
+        ("NixlConnector", "0.17.0", None, "fail"),
+        ("NixlConnector", "0.23.0", "recompute", "recompute"),
+    ],
+)
+def test_a_failed_pull_ends_by_connector_release_and_policy(connector, release, policy, outcome):
+    more = {"kv_load_failure_policy": policy} if policy else {}
+    env = {"DISAGGREGATED_PREFILL_RANK_TABLE_PATH": "x"}
+    assert settings(*kv(connector, **more), release=release, **env).transfer.on_failure == outcome
+
+
+def test_the_policy_of_a_multi_connector_is_that_of_the_whole():
+    inner = [{"kv_connector": "NixlConnector", "kv_load_failure_policy": "fail"}]
+    more = {"kv_load_failure_policy": "recompute", "kv_connector_extra_config": {"connectors": inner}}
+    assert settings(*kv("MultiConnector", **more)).transfer.on_failure == "recompute"
 
 
 def test_faults_may_befall_one_rank_only():

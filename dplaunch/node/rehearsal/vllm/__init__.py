@@ -9,6 +9,8 @@ Its own knobs (those of every stand-in: see the package above):
 =================== ==========================================================================================
 VERSION             the vLLM release it stands for (default 0.23.0): flags, contract and messages follow
 HANDSHAKE_S         seconds a rank waits for rank 0 (default 300, as in the engine)
+SOURCE_TIMEOUT_S    seconds that a decode engine waits for a prefill engine which it never reached before
+                    (default: as in the engine, 5 with NIXL, 3.2 with Mooncake)
 DEVICES             how many devices this machine has: then none serves two engines, and none beyond exists
 =================== ==========================================================================================
 
@@ -19,6 +21,7 @@ NEVER_READY         an error in a worker, and then neither ready nor gone
 DEAD_GROUP_HEALTH   what /health answers when another rank died while this one was idle: 200 (default, as the
                     engine does until the next request), or 503, and then the process ends
 FIRST_FETCH_FAILS   the first KV fetch from each prefill engine fails, as seen with NIXL
+SLOW_PULL           seconds that the pull of a prompt's KV takes; the prefill engine holds it until then
 BAD_KV_FROM         HOST:PORT of a prefill engine's KV side channel, or its HOST: what is fetched from there
                     is garbage, and the answer is 200 all the same
 =================== ==========================================================================================

@@ -8,14 +8,15 @@ import time
 
 from ..web import REASONS, Connection, Request
 from . import shapes
+from .completion import Completion, RefusalError
 from .counters import prometheus
-from .generation import Generator, Job, RefusalError
 from .log import API, Log
 from .shapes import CHAT, COMPLETION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..record import Record
+    from .generation import Generator
     from .settings import Settings
 
 PLAIN = "text/plain; version=0.0.4; charset=utf-8"
@@ -88,15 +89,15 @@ class Api:
         if self.settings.request_id_headers and "x-request-id" in request.headers:
             extra = f"x-request-id: {request.headers['x-request-id']}\r\n"
         try:
-            job = self._job(request)
-            self.generator.run(job, connection, extra)
+            self.generator.shutdown.refuse()
+            self.generator.run(self._check(request), connection, extra)
         except RefusalError as refusal:
             body = shapes.error(
                 self.settings.release, refusal.status, refusal.kind, refusal.message, refusal.param
             )
             connection.send_json(refusal.status, body, extra)
 
-    def _job(self, request: Request) -> Job:
+    def _check(self, request: Request) -> Completion:
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise RefusalError(
                 415, "Unsupported Media Type: Only 'application/json' is allowed", "Bad Request"
@@ -113,4 +114,5 @@ class Api:
         if model not in self.settings.served:
             raise RefusalError(404, f"The model `{model}` does not exist.", "NotFoundError", "model")
         request_id = request.headers.get("x-request-id") or os.urandom(16).hex()
-        return Job(body, shapes.Shape(request.path, request_id, str(model)), self.settings.max_model_len)
+        shape = shapes.Shape(request.path, request_id, str(model))
+        return Completion(body, shape, self.settings.max_model_len)

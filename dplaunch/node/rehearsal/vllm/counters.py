@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LOCAL, EXTERNAL = "local_compute", "external_kv_transfer"
-BLOCK_TOKENS = 128
 
 
 class Counters:
@@ -23,49 +22,61 @@ class Counters:
         self.generated = 0
         self.prompted = {LOCAL: 0, "local_cache_hit": 0, EXTERNAL: 0}
         self.finished = {"stop": 0, "length": 0, "abort": 0, "error": 0}
-        self._changed = threading.Condition()
-
-    def enter(self, abandoned: Callable[[float], bool]) -> bool:
-        """Wait for a seat and take it; False when ``abandoned()`` became true first."""
-        with self._changed:
-            self.waiting += 1
-            try:
-                while self.running >= self.seats:
-                    self._changed.wait(0.25)
-                    if abandoned(0.0):
-                        self.finished["abort"] += 1
-                        return False
-                self.running += 1
-                return True
-            finally:
-                self.waiting -= 1
-
-    def leave(self, reason: str) -> None:
-        """Give the seat back; ``reason``: stop, length, abort, error."""
-        with self._changed:
-            self.running -= 1
-            self.finished[reason] += 1
-            self._changed.notify()
+        self.changed = threading.Condition()
 
     def prompt(self, source: str, tokens: int) -> None:
-        """A prompt of ``tokens`` was computed here or fetched."""
-        with self._changed:
+        """A prompt of ``tokens`` was computed here or pulled."""
+        with self.changed:
             self.prompted[source] += tokens
-            self.held_tokens += tokens
-
-    def release(self, tokens: int) -> None:
-        """KV of a finished request is free again."""
-        with self._changed:
-            self.held_tokens -= tokens
 
     def token(self, count: int) -> None:
         """``count`` tokens were generated."""
-        with self._changed:
+        with self.changed:
             self.generated += count
 
     def cache_usage(self, capacity: int, shelved: int) -> float:
         """Part of the KV cache in use, 0…1."""
         return min(1.0, (self.held_tokens + shelved) / max(1, capacity))
+
+
+class Ticket:
+    """One request's place in the engine: it waits, then runs, and gives back what it holds when it leaves."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._seated = False
+        self._tokens = 0
+        with counters.changed:
+            counters.waiting += 1
+
+    def hold(self, tokens: int) -> None:
+        """Take KV blocks for so many tokens; once is enough."""
+        with self._counters.changed:
+            self._counters.held_tokens += tokens - self._tokens
+            self._tokens = tokens
+
+    def sit(self, check: Callable[[], None]) -> None:
+        """Wait for a seat and take it, unless ``check()`` raises first."""
+        counters = self._counters
+        with counters.changed:
+            while counters.running >= counters.seats:
+                counters.changed.wait(0.25)
+                check()
+            counters.waiting -= 1
+            counters.running += 1
+            self._seated = True
+
+    def leave(self, reason: str) -> None:
+        """Give back seat and blocks; ``reason``: stop, length, abort, error."""
+        self.hold(0)
+        counters = self._counters
+        with counters.changed:
+            if self._seated:
+                counters.running -= 1
+            else:
+                counters.waiting -= 1
+            counters.finished[reason] += 1
+            counters.changed.notify_all()
 
 
 def prometheus(counters: Counters, model: str, rank: int, usage: float, release: tuple[int, ...]) -> str:

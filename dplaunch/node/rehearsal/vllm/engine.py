@@ -12,7 +12,6 @@ from ..record import Record
 from ..web import STACK, Server
 from . import narration
 from .api import Api
-from .counters import Counters
 from .failure import FatalError, Stopped, report
 from .generation import Generator
 from .group import Follower, Group, closed_by_peer
@@ -21,6 +20,7 @@ from .kv import Consumer, Producer
 from .log import API, CORE, Log
 from .machine import bind_listener, check_interfaces, occupy
 from .parallel import CONTRACT_A, OFFLINE
+from .shutdown import Shutdown, report_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,8 +48,10 @@ class Engine:
         self.knobs = knobs
         self.machine = machine
         self.log = log
-        self.counters = Counters(settings.seats)
         self.producer: Producer | None = None
+        self.shutdown = Shutdown(settings, log)
+        self._server: Server | None = None
+        self._generator: Generator | None = None
         self._dying = threading.Lock()
         self._held: list[socket.socket] = []
 
@@ -66,7 +68,12 @@ class Engine:
             return failure.code
         except Stopped:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            self._log_shutdown()
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            if self._server and self._generator:
+                generator = self._generator
+                self.shutdown.run(self._server, generator.counters, self.producer, generator.group)
+            else:
+                report_end(self.log)
         return 0
 
     def _serve(self) -> None:
@@ -109,7 +116,7 @@ class Engine:
             raise FatalError("AssertionError")  # assert self.stats_update_address is not None
         elif stage == "memory" and self.knobs.never_ready:
             text = "WorkerProc failed to start.\nRuntimeError: rehearsed failure in the worker"
-            self.log.error(narration.worker(settings, 0), "multiproc_executor.py:559", text)
+            self.log.error(settings.parallel.worker(0), "multiproc_executor.py:559", text)
             self._wait_for_ever()
         elif stage == "kv" and settings.transfer and settings.transfer.ports:
             self.producer = Producer(settings.transfer, self.log)
@@ -139,40 +146,38 @@ class Engine:
         return Hub(parallel, self.log, self._die, window, listener)
 
     def _api(self, group: Group) -> Api:
-        generator = Generator(self.knobs, group, self.counters, self.log, self.settings.stream_interval)
+        generator = Generator(self.settings, self.knobs, group, self.shutdown, self.log)
         generator.producer = self.producer
         transfer = self.settings.transfer
         if transfer and transfer.consumes:
-            generator.consumer = Consumer(
-                transfer,
-                self.settings.connect_timeout,
-                self.knobs.first_fetch_fails,
-                self.knobs.bad_kv_from,
-            )
-        api = Api(self.settings, generator, Record(self.knobs.requests, self.machine.env), self.log)
-        generator.on_dead = lambda: self._lose_core(api, DYING)
-        group.on_death = lambda: self._notice_death(api, generator)
+            generator.consumer = Consumer(transfer, self.knobs)
+        record = Record(self.knobs.requests, self.machine.env)
+        api = Api(self.settings, generator, record, self.log)
+        generator.on_dead = lambda cause: self._lose_core(api, DYING, cause)
+        group.on_death = lambda: self._notice_death(api)
         return api
 
     def _open(self, web: socket.socket, api: Api) -> None:
         self._play(narration.serving(self.settings, os.getpid()))
         self.log.plain(API, narration.SERVES)  # before the first answer, as uvicorn does
-        Server(web, api.handle, self.settings.keep_alive).start()
+        self._generator = api.generator
+        self._server = Server(web, api.handle, self.settings.keep_alive)
+        self._server.start()
         if self.settings.stats_interval > 0:
             threading.Thread(target=self._log_throughput, args=(api.generator,), daemon=True).start()
 
-    def _notice_death(self, api: Api, generator: Generator) -> None:
+    def _notice_death(self, api: Api) -> None:
         """An idle rank keeps answering that it is healthy, as the engine does; a busy one notices at once."""
-        recent = time.monotonic() - generator.last_request < BUSY
-        if self.counters.running or recent or self.knobs.dead_group_health != HEALTHY:
-            self._lose_core(api, EAGER_DYING)
+        recent = time.monotonic() - api.generator.last_request < BUSY
+        if api.generator.counters.running or recent or self.knobs.dead_group_health != HEALTHY:
+            self._lose_core(api, EAGER_DYING, closed_by_peer(self.settings.parallel))
 
-    def _lose_core(self, api: Api, seconds: float) -> None:
-        """The core died of its group: log it once, answer 503, and end with 0 after ``seconds``."""
+    def _lose_core(self, api: Api, seconds: float, cause: str) -> None:
+        """The core died: log it once, answer 503, and end with 0 after ``seconds``."""
         if not self._dying.acquire(blocking=False):
             return
         api.healthy = False
-        cause = closed_by_peer(self.settings.parallel)
+        api.generator.group.dead.set()
         self.log.error(CORE, "core.py:715", f"EngineCore encountered a fatal error.\n{cause}")
         text = "EngineDeadError: EngineCore encountered an issue. See stack trace (above) for the root cause."
         self.log.error(
@@ -183,18 +188,15 @@ class Engine:
         end.start()
 
     def _end(self) -> None:
-        self._log_shutdown()
+        self.log.plain(API, "INFO:     Shutting down")
+        report_end(self.log)
+        self.log.plain(API, f"INFO:     Finished server process [{os.getpid()}]")
         os._exit(0)
 
     def _die(self, failure: FatalError) -> None:
         """End at once from any thread."""
         report(self.log, failure)
         os._exit(failure.code)
-
-    def _log_shutdown(self) -> None:
-        for text in ("Shutting down", "Waiting for application shutdown.", "Application shutdown complete."):
-            self.log.plain(API, f"INFO:     {text}")
-        self.log.plain(API, f"INFO:     Finished server process [{os.getpid()}]")
 
     def _flood(self, line: str) -> None:
         self.log.info(CORE, "flood.py:1", line)
@@ -205,19 +207,19 @@ class Engine:
 
     def _log_throughput(self, generator: Generator) -> None:
         """The steady line with throughput, while anything runs."""
-        interval = self.settings.stats_interval
+        interval, counters = self.settings.stats_interval, generator.counters
         before = (0, 0)
         while True:
             time.sleep(interval)
-            now = (sum(self.counters.prompted.values()), self.counters.generated)
-            if now == before and not self.counters.running:
+            now = (sum(counters.prompted.values()), counters.generated)
+            if now == before and not counters.running:
                 continue
             prompt, generated = (now[0] - before[0]) / interval, (now[1] - before[1]) / interval
             before = now
             text = (
                 f"Engine {self.settings.parallel.rank:03d}: Avg prompt throughput: {prompt:.1f} tokens/s, "
                 f"Avg generation throughput: {generated:.1f} tokens/s, "
-                f"Running: {self.counters.running} reqs, Waiting: {self.counters.waiting} reqs, "
+                f"Running: {counters.running} reqs, Waiting: {counters.waiting} reqs, "
                 f"GPU KV cache usage: {100 * generator.cache_usage():.1f}%, Prefix cache hit rate: 0.0%"
             )
             self.log.info(API, "loggers.py:127", text)

@@ -1,110 +1,59 @@
-"""One request from its body to its last token, with the KV hand-over in between."""
+"""One request from its checked body to its last token, with the KV hand-over in between."""
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import time
 
-from ..answers import BadPromptError, Prompt, answer, chat_prompt, completion_prompts
+from ..answers import GARBAGE, answer
 from . import shapes
-from .counters import EXTERNAL, LOCAL, Counters
-from .kv import Consumer, FetchError, Prefilled, Producer
+from .completion import EngineDeadError, GenerationError, RefusalError
+from .counters import EXTERNAL, LOCAL, Counters, Ticket
+from .group import closed_by_peer
+from .kv import BEAT, Consumer, Prefilled, Producer
+from .kv_failure import PullError, last_line, report_failure
 from .log import API, CORE, Log
+from .transfer import CRASH, HANG, RECOMPUTE
+from .transfer import GARBAGE as ANSWERS_GARBAGE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ..web import Connection
+    from .completion import Completion
     from .group import Group
     from .knobs import Knobs
-    from .shapes import Shape
+    from .settings import Settings
+    from .shutdown import Shutdown
 
-BEAT = 0.25
-"""Seconds between two looks at the group while a request takes its time."""
 KV_TOKENS = 262144
 """Tokens the KV cache of one rank holds."""
-
-
-class RefusalError(Exception):
-    """An error answer in vLLM's form."""
-
-    def __init__(
-        self, status: int, message: str, kind: str = "BadRequestError", param: str | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.kind = kind
-        self.param = param
-
-
-class EngineDeadError(RefusalError):
-    """The core is gone; the server answers this and ends."""
-
-    def __init__(self) -> None:
-        text = "EngineCore encountered an issue. See stack trace (above) for the root cause."
-        super().__init__(500, text, "InternalServerError")
 
 
 class ClientGoneError(Exception):
     """The client left."""
 
 
-class Job:
-    """A checked request body. ``tokens`` is how many to generate for each choice, ``reason`` why it stops."""
-
-    def __init__(self, body: dict[str, object], shape: Shape, max_model_len: int) -> None:
-        self.shape = shape
-        self.stream = body.get("stream") is True
-        self.prompts = self._prompts(body)
-        self.choices = _natural(body, "n") or 1
-        asked = _natural(body, "max_completion_tokens") if shape.chat else None
-        asked = _natural(body, "max_tokens") if asked is None else asked
-        longest = max(prompt.tokens for prompt in self.prompts)
-        self.reason = "stop" if asked is None and shape.chat else "length"
-        self.tokens = asked or (len(self.prompts[0].words) if shape.chat else 16)
-        self.params = _table(body, "kv_transfer_params")
-        options = body.get("stream_options")
-        if options and not self.stream:
-            raise RefusalError(400, "Stream options can only be defined when `stream=True`.")
-        self.usage = isinstance(options, dict) and options.get("include_usage") is True
-        if longest + self.tokens > max_model_len:
-            raise RefusalError(
-                400,
-                f"This model's maximum context length is {max_model_len} tokens. However, you requested "
-                f"{longest + self.tokens} tokens ({longest} in the messages, {self.tokens} in the "
-                "completion). Please reduce the length of the messages or completion.",
-            )
-
-    def _prompts(self, body: dict[str, object]) -> list[Prompt]:
-        try:
-            if self.shape.chat:
-                return [chat_prompt(body.get("messages"))]
-            return completion_prompts(body.get("prompt"))
-        except BadPromptError as fault:
-            raise RefusalError(400, str(fault)) from None
-
-    @property
-    def prompt_tokens(self) -> int:
-        """Of all prompts together."""
-        return sum(prompt.tokens for prompt in self.prompts)
+class AbortedError(Exception):
+    """The engine shuts down and does not finish what it computes."""
 
 
 class Generator:
-    """Runs jobs: a seat, a step with the group, the prompt computed or fetched, then token by token."""
+    """Computes completions: KV pulled or computed, a seat, a step with the group, then token by token."""
 
-    def __init__(
-        self, knobs: Knobs, group: Group, counters: Counters, log: Log, stream_interval: int = 1
-    ) -> None:
+    def __init__(self, settings: Settings, knobs: Knobs, group: Group, shutdown: Shutdown, log: Log) -> None:
+        self.settings = settings
         self.knobs = knobs
-        self.stream_interval = stream_interval
         self.group = group
-        self.counters = counters
+        self.shutdown = shutdown
         self.log = log
+        self.counters = Counters(settings.seats)
         self.producer: Producer | None = None
         self.consumer: Consumer | None = None
-        self.on_dead: Callable[[], None] = lambda: None
+        self.on_dead: Callable[[str], None] = lambda _cause: None
         self.last_request = 0.0
 
     def cache_usage(self) -> float:
@@ -112,145 +61,200 @@ class Generator:
         shelved = self.producer.shelf.tokens() if self.producer else 0
         return self.counters.cache_usage(KV_TOKENS, shelved)
 
-    def run(self, job: Job, connection: Connection, extra: str) -> None:
-        """Answer the job; raises RefusalError before the first byte."""
+    def run(self, completion: Completion, connection: Connection, extra: str) -> None:
+        """Answer the completion; raises RefusalError before the first byte."""
         self.last_request = time.monotonic()
         self._check_alive()
-        if not self.counters.enter(connection.gone):
-            return
+        if self.producer:
+            self.producer.shelf.step()
+        ticket = Ticket(self.counters)
         reason = "abort"
         try:
-            self._compute(job, connection, extra)
-            reason = job.reason
-        except RefusalError:
+            words = self._prefill(completion, connection, ticket)
+            reason = self._answer(completion, words, connection, extra)
+        except RefusalError as refusal:
             reason = "error"
-            raise
+            if not (completion.stream and isinstance(refusal, GenerationError)):
+                raise
+            self._stream_failure(completion, refusal, connection, extra)
         except ClientGoneError:
-            self.log.info(API, "async_llm.py:480", f"Aborted request {job.shape.id}.")
+            self.log.info(API, "async_llm.py:480", f"Aborted request {completion.shape.id}.")
         finally:
             self.last_request = time.monotonic()
-            self.counters.leave(reason)
+            ticket.leave(reason)
 
-    def _compute(self, job: Job, connection: Connection, extra: str) -> None:
-        self._pace(connection, self.knobs.slow)
-        if not self.group.step(connection.gone):
-            raise ClientGoneError
-        self._check_alive()
-        seeds = self._prefill(job)
+    def _prefill(self, completion: Completion, connection: Connection, ticket: Ticket) -> list[list[str]]:
+        """The words each prompt's answer is made of: pulled from the prefill engine, or its own."""
+        tokens, words = completion.prompt_tokens, completion.words
+
+        def check() -> None:
+            self._check(connection)
+
         try:
-            if job.stream:
-                self._stream(job, seeds, connection, extra)
-            else:
-                self._whole(job, seeds, connection, extra)
-        finally:
-            self.counters.release(job.prompt_tokens)
+            pulled = self._pull(completion, connection, ticket)
+            ticket.sit(check)
+            self._pass_time(connection, self.knobs.slow)
+            self.group.step(check)
+        except AbortedError:
+            return words
+        ticket.hold(tokens)
+        if pulled is None:
+            self.counters.prompt(LOCAL, tokens)
+            return words
+        self.counters.prompt(EXTERNAL, tokens)
+        return [pulled.words] * len(words)
 
-    def _prefill(self, job: Job) -> list[list[str]]:
-        """The words each prompt's answer is made of: fetched from the prefill engine, or its own."""
-        fetched = self._fetched(job) if job.params and job.params.get("do_remote_prefill") else None
-        if fetched is None:
-            self.counters.prompt(LOCAL, job.prompt_tokens)
-            return [prompt.words for prompt in job.prompts]
-        self.counters.prompt(EXTERNAL, job.prompt_tokens)
-        return [fetched.words] * len(job.prompts)
-
-    def _fetched(self, job: Job) -> Prefilled | None:
+    def _pull(self, completion: Completion, connection: Connection, ticket: Ticket) -> Prefilled | None:
+        """What the prefill engine computed; None when this one has to compute it."""
+        params = completion.params
+        if not params.get("do_remote_prefill"):
+            return None
         if self.consumer is None:
             text = "Got KVTransferParams, but no KVConnector found. Disabling KVTransfer for this request."
             self.log.warning(CORE, "scheduler.py:110", text)
             return None
+        ticket.hold(completion.prompt_tokens)
         try:
-            return self.consumer.fetch(job.params or {})
-        except FetchError as fault:
-            failed = str(fault)
-        self.log.error(CORE, "mooncake_connector.py:505", failed)
-        if self.consumer.transfer.recomputes:
-            return None
-        text = f"Request {job.shape.id} failed: KV load failure (kv_load_failure_policy=fail)"
-        self.log.error(CORE, "scheduler.py:1620", text)
-        raise RefusalError(500, "Internal server error", "InternalServerError")
+            return self.consumer.pull(params, lambda: self._check(connection))
+        except PullError as fault:
+            failure = fault
+        report_failure(self.log, self.consumer.transfer, failure, f"{completion.shape.id}-0", params)
+        return self._recover(self.consumer, completion, connection, failure)
 
-    def _whole(self, job: Job, seeds: list[list[str]], connection: Connection, extra: str) -> None:
-        for _ in range(job.tokens):
-            self._compute_tokens(connection, 1, len(seeds) * job.choices)
+    def _recover(
+        self, consumer: Consumer, completion: Completion, connection: Connection, failure: PullError
+    ) -> Prefilled | None:
+        """What becomes of a request whose KV could not be pulled, by connector, policy and release."""
+        outcome, request, tokens = consumer.transfer.on_failure, completion.shape.id, completion.prompt_tokens
+        if outcome == HANG:
+            self._pass_time(connection, math.inf)
+        if outcome == ANSWERS_GARBAGE:
+            return Prefilled(list(GARBAGE), tokens)
+        if outcome == CRASH:
+            self.on_dead(last_line(consumer.transfer, failure))
+            raise EngineDeadError
+        if outcome == RECOMPUTE:
+            text = f"Recovered from KV load failure: 1 request(s) rescheduled ({tokens} tokens affected)."
+            self.log.warning(CORE, "scheduler.py:3424", text)
+            return None
+        how = f"(failure_policy=fail, {tokens} tokens affected). Request IDs: {{'{request}-0'}}"
+        self.log.error(CORE, "scheduler.py:3417", f"Failing 1 request(s) due to KV load failure {how}")
+        text = f"Request {request} failed with an internal error during generation"
+        self.log.error(API, "serving.py:203", text)
+        raise GenerationError
+
+    def _answer(
+        self, completion: Completion, words: list[list[str]], connection: Connection, extra: str
+    ) -> str:
+        """Send the answer while it is computed; returns the finish reason."""
         texts = [
-            "".join(answer(seed, job.tokens, self.knobs.answer)) for seed in seeds for _ in range(job.choices)
+            answer(one, completion.tokens, self.knobs.answer)
+            for one in words
+            for _ in range(completion.choices)
         ]
-        counts = shapes.usage(job.prompt_tokens, job.tokens * len(texts))
-        body = job.shape.whole(texts, job.reason, counts, self._handle(job, seeds))
+        chunks = self._compute(completion, connection, len(texts))
+        if completion.stream:
+            return self._stream(completion, texts, chunks, connection, extra)
+        end, reason = 0, ""
+        for _, end, reason in chunks:  # noqa: B007 - the last one counts
+            pass
+        counts = shapes.usage(completion.prompt_tokens, end * len(texts))
+        joined = ["".join(text[:end]) for text in texts]
+        body = completion.shape.whole(joined, reason, counts, self._offer(completion, words, reason))
         connection.send_json(200, body, extra)
+        return reason
 
-    def _handle(self, job: Job, seeds: list[list[str]]) -> dict[str, object] | None:
-        """What a decode engine needs to fetch this prompt; a producer gives it when asked."""
-        wanted = bool(job.params and job.params.get("do_remote_decode")) and job.reason == "length"
-        if self.producer is None or not wanted:
+    def _compute(
+        self, completion: Completion, connection: Connection, sequences: int
+    ) -> Iterator[tuple[int, int, str]]:
+        """(start, end, finish reason or "") of each chunk, when its tokens are computed."""
+        start, end = 0, 1  # the first token comes at once, as in vLLM
+        while start < completion.tokens:
+            try:
+                self._pass_time(connection, (end - start) * self.knobs.token_ms / 1000)
+            except AbortedError:
+                yield start, start, "abort"
+                return
+            self.counters.token((end - start) * sequences)
+            yield start, end, completion.reason if end == completion.tokens else ""
+            start, end = end, min(end + self.settings.stream_interval, completion.tokens)
+
+    def _offer(self, completion: Completion, words: list[list[str]], reason: str) -> dict[str, object] | None:
+        """What a decode engine needs to pull this prompt's KV; a producer gives it when asked."""
+        if self.producer is None or reason != "length" or not completion.params.get("do_remote_decode"):
             return None
-        prefilled = Prefilled(seeds[0], job.prompt_tokens)
-        return self.producer.offer(f"{job.shape.id}-0", prefilled)
+        prefilled = Prefilled(words[0], completion.prompt_tokens)
+        return self.producer.offer(f"{completion.shape.id}-0", prefilled)
 
-    def _stream(self, job: Job, seeds: list[list[str]], connection: Connection, extra: str) -> None:
-        texts = [answer(seed, job.tokens, self.knobs.answer) for seed in seeds for _ in range(job.choices)]
-        self._compute_tokens(connection, 1, len(texts))
-        connection.start_stream(extra)
+    def _stream(
+        self,
+        completion: Completion,
+        texts: list[list[str]],
+        chunks: Iterator[tuple[int, int, str]],
+        connection: Connection,
+        extra: str,
+    ) -> str:
+        shape, first = completion.shape, next(chunks)
+        self._open_stream(completion, connection, extra, len(texts))
+        end, reason = 0, "error"
         try:
-            self._events(job, texts, connection)
+            for start, end, reason in itertools.chain([first], chunks):
+                for index, words in enumerate(texts):
+                    text = "".join(words[start:end])
+                    connection.event(_dump(shape.chunk(index, text, reason or None)))
+            if completion.usage:
+                counts = shapes.usage(completion.prompt_tokens, end * len(texts))
+                connection.event(_dump(shape.closing(counts)))
         except EngineDeadError as dead:
-            body = shapes.error((999,), dead.status, dead.kind, dead.message)
-            connection.event(json.dumps(body))
-        connection.event("[DONE]")
-        connection.end_stream()
+            connection.event(self._dump_error(dead))
+        _end_stream(connection)
+        return reason
 
-    def _events(self, job: Job, texts: list[list[str]], connection: Connection) -> None:
-        shape = job.shape
-        if shape.chat:
-            for index in range(len(texts)):
-                connection.event(_dump(shape.opening(index)))
-        start, end = 0, 1  # the first token is sent at once, as vLLM does
-        while start < job.tokens:
-            if start:
-                self._compute_tokens(connection, end - start, len(texts))
-            reason = job.reason if end == job.tokens else None
-            for index, words in enumerate(texts):
-                connection.event(_dump(shape.chunk(index, "".join(words[start:end]), reason)))
-            start, end = end, min(end + self.stream_interval, job.tokens)
-        if job.usage:
-            counts = shapes.usage(job.prompt_tokens, job.tokens * len(texts))
-            connection.event(_dump(shape.closing(counts)))
+    def _stream_failure(
+        self, completion: Completion, failure: RefusalError, connection: Connection, extra: str
+    ) -> None:
+        """What a stream looks like whose request failed before its first token: status 200 all the same."""
+        self._open_stream(completion, connection, extra, len(completion.prompts) * completion.choices)
+        connection.event(self._dump_error(failure))
+        _end_stream(connection)
 
-    def _compute_tokens(self, connection: Connection, tokens: int, sequences: int) -> None:
-        """Let the time of so many tokens pass; notices a dead group and a client that left."""
-        self._pace(connection, tokens * self.knobs.token_ms / 1000)
-        self.counters.token(tokens * sequences)
+    def _open_stream(self, completion: Completion, connection: Connection, extra: str, choices: int) -> None:
+        connection.start_stream(extra)
+        if completion.shape.chat:
+            for index in range(choices):
+                connection.event(_dump(completion.shape.opening(index)))
 
-    def _pace(self, connection: Connection, seconds: float) -> None:
+    def _dump_error(self, error: RefusalError) -> str:
+        release = self.settings.release
+        return json.dumps(shapes.error(release, error.status, error.kind, error.message))
+
+    def _pass_time(self, connection: Connection, seconds: float) -> None:
         end = time.monotonic() + seconds
         while True:
-            self._check_alive()
+            self._check(connection)
             left = end - time.monotonic()
             if left <= 0:
                 return
-            if connection.gone(min(left, BEAT)):
-                raise ClientGoneError
+            connection.gone(min(left, BEAT))
+
+    def _check(self, connection: Connection) -> None:
+        """Raise what ends a request early: a dead group, a shutdown, a client that left."""
+        self._check_alive()
+        if self.shutdown.aborting.is_set():
+            raise AbortedError
+        if connection.gone(math.inf if self.shutdown.core_gone.is_set() else 0.0):
+            raise ClientGoneError
 
     def _check_alive(self) -> None:
         if self.group.dead.is_set():
-            self.on_dead()
+            self.on_dead(closed_by_peer(self.settings.parallel))
             raise EngineDeadError
+
+
+def _end_stream(connection: Connection) -> None:
+    connection.event("[DONE]")
+    connection.end_stream()
 
 
 def _dump(value: dict[str, object]) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _table(body: dict[str, object], name: str) -> dict[str, object] | None:
-    value = body.get(name)
-    return value if isinstance(value, dict) else None
-
-
-def _natural(body: dict[str, object], name: str) -> int | None:
-    value = body.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise RefusalError(400, f"{name} must be at least 1, got {value}.", param=name)
-    return value

@@ -4,11 +4,11 @@ Rank 0 is the hub (``hub``): it listens, waits for ever for the others, and clos
 ready. A member connects, retries until its window is out, and keeps its connection: that is how a death is
 noticed. Messages are JSON lines::
 
-    member → hub   hello {rank, fingerprint}     ready {rank, fingerprint}    step {}   pong {}
-    hub → member   go {}    begin {}    ping {}    stepped {}    dead {rank}
+    member → hub   hello {rank, fingerprint}     ready {rank, fingerprint}    step {}   pong {}   leaving {}
+    hub → member   go {}    begin {}    ping {}    stepped {}    dead {rank}    left {}
 
 ``step`` plays the collective operation in every forward pass: no rank computes while one
-member does not answer.
+member does not answer. A rank that is asked to end waits for the others' last request (``leave``).
 """
 
 from __future__ import annotations
@@ -39,11 +39,14 @@ class Group:
         self.parallel = parallel
         self.log = log
         self.dead = threading.Event()
+        self.left = threading.Event()
+        """All ranks are done: from then on the end of one means nothing."""
         self.together = parallel.together
         self.on_death: Callable[[], None] = lambda: None
         self._died = died
         self._stepped = threading.Condition()
         self._last_step = 0.0
+        self._leaving = False
 
     def join(self) -> None:
         """Return when every rank has sent hello."""
@@ -51,22 +54,31 @@ class Group:
     def begin(self) -> None:
         """Return when every rank has loaded."""
 
-    def step(self, abandoned: Callable[[float], bool]) -> bool:
-        """Wait until all ranks took part in a forward pass; False when ``abandoned(seconds)`` became true.
-
-        ``abandoned`` waits that long at most; a dead group ends the wait too.
-        """
+    def step(self, check: Callable[[], None]) -> None:
+        """Wait until all ranks took part in a forward pass, unless ``check()`` raises first."""
         asked = time.monotonic()
         if not self.parallel.grouped or asked - self._last_step < STEP_FRESH:
-            return True
+            return
         self._ask_step()
         while True:
             with self._stepped:
-                if self._last_step >= asked or self.dead.is_set():
-                    return True
-                self._stepped.wait(0.25)
-            if abandoned(0.0):
-                return False
+                if self._last_step >= asked:
+                    return
+                if not self.dead.is_set():
+                    self._stepped.wait(0.25)
+            check()
+
+    def leave(self, seconds: float) -> bool:
+        """Report that this rank has no work left; True once that holds for all, False after ``seconds``."""
+        if not self.parallel.grouped:
+            return True
+        if not self._leaving:
+            self._leaving = True
+            self._tell_leaving()
+        return self.left.wait(seconds) or self.dead.is_set()
+
+    def _tell_leaving(self) -> None:
+        """Let rank 0 know."""
 
     def _ask_step(self) -> None:
         """Start a step, or take part in the one that runs."""
@@ -77,7 +89,7 @@ class Group:
             self._stepped.notify_all()
 
     def _lost(self, rank: int) -> None:
-        if not self.dead.is_set():
+        if not self.dead.is_set() and not self.left.is_set():
             self.log.debug(CORE, "core.py:1080", f"connection to rank {rank} closed")
             with self._stepped:
                 self.dead.set()
@@ -165,12 +177,17 @@ class Follower(Group):
                 wire.send("pong")
             elif message["kind"] == "stepped":
                 self._step_done()
+            elif message["kind"] == "left":
+                self.left.set()
             elif message["kind"] == "dead":
                 self._lost(int(str(message.get("rank", 0))))
         self._lost(0)
 
     def _ask_step(self) -> None:
         self._connection().send("step")
+
+    def _tell_leaving(self) -> None:
+        self._connection().send("leaving")
 
 
 def closed_by_peer(parallel: Parallel) -> str:

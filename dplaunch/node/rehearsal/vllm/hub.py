@@ -35,6 +35,7 @@ class Hub(Group):
         self._selector = selectors.DefaultSelector()
         self._members: dict[int, Wire] = {}
         self._ready: set[int] = set()
+        self._done: set[int] = set()
         self._all_joined = threading.Event()
         self._all_ready = threading.Event()
         self._wake, self._waker = socket.socketpair()
@@ -90,6 +91,8 @@ class Hub(Group):
             self._count_ready(0)
         if b"s" in why:
             self._begin_step(None)
+        if b"l" in why:
+            self._count_done(0)
 
     def _read(self, wire: Wire) -> None:
         try:
@@ -112,6 +115,8 @@ class Hub(Group):
             self._compare(wire.rank, str(message.get("fingerprint")))
         elif kind == "step":
             self._begin_step(wire)
+        elif kind == "leaving":
+            self._count_done(wire.rank)
         elif kind == "pong":
             self._awaited.discard(wire.rank)
             self._round = time.monotonic()
@@ -147,6 +152,12 @@ class Hub(Group):
             self._broadcast("begin")
             self._all_ready.set()
 
+    def _count_done(self, rank: int) -> None:
+        self._done.add(rank)
+        if len(self._done) == self.parallel.size:
+            self._broadcast("left")
+            self.left.set()
+
     def _drop(self, wire: Wire) -> None:
         if self._members.get(wire.rank) is not wire:
             return
@@ -159,6 +170,9 @@ class Hub(Group):
 
     def _ask_step(self) -> None:
         self._waker.send(b"s")
+
+    def _tell_leaving(self) -> None:
+        self._waker.send(b"l")
 
     def _begin_step(self, wire: Wire | None) -> None:
         self._asking.append(wire)

@@ -17,4 +17,6 @@ class Knobs(knobs.Knobs):
         self.never_ready = self.switch("NEVER_READY")
         self.dead_group_health = int(knobs.number(self.fault("DEAD_GROUP_HEALTH", "200")))
         self.first_fetch_fails = self.switch("FIRST_FETCH_FAILS")
+        self.source_timeout = knobs.number(self.setting("SOURCE_TIMEOUT_S", "0"))
+        self.slow_pull = knobs.number(self.fault("SLOW_PULL", "0"))
         self.bad_kv_from = self.fault("BAD_KV_FROM")

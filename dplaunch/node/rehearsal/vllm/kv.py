@@ -1,13 +1,18 @@
 """The hand-over of a prompt's KV from prefill to decode, over a real connection.
 
-A producer keeps what a prefill computed on a shelf and gives out a handle; a consumer connects to the
-address in the handle and takes it, once. What travels is the prompt itself, so that a decode engine answers
-from what it fetched: a mixed-up handle gives a wrong answer.
+A producer holds what a prefill computed and gives out a handle; a consumer connects to the address in the
+handle, pulls the KV, and reports that it is done: only then the producer frees it. What travels is the prompt
+itself, so that a decode engine answers from what it pulled: a mixed-up handle gives a wrong answer. Messages
+are JSON lines::
+
+    consumer → producer   get {engine, request}     done {request}
+    producer → consumer   kv {words, tokens}        refused {why}
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import selectors
 import socket
 import threading
@@ -15,16 +20,22 @@ import time
 
 from ..answers import GARBAGE
 from ..wire import Wire
-from .log import CORE, Log
+from .kv_failure import HANDSHAKE, TRANSFER, PullError, report_expiry
+from .log import Log
 from .machine import bind_listener
-from .transfer import DATADIST, MOONCAKE, NIXL, Transfer
+from .transfer import MOONCAKE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .knobs import Knobs
+    from .transfer import Transfer
 
 IDLE_LIMIT = 10.0
-"""Seconds a connected consumer may stay silent."""
-
-
-class FetchError(Exception):
-    """The KV of a request could not be had; the text is for the log."""
+"""Seconds a connected consumer may stay silent before it asks for something."""
+BEAT = 0.25
+"""Seconds between two looks at whether a pull is still wanted."""
 
 
 class Prefilled:
@@ -36,48 +47,71 @@ class Prefilled:
 
 
 class Shelf:
-    """KV that waits to be fetched, by request id. Each is handed out once, or freed when its time is over."""
+    """KV that waits to be pulled, by request id; freed when its consumer is done, or when its time is over.
 
-    def __init__(self, keep: float, log: Log) -> None:
-        self._keep = keep
-        self._log = log
+    A leased one is kept alive by the consumer that pulls it, as by NIXL's heartbeats. In an engine that rests
+    between requests what is free counts as used until ``step``.
+    """
+
+    def __init__(self, transfer: Transfer, expired: Callable[[str], None]) -> None:
+        self._transfer = transfer
+        self._expired = expired
         self._held: dict[str, tuple[float, Prefilled]] = {}
+        self._free = 0
         self._lock = threading.Lock()
 
-    def put(self, request: str, prefilled: Prefilled) -> None:
+    def hold(self, request: str, prefilled: Prefilled) -> None:
         """Hold ``prefilled`` for the request, from now on."""
         with self._lock:
-            self._held[request] = (time.monotonic() + self._keep, prefilled)
+            self._held[request] = (time.monotonic() + self._transfer.keep, prefilled)
 
-    def take(self, request: str) -> Prefilled | None:
-        """Hand it out; None when it was never there, already fetched, or freed."""
+    def get(self, request: str) -> Prefilled | None:
+        """What a consumer begins to pull; None when it is not held (any more)."""
+        with self._lock:
+            _, prefilled = self._held.get(request, (0.0, None))
+            if prefilled is not None and self._transfer.leased:
+                self._held[request] = (math.inf, prefilled)
+            return prefilled
+
+    def leave(self, request: str) -> None:
+        """The consumer has gone before it was done: the KV waits for another one."""
+        with self._lock:
+            due, prefilled = self._held.get(request, (0.0, None))
+            if prefilled is not None and due == math.inf:
+                self._held[request] = (time.monotonic() + self._transfer.keep, prefilled)
+
+    def free(self, request: str) -> None:
+        """The consumer is done."""
         with self._lock:
             _, prefilled = self._held.pop(request, (0.0, None))
-        return prefilled
+            if prefilled is not None and self._transfer.lazy:
+                self._free += prefilled.tokens
+
+    def step(self) -> None:
+        """The engine runs: it notices what is free."""
+        with self._lock:
+            self._free = 0
 
     def tokens(self) -> int:
-        """Prompt tokens held."""
+        """Prompt tokens that count as used."""
         with self._lock:
-            return sum(prefilled.tokens for _, prefilled in self._held.values())
+            return self._free + sum(prefilled.tokens for _, prefilled in self._held.values())
 
     def next_expiry(self) -> float | None:
         """Seconds until something has to be freed; None when nothing is held."""
         with self._lock:
-            due = min((when for when, _ in self._held.values()), default=None)
-        return None if due is None else max(0.0, due - time.monotonic())
+            due = min((when for when, _ in self._held.values()), default=math.inf)
+        return None if due == math.inf else max(0.0, due - time.monotonic())
 
     def free_expired(self) -> None:
-        """Free what was not fetched in time, and log it as the engine does."""
+        """Free what was not pulled in time."""
         now = time.monotonic()
         with self._lock:
             late = [request for request, (due, _) in self._held.items() if due <= now]
             for request in late:
                 del self._held[request]
         for request in late:
-            text = (
-                f"Force freed expired request: {request} exceeded timeout threshold ({self._keep:g} seconds)"
-            )
-            self._log.warning(CORE, "mooncake_connector.py:190", text)
+            self._expired(request)
 
 
 class Producer:
@@ -85,7 +119,7 @@ class Producer:
 
     def __init__(self, transfer: Transfer, log: Log) -> None:
         self.transfer = transfer
-        self.shelf = Shelf(transfer.abort_after, log)
+        self.shelf = Shelf(transfer, lambda request: report_expiry(log, transfer, request))
         self._log = log
         self._blocks = itertools.count(1)
         self._sockets: list[socket.socket] = []
@@ -99,12 +133,13 @@ class Producer:
             sock = bind_listener(self.transfer.host, port, refusal)
             sock.listen(64)
             self._sockets.append(sock)
-            self._log.info(CORE, "mooncake_connector.py:322", f"Starting listening on path: {where}")
+            place = "mooncake_connector.py:322"
+            self._log.info(self.transfer.worker, place, f"Starting listening on path: {where}")
         threading.Thread(target=self._serve, daemon=True).start()
 
     def offer(self, request: str, prefilled: Prefilled) -> dict[str, object]:
         """Hold the KV and return the ``kv_transfer_params`` of the answer."""
-        self.shelf.put(request, prefilled)
+        self.shelf.hold(request, prefilled)
         self._waker.send(b".")
         blocks = max(1, -(-prefilled.tokens // 128))
         parallel = self.transfer.parallel
@@ -140,81 +175,165 @@ class Producer:
 
     def _hand_out(self, connection: socket.socket) -> None:
         connection.settimeout(IDLE_LIMIT)
-        wire = Wire(connection)
+        wire, request = Wire(connection), ""
         try:
             for message in wire.messages():
-                self._answer(wire, message)
+                request = str(message.get("request"))
+                if message.get("kind") == "done":
+                    self.shelf.free(request)
+                else:
+                    self._answer(wire, request, message.get("engine"))
+                    connection.settimeout(None)  # a pull takes its time
         except (OSError, ValueError):  # silence, or not one of us
             pass
         finally:
             connection.close()
+            self.shelf.leave(request)
+            self._waker.send(b".")
 
-    def _answer(self, wire: Wire, message: dict[str, object]) -> None:
-        request = str(message.get("request"))
-        if message.get("engine") != self.transfer.engine_id:
-            wire.send("refused", why=f"engine {message.get('engine')} is not {self.transfer.engine_id}")
+    def _answer(self, wire: Wire, request: str, engine: object) -> None:
+        own = self.transfer.engine_id
+        if engine != own:
+            why = f"RuntimeError: Remote NIXL agent engine ID mismatch. Expected {engine},received {own}."
+            wire.send("refused", stage=HANDSHAKE, why=why)
             return
-        prefilled = self.shelf.take(request)
+        prefilled = self.shelf.get(request)
         if prefilled is None:
-            wire.send("refused", why=f"no KV is held for request {request}")
+            wire.send("refused", stage=TRANSFER, why=f"no KV is held for request {request}")
         else:
             wire.send("kv", words=prefilled.words, tokens=prefilled.tokens)
 
 
 class Consumer:
-    """The fetching side of a decode engine. ``bad_from``: the side channel from which garbage comes."""
+    """The pulling side of a decode engine, with the knobs that slow it down or spoil what it pulls."""
 
-    def __init__(self, transfer: Transfer, timeout: float, first_fails: bool, bad_from: str = "") -> None:
+    def __init__(self, transfer: Transfer, knobs: Knobs) -> None:
         self.transfer = transfer
-        self._timeout = timeout
-        self._first_fails = first_fails
-        self._bad_from = bad_from
-        self._known: set[str] = set()
+        self._knobs = knobs
+        self._met: set[str] = set()
+        """Engines whose handshake is over: from then on only a transfer can fail."""
+        self._failed_once: set[str] = set()
 
-    def fetch(self, params: dict[str, object]) -> Prefilled:
-        """Take the KV named by ``params`` from its producer; raises FetchError with the engine's words."""
-        engine = str(params.get("remote_engine_id"))
-        if engine == self.transfer.engine_id:
-            raise FetchError(f"AssertionError: Conflict engine id {engine} with local engine id {engine}.")
-        if self._first_fails and engine not in self._known:
-            self._known.add(engine)
-            raise FetchError(_describe_failure(self.transfer.connector, "handshake_setup_failed"))
+    def pull(self, params: dict[str, object], check: Callable[[], None]) -> Prefilled:
+        """Pull the KV named by ``params`` from its producer; raises PullError when it cannot be had.
+
+        ``check`` is called several times a second, and raises what ends the wait before that.
+        """
         try:
-            message = self._ask(params, engine)
-        except (OSError, ValueError, OverflowError) as fault:
-            raise FetchError(_describe_failure(self.transfer.connector, str(fault))) from None
-        words = message.get("words")
-        if message.get("kind") != "kv" or not isinstance(words, list):
-            raise FetchError(
-                _describe_failure(self.transfer.connector, str(message.get("why", "connection closed")))
-            )
-        garbled = self._bad_from and self._bad_from in _names_of(params)
-        return Prefilled(
-            list(GARBAGE) if garbled else [str(word) for word in words], int(str(message["tokens"]))
+            message = self._pull(params, check)
+        except PullError:
+            if self.transfer.connector in MOONCAKE:  # it always reports that it is done
+                self._report_done(params)
+            raise
+        words = message["words"]
+        spoiled = self._knobs.bad_kv_from and self._knobs.bad_kv_from in _names_of(params)
+        pulled = list(GARBAGE) if spoiled or not isinstance(words, list) else [str(word) for word in words]
+        return Prefilled(pulled, int(str(message["tokens"])))
+
+    def _pull(self, params: dict[str, object], check: Callable[[], None]) -> dict[str, object]:
+        engine = str(params.get("remote_engine_id"))
+        self._refuse(engine)
+        wire = Wire(self._connect(params, engine, check))
+        try:
+            message = self._ask(wire, params, engine, check)
+            self._met.add(engine)
+            self._pass_time(wire, params, check)
+            wire.send("done", request=params.get("remote_request_id"))
+        finally:
+            wire.sock.close()
+        return message
+
+    def _report_done(self, params: dict[str, object]) -> None:
+        try:
+            with socket.create_connection(_address(params), BEAT) as sock:
+                Wire(sock).send("done", request=params.get("remote_request_id"))
+        except (OSError, ValueError, OverflowError):
+            return
+
+    def _refuse(self, engine: str) -> None:
+        if engine == self.transfer.engine_id:
+            why = f"AssertionError: Conflict engine id {engine} with local engine id {engine}."
+            raise PullError(HANDSHAKE, why)
+        if self._knobs.first_fetch_fails and engine not in self._failed_once:
+            self._failed_once.add(engine)
+            raise PullError(HANDSHAKE)
+
+    def _limit(self, engine: str) -> float:
+        """Seconds that a silent engine gets."""
+        return (
+            self.transfer.transfer_limit
+            if engine in self._met
+            else self._knobs.source_timeout or self.transfer.handshake_limit
         )
 
-    def _ask(self, params: dict[str, object], engine: str) -> dict[str, object]:
-        address = (str(params.get("remote_host")), int(str(params.get("remote_port"))))
-        with socket.create_connection(address, self._timeout) as sock:
-            wire = Wire(sock)
-            wire.send("get", engine=engine, request=params.get("remote_request_id"))
-            return next(wire.messages(), {})
+    def _lost(self, engine: str) -> PullError:
+        return PullError(TRANSFER if engine in self._met else HANDSHAKE)
+
+    def _connect(self, params: dict[str, object], engine: str, check: Callable[[], None]) -> socket.socket:
+        """Connect. A peer that was met before and is gone fails at once; every other is tried for a while."""
+        end = time.monotonic() + self._limit(engine)
+        while True:
+            check()
+            try:
+                return socket.create_connection(_address(params), BEAT)
+            except (ValueError, OverflowError) as fault:
+                raise PullError(HANDSHAKE, f"{type(fault).__name__}: {fault}") from None
+            except ConnectionRefusedError:
+                if engine in self._met:
+                    raise self._lost(engine) from None
+            except OSError:
+                pass  # silent: a host without power, or on the other side of a broken network
+            if time.monotonic() >= end:
+                raise self._lost(engine)
+            time.sleep(min(BEAT, max(0.0, end - time.monotonic())))
+
+    def _ask(
+        self, wire: Wire, params: dict[str, object], engine: str, check: Callable[[], None]
+    ) -> dict[str, object]:
+        wire.send("get", engine=engine, request=params.get("remote_request_id"))
+        end = time.monotonic() + self._limit(engine)
+        while time.monotonic() < end:
+            check()
+            messages = _receive(wire, BEAT)
+            if messages and messages[0].get("kind") == "kv":
+                return messages[0]
+            if messages:
+                raise PullError(str(messages[0].get("stage")), str(messages[0].get("why")))
+            if messages is None:
+                break
+        raise self._lost(engine)
+
+    def _pass_time(self, wire: Wire, params: dict[str, object], check: Callable[[], None]) -> None:
+        """Let the time of the knob SLOW_PULL pass while the producer lives and the answer is wanted."""
+        end = time.monotonic() + self._knobs.slow_pull
+        while (left := end - time.monotonic()) > 0:
+            if _receive(wire, min(left, BEAT)) is None:
+                raise PullError(TRANSFER)
+            try:
+                check()
+            except Exception:
+                # The engine finishes the transfer all the same, and so frees the producer's blocks.
+                wire.send("done", request=params.get("remote_request_id"))
+                raise
+
+
+def _receive(wire: Wire, seconds: float) -> list[dict[str, object]] | None:
+    """What arrives within ``seconds``: nothing, messages, or None when the other end is gone."""
+    wire.sock.settimeout(seconds)
+    try:
+        return wire.receive()
+    except socket.timeout:
+        return []
+    except ValueError:
+        return None
+
+
+def _address(params: dict[str, object]) -> tuple[str, int]:
+    """Where the producer listens; raises ValueError when the handle holds no port."""
+    return str(params.get("remote_host")), int(str(params.get("remote_port")))
 
 
 def _names_of(params: dict[str, object]) -> tuple[str, str]:
     """What a producer may be called: its host, or host and port."""
     host = str(params.get("remote_host"))
     return host, f"{host}:{params.get('remote_port')}"
-
-
-def _describe_failure(connector: str, why: str) -> str:
-    """The log line of a failed transfer, by connector."""
-    if connector in NIXL:
-        return f"NIXL transfer failure: {why}"
-    if connector in MOONCAKE | DATADIST:
-        return (
-            f"Mooncake transfer failed, ret: -1 ({why})"
-            if connector in MOONCAKE
-            else f"KV pull failed: {why}"
-        )
-    return why

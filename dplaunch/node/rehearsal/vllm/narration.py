@@ -89,19 +89,6 @@ def serving(settings: Settings, pid: int) -> Scene:
     return Scene("http", 0.1, lines)
 
 
-def worker(settings: Settings, tensor_rank: int) -> str:
-    """A worker's process name: ``Worker_DP1_TP2_EP10``."""
-    parallel = settings.parallel
-    name = "Worker"
-    if parallel.size > 1:
-        name += f"_DP{parallel.rank}"
-    if parallel.tp > 1:
-        name += f"_TP{tensor_rank}"
-    if parallel.expert:
-        name += f"_EP{parallel.rank * parallel.tp + tensor_rank}"
-    return name
-
-
 def _plugin(platform: str) -> list[tuple[str, str, str]]:
     lines = [(API, "__init__.py:216", f"Automatically detected platform {platform}.")]
     if platform == "npu":
@@ -134,7 +121,7 @@ def _ranks(settings: Settings) -> list[tuple[str, str, str]]:
         seat = f"DP rank {parallel.rank}, PP rank {stage}, TP rank {tensor}{expert}"
         world = parallel.size * parallel.world
         text = f"rank {parallel.rank * parallel.world + local} in world size {world} is assigned as {seat}"
-        lines.append((worker(settings, tensor), "parallel_state.py:1208", text))
+        lines.append((parallel.worker(tensor), "parallel_state.py:1208", text))
     return lines
 
 
@@ -148,7 +135,7 @@ def _gloo(settings: Settings) -> str:
 
 
 def _load(settings: Settings) -> list[tuple[str, str, str]]:
-    who = worker(settings, 0)
+    who = settings.parallel.worker(0)
     bars = []
     for done in range(SHARDS + 1):
         percent = (
@@ -165,13 +152,13 @@ def _load(settings: Settings) -> list[tuple[str, str, str]]:
 def _memory(settings: Settings) -> list[tuple[str, str, str]]:
     device = "CPU" if settings.platform == "cpu" else "GPU"
     return [
-        (worker(settings, 0), "worker_v1.py:231", "Available KV cache memory: 11.62 GiB"),
+        (settings.parallel.worker(0), "worker_v1.py:231", "Available KV cache memory: 11.62 GiB"),
         (CORE, "kv_cache_utils.py:1087", f"{device} KV cache size: 262,144 tokens"),
     ]
 
 
 def _graphs(settings: Settings) -> list[tuple[str, str, str]]:
-    who = worker(settings, 0)
+    who = settings.parallel.worker(0)
     return [
         (who, "model_runner_v1.py:3305", "Starting to capture ACL graphs, cudagraph_mode: FULL_DECODE_ONLY"),
         (who, "model_runner_v1.py:3340", "Graph capturing finished in 12 secs, took 0.31 GiB"),

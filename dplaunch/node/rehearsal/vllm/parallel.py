@@ -62,6 +62,17 @@ class Parallel:
         """No rank serves before all have loaded; on contract A each opens its port on its own."""
         return self.mode != CONTRACT_A
 
+    def worker(self, tensor_rank: int) -> str:
+        """A worker's process name: ``Worker_DP1_TP2_EP10``."""
+        name = "Worker"
+        if self.size > 1:
+            name += f"_DP{self.rank}"
+        if self.tp > 1:
+            name += f"_TP{tensor_rank}"
+        if self.expert:
+            name += f"_EP{self.rank * self.tp + tensor_rank}"
+        return name
+
     @property
     def devices_from(self) -> int:
         """First device it takes among those it sees: contract A slices the node's whole list itself."""

@@ -38,10 +38,10 @@ class Settings:
             "trace",
         )
         self.quiet_paths = arguments.word("disable-access-log-for-endpoints", "").split(",")
+        self.shutdown_timeout = arguments.number("shutdown-timeout", 0)
         self.keep_alive = float(env.get("VLLM_HTTP_TIMEOUT_KEEP_ALIVE") or 5)
         interval = float(env.get("VLLM_LOG_STATS_INTERVAL") or 10)
         self.stats_interval = 0.0 if arguments.flag("disable-log-stats") else interval
-        self.connect_timeout = float(env.get("ASCEND_CONNECT_TIMEOUT") or 10000) / 1000
         self.platform = platform(env)
         self.parallel = Parallel(arguments, env, machine.release)
         if arguments.options.get("config"):

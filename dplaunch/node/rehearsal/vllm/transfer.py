@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 
 from .arguments import Arguments
@@ -15,9 +16,17 @@ FIELDS = """
     kv_connector kv_role engine_id kv_port kv_ip kv_buffer_device kv_buffer_size kv_parallel_size kv_rank
     kv_connector_module_path kv_load_failure_policy kv_connector_extra_config enable_permute_local_kv
 """
+POLICY = "kv_load_failure_policy"
 MOONCAKE = frozenset({"MooncakeConnectorV1", "MooncakeHybridConnector"})
 NIXL = frozenset({"NixlConnector", "NixlPullConnector"})
 DATADIST = frozenset({"LLMDataDistCMgrConnector"})
+HANG, GARBAGE, CRASH, RECOMPUTE, FAIL = "hang", "garbage", "crash", "recompute", "fail"
+"""What becomes of a request whose KV cannot be pulled: it waits for ever, is answered (200) from what lies in
+its blocks, takes the engine with it, has its prompt computed by the decode engine, or fails."""
+LEASES = (0, 22)
+"""First release in which NIXL's consumers extend a lease (kv_lease_duration) by heartbeats."""
+STEPS_WHILE_HELD = (0, 22)
+"""First release whose engine goes on stepping, and waits to shut down, while it holds KV (vLLM #43433)."""
 
 # Connector → first release with it, first release without it: what vllm_ascend/distributed and vLLM register.
 REGISTERED = {
@@ -43,17 +52,24 @@ LAYERWISE = "MooncakeLayerwiseConnector"
 
 
 class Transfer:
-    """This engine's side of the hand-over. ``ports``: what it listens on; with NIXL both roles do."""
+    """This engine's side of the hand-over.
+
+    ``ports``: what it listens on; with NIXL both roles do. ``on_failure``: what becomes of a request whose KV
+    cannot be pulled. ``keep``: seconds that a producer holds KV which is not pulled; consumers extend it when
+    it is ``leased``. ``lazy``: the producer notices a finished pull at its next request. ``handshake_limit``
+    and ``transfer_limit``: seconds that a consumer waits for a silent producer, before and after they met.
+    """
 
     def __init__(self, config: dict[str, object], parallel: Parallel, machine: Machine) -> None:
-        release = machine.release
+        self.release = release = machine.release
         self.connector = str(config["kv_connector"])
         self.produces = config["kv_role"] in ("kv_producer", "kv_both")
         self.consumes = config["kv_role"] in ("kv_consumer", "kv_both")
-        self.recomputes = config.get("kv_load_failure_policy") == "recompute"
+        self.on_failure = _choose_outcome(self.connector, config, release)
         suffix = parallel.rank if release >= (0, 23) else 0
         self.engine_id = f"{config.get('engine_id') or os.urandom(16).hex()}_dp{suffix}"
         self.parallel = parallel
+        self.worker = parallel.worker(0)
         self.host = machine.host
         self.port, count = _side_channel(self.connector, config, parallel, machine)
         listens = self.produces or self.connector in NIXL
@@ -61,7 +77,10 @@ class Transfer:
         if self.connector in NIXL:
             self.produces = True
             self.host = machine.env.get("VLLM_NIXL_SIDE_CHANNEL_HOST", "localhost")
-        self.abort_after = _abort_after(self.connector, machine)
+        self.keep = _seconds_kept(self.connector, config, machine)
+        self.handshake_limit, self.transfer_limit = _limits(self.connector, machine)
+        self.leased = self.connector in NIXL and release >= LEASES
+        self.lazy = release < STEPS_WHILE_HELD
 
 
 def read(arguments: Arguments, parallel: Parallel, machine: Machine) -> Transfer | None:
@@ -75,16 +94,18 @@ def read(arguments: Arguments, parallel: Parallel, machine: Machine) -> Transfer
 
 
 def _list_connectors(config: dict[str, object]) -> list[dict[str, object]]:
-    """The connector itself, or those inside a MultiConnector."""
+    """The connector itself, or those inside a MultiConnector, whose policy is that of the whole."""
     extra = config.get("kv_connector_extra_config")
     inner = extra.get("connectors") if isinstance(extra, dict) else None
     if config["kv_connector"] != "MultiConnector" or not isinstance(inner, list):
         return [config]
-    return [{**one, "kv_role": one.get("kv_role", config["kv_role"])} for one in inner]
+    whole = {name: config[name] for name in (POLICY,) if name in config}
+    return [{**one, **whole, "kv_role": one.get("kv_role", config["kv_role"])} for one in inner]
 
 
 def _check_fields(config: dict[str, object], release: tuple[int, ...]) -> None:
-    unknown = sorted(set(config) - set(FIELDS.split()))
+    fields = {name for name in FIELDS.split() if name != POLICY or release >= (0, 13)}
+    unknown = sorted(set(config) - fields)
     if unknown:
         raise FatalError(
             f"TypeError: KVTransferConfig.__init__() got an unexpected keyword argument '{unknown[0]}'"
@@ -96,6 +117,12 @@ def _check_fields(config: dict[str, object], release: tuple[int, ...]) -> None:
         )
     if role not in ROLES:
         raise FatalError(f"ValueError: Unsupported kv_role: {role}. Supported roles are {ROLES}")
+    if config.get(POLICY, FAIL) not in (RECOMPUTE, FAIL):
+        raise FatalError(
+            "pydantic_core._pydantic_core.ValidationError: 1 validation error for KVTransferConfig\n"
+            f"{POLICY}\n  Input should be 'recompute' or 'fail' [type=literal_error, "
+            f"input_value='{config[POLICY]}', input_type=str]"
+        )
     module = config.get("kv_connector_module_path")
     if module and release >= (0, 15):
         raise FatalError(f"ModuleNotFoundError: No module named '{module}'", who=CORE)
@@ -153,17 +180,42 @@ def _check_rank_table(env: dict[str, str]) -> None:
         raise FatalError(f"ValueError: {text}", who=CORE)
 
 
-def _abort_after(connector: str, machine: Machine) -> float:
-    """Seconds a producer keeps KV that nobody fetched; the variable's name changed often."""
-    if machine.release < (0, 10):
+def _choose_outcome(connector: str, config: dict[str, object], release: tuple[int, ...]) -> str:
+    """What becomes of a request whose KV cannot be pulled, as read in the connectors."""
+    if connector in DATADIST:
+        return HANG
+    if connector in MOONCAKE and release < (0, 20, 2):
+        return GARBAGE
+    if connector in NIXL and release < (0, 12):
+        return CRASH
+    default = FAIL if release >= (0, 17) else RECOMPUTE
+    return str(config.get(POLICY, default))
+
+
+def _seconds_kept(connector: str, config: dict[str, object], machine: Machine) -> float:
+    """Seconds a producer keeps KV that is not pulled; the variable's name changed often."""
+    release = machine.release
+    if connector in NIXL and release >= LEASES:
+        extra = config.get("kv_connector_extra_config")
+        return float(_number(extra.get("kv_lease_duration", 30) if isinstance(extra, dict) else 30))
+    if release < (0, 10):
         name, default = "VLLM_LLMDD_ABORT_REQUEST_TIMEOUT", "120"
-    elif machine.release < (0, 11):
+    elif release < (0, 11):
         name, default = "VLLM_ASCEND_KVCACHE_DELAY_FREE_TIMEOUT", "250"
-    elif machine.release < (0, 18) or connector in NIXL:
-        name, default = "VLLM_NIXL_ABORT_REQUEST_TIMEOUT", "480" if machine.release >= (0, 13) else "120"
+    elif release < (0, 18) or connector in NIXL:
+        name, default = "VLLM_NIXL_ABORT_REQUEST_TIMEOUT", "480" if release >= (0, 12) else "120"
     else:
         name, default = "VLLM_MOONCAKE_ABORT_REQUEST_TIMEOUT", "480"
     return float(machine.env.get(name, default))
+
+
+def _limits(connector: str, machine: Machine) -> tuple[float, float]:
+    """(handshake, transfer): NIXL waits 5 s, later for ever; Mooncake three times 1 s, later its time-out."""
+    if connector in MOONCAKE:
+        return 3.2, float(machine.env.get("ASCEND_TRANSFER_TIMEOUT") or 33064) / 1000
+    if connector in NIXL and machine.release >= (0, 12):
+        return 5.0, math.inf
+    return math.inf, math.inf
 
 
 def _number(value: object) -> int:
