@@ -14,6 +14,8 @@ import pytest
 from leftovers import end, left_by
 from waiting import until as wait_until
 
+from dplaunch import engines
+
 
 @pytest.fixture
 def until():
@@ -51,6 +53,19 @@ def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_STATE_HOME", str(home))
     return home
+
+
+@pytest.fixture
+def toys() -> Iterator[None]:
+    """Two engines that only tests know: ``toy`` and ``toy-job``."""
+    from tests.engines.toy.engine import Toy, ToyJob  # noqa: PLC0415 - few tests need them
+
+    made = {kind.facts.kind: kind for kind in (Toy, ToyJob)}
+    for kind, adapter in made.items():
+        engines.register(kind, adapter)
+    yield
+    for kind in made:
+        engines.unregister(kind)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 from dplaunch.cli.verb import Call, option
 from dplaunch.errors import ExitCode
 
-Folder = Annotated[Path, option("--out", "-O", help="Folder to write to: NODE/ROLE/run_dp_template.sh …")]
+Folder = Annotated[Path, option("--out", "-O", help="Folder to write to: NODE/ROLE/SCRIPT …")]
 
 
 def render(call: Call, out: Folder) -> ExitCode:

@@ -30,7 +30,7 @@ class Signature:
     words: tuple[str, ...]
     """Plain texts, one of which stands in every line of this kind."""
     kind: Kind = Kind.CAUSE
-    engines: tuple[str, ...] = ("vllm", "vllm-ascend")
+    engines: tuple[str, ...] = ()
     """Who writes it."""
     versions: str = ""
     """``vllm >= 0.18``; empty where it is bound to none."""

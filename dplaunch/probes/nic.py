@@ -9,21 +9,14 @@ from ipaddress import IPv4Address
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
 from dplaunch.probes.words import answer, clean, shown_list, unread, unread_finding
+from dplaunch.render import render
 
 NAME = "host.nic"
 LOOPBACK = "127."
-LISTING = """
+_LISTING = """
 if command -v ip >/dev/null 2>&1; then exec ip -o addr show; fi
 exec python3 - <<'END'
-import fcntl, socket, struct
-probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-for _, name in socket.if_nameindex():
-    try:
-        reply = fcntl.ioctl(probe.fileno(), 0x8915, struct.pack("256s", name.encode()))
-    except OSError:
-        continue
-    print(name, socket.inet_ntoa(reply[20:24]))
-END
+%sEND
 """
 """As ``templates/shell/nic.sh.j2`` does it: what this finds, the scripts will find."""
 
@@ -43,7 +36,7 @@ def interfaces(text: str) -> list[list[str]]:
 
 def _commands(target: Target, seen: Seen) -> Iterable[Command]:
     del target, seen
-    yield Command(key="interfaces", argv=("sh", "-c", LISTING))
+    yield Command(key="interfaces", argv=("sh", "-c", _LISTING % render("shell/interfaces.py.j2", {})))
 
 
 def _parse(target: Target, outputs: Outputs) -> Facts:

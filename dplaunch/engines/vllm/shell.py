@@ -122,6 +122,7 @@ def context(site: Site, recipe: Recipe) -> dict[str, object]:
     return {
         "title": f"{site.spec.name}: {site.role.name} on {site.node.name} ({site.node.address})",
         "release": recipe.release,
+        "script": site.facts.script,
         "contract": recipe.contract,
         "engines": [(s.name, arguments(recipe.contract, site, s)) for s in site.seats],
         "setup": site.spec.runtime.setup,
