@@ -1,3 +1,3 @@
 """dplaunch: one cluster file up, watched and stopped."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -3,15 +3,15 @@
 ::
 
     DplaunchError            exit  1  something on the cluster failed
-    ├── UsageError           exit  2  file or arguments wrong
+    ├── UsageError           exit  2  the file or the arguments are wrong
     │   └── SpecError        exit  2  carries every Problem of a cluster file
-    ├── HostError            exit  3  a host was not reached; carries the node's name
+    ├── HostError            exit  3  a host is unreachable; carries the node's name
     ├── NotReadyError        exit  4  not ready in time
-    ├── DegradedError        exit  5  some of it serves
+    ├── DegradedError        exit  5  part of the cluster serves
     ├── LockedError          exit  6  another operator holds the lock
     └── Interrupted          exit 130 Ctrl-C
 
-Nothing here knows how an error is shown: the view does.
+How an error is printed is decided in ``view``.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What a verb tells the shell. The README's table is made from these."""
+    """The exit code of a verb. The table in the README lists them."""
 
     DONE = 0
     FAILED = 1
     USAGE = 2
-    UNREACHED = 3
+    UNREACHABLE = 3
     NOT_READY = 4
     DEGRADED = 5
     LOCKED = 6
@@ -37,27 +37,27 @@ PRECEDENCE = (
     ExitCode.INTERRUPTED,
     ExitCode.LOCKED,
     ExitCode.USAGE,
-    ExitCode.UNREACHED,
+    ExitCode.UNREACHABLE,
     ExitCode.FAILED,
     ExitCode.NOT_READY,
     ExitCode.DEGRADED,
     ExitCode.DONE,
 )
-"""When several apply, the first of these wins."""
+"""If several codes apply, the first of these wins."""
 
 
 def worst(*codes: ExitCode) -> ExitCode:
-    """The code that wins among those that apply; DONE when none is given."""
+    """Return the code that wins among those that apply; DONE without any."""
     return next((code for code in PRECEDENCE if code in codes), ExitCode.DONE)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong (or suspicious) in a cluster file, with its place.
+    """One mistake in a cluster file, or (``warning``) something suspicious in it that stops no verb.
 
-    ``line`` and ``column`` count from 1; 0 means "no place" (a missing file, a whole-file rule).
-    ``key`` is the dotted path (``roles.decode.dp``), ``source_line`` the line itself,
-    ``hint`` what would be right, ``source`` where that is known from. ``warning`` problems never stop a verb.
+    ``line`` and ``column`` count from 1; 0 stands for a problem without a place (a missing file, a rule
+    about the whole file). ``key`` is the dotted path (``roles.decode.dp``), ``source_line`` the line itself,
+    ``hint`` what would be right, ``source`` where that is known from.
     """
 
     text: str
@@ -72,32 +72,32 @@ class Problem:
 
 
 class DplaunchError(Exception):
-    """Something failed: ``text`` says what and where, ``hint`` what to do next.
+    """A failure: what failed and where (``text``), and what to do next (``hint``).
 
-    ``detail`` holds lines worth seeing verbatim (a log tail), shown below the message; ``told``: whoever
-    listens to events has seen them.
+    ``detail`` holds lines to print verbatim below the message, such as the end of a log. ``reported``: an
+    event has carried text and detail already, so that the view need not print the detail again.
     """
 
     exit_code = ExitCode.FAILED
 
     def __init__(
-        self, text: str, *, hint: str = "", detail: tuple[str, ...] = (), told: bool = False
+        self, text: str, *, hint: str = "", detail: tuple[str, ...] = (), reported: bool = False
     ) -> None:
         super().__init__(text)
         self.text = text
         self.hint = hint
         self.detail = detail
-        self.told = told
+        self.reported = reported
 
 
 class UsageError(DplaunchError):
-    """The file or the arguments are wrong; nothing was touched."""
+    """The file or the arguments are wrong; nothing was changed."""
 
     exit_code = ExitCode.USAGE
 
 
 class SpecError(UsageError):
-    """A cluster file with problems: all of them, in file order."""
+    """A cluster file has problems; carries all of them, in file order."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         wrong = sum(not p.warning for p in problems)
@@ -106,9 +106,9 @@ class SpecError(UsageError):
 
 
 class HostError(DplaunchError):
-    """A host was not reached, or refused us. ``node`` names it as the cluster file does."""
+    """A host is unreachable or refused the login. ``node`` is its name in the cluster file."""
 
-    exit_code = ExitCode.UNREACHED
+    exit_code = ExitCode.UNREACHABLE
 
     def __init__(self, node: str, text: str, *, hint: str = "", detail: tuple[str, ...] = ()) -> None:
         super().__init__(text, hint=hint, detail=detail)
@@ -116,24 +116,24 @@ class HostError(DplaunchError):
 
 
 class NotReadyError(DplaunchError):
-    """Not ready in time."""
+    """Something was not ready in time."""
 
     exit_code = ExitCode.NOT_READY
 
 
 class DegradedError(DplaunchError):
-    """Some of it serves, some does not."""
+    """Part of the cluster serves, part of it does not."""
 
     exit_code = ExitCode.DEGRADED
 
 
 class LockedError(DplaunchError):
-    """Another operator holds the cluster's lock; the text names holder and verb."""
+    """Another operator holds the cluster's lock; the text names the holder and the verb."""
 
     exit_code = ExitCode.LOCKED
 
 
 class Interrupted(DplaunchError):  # noqa: N818 - the name of what happened, not of a fault
-    """The user pressed Ctrl-C; the text says what goes on and how to stop it."""
+    """The user pressed Ctrl-C; the text names what keeps running and how to stop it."""
 
     exit_code = ExitCode.INTERRUPTED

@@ -1,7 +1,7 @@
-"""Many follow streams → one: each line once, in each process's own order, equal lines folded.
+"""Merge the log streams of many processes into one: no line twice, equal lines of several processes folded.
 
-Pure: the caller brings chunks and the time, and asks again for what was held back. A line is held for
-at most ``window`` seconds, so that the same line of other processes can join it.
+Each process keeps its own order. A line is held back for at most ``window`` seconds, so that the same line of
+other processes can join it. Pure: the caller brings chunks and the time, and asks for what is due.
 """
 
 from __future__ import annotations
@@ -14,19 +14,22 @@ from dataclasses import dataclass
 from operator import attrgetter, itemgetter
 
 from dplaunch.model.log import FoldedLine, LogChunk, LogLine
-from dplaunch.stamp import Calendar, common
+from dplaunch.stamp import Calendar, normalise
 
 
-def collect_name(node: str, process: str, *, previous: bool = False) -> str:
-    """Path below ``--collect DIR``: ``n5/decode-3.log``; ``previous``: of the run before."""
+def name_log_file(node: str, process: str, *, previous: bool = False) -> str:
+    """Return the path of a collected log below ``--collect DIR``: ``n5/decode-3.log``.
+
+    With ``previous`` it is that of the run before: ``n5/decode-3.prev.log``.
+    """
     return f"{_safe(node)}/{_safe(process)}{'.prev' if previous else ''}.log"
 
 
-def past(chunks: Iterable[LogChunk], *, window: float = 1.0) -> tuple[FoldedLine, ...]:
-    """Past lines of many processes by the clock they print, equal ones within ``window`` seconds folded.
+def fold_past(chunks: Iterable[LogChunk], *, window: float = 1.0) -> tuple[FoldedLine, ...]:
+    """Return past lines of many processes ordered by their own times, equal ones within ``window`` s folded.
 
-    Each process's own order is kept; a line without a clock (a traceback) stays behind the line before it.
-    All lines are held in memory: for a tail, not for whole logs.
+    Each process keeps its own order; a line without a time (of a traceback) stays behind the line before it.
+    All lines are held in memory, which is right for the ends of logs but not for whole logs.
     """
     calendar = Calendar()
     latest: dict[str, float] = {}
@@ -50,7 +53,7 @@ def _lines(chunk: LogChunk, at: float) -> Iterable[LogLine]:
 
 @dataclass(slots=True)
 class _Held:
-    """A line that waits for its like."""
+    """A line that waits for equal lines of other processes."""
 
     number: int
     until: float
@@ -58,28 +61,28 @@ class _Held:
 
 
 class Merge:
-    """Chunks in, folded lines out. ``window`` 0 folds nothing and holds nothing back."""
+    """Takes chunks and returns folded lines. ``window`` 0 folds nothing and holds nothing back."""
 
     def __init__(self, *, window: float = 0.25, offsets: Mapping[str, int] | None = None) -> None:
         self.window = window
         self._ends = dict(offsets or {})
         self._held: deque[_Held] = deque()
-        self._alike: dict[str, list[_Held]] = {}
+        self._equal: dict[str, list[_Held]] = {}
         self._last: dict[str, int] = {}
         self._count = 0
 
     @property
     def offsets(self) -> dict[str, int]:
-        """Per process, the offset to resume from."""
+        """The offset to resume from, for each process."""
         return dict(self._ends)
 
     @property
     def due(self) -> float | None:
-        """When the next held line must come out; None when none is held."""
+        """When the next held line must come out; None if none is held."""
         return self._held[0].until if self._held else None
 
     def feed(self, chunk: LogChunk, at: float) -> tuple[FoldedLine, ...]:
-        """Take one chunk, arrived ``at``; returns what is due. Bytes seen before are dropped."""
+        """Take a chunk that arrived ``at``. Returns what is due. Bytes that were read before are dropped."""
         seen = self._ends.get(chunk.process, 0)
         self._ends[chunk.process] = max(seen, chunk.end)
         fresh = [line for line in _lines(chunk, at) if line.offset >= seen] if chunk.end > seen else []
@@ -87,43 +90,43 @@ class Merge:
         return (*early, *(folded for line in fresh for folded in self.add(line, at)))
 
     def add(self, line: LogLine, at: float) -> tuple[FoldedLine, ...]:
-        """Take one line that is known to be new; returns what is due."""
-        early = self.flush(at)  # first: what is due must not be joined any more
+        """Take a line that is known to be new. Returns what is due."""
+        early = self.flush(at)  # first: nothing may join a line that is due
         self._hold(line, at)
         return (*early, *self.flush(at))
 
     def restarted(self, process: str) -> None:
-        """The process began a new run: its log begins at 0 again."""
+        """Take note that the process has begun a new run, whose log begins at 0."""
         self._ends.pop(process, None)
 
     def flush(self, at: float | None = None) -> tuple[FoldedLine, ...]:
-        """Lines whose time has come; everything held when no time is given."""
+        """Return the lines that are due; without a time everything that is held."""
         ready = []
         while self._held and (at is None or self._held[0].until <= at):
             ready.append(self._release(self._held.popleft()))
         return tuple(ready)
 
     def _hold(self, line: LogLine, at: float) -> None:
-        held = self._like(line) if self.window else None
+        held = self._equal_to(line) if self.window else None
         if held is None:
             self._count += 1
             held = _Held(self._count, at + self.window, [])
             self._held.append(held)
-            self._alike.setdefault(common(line.text), []).append(held)
+            self._equal.setdefault(normalise(line.text), []).append(held)
         held.lines.append(line)
         self._last[line.process] = held.number
 
-    def _like(self, line: LogLine) -> _Held | None:
-        """An equal line that can still be joined: later than all this process said before."""
-        alike = self._alike.get(common(line.text), [])
-        place = bisect_right(alike, self._last.get(line.process, 0), key=attrgetter("number"))
-        return alike[place] if place < len(alike) else None
+    def _equal_to(self, line: LogLine) -> _Held | None:
+        """Return an equal line that this one can join: one after everything this process has logged."""
+        equal = self._equal.get(normalise(line.text), [])
+        place = bisect_right(equal, self._last.get(line.process, 0), key=attrgetter("number"))
+        return equal[place] if place < len(equal) else None
 
     def _release(self, held: _Held) -> FoldedLine:
-        key = common(held.lines[0].text)
-        self._alike[key].pop(0)  # lines come out in the order they were held
-        if not self._alike[key]:
-            del self._alike[key]
+        key = normalise(held.lines[0].text)
+        self._equal[key].pop(0)  # lines come out in the order they were held
+        if not self._equal[key]:
+            del self._equal[key]
         text = held.lines[0].text if len(held.lines) == 1 else key
         return FoldedLine(lines=tuple(held.lines), text=text)
 

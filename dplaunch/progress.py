@@ -12,16 +12,20 @@ from typing import Any
 
 from dplaunch.model import event as ev
 from dplaunch.model.plan import Plan
-from dplaunch.model.progress import UNDER_WAY, PhaseProgress, ProcessProgress, Progress, Step
+from dplaunch.model.progress import UNDER_WAY, PhaseProgress, Progress, Step, UnitProgress
 
 
 def begin(plan: Plan, only: Container[str] | None = None) -> Progress:
-    """Every process of the plan waiting; ``only``: the names this walk acts on."""
+    """Everything of the plan waiting; ``only``: the processes this walk acts on."""
     chosen = [p for p in plan.processes if only is None or p.name in only]
     order = {"service": 1}
     chosen.sort(key=lambda process: order.get(process.kind, 0))
     return Progress(
-        processes={p.name: ProcessProgress(name=p.name, role=p.role, node=p.node) for p in chosen}
+        units={
+            name: UnitProgress(name=name, process=process.name, role=process.role, node=process.node)
+            for process in chosen
+            for name in process.units
+        }
     )
 
 
@@ -60,33 +64,40 @@ def _surveyed(progress: Progress, event: ev.Surveyed) -> _Changes:
 
 
 def _started(progress: Progress, event: ev.Started) -> _Changes:
-    fresh = {"stage": "", "index": 0, "count": 0, "fraction": 0.0, "done": 0.0}
-    return _move(progress, event.process, step=Step.STARTING, since=event.at, **fresh)
-
-
-def _milestone(progress: Progress, event: ev.Milestone) -> _Changes:
-    old = progress.processes.get(event.process)
-    if old is None or old.step not in UNDER_WAY or (event.index, event.fraction) < (old.index, old.fraction):
-        return {}
-    same = old.step is Step.LOADING and old.index == event.index and old.stage == event.stage
     return _move(
         progress,
         event.process,
-        step=Step.LOADING,
-        since=old.since if same else event.at,
-        stage=event.stage,
-        index=event.index,
-        count=event.count,
-        fraction=event.fraction,
-        done=min(1.0, (event.index + event.fraction) / max(1, event.count)),
+        step=Step.STARTING,
+        since=event.at,
+        stage="",
+        index=0,
+        count=0,
+        fraction=0.0,
+        done=0.0,
     )
 
 
+def _milestone(progress: Progress, event: ev.Milestone) -> _Changes:
+    def further(old: UnitProgress) -> dict[str, Any]:
+        if old.step not in UNDER_WAY or (event.index, event.fraction) < (old.index, old.fraction):
+            return {}
+        same = old.step is Step.LOADING and old.index == event.index and old.stage == event.stage
+        return {
+            "step": Step.LOADING,
+            "since": old.since if same else event.at,
+            "stage": event.stage,
+            "index": event.index,
+            "count": event.count,
+            "fraction": event.fraction,
+            "done": min(1.0, (event.index + event.fraction) / max(1, event.count)),
+        }
+
+    return _change(progress, event.process, further)
+
+
 def _ready(progress: Progress, event: ev.Ready) -> _Changes:
-    old = progress.processes.get(event.process)
-    if old is not None and old.step in (Step.FAILED, Step.PROVED):
-        return {}
-    return _move(progress, event.process, step=Step.READY, since=event.at, done=1.0)
+    over = (Step.FAILED, Step.PROVED)
+    return _move(progress, event.process, unless=over, step=Step.READY, since=event.at, done=1.0)
 
 
 def _proved(progress: Progress, event: ev.Proved) -> _Changes:
@@ -99,15 +110,18 @@ def _failed(progress: Progress, event: ev.Failed) -> _Changes:
 
 
 def _stopped(progress: Progress, event: ev.Stopped) -> _Changes:
-    old = progress.processes.get(event.process)
-    if old is not None and old.step is Step.FAILED:  # swept after a failure: the failure is the news
-        return {}
-    return _move(progress, event.process, step=Step.STOPPED, since=event.at, done=0.0)
+    # swept after a failure: the failure is the news
+    return _move(progress, event.process, unless=(Step.FAILED,), step=Step.STOPPED, since=event.at, done=0.0)
 
 
-def _move(progress: Progress, name: str, **changes: Any) -> _Changes:
-    old = progress.processes.get(name)
-    return {} if old is None else {"processes": {**progress.processes, name: replace(old, **changes)}}
+def _move(progress: Progress, name: str, unless: Container[Step] = (), **changes: Any) -> _Changes:
+    return _change(progress, name, lambda old: {} if old.step in unless else changes)
+
+
+def _change(progress: Progress, name: str, changes: Callable[[UnitProgress], dict[str, Any]]) -> _Changes:
+    """Apply ``changes`` to the unit of that name, else to all of the process of that name."""
+    changed = {unit.name: replace(unit, **found) for unit in progress.of(name) if (found := changes(unit))}
+    return {"units": {**progress.units, **changed}} if changed else {}
 
 
 _RULES: dict[type[ev.Event], Callable[[Progress, Any], _Changes]] = {

@@ -1,4 +1,4 @@
-"""Figures as people say them."""
+"""Counts, sizes and lists as people write them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ GIB = 1 << 30
 
 
 def plural(count: int, noun: str) -> str:
-    """``1 engine``, ``72 engines``, ``2 processes``."""
+    """Return ``1 engine``, ``72 engines`` or ``2 processes``."""
     ending = "es" if noun.endswith(("s", "x", "ch")) else "s"
     return f"{count} {noun}{'' if count == 1 else ending}"
 
 
-def size(amount: float) -> str:
-    """``64 MiB``, ``1.5 GiB``, ``503 GiB``: of bytes."""
+def format_bytes(amount: float) -> str:
+    """Return bytes as ``64 MiB``, ``1.5 GiB`` or ``503 GiB``."""
     value = amount / _STEP
     for unit in _UNITS[:-1]:
         if value < _STEP:
@@ -24,11 +24,11 @@ def size(amount: float) -> str:
     return f"{value:.1f} {_UNITS[-1]}"
 
 
-def shortened(text: str, most: int) -> str:
-    """At most so many characters, the last one ``…`` where some are left out."""
+def shorten(text: str, most: int) -> str:
+    """Return at most ``most`` characters of the text; the last one is ``…`` if some were left out."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def listed(words: list[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
+def join_words(words: list[str]) -> str:
+    """Return ``a``, ``a and b`` or ``a, b and c``."""
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

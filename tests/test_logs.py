@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dplaunch.logs import Merge, collect_name, past
+from dplaunch.logs import Merge, fold_past, name_log_file
 from dplaunch.model.log import FoldedLine, LogChunk
-from dplaunch.stamp import common
+from dplaunch.stamp import normalise
 
 
 def chunk(process: str, lines: list[str], offset: int = 0) -> LogChunk:
@@ -16,7 +16,7 @@ def chunk(process: str, lines: list[str], offset: int = 0) -> LogChunk:
     return LogChunk(process=process, node="n1", offset=offset, end=end, lines=tuple(lines))
 
 
-def told(folded: tuple[FoldedLine, ...]) -> list[tuple[str, str]]:
+def pairs_of(folded: tuple[FoldedLine, ...]) -> list[tuple[str, str]]:
     return [(",".join(line.processes), line.text) for line in folded]
 
 
@@ -24,29 +24,29 @@ def test_equal_lines_within_the_window_become_one():
     merge = Merge(window=0.3)
     out = [*merge.feed(chunk("d-0", ["loading"]), 1.0), *merge.feed(chunk("d-1", ["loading"]), 1.1)]
     assert out == []
-    assert told(merge.flush(1.3)) == [("d-0,d-1", "loading")]
+    assert pairs_of(merge.flush(1.3)) == [("d-0,d-1", "loading")]
 
 
 def test_equal_lines_far_apart_stay_two():
     merge = Merge(window=0.3)
     merge.feed(chunk("d-0", ["loading"]), 1.0)
     first = merge.feed(chunk("d-1", ["loading"]), 1.4)
-    assert told(first) == [("d-0", "loading")]
-    assert told(merge.flush()) == [("d-1", "loading")]
+    assert pairs_of(first) == [("d-0", "loading")]
+    assert pairs_of(merge.flush()) == [("d-1", "loading")]
 
 
 def test_a_process_repeating_itself_is_not_folded_with_itself():
     merge = Merge(window=0.3)
     merge.feed(chunk("d-0", ["again", "again"]), 1.0)
     merge.feed(chunk("d-1", ["again", "again"]), 1.1)
-    assert told(merge.flush()) == [("d-0,d-1", "again"), ("d-0,d-1", "again")]
+    assert pairs_of(merge.flush()) == [("d-0,d-1", "again"), ("d-0,d-1", "again")]
 
 
-def test_folding_never_reorders_what_one_process_said():
+def test_folding_never_reorders_what_one_process_logged():
     merge = Merge(window=1.0)
     merge.feed(chunk("d-0", ["x", "y"]), 1.0)
     merge.feed(chunk("d-1", ["y", "x"]), 1.1)
-    assert told(merge.flush()) == [("d-0", "x"), ("d-0,d-1", "y"), ("d-1", "x")]
+    assert pairs_of(merge.flush()) == [("d-0", "x"), ("d-0,d-1", "y"), ("d-1", "x")]
 
 
 def test_pids_and_clocks_do_not_keep_lines_apart():
@@ -57,23 +57,23 @@ def test_pids_and_clocks_do_not_keep_lines_apart():
     merge = Merge(window=1.0)
     for n, line in enumerate(lines):
         merge.feed(chunk(f"d-{n}", [line]), 1.0)
-    assert told(merge.flush()) == [("d-0,d-1,d-2", "INFO [core.py:790] Loading weights took 3.1 GB")]
+    assert pairs_of(merge.flush()) == [("d-0,d-1,d-2", "INFO [core.py:790] Loading weights took 3.1 GB")]
 
 
 def test_a_line_alone_keeps_its_pid_and_clock():
     text = "(APIServer pid=7) INFO 09-24 20:59:57 [api.py:1] ready"
     merge = Merge()
     merge.feed(chunk("d-0", [text]), 1.0)
-    assert told(merge.flush()) == [("d-0", text)]
+    assert pairs_of(merge.flush()) == [("d-0", text)]
 
 
 def test_other_figures_do_keep_lines_apart():
-    assert common("rank 3 is DP rank 3") != common("rank 4 is DP rank 4")
+    assert normalise("rank 3 is DP rank 3") != normalise("rank 4 is DP rank 4")
 
 
 def test_without_a_window_lines_pass_at_once():
     merge = Merge(window=0.0)
-    assert told(merge.feed(chunk("d-0", ["a", "b"]), 1.0)) == [("d-0", "a"), ("d-0", "b")]
+    assert pairs_of(merge.feed(chunk("d-0", ["a", "b"]), 1.0)) == [("d-0", "a"), ("d-0", "b")]
     assert merge.due is None
 
 
@@ -91,20 +91,20 @@ def test_bytes_seen_before_a_reconnect_are_dropped():
     assert merge.offsets == {"d-0": 4}
     assert merge.feed(chunk("d-0", ["a", "b"]), 2.0) == ()
     overlapping = merge.feed(chunk("d-0", ["b", "c"], offset=2), 3.0)
-    assert told(overlapping) == [("d-0", "c")]
+    assert pairs_of(overlapping) == [("d-0", "c")]
     assert overlapping[0].lines[0].offset == 4
 
 
 def test_resuming_from_known_offsets():
     merge = Merge(window=0.0, offsets={"d-0": 4})
-    assert told(merge.feed(chunk("d-0", ["a", "b", "c"]), 1.0)) == [("d-0", "c")]
+    assert pairs_of(merge.feed(chunk("d-0", ["a", "b", "c"]), 1.0)) == [("d-0", "c")]
 
 
 def test_a_new_run_is_read_from_its_start():
     merge = Merge(window=0.0)
     merge.feed(chunk("d-0", ["old", "old"]), 1.0)
     merge.restarted("d-0")
-    assert told(merge.feed(chunk("d-0", ["new"]), 2.0)) == [("d-0", "new")]
+    assert pairs_of(merge.feed(chunk("d-0", ["new"]), 2.0)) == [("d-0", "new")]
 
 
 @settings(max_examples=60, deadline=None)
@@ -123,8 +123,8 @@ def test_nothing_lost_nothing_twice_in_order_whatever_the_chunks(data):
         sent[process] = max(end, sent[process])
     heard += merge.flush()
     for process, lines in whole.items():
-        said = [line.text for folded in heard for line in folded.lines if line.process == process]
-        assert said == lines[: sent[process]]
+        kept = [line.text for folded in heard for line in folded.lines if line.process == process]
+        assert kept == lines[: sent[process]]
 
 
 def test_a_flood_of_one_line_is_merged_in_linear_time():
@@ -141,19 +141,19 @@ def test_past_lines_are_ordered_by_their_own_clocks_and_folded():
         chunk("d-0", ["INFO 09-24 20:59:50 one", "  traceback", "INFO 09-24 20:59:58 same", "INFO 10-01 00:00:00 last"]),
         chunk("d-1", ["ERROR 2026-09-24 20:59:51.340 two", "INFO 09-24 20:59:57 three", "INFO 09-24 20:59:58 same"]),
     ]  # fmt: skip
-    assert [(names, text.split()[-1]) for names, text in told(past(chunks))] == [
+    assert [(names, text.split()[-1]) for names, text in pairs_of(fold_past(chunks))] == [
         ("d-0", "one"), ("d-0", "traceback"), ("d-1", "two"), ("d-1", "three"), ("d-0,d-1", "same"), ("d-0", "last"),
     ]  # fmt: skip
 
 
 def test_past_lines_of_a_new_year_come_last():
     chunks = [chunk("d-0", ["INFO 01-01 00:00:01 new"]), chunk("d-1", ["INFO 12-31 23:59:59 old"])]
-    assert [text.split()[-1] for _, text in told(past(chunks))] == ["old", "new"]
+    assert [text.split()[-1] for _, text in pairs_of(fold_past(chunks))] == ["old", "new"]
 
 
 def test_past_lines_without_any_clock_keep_their_order():
     chunks = [chunk("d-0", ["a", "b"]), chunk("d-1", ["b", "a"])]
-    assert told(past(chunks)) == [("d-0", "a"), ("d-0,d-1", "b"), ("d-1", "a")]
+    assert pairs_of(fold_past(chunks)) == [("d-0", "a"), ("d-0,d-1", "b"), ("d-1", "a")]
 
 
 @pytest.mark.parametrize(
@@ -166,4 +166,4 @@ def test_past_lines_without_any_clock_keep_their_order():
     ],
 )
 def test_collected_files_have_safe_names(node, process, previous, path):
-    assert collect_name(node, process, previous=previous) == path
+    assert name_log_file(node, process, previous=previous) == path

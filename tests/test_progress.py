@@ -3,27 +3,17 @@ from __future__ import annotations
 import time
 
 import pytest
+from plans import a_job, a_plan, a_process
 
 from dplaunch.model import event as ev
-from dplaunch.model.cluster import RuntimeSpec, SshSpec
-from dplaunch.model.plan import NodePlan, Plan, Process
+from dplaunch.model.plan import Plan, Ready
 from dplaunch.model.progress import Step
 from dplaunch.progress import apply, begin
 
 
 def cluster(engines: int = 4, nodes: int = 2) -> Plan:
-    def process(name: str, kind: str, role: str, node: str) -> Process:
-        return Process(name=name, kind=kind, role=role, group=f"{role}/0", node=node, argv=("true",))  # type: ignore[arg-type]
-
-    def node(number: int) -> NodePlan:
-        router = [process("router", "service", "router", "n1")] if number == 1 else []
-        mine = range((number - 1) * engines // nodes, number * engines // nodes)
-        decode = [process(f"decode-{n}", "engine", "decode", f"n{number}") for n in mine]
-        return NodePlan(name=f"n{number}", host="", address="", ssh=SshSpec(), runtime=RuntimeSpec(), files=(),
-                        processes=(*router, *decode))  # fmt: skip
-
-    return Plan(cluster="c", revision="g", engine="e", model="m", served_model_name="m", router=None,
-                nodes=tuple(node(n) for n in range(1, nodes + 1)), url="")  # fmt: skip
+    router = a_process("router", "n1")
+    return a_plan(router, *(a_process(f"decode-{n}", f"n{1 + n * nodes // engines}") for n in range(engines)))
 
 
 def after(*events: ev.Event):
@@ -48,12 +38,72 @@ def failed(name: str, at: float) -> ev.Failed:
 def test_all_wait_at_first_and_engines_come_before_services():
     progress = begin(cluster())
     assert [role.role for role in progress.roles] == ["decode", "router"]
-    assert {process.step for process in progress.processes.values()} == {Step.WAITING}
+    assert {unit.step for unit in progress.units.values()} == {Step.WAITING}
     assert progress.elapsed == 0.0
 
 
+PARENT = a_process(
+    "decode@n1", "n1", endpoints=("decode-0", "decode-1", "decode-2"), role="decode", kind="engine"
+)
+JOB = a_job("convert-0", "n1")
+
+
+def steps(progress):
+    return {name: unit.step.value for name, unit in progress.units.items()}
+
+
+def test_each_endpoint_of_a_parent_process_is_awaited():
+    progress = begin(a_plan(PARENT, JOB))
+    assert {unit.name: unit.process for unit in progress.units.values()} == {
+        "decode-0": "decode@n1",
+        "decode-1": "decode@n1",
+        "decode-2": "decode@n1",
+        "convert-0": "convert-0",
+    }
+    assert [(role.role, role.total) for role in progress.roles] == [("decode", 3), ("convert", 1)]
+
+
+def test_what_happens_to_a_parent_process_happens_to_all_its_endpoints():
+    progress = apply(begin(a_plan(PARENT, JOB)), started("decode@n1"))
+    assert steps(progress) == {
+        "decode-0": "starting",
+        "decode-1": "starting",
+        "decode-2": "starting",
+        "convert-0": "waiting",
+    }
+    loading = apply(progress, stage("decode@n1", 2, 2.0))
+    assert {unit.done for unit in loading.of("decode@n1")} == {0.5}
+    one_left = apply(loading, ev.Ready(at=3.0, process="decode-1", seconds=1.0))
+    assert [unit.step for unit in one_left.of("decode@n1")] == [Step.LOADING, Step.READY, Step.LOADING]
+    assert (one_left.role("decode").ready, one_left.role("decode").slowest.name) == (1, "decode-0")
+    dead = apply(one_left, failed("decode@n1", 4.0))
+    assert {unit.step for unit in dead.of("decode@n1")} == {Step.FAILED}
+    assert [failure.process for failure in dead.failures] == ["decode@n1"]
+
+
+def test_an_endpoint_is_proved_by_itself():
+    progress = begin(a_plan(PARENT))
+    for name in ("decode-0", "decode-2"):
+        progress = apply(progress, ev.Proved(at=5.0, process=name, seconds=0.2))
+    assert (progress.role("decode").proved, progress.units["decode-1"].step) == (2, Step.WAITING)
+
+
+def test_a_job_is_ready_when_it_has_ended():
+    progress = begin(a_plan(JOB))
+    for event in (started("convert-0"), ev.Ready(at=9.0, process="convert-0", seconds=8.0)):
+        progress = apply(progress, event)
+    assert steps(progress) == {"convert-0": "ready"}
+    assert progress.role("convert").slowest is None
+
+
+def test_a_process_that_a_line_makes_ready_is_one_unit_whatever_it_answers():
+    headless = a_process("decode-4", "n1", endpoints=("decode-4", "decode-5"), ready=Ready("line", "joined"))
+    assert set(begin(a_plan(headless)).units) == {"decode-4"}
+
+
 def test_only_what_the_walk_acts_on_is_counted():
-    assert set(begin(cluster(), only={"decode-1", "decode-2"}).processes) == {"decode-1", "decode-2"}
+    assert set(begin(a_plan(PARENT, JOB), only={"decode@n1"}).units) == {"decode-0", "decode-1", "decode-2"}
+    assert set(begin(cluster(), only={"decode-1", "decode-2"}).units) == {"decode-1", "decode-2"}
 
 
 def test_a_process_goes_through_its_steps():
@@ -67,40 +117,40 @@ def test_a_process_goes_through_its_steps():
     progress = begin(cluster())
     for event, step, done in history:
         progress = apply(progress, event)
-        process = progress.processes["decode-0"]
-        assert (process.step, process.done, process.since) == (step, done, event.at)
+        unit = progress.units["decode-0"]
+        assert (unit.step, unit.done, unit.since) == (step, done, event.at)
 
 
 def test_the_old_value_stays_as_it_was():
     before = begin(cluster())
     apply(before, started("decode-0"))
-    assert before.processes["decode-0"].step is Step.WAITING
+    assert before.units["decode-0"].step is Step.WAITING
 
 
 def test_progress_inside_a_stage_does_not_restart_its_clock():
     progress = after(started("decode-0"), stage("decode-0", 1, 5.0, 0.1), stage("decode-0", 1, 9.0, 0.6))
-    process = progress.processes["decode-0"]
-    assert (process.since, process.fraction) == (5.0, 0.6)
+    unit = progress.units["decode-0"]
+    assert (unit.since, unit.fraction) == (5.0, 0.6)
 
 
 @pytest.mark.parametrize("echo", [stage("decode-0", 0, 9.0), stage("decode-0", 2, 9.0, 0.2)])
 def test_lines_read_again_by_a_second_watcher_change_nothing(echo):
     progress = after(started("decode-0"), stage("decode-0", 2, 5.0, 0.7))
-    assert apply(progress, echo).processes == progress.processes
+    assert apply(progress, echo).units == progress.units
 
 
 def test_a_late_stage_does_not_undo_ready_and_a_late_ready_not_a_failure():
     ready = after(ev.Ready(at=4.0, process="decode-0", seconds=3.0), stage("decode-0", 1, 5.0))
-    assert ready.processes["decode-0"].step is Step.READY
+    assert ready.units["decode-0"].step is Step.READY
     dead = after(failed("decode-0", 4.0), ev.Ready(at=4.1, process="decode-0", seconds=3.0))
-    assert dead.processes["decode-0"].step is Step.FAILED
+    assert dead.units["decode-0"].step is Step.FAILED
 
 
 def test_a_new_start_begins_anew():
     progress = after(failed("decode-0", 4.0), ev.Stopped(at=5.0, process="decode-0", node="n1", seconds=1.0))
-    assert progress.processes["decode-0"].step is Step.FAILED  # sweeping up does not hide the failure
+    assert progress.units["decode-0"].step is Step.FAILED  # sweeping up does not hide the failure
     progress = apply(progress, started("decode-0", 6.0))
-    assert (progress.processes["decode-0"].step, progress.processes["decode-0"].done) == (Step.STARTING, 0.0)
+    assert (progress.units["decode-0"].step, progress.units["decode-0"].done) == (Step.STARTING, 0.0)
 
 
 def test_the_slowest_is_the_lowest_stage_then_the_longest_there():
@@ -157,7 +207,7 @@ def test_a_phase_that_failed_is_not_under_way_after_the_next_one():
 
 def test_events_about_strangers_only_move_the_time():
     progress = after(started("decode-99", 3.0), ev.Stopped(at=5.0, process="gone-1", node="n9", seconds=0.1))
-    assert progress.processes == begin(cluster()).processes
+    assert progress.units == begin(cluster()).units
     assert progress.at == 5.0
 
 

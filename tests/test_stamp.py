@@ -2,7 +2,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from dplaunch.stamp import Calendar, stamp
+from dplaunch.stamp import Calendar, parse_stamp
 
 
 @pytest.mark.parametrize(
@@ -28,15 +28,15 @@ from dplaunch.stamp import Calendar, stamp
     ],
 )
 def test_a_line_has_the_time_it_carries_and_no_other(text, at, fine):
-    found = stamp(text)
+    found = parse_stamp(text)
     near = datetime(2026, 5, 1, tzinfo=timezone.utc).timestamp()
     wanted = at and datetime(*at, tzinfo=timezone.utc).timestamp()
-    told = found and found.epoch(near)
-    assert (told, told and found.fine) == (wanted and pytest.approx(wanted), fine)
+    epoch = found and found.epoch(near)
+    assert (epoch, epoch and found.fine) == (wanted and pytest.approx(wanted), fine)
 
 
 def test_a_leap_day_is_found_in_the_year_that_has_it():
-    found = stamp("INFO 02-29 10:00:00 x").epoch(datetime(2028, 3, 1, tzinfo=timezone.utc).timestamp())
+    found = parse_stamp("INFO 02-29 10:00:00 x").epoch(datetime(2028, 3, 1, tzinfo=timezone.utc).timestamp())
     assert found == datetime(2028, 2, 29, 10, tzinfo=timezone.utc).timestamp()
 
 
@@ -51,7 +51,7 @@ def test_a_leap_day_is_found_in_the_year_that_has_it():
     ],
 )
 @pytest.mark.parametrize("turned", [False, True])
-def test_lines_stand_in_order_though_the_year_ends_between_them(lines, turned):
+def test_lines_are_in_order_though_the_year_ends_between_them(lines, turned):
     calendar = Calendar()
     asked = lines[::-1] if turned else lines
     places = {line: calendar.place(line) for line in asked}

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -24,9 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # as the command does, see cli/cluster.py
 
 from dplaunch.errors import DplaunchError
-from dplaunch.fleet.fleet import Fleet
+from dplaunch.fleet.guards import Address, GuardedMachines, open_session
 from dplaunch.fleet.job import Job, connect
-from dplaunch.fleet.session import Address, open_session
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.model.event import Event, Failed, NodeFailed, PhaseEnded, Started, Stopped
 from dplaunch.model.plan import Plan
@@ -99,17 +99,19 @@ def cluster_of(hosts: list[str], processes: int, kind: str) -> tuple[ClusterSpec
 
 
 def start(job: Job, seen: Seen, _: ClusterSpec) -> int:
-    from dplaunch.fleet.up import UpOptions, up
+    from dplaunch.fleet.change.options import Options
+    from dplaunch.fleet.change.up import up
 
-    up(job, UpOptions(detach=True), lambda _: True)
+    up(job, Options(detach=True), lambda _: True)
     return seen.processes
 
 
 def start_checked(job: Job, seen: Seen, spec: ClusterSpec) -> int:
-    from dplaunch.fleet.up import UpOptions, up
+    from dplaunch.fleet.change.options import Options
+    from dplaunch.fleet.change.up import up
     from dplaunch.preflight import FirstLook
 
-    up(job, UpOptions(detach=True, preflight=FirstLook(spec)), lambda _: True)
+    up(job, Options(detach=True), lambda _: True, FirstLook(spec))
     return seen.processes
 
 
@@ -125,19 +127,19 @@ def check(job: Job, seen: Seen, spec: ClusterSpec) -> int:
 
 
 def status(job: Job, seen: Seen, _: ClusterSpec) -> int:
-    from dplaunch.fleet.observe import observe
     from dplaunch.fleet.verdict import summarise
 
     connect(job)
-    observed = observe(job, health=True)
-    summary = summarise(job.plan, observed)
+    observed = job.driver.observe(health=True)
+    summarise(job.plan, observed)
     seen.answered = job.now
-    seen.failures += [f"{name}: does not run" for name in (*summary.failing, *summary.missing)]
+    running = {p.place for p in observed.processes if p.runs}
+    seen.failures += [f"{p.name}: does not run" for p in job.plan.processes if p.place not in running]
     return sum(p.alive for p in observed.processes)
 
 
 def stop(job: Job, seen: Seen, _: ClusterSpec) -> int:
-    from dplaunch.fleet.down import down
+    from dplaunch.fleet.change.down import down
 
     down(job, lambda _: True)
     return seen.processes
@@ -158,10 +160,12 @@ def main() -> int:
     (spec, plan), options, seen = cluster_of(hosts, count, kind), Options(ssh_config=config), Seen()
     began = float(os.environ["BEGAN"])
     address, planned, done = Address(plan.cluster), time.monotonic(), 0
-    fleet = Fleet(plan.nodes, lambda n: open_session(n, lambda m: reach(m, options=options), address))
+    driver = GuardedMachines(
+        plan.nodes, lambda n: open_session(n, lambda m: reach(m, options=options), address)
+    )
     try:
-        with fleet:
-            done = VERBS[verb](Job(plan, fleet, seen.take), seen, spec)
+        with closing(driver):
+            done = VERBS[verb](Job(plan, driver, seen.take), seen, spec)
     except DplaunchError as error:
         seen.failures.append(" ".join((error.text, *error.detail)))
     options.shared.close()

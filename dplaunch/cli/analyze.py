@@ -28,9 +28,8 @@ def analyze(call: Call, targets: Targets = None, html: Html = None) -> ExitCode:
     from dplaunch.cli.cluster import open_cluster
     from dplaunch.cli.status import exit_code
     from dplaunch.cli.work import Teller, at_work
-    from dplaunch.fleet.analyze import analyze as walk
     from dplaunch.fleet.job import connect
-    from dplaunch.fleet.observe import observe
+    from dplaunch.fleet.logs.startup import analyze as walk
     from dplaunch.fleet.targets import find
     from dplaunch.fleet.verdict import summarise
     from dplaunch.view import status as standing
@@ -42,7 +41,7 @@ def analyze(call: Call, targets: Targets = None, html: Html = None) -> ExitCode:
     chosen = find(targets or ["all"], plan)
     with at_work(plan, Teller(call)) as job:
         connect(job)
-        observed = observe(job)
+        observed = job.driver.observe()
         up = walk(job, chosen, observed)
     if not up.timelines:
         summary = summarise(plan, observed)
@@ -55,4 +54,4 @@ def analyze(call: Call, targets: Targets = None, html: Html = None) -> ExitCode:
 
         write_by_rename(html, gantt.report(plan.cluster, up))
         call.screen.say(f"report written to {html}")
-    return ExitCode.UNREACHED if job.fleet.unreached else ExitCode.DONE
+    return ExitCode.UNREACHABLE if job.driver.unreached else ExitCode.DONE

@@ -14,15 +14,14 @@ def audit(call: Call, count: Count = 20) -> ExitCode:
     """Show who changed this cluster, when and how it ended; kept on the nodes."""
     from dplaunch.cli.cluster import open_cluster
     from dplaunch.cli.work import Teller, at_work
-    from dplaunch.fleet.ask import audit_trail
     from dplaunch.fleet.job import connect, missing
     from dplaunch.view import trail as drawing
 
     cluster = open_cluster(call)
     with at_work(cluster.plan, Teller(call)) as job:
         connect(job)
-        if not job.fleet.sessions:
-            raise missing(cluster.plan, job.fleet.unreached)
-        entries = audit_trail(job, count)
-    call.screen.present(drawing.audit(entries), {"entries": list(entries)})
+        if not job.driver.reached:
+            raise missing(cluster.plan, job.driver.unreached)
+        entries = job.driver.trail(count)
+    call.screen.present(drawing.audit(entries), drawing.audit_json(entries))
     return ExitCode.DONE

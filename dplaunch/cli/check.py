@@ -38,7 +38,7 @@ def check(
     options = CheckOptions(all_pairs=all_pairs, weights="sha256" if sha256 else "", save=today)
     with watching(call, cluster.plan, only=()) as display, at_work(cluster.plan, display) as job:
         checked = walk(job, cluster.spec, options)
-        unreached = bool(job.fleet.unreached)
+        unreached = bool(job.driver.unreached)
     human = (
         drawing.fixes(checked) if fix else drawing.drawn(cluster.plan, checked, verbose=call.screen.verbose)
     )
@@ -47,6 +47,6 @@ def check(
         write_by_rename(html, drawing.page(cluster.plan, checked))
         call.screen.say(f"report written to {html}")
     return worst(
-        ExitCode.UNREACHED if unreached else ExitCode.DONE,
+        ExitCode.UNREACHABLE if unreached else ExitCode.DONE,
         ExitCode.FAILED if checked.failed else ExitCode.DONE,
     )

@@ -12,8 +12,8 @@ from dplaunch.cli.verb import Call, option
 from dplaunch.errors import ExitCode, UsageError, worst
 
 if TYPE_CHECKING:
-    from dplaunch.fleet.follow import LogQuery
     from dplaunch.model.diagnosis import Diagnosis
+    from dplaunch.model.remote import LogQuery
 
 Targets = Annotated[
     list[str] | None,
@@ -42,7 +42,7 @@ def diagnose(
 ) -> ExitCode:
     """Find the line that says why it failed among all logs; 1 when something failed."""
     from dplaunch import durations
-    from dplaunch.fleet.follow import LogQuery
+    from dplaunch.model.remote import LogQuery
 
     if folder is not None:
         if targets or since:
@@ -78,18 +78,18 @@ def _read_folder(folder: Path, *, previous: bool) -> Diagnosis:
 def _read_cluster(call: Call, targets: list[str], query: LogQuery) -> ExitCode:
     from dplaunch.cli.cluster import open_cluster
     from dplaunch.cli.work import Teller, at_work, interruptible
-    from dplaunch.fleet.cause import diagnose as walk
+    from dplaunch.fleet.logs.cause import diagnose as walk
     from dplaunch.fleet.targets import find
 
     cluster = open_cluster(call)
     chosen = find(targets, cluster.plan)
     with at_work(cluster.plan, Teller(call)) as job:
-        job.fleet.open({process.node for process in chosen})
+        job.driver.open({process.node for process in chosen})
         interruptible(job)
-        for error in job.fleet.unreached.values():
+        for error in job.driver.unreached.values():
             call.screen.warn(error.text)
         found, refusals = walk(job, chosen, query)
-        unreached = bool(job.fleet.unreached)
+        unreached = bool(job.driver.unreached)
     for refusal in refusals:
         call.screen.warn(refusal)
-    return worst(_tell(call, found), ExitCode.UNREACHED if unreached else ExitCode.DONE)
+    return worst(_tell(call, found), ExitCode.UNREACHABLE if unreached else ExitCode.DONE)

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from dplaunch.model.observed import Observed
 
 Grace = Annotated[
-    str | None, option("--grace", help="Wait so long before killing (10s); else the engine's own 30 s.")
+    str | None,
+    option("--grace", help="Wait this long before killing what ignores its signal (default: 30s)."),
 ]
 
 
@@ -22,14 +23,15 @@ def down(call: Call, grace: Grace = None) -> ExitCode:
     from dplaunch.cli.cluster import memory, open_cluster
     from dplaunch.cli.up import hook
     from dplaunch.cli.work import at_work, interruptible, watching
-    from dplaunch.fleet.down import down as walk
+    from dplaunch.fleet.change.down import GRACE
+    from dplaunch.fleet.change.down import down as walk
     from dplaunch.view import down as drawing
 
     cluster = open_cluster(call)
     plan = cluster.plan
     with watching(call, plan) as display, at_work(plan, display) as job:
         interruptible(job)
-        result = walk(job, lambda seen: _agree(call, seen), durations.parse(grace) if grace else None)
+        result = walk(job, lambda seen: _agree(call, seen), durations.parse(grace) if grace else GRACE)
     if result is None:
         raise UsageError("nothing was stopped")
     if result.clean and not result.unreached:
@@ -39,7 +41,7 @@ def down(call: Call, grace: Grace = None) -> ExitCode:
     call.screen.present(human, drawing.to_json(result.verdicts, result.unreached))
     return worst(
         ExitCode.DONE if result.clean else ExitCode.FAILED,
-        ExitCode.UNREACHED if result.unreached else ExitCode.DONE,
+        ExitCode.UNREACHABLE if result.unreached else ExitCode.DONE,
     )
 
 

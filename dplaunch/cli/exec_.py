@@ -22,7 +22,6 @@ def exec_(call: Call, target: Target, command: Words, timeout: Timeout = 60.0) -
     """Run a command on the nodes of a target, all at once; equal answers are folded."""
     from dplaunch.cli.cluster import open_cluster
     from dplaunch.cli.work import Teller, at_work, interruptible
-    from dplaunch.fleet.ask import execute
     from dplaunch.fleet.targets import nodes_of
     from dplaunch.ranges import fold
     from dplaunch.view import remote as drawing
@@ -31,14 +30,14 @@ def exec_(call: Call, target: Target, command: Words, timeout: Timeout = 60.0) -
     nodes = nodes_of(target, cluster.plan)
     with at_work(cluster.plan, Teller(call)) as job:
         interruptible(job)
-        job.fleet.open(nodes)
+        job.driver.open(nodes)
         try:
-            results = execute(job, nodes, command[1:] if command[0] == "--" else command, timeout)
+            results = job.driver.execute(nodes, command[1:] if command[0] == "--" else command, timeout)
         except Interrupted as error:
             text = f"interrupted; the command is ended on {fold(nodes)}, what it did until now stays"
             raise Interrupted(text) from error
     call.screen.present(drawing.drawn(results), drawing.to_json(results))
     return worst(
-        ExitCode.UNREACHED if any(r.code is None for r in results) else ExitCode.DONE,
+        ExitCode.UNREACHABLE if any(r.code is None for r in results) else ExitCode.DONE,
         ExitCode.FAILED if any(r.code for r in results) else ExitCode.DONE,
     )

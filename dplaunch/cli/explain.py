@@ -20,12 +20,13 @@ Key = Annotated[
 
 def explain(call: Call, key: Key = None) -> ExitCode:
     """Explain a key of the cluster file, or a failure: what it means and what to do."""
-    from dplaunch.diagnose import catalogue, explained
+    from dplaunch.diagnose import catalogue
+    from dplaunch.diagnose import explain as find_signature
     from dplaunch.spec.explain import explain as part
     from dplaunch.spec.reference import reference
     from dplaunch.view import diagnosis as drawing
 
-    signature = explained(key) if key else None
+    signature = find_signature(key) if key else None
     if signature:
         call.screen.present(drawing.explained(signature), drawing.signature_json(signature))
         return ExitCode.DONE

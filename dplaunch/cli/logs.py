@@ -14,10 +14,11 @@ from dplaunch.cli.verb import Call, option
 from dplaunch.errors import ExitCode, Interrupted, UsageError, worst
 
 if TYPE_CHECKING:
-    from dplaunch.fleet.follow import LogQuery, Sink
     from dplaunch.fleet.job import Job
+    from dplaunch.fleet.logs.follow import Sink
     from dplaunch.model.log import FoldedLine, LogChunk
     from dplaunch.model.plan import Process
+    from dplaunch.model.remote import LogQuery
 
 FOLD_WINDOW = 0.25
 """Seconds a line waits for the same line of other engines."""
@@ -54,21 +55,27 @@ def logs(  # noqa: PLR0913 - the flags that operators need, one line each
     from dplaunch import durations
     from dplaunch.cli.cluster import open_cluster
     from dplaunch.cli.work import Teller, at_work, interruptible
-    from dplaunch.fleet.follow import LogQuery
     from dplaunch.fleet.targets import find
+    from dplaunch.model.remote import LogQuery
 
     if grep is not None:
         pattern(grep)
     cluster = open_cluster(call)
     chosen = find(targets, cluster.plan)
     tail = None if lines == 0 or since or collect else lines
-    query = LogQuery(tail, durations.parse(since) if since else None, grep, previous, follow)
+    query = LogQuery(
+        tail=tail,
+        since=durations.parse(since) if since else None,
+        grep=grep,
+        previous=previous,
+        follow=follow,
+    )
     with at_work(cluster.plan, Teller(call)) as job:
-        job.fleet.open({p.node for p in chosen})
+        job.driver.open({p.node for p in chosen})
         interruptible(job)
         reading = Reading(call, job, chosen, query)
         code = reading.collect(collect) if collect is not None else reading.show(timestamps)
-    return worst(code, ExitCode.UNREACHED if job.fleet.unreached else ExitCode.DONE)
+    return worst(code, ExitCode.UNREACHABLE if job.driver.unreached else ExitCode.DONE)
 
 
 def pattern(text: str) -> None:
@@ -89,13 +96,19 @@ class Reading:
         self._job = job
         self._chosen = chosen
         self._query = query
+        self._sources = [
+            (process.name, process.node, file)
+            for process in chosen
+            for file in ("", *(log.name for log in process.logs))
+        ]
 
     def show(self, timestamps: bool) -> ExitCode:
         """Onto stdout: a tail by the lines' own clocks, whole or followed logs as they come."""
-        from dplaunch.logs import past
+        from dplaunch.fleet.logs.follow import log_name
+        from dplaunch.logs import fold_past
         from dplaunch.view.logs import LogPrinter
 
-        names = tuple(p.name for p in self._chosen)
+        names = tuple(log_name(process, file) for process, _, file in self._sources)
         one = len(names) == 1
         self._printer = LogPrinter(
             names, color=self._call.screen.color, prefix=not one, times=timestamps and self._query.follow
@@ -104,14 +117,14 @@ class Reading:
             return self._stream(fold=not one and not self._call.screen.json)
         chunks: list[LogChunk] = []
         self._read(chunks.append)
-        self._write(past(chunks))
+        self._write(fold_past(chunks))
         return ExitCode.DONE
 
     def _stream(self, *, fold: bool) -> ExitCode:
         from dplaunch.logs import Merge
 
         merge = Merge(window=FOLD_WINDOW if fold else 0.0)
-        self._job.fleet.on_tick = lambda _: self._write(merge.flush(time.time()))
+        self._job.driver.on_tick = lambda _: self._write(merge.flush(time.time()))
         try:
             self._read(lambda chunk: self._write(merge.feed(chunk, time.time())), merge.restarted)
         except Interrupted:
@@ -123,25 +136,27 @@ class Reading:
 
     def collect(self, folder: Path) -> ExitCode:
         """Whole logs into ``folder``, one file per process."""
-        from dplaunch.logs import collect_name
+        from dplaunch.fleet.logs.follow import log_name
+        from dplaunch.logs import name_log_file
 
         written: dict[str, Path] = {}
-        for process in self._chosen:
-            path = folder / collect_name(process.node, process.name, previous=self._query.previous)
+        for process, node, file in self._sources:
+            name = log_name(process, file)
+            path = folder / name_log_file(node, name, previous=self._query.previous)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("", encoding="utf-8")
-            written[process.name] = path
+            written[name] = path
         self._read(lambda chunk: _append(written[chunk.process], chunk))
         files = [str(path) for path in written.values()]
         self._call.screen.present("\n".join(files), {"files": files})
         return ExitCode.DONE
 
     def _read(self, sink: Sink, restarted: Callable[[str], None] = lambda _: None) -> None:
-        from dplaunch.fleet.follow import Following
+        from dplaunch.fleet.logs.follow import Following
 
-        for error in self._job.fleet.unreached.values():
+        for error in self._job.driver.unreached.values():
             self._call.screen.warn(error.text)
-        following = Following(self._job, [(p.name, p.node) for p in self._chosen], self._query, sink)
+        following = Following(self._job, self._sources, self._query, sink)
         following.on_restart = restarted
         following.run()
         for refusal in following.refusals:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from dplaunch.cli.verb import Call, option
 from dplaunch.errors import ExitCode
+
+if TYPE_CHECKING:
+    from dplaunch.model.plan import File, Plan
 
 Folder = Annotated[Path, option("--out", "-O", help="Folder to write to: NODE/ROLE/SCRIPT …")]
 
@@ -19,10 +22,16 @@ def render(call: Call, out: Folder) -> ExitCode:
     written = [
         str(_write(out / node.name / f.path, f.text, f.mode))
         for node in cluster.plan.nodes
-        for f in node.files
+        for f in (*node.files, *_members(cluster.plan, node.name))
     ]
     call.screen.present("\n".join(written), {"files": written})
     return ExitCode.DONE
+
+
+def _members(plan: Plan, node: str) -> tuple[File, ...]:
+    """What our router reads, on its node."""
+    router = plan.router_process
+    return (plan.members,) if plan.members and router and router.node == node else ()
 
 
 def _write(path: Path, text: str, mode: int) -> Path:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dplaunch.cli.targets import complete_target
+from dplaunch.cli.up import DrainTimeout, Timeout
 from dplaunch.cli.verb import Call
 from dplaunch.errors import ExitCode, UsageError
 from dplaunch.words import plural
@@ -24,12 +25,17 @@ Targets = Annotated[
 ]
 
 
-def restart(call: Call, targets: Targets) -> ExitCode:
-    """Restart whole data-parallel groups: drained at the router first, proven before they count."""
+def restart(
+    call: Call, targets: Targets, timeout: Timeout = None, drain_timeout: DrainTimeout = None
+) -> ExitCode:
+    """Restart data-parallel groups one by one: each is drained first, and serves again once it is proved."""
+    from dplaunch import durations
     from dplaunch.cli.cluster import open_cluster
     from dplaunch.cli.work import at_work, interruptible, watching
+    from dplaunch.fleet.change.options import Options
+    from dplaunch.fleet.change.up import restart as walk
     from dplaunch.fleet.targets import find, widen
-    from dplaunch.fleet.up import restart as walk
+    from dplaunch.reconcile import Wish
     from dplaunch.view import up as drawing
 
     cluster = open_cluster(call)
@@ -42,7 +48,13 @@ def restart(call: Call, targets: Targets) -> ExitCode:
     plan = cluster.plan
     with watching(call, plan, names) as display, at_work(plan, display, base=cluster.path.parent) as job:
         interruptible(job)
-        walk(job, names)
+        options = Options(
+            verb="restart",
+            wish=Wish(restart=frozenset(names)),
+            timeout=None if timeout is None else durations.parse(timeout),
+            drain_timeout=None if drain_timeout is None else durations.parse(drain_timeout),
+        )
+        walk(job, options)
     took = display.progress.elapsed
     call.screen.present(drawing.restarted(sorted(names), took), {"restarted": sorted(names), "seconds": took})
     return ExitCode.DONE

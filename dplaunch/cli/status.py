@@ -43,20 +43,30 @@ def exit_code(summary: Summary) -> ExitCode:
         Health.STARTING: ExitCode.NOT_READY,
         Health.DEGRADED: ExitCode.DEGRADED,
         Health.DOWN: ExitCode.FAILED,
-        Health.UNKNOWN: ExitCode.UNREACHED,
+        Health.UNKNOWN: ExitCode.UNREACHABLE,
     }
-    return worst(codes[summary.state], ExitCode.UNREACHED if summary.unreached else ExitCode.DONE)
+    return worst(codes[summary.state], ExitCode.UNREACHABLE if summary.unreached else ExitCode.DONE)
 
 
 def _look(job: Job) -> tuple[Observed, Summary]:
-    from dplaunch.fleet.observe import observe
     from dplaunch.fleet.verdict import summarise
 
-    lost = set(job.fleet.unreached) or {n.name for n in job.plan.nodes if n.name not in job.fleet.sessions}
+    lost = set(job.driver.unreached) or {n.name for n in job.plan.nodes if n.name not in job.driver.reached}
     if lost:
-        job.fleet.open(lost)
-    observed = observe(job, health=True)
-    return observed, summarise(job.plan, observed)
+        job.driver.open(lost)
+    observed = job.driver.observe(health=True)
+    return observed, summarise(job.plan, observed, _held(job))
+
+
+def _held(job: Job) -> tuple[str, ...]:
+    """Groups that the router keeps closed; none where that cannot be read."""
+    from dplaunch.errors import DplaunchError
+    from dplaunch.fleet.membership import read_states
+
+    try:
+        return tuple(group for group, state in read_states(job).items() if state in ("held", "draining"))
+    except DplaunchError:
+        return ()
 
 
 def _look_once(call: Call, cluster: Cluster) -> ExitCode:
@@ -87,7 +97,7 @@ def _watch(call: Call, cluster: Cluster) -> ExitCode:
                     call.screen.write(json_line(drawing.to_json(cluster.plan, observed, summary)))
                 else:
                     board.show(drawing.drawn(cluster.plan, observed, summary, verbose=call.screen.verbose))
-                job.fleet.listen(lambda *_: None, until=lambda: False, deadline=job.now + LOOK_AGAIN)
+                job.driver.pause(LOOK_AGAIN)
         except Interrupted:
             return exit_code(summary) if summary else ExitCode.INTERRUPTED
 
@@ -102,7 +112,7 @@ def _show(call: Call, plan: Plan, observed: Observed, summary: Summary) -> None:
 def _wait(call: Call, cluster: Cluster, timeout: str | None) -> None:
     from dplaunch import durations
     from dplaunch.cli.work import at_work, interruptible, watching
-    from dplaunch.fleet.up import wait_ready
+    from dplaunch.fleet.change.up import wait_ready
 
     plan = cluster.plan
     with watching(call, plan) as display, at_work(plan, display, base=cluster.path.parent) as job:

@@ -17,7 +17,7 @@ def test_(call: Call, everything: Everything = False) -> ExitCode:  # noqa: PT02
     """Ask a running cluster through every prefill × decode pair; show which route is broken, if one is."""
     from dplaunch.cli.cluster import open_cluster
     from dplaunch.cli.work import Teller, at_work, interruptible
-    from dplaunch.fleet.pairs import examine
+    from dplaunch.fleet.proof.pairs import examine
     from dplaunch.view import pairs as drawing
 
     cluster = open_cluster(call)

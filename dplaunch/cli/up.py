@@ -9,7 +9,7 @@ from dplaunch.cli.verb import Call, option
 from dplaunch.errors import ExitCode, Interrupted
 
 if TYPE_CHECKING:
-    from dplaunch.fleet.up import Preflight, UpOptions
+    from dplaunch.fleet.change.options import Options, Preflight
     from dplaunch.model.plan import Action, Plan
     from dplaunch.model.progress import Progress
     from dplaunch.workspace import Cluster
@@ -25,15 +25,20 @@ class Pairs(str, Enum):
 Only = Annotated[str | None, option("--only", metavar="ROLE", help="Act on this role only.")]
 DryRun = Annotated[bool, option("--dry-run", help="Show what would change; touch nothing.")]
 Detach = Annotated[
-    bool, option("--detach", help="Return when everything is started; it becomes ready alone.")
+    bool,
+    option("--detach", help="Return as soon as all processes have started, without waiting for readiness."),
 ]
 Timeout = Annotated[
-    str | None, option("--timeout", help="Wait so long for readiness (30m); else ready_timeout.")
+    str | None, option("--timeout", help="Wait this long for readiness (default: ready_timeout).")
+]
+DrainTimeout = Annotated[
+    str | None,
+    option("--drain-timeout", help="Let running requests finish for this long (default: drain_timeout)."),
 ]
 Force = Annotated[bool, option("--force", help="Restart what runs, changed or not.")]
 Test = Annotated[Pairs, option("--test", help="Prove a sample of 64 prefill × decode pairs, or all of them.")]
 NoCheck = Annotated[bool, option("--no-check", help="Start without looking at the nodes first.")]
-Keep = Annotated[bool, option("--keep", help="After a failure leave what runs running.")]
+Keep = Annotated[bool, option("--keep", help="Keep running processes when something fails (for debugging).")]
 
 
 def up(  # noqa: PLR0913 - the flags that operators need, one line each
@@ -42,6 +47,7 @@ def up(  # noqa: PLR0913 - the flags that operators need, one line each
     dry_run: DryRun = False,
     detach: Detach = False,
     timeout: Timeout = None,
+    drain_timeout: DrainTimeout = None,
     force: Force = False,
     keep: Keep = False,
     test: Test = Pairs.SAMPLE,
@@ -50,38 +56,41 @@ def up(  # noqa: PLR0913 - the flags that operators need, one line each
     """Start what the file says, wait until it serves, prove it with real completions."""
     from dplaunch import durations
     from dplaunch.cli.cluster import open_cluster
+    from dplaunch.fleet.change.options import Options
     from dplaunch.fleet.targets import role
-    from dplaunch.fleet.up import UpOptions
+    from dplaunch.reconcile import Wish
 
     cluster = open_cluster(call)
-    wait = None if timeout is None else durations.parse(timeout)
-    options = UpOptions(
-        only=role(only, cluster.plan),
-        force=force,
+    options = Options(
+        wish=Wish(only=role(only, cluster.plan), force=force),
         keep=keep,
         detach=detach,
-        timeout=wait,
+        timeout=None if timeout is None else durations.parse(timeout),
+        drain_timeout=None if drain_timeout is None else durations.parse(drain_timeout),
         all_pairs=test is Pairs.ALL,
-        preflight=None if no_check else first_look(cluster),
     )
-    return _preview(call, cluster, options) if dry_run else _bring_up(call, cluster, options)
+    if dry_run:
+        return _preview(call, cluster, options)
+    return _bring_up(call, cluster, options, None if no_check else first_look(cluster))
 
 
-def _preview(call: Call, cluster: Cluster, options: UpOptions) -> ExitCode:
+def _preview(call: Call, cluster: Cluster, options: Options) -> ExitCode:
     from dplaunch.cli.work import Teller, at_work
-    from dplaunch.fleet.up import preview
+    from dplaunch.fleet.change.up import preview
     from dplaunch.view import actions as drawing
 
     with at_work(cluster.plan, Teller(call)) as job:
-        actions, _ = preview(job, options)
-    call.screen.present(drawing.drawn(actions), drawing.to_json(actions))
+        decision = preview(job, options)
+    call.screen.present(
+        drawing.drawn(decision.actions, decision.waves), drawing.to_json(decision.actions, decision.waves)
+    )
     return ExitCode.DONE
 
 
-def _bring_up(call: Call, cluster: Cluster, options: UpOptions) -> ExitCode:
+def _bring_up(call: Call, cluster: Cluster, options: Options, look: Preflight | None) -> ExitCode:
     from dplaunch.cli.cluster import memory
     from dplaunch.cli.work import at_work, interruptible, watching
-    from dplaunch.fleet.up import up as walk
+    from dplaunch.fleet.change.up import up as walk
     from dplaunch.view import up as drawing
 
     plan = cluster.plan
@@ -94,14 +103,14 @@ def _bring_up(call: Call, cluster: Cluster, options: UpOptions) -> ExitCode:
             memory().remember(cluster.path, cluster.text, plan.cluster, rehearse=cluster.rehearse)
 
         try:
-            result = walk(job, options, lambda actions: agree(call, actions), remember)
+            result = walk(job, options, lambda actions: agree(call, actions), look, remember)
         except Interrupted as error:
             raise detached(cluster.plan, display.progress) from error
         if result.ready:
             hook(call, plan, "after_up")
     took = display.progress.elapsed
     human = (
-        drawing.done(plan, took, changed=result.changed, only=options.only)
+        drawing.done(plan, took, changed=result.changed, only=options.wish.only)
         if result.ready
         else drawing.detached(plan, result.started, took)
     )
@@ -128,18 +137,18 @@ def agree(call: Call, actions: tuple[Action, ...]) -> bool:
     if not stopping:
         return True
     call.screen.say(drawing.drawn(actions))
-    return call.agree(f"This stops {plural(len(stopping), 'running process')}. Go on?")
+    return call.agree(f"This stops {plural(len(stopping), 'running process')}. Continue?")
 
 
 def detached(plan: Plan, progress: Progress) -> Interrupted:
-    """What Ctrl-C during ``up`` means: everything that was started goes on."""
+    """What Ctrl-C during ``up`` means: everything that was started keeps running."""
     from dplaunch.model.progress import Step
 
-    if all(process.step is Step.WAITING for process in progress.processes.values()):
-        return Interrupted("interrupted; nothing was started", hint="`dplaunch up` begins anew")
+    if all(unit.step is Step.WAITING for unit in progress.units.values()):
+        return Interrupted("interrupted; nothing was started", hint="run `dplaunch up` again")
     return Interrupted(
-        f"detached from {plan.cluster}: what was started goes on",
-        hint="`dplaunch status` looks, `dplaunch up` waits and proves, `dplaunch down` stops it",
+        f"detached from {plan.cluster}; it keeps running, and the router opens each group once it answers",
+        hint="`dplaunch status` shows it, `dplaunch up` waits and proves it, `dplaunch down` stops it",
     )
 
 

@@ -1,4 +1,4 @@
-"""A verb at work on its cluster: a job on a fleet, with the screen listening."""
+"""A verb at work on its cluster: a job, with the screen listening."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from pathlib import Path
 
 from dplaunch import progress
 from dplaunch.cli.verb import Call
-from dplaunch.fleet.fleet import Fleet
+from dplaunch.fleet.guards import Address, GuardedMachines, open_session
 from dplaunch.fleet.job import Job
-from dplaunch.fleet.session import Address, open_session
 from dplaunch.model.event import Event, NodeFailed, Note
 from dplaunch.model.plan import Plan
 from dplaunch.transport import Options, connect
@@ -32,17 +31,20 @@ def watching(call: Call, plan: Plan, only: Container[str] | None = None) -> Iter
 
 @contextmanager
 def at_work(plan: Plan, display: Display | Teller, *, base: Path | None = None) -> Iterator[Job]:
-    """A job on an unopened fleet. ``base``: secrets are needed; files are named from there."""
-    options = Options(local=plan.local)
-    fleet = Fleet(
+    """A job whose driver has not reached any node yet.
+
+    ``base``: secrets are read; their files are named from there.
+    """
+    options = Options()
+    driver = GuardedMachines(
         plan.nodes, lambda node: open_session(node, lambda n: connect(n, options=options), address(plan))
     )
-    fleet.on_tick = display.tick
+    driver.on_tick = display.tick
     secrets = {} if base is None else read_secrets(plan, os.environ, base)
     before = signal.getsignal(signal.SIGINT)
     try:
-        with fleet:
-            yield Job(plan, fleet, display.handle, operator(), secrets)
+        with closing(driver):
+            yield Job(plan, driver, display.handle, operator(), secrets)
     finally:
         signal.signal(signal.SIGINT, before)
         options.shared.close()
@@ -64,8 +66,8 @@ class Teller:
 
 
 def interruptible(job: Job) -> None:
-    """From here on Ctrl-C is mail to the fleet's loop, decided there."""
-    signal.signal(signal.SIGINT, job.fleet.interrupt)
+    """From here on Ctrl-C is decided in the driver's loop."""
+    signal.signal(signal.SIGINT, job.driver.interrupt)
 
 
 def address(plan: Plan) -> Address:

@@ -1,6 +1,6 @@
-"""Log lines → what failed first, why, and what to do. Pure: lines and clocks come from the caller."""
+"""Finds in log lines what failed first, why, and what to do about it. Pure."""
 
-from dplaunch.diagnose.catalogue import catalogue, explained, recognise
-from dplaunch.diagnose.evidence import SUSPECT, Evidence, name_of
+from dplaunch.diagnose.catalogue import catalogue, explain, recognise
+from dplaunch.diagnose.evidence import SUSPECT, Evidence, identify
 
-__all__ = ["SUSPECT", "Evidence", "catalogue", "explained", "name_of", "recognise"]
+__all__ = ["SUSPECT", "Evidence", "catalogue", "explain", "identify", "recognise"]

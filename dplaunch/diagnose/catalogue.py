@@ -1,4 +1,4 @@
-"""The catalogue of signatures, read from ``catalogue.yaml`` when something is to be explained, not before."""
+"""The catalogue of signatures, read from ``catalogue.yaml`` when it is first needed."""
 
 from __future__ import annotations
 
@@ -9,31 +9,32 @@ from typing import Any
 
 import yaml
 
-from dplaunch.model.diagnosis import Kind, Signature
+from dplaunch.model.diagnosis import LineKind, Signature
+from dplaunch.ranges import grouped
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _REMEMBERED = 8192
-"""Lines whose signature is remembered: ranks repeat each other."""
+"""Number of lines whose signature is remembered: ranks log the same lines."""
 
 
 @cache
 def catalogue() -> tuple[Signature, ...]:
-    """Every signature, the most telling first."""
+    """Return every signature, the most telling first."""
     text = Path(__file__).with_name("catalogue.yaml").read_text(encoding="utf-8")
     usual, entries = yaml.load_all(text, _LOADER)
-    return tuple(_signature({**usual, **entry}) for entry in entries)
+    return tuple(_make_signature({**usual, **entry}) for entry in entries)
 
 
-def _signature(entry: dict[str, Any]) -> Signature:
+def _make_signature(entry: dict[str, Any]) -> Signature:
     lists: dict[str, tuple[str, ...]] = {
         name: tuple(entry[name]) for name in ("words", "engines", "excerpt") if name in entry
     }
     lists.setdefault("words", tuple(entry["pattern"].replace(r"\b", "").split("|")))
-    return Signature(**{**entry, **lists, "kind": Kind[entry.get("kind", "cause").upper()]})
+    return Signature(**{**entry, **lists, "kind": LineKind[entry.get("kind", "cause").upper()]})
 
 
-def place_of(signature: Signature | None) -> int:
-    """How far up it stands in the catalogue; what is not in it comes last."""
+def find_place(signature: Signature | None) -> int:
+    """Return the signature's place in the catalogue, from 0; an unknown error comes last."""
     return _places()[signature.id] if signature else len(_places())
 
 
@@ -42,29 +43,28 @@ def _places() -> dict[str, int]:
     return {signature.id: place for place, signature in enumerate(catalogue())}
 
 
-def explained(word: str) -> Signature | None:
-    """The signature of that id, in any case; else the one whose line the word is or could be."""
+def explain(word: str) -> Signature | None:
+    """Return the signature with this id (in any case), else the one that matches the word as a log line."""
     wanted = word.strip().lower()
     return next((s for s in catalogue() if s.id.lower() == wanted), None) or recognise(word)
 
 
 @lru_cache(maxsize=_REMEMBERED)
 def recognise(line: str) -> Signature | None:
-    """The first signature that knows the line; of most lines plain words tell quickly that none does."""
-    places = {place for word, those in _by_word() if word in line for place in those}
-    return next((catalogue()[place] for place in sorted(places) if _pattern(place).search(line)), None)
+    """Return the first signature that matches the line.
+
+    Plain words are looked for first: most lines contain none of them, which is quick to find out.
+    """
+    places = {place for word, those in _places_by_word().items() if word in line for place in those}
+    return next((catalogue()[place] for place in sorted(places) if _compile(place).search(line)), None)
 
 
 @cache
-def _by_word() -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """Each word, with the places of the signatures that it may lead to."""
-    found: dict[str, list[int]] = {}
-    for place, signature in enumerate(catalogue()):
-        for word in signature.words:
-            found.setdefault(word, []).append(place)
-    return tuple((word, tuple(places)) for word, places in found.items())
+def _places_by_word() -> dict[str, list[int]]:
+    """Return word → the places of the signatures that have it."""
+    return grouped((word, place) for place, signature in enumerate(catalogue()) for word in signature.words)
 
 
 @cache
-def _pattern(place: int) -> re.Pattern[str]:
+def _compile(place: int) -> re.Pattern[str]:
     return re.compile(catalogue()[place].pattern)

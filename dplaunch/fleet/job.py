@@ -1,22 +1,25 @@
-"""What every walk works with: a plan, a fleet, somebody who listens to events."""
+"""What every walk works with: a plan, a driver, and who listens to events."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from dplaunch.errors import DplaunchError, HostError
-from dplaunch.fleet.fleet import Fleet
+from dplaunch.fleet.driver import Machines
 from dplaunch.model.cluster import SecretRef
-from dplaunch.model.event import Event, NodeFailed, PhaseBegan, PhaseEnded
+from dplaunch.model.event import Event, NodeFailed, Note, PhaseBegan, PhaseEnded
+from dplaunch.model.observed import State
 from dplaunch.model.plan import Plan
+from dplaunch.model.trail import Entry, Result
 from dplaunch.ranges import fold
 from dplaunch.words import plural
 
 Emit = Callable[[Event], None]
 REASONS = 8
-"""Reasons shown where many nodes were not reached."""
+"""Reasons listed where many nodes are unreachable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +27,10 @@ class Job:
     """One verb at work. ``secrets`` holds the values, read on the operator's machine."""
 
     plan: Plan
-    fleet: Fleet
+    driver: Machines
     emit: Emit
     operator: str = "?"
-    """user@host of who runs the verb, for lock and audit."""
+    """user@host of who runs the verb, for lock and audit trail."""
     secrets: Mapping[SecretRef, str] = field(default_factory=dict, repr=False)
     took: dict[str, float] = field(default_factory=dict)
     """Seconds of each phase that has ended, those of one name together."""
@@ -35,7 +38,16 @@ class Job:
     @property
     def now(self) -> float:
         """The launcher's clock, seconds."""
-        return self.fleet.clock()
+        return self.driver.clock()
+
+    def note(self, text: str) -> None:
+        """Report one sentence that fits no other event."""
+        self.emit(Note(at=self.now, text=text))
+
+    def lost(self, node: str) -> None:
+        """Report that a node is unreachable, with its reason."""
+        error = self.driver.unreached[node]
+        self.emit(NodeFailed(at=self.now, node=node, text=error.text, hint=error.hint))
 
 
 @contextmanager
@@ -50,23 +62,23 @@ def phase(job: Job, name: str, detail: str = "") -> Iterator[None]:
 
 
 def connect(job: Job) -> None:
-    """Reach every node at once; those that fail are events and stay in ``fleet.unreached``."""
+    """Reach every node at once; those that fail are events and stay in ``driver.unreached``."""
     with phase(job, "connect", plural(len(job.plan.nodes), "node")):
-        job.fleet.open()
-        for node, error in sorted(job.fleet.unreached.items()):
-            job.emit(NodeFailed(at=job.now, node=node, text=error.text, hint=error.hint))
+        job.driver.open()
+        for node in sorted(job.driver.unreached):
+            job.lost(node)
 
 
 def connect_all(job: Job) -> None:
     """Reach every node, or raise HostError naming all that are missing: a cluster starts whole or not."""
     with phase(job, "connect", plural(len(job.plan.nodes), "node")):
-        job.fleet.open()
-        if job.fleet.unreached:
-            raise missing(job.plan, job.fleet.unreached)
+        job.driver.open()
+        if job.driver.unreached:
+            raise missing(job.plan, job.driver.unreached)
 
 
 def missing(plan: Plan, unreached: Mapping[str, HostError]) -> HostError:
-    """One error for all nodes that were not reached; the reasons of the first few are its detail."""
+    """One error for all nodes that are unreachable; the reasons of the first few are its detail."""
     names = [node.name for node in plan.nodes if node.name in unreached]
     first = unreached[names[0]]
     if len(names) == 1:
@@ -75,10 +87,22 @@ def missing(plan: Plan, unreached: Mapping[str, HostError]) -> HostError:
     more = [f"… and {len(names) - REASONS} more"] if len(names) > REASONS else []
     return HostError(
         fold(names),
-        f"{len(names)} of {len(plan.nodes)} nodes were not reached: {fold(names)}",
+        f"{len(names)} of {len(plan.nodes)} nodes are unreachable: {fold(names)}",
         hint=first.hint,
         detail=(*reasons, *more),
     )
+
+
+def need_started(job: Job, purpose: str) -> None:
+    """Raises DplaunchError naming what of the plan was never started: nothing to ``purpose`` then."""
+    ended = (State.EXITED, State.DONE)  # how one ended is learnt by whoever asks it
+    known = {p.place for p in job.driver.observe().processes if p.alive or p.state in ended}
+    absent = [p for p in job.plan.processes if p.place not in known]
+    if absent:
+        names, nodes = fold(p.name for p in absent), fold(p.node for p in absent)
+        raise DplaunchError(
+            f"nothing to {purpose}: {names} on {nodes} was not started", hint="start it with `dplaunch up`"
+        )
 
 
 def authorization(job: Job) -> dict[str, str]:
@@ -87,10 +111,27 @@ def authorization(job: Job) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
-def refused(node: str, reply: Mapping[str, object]) -> DplaunchError:
-    """A guard's error reply as an error that names the node."""
-    error = reply.get("error")
-    fields = error if isinstance(error, Mapping) else {}
-    return DplaunchError(
-        f"{node}: {fields.get('text', 'the guard refused')}", hint=str(fields.get("hint", ""))
+def record(
+    job: Job, verb: str, result: Result, *, reason: str = "", unproved: str = "", started: int = 0
+) -> None:
+    """Leave one line in the audit trail."""
+    phases = {name: round(seconds, 3) for name, seconds in job.took.items()} if started else {}
+    job.driver.record(
+        Entry(
+            at=time.time(),
+            who=job.operator,
+            verb=verb,
+            result=result,
+            revision=job.plan.revision,
+            reason=reason,
+            unproved=unproved,
+            started=started,
+            phases=phases,
+        )
     )
+
+
+def raise_first(failures: Mapping[str, DplaunchError]) -> None:
+    """Raise why the first of these nodes failed; nothing where none did."""
+    for error in failures.values():
+        raise error

@@ -50,12 +50,17 @@ def _one(word: str, plan: Plan) -> list[Process]:
         nodes = set(expand(word.removeprefix("node:")))
         return _or_unknown(word, [p for p in processes if p.node in nodes], plan)
     names = set(expand(word))
-    known = {p.name for p in processes}
-    found = [p for p in processes if p.name in names or word in (p.role, p.group)]
+    known = {name for p in processes for name in _names(p)}
+    found = [p for p in processes if names & _names(p) or word in (p.role, p.group)]
     missing = sorted(names - known) if found and not any(word in (p.role, p.group) for p in found) else []
     if missing:
         raise unknown_target(missing[0], plan)
     return _or_unknown(word, found, plan)
+
+
+def _names(process: Process) -> set[str]:
+    """Its own, and those of its endpoints."""
+    return {process.name, *(endpoint.name for endpoint in process.endpoints)}
 
 
 def _or_unknown(word: str, found: list[Process], plan: Plan) -> list[Process]:
@@ -66,7 +71,7 @@ def _or_unknown(word: str, found: list[Process], plan: Plan) -> list[Process]:
 
 def unknown_target(word: str, plan: Plan) -> UsageError:
     """The error for a word that means nothing here, with the nearest that does."""
-    known = [p.name for p in plan.processes] + [p.role for p in plan.processes]
+    known = [name for p in plan.processes for name in (*_names(p), p.role)]
     known += [f"node:{n.name}" for n in plan.nodes] + ["all"]
     near = difflib.get_close_matches(word, sorted(set(known)), n=1)
     roles = sorted({p.role for p in plan.processes})

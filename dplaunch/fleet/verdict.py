@@ -2,99 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection
 
-from dplaunch.fleet.lock import FAILED, PROVED, READY
-from dplaunch.model.observed import Observed, ObservedProcess, State
-from dplaunch.model.plan import Plan, Process
+from dplaunch.model.observed import Observed, ObservedProcess
+from dplaunch.model.plan import Endpoint, Place, Plan
 from dplaunch.model.summary import Health, LastProof, RoleSummary, Summary
+from dplaunch.model.trail import Result
 
-RUNS = (State.RUNNING, State.UNGUARDED)
+Seen = dict[Place, ObservedProcess]
 
 
-def summarise(plan: Plan, observed: Observed) -> Summary:
-    """What the nodes said (health asked) held against what should run."""
-    places = {p.place for p in plan.processes}
-    seen = {p.name: p for p in observed.processes if p.place in places}
-    reached = {node.name for node in observed.nodes}
-    missing = tuple(p.name for p in plan.processes if p.name not in seen and p.node in reached)
-    failing = tuple(n for n, p in seen.items() if not runs(p))
+def summarise(plan: Plan, observed: Observed, held: Collection[str] = ()) -> Summary:
+    """What the nodes reported (health asked) held against what should run.
+
+    ``held``: groups that the router keeps closed although they may run.
+    """
+    planned = {p.place for p in plan.processes}
+    seen = {p.place: p for p in observed.processes}
     router = plan.router_process
-    leftover = tuple(p.name for p in observed.processes if p.place not in places and p.alive)
-    leftover += tuple(n for n in failing if seen[n].left)
+    serving = {e.name for p in plan.processes for e in p.endpoints if _endpoint_serves(e, seen.get(p.place))}
+    leftover = [p.name for p in observed.processes if p.alive and p.place not in planned]
+    leftover += [p.name for p in observed.processes if p.left and not p.runs and p.place in planned]
     return Summary(
-        state=health(plan, observed, seen),
-        roles=tuple(_role(role, plan, seen) for role in _roles(plan)),
-        failing=failing,
-        missing=missing,
-        leftover=leftover,
+        state=judge_health(plan, observed, seen),
+        roles=tuple(_role(role, plan, serving) for role in _roles(plan)),
+        held=tuple(group for group in held if group in {e.group for e in plan.endpoints}),
+        leftover=tuple(leftover),
         unreached=tuple(sorted(observed.unreached)),
         stale=tuple(n.name for n in observed.nodes if n.revision and n.revision != plan.revision),
-        router_ok=None if router is None else serves(seen.get(router.name)),
+        router_ok=None if router is None else bool(seen.get(router.place) and seen[router.place].serves),
         proof=last_proof(observed),
     )
 
 
 def last_proof(observed: Observed) -> LastProof | None:
     """From the audit trail: its last entry over all nodes, where that is about a proof."""
-    trails = [node for node in observed.nodes if node.audit]
+    trails = [(node.last, node.clock) for node in observed.nodes if node.last]
     if not trails:
         return None
-    node = max(trails, key=lambda node: _number(node.audit.get("at")))
-    verb, who, outcome = (str(node.audit.get(key, "?")) for key in ("verb", "who", "outcome"))
-    good = outcome in (READY, PROVED)
-    if not good and not outcome.startswith(FAILED):
+    last, clock = max(trails, key=lambda trail: trail[0].at)
+    if last.result not in (Result.READY, Result.PROVED, Result.FAILED):
         return None
-    said = str(node.audit.get("unproved") or "") if good else outcome.removeprefix(FAILED)
-    age = max(0.0, node.clock - _number(node.audit.get("at")))
-    return LastProof(holds=not said, verb=verb, who=who, age=age, said=said)
+    reason = last.reason if last.result is Result.FAILED else last.unproved
+    age = max(0.0, clock - last.at)
+    holds = last.result is not Result.FAILED and not reason
+    return LastProof(holds=holds, verb=last.verb, who=last.who, age=age, reason=reason)
 
 
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
-
-
-def health(plan: Plan, observed: Observed, seen: Mapping[str, ObservedProcess]) -> Health:
+def judge_health(plan: Plan, observed: Observed, seen: Seen) -> Health:
     """The cluster in one word."""
     if not observed.nodes:
         return Health.UNKNOWN
     if not any(p.alive for p in observed.processes):
         return Health.DOWN if not observed.unreached else Health.UNKNOWN
-    if all(serves(seen.get(p.name)) for p in plan.processes):
+    found = [seen.get(process.place) for process in plan.processes]
+    if all(process is not None and process.serves for process in found):
         return Health.SERVING
-    if observed.unreached or not all(runs(seen.get(p.name)) for p in plan.processes):
+    if observed.unreached or not all(process is not None and _lives(process) for process in found):
         return Health.DEGRADED
     # Everything runs: what does not answer yet has not been ready, or stopped being so. A router
     # that answers 503 while engines load is the former.
     return Health.STARTING
 
 
-def runs(process: ObservedProcess | None) -> bool:
-    """Its main process is alive."""
-    return process is not None and process.state in RUNS
+def _lives(process: ObservedProcess) -> bool:
+    return process.runs or process.serves
 
 
-def serves(process: ObservedProcess | None) -> bool:
-    """It runs and answered /health with 200."""
-    return runs(process) and process is not None and process.healthy is True
+def _endpoint_serves(endpoint: Endpoint, process: ObservedProcess | None) -> bool:
+    return process is not None and process.endpoint_serves(endpoint.name)
 
 
 def _roles(plan: Plan) -> list[str]:
-    return list(dict.fromkeys(p.role for p in plan.processes if p.kind == "engine"))
+    return list(dict.fromkeys(endpoint.role for endpoint in plan.endpoints))
 
 
-def _role(role: str, plan: Plan, seen: Mapping[str, ObservedProcess]) -> RoleSummary:
-    engines = [p for p in plan.processes if p.role == role]
-    groups = list(dict.fromkeys(p.group for p in engines))
-    ready = {p.name for p in engines if serves(seen.get(p.name))}
+def _role(role: str, plan: Plan, serving: set[str]) -> RoleSummary:
+    endpoints = [endpoint for endpoint in plan.endpoints if endpoint.role == role]
+    groups = {endpoint.group for endpoint in endpoints}
+    broken = {endpoint.group for endpoint in endpoints if endpoint.name not in serving}
     return RoleSummary(
         role=role,
         groups=len(groups),
-        groups_ready=sum(_whole(group, engines, ready) for group in groups),
-        engines=len(engines),
-        engines_ready=len(ready),
+        groups_ready=len(groups - broken),
+        engines=len(endpoints),
+        engines_ready=sum(endpoint.name in serving for endpoint in endpoints),
     )
-
-
-def _whole(group: str, engines: Iterable[Process], ready: set[str]) -> bool:
-    return all(p.name in ready for p in engines if p.group == group)

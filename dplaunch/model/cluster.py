@@ -93,9 +93,19 @@ class RuntimeSpec:
     """Shell lines run before the engine (a non-login shell knows nothing of CANN)."""
     python: str = "python3"
     """The engine's Python; the router runs in it too."""
-    container: str | None = None
-    """Name of a running container on each node in which everything happens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A running container of that name on every node, in which everything happens."""
+
+    name: str
     engine: Literal["docker", "podman"] = "docker"
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """The words before a command that make it run inside."""
+        return (self.engine, "exec", "-i", self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +208,7 @@ class ClusterSpec:
     roles: tuple[RoleSpec, ...]
     """prefill before decode; or one role that does both."""
     runtime: RuntimeSpec = RuntimeSpec()
+    container: Container | None = None
     weights: WeightsSpec = WeightsSpec()
     kv_transfer: KvTransferSpec | None = None
     router: RouterSpec | None = None

@@ -18,7 +18,7 @@ class LogChunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogLine:
-    """One line. ``offset`` is that of its first byte; ``at`` when it arrived, epoch seconds, 0 unknown."""
+    """One line. ``offset`` is that of its first byte; ``at`` when it arrived (epoch seconds; 0: unknown)."""
 
     process: str
     node: str
@@ -29,18 +29,18 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoldedLine:
-    """The same line of one or many processes, in the order they said it."""
+    """The same line of one or several processes, in the order in which they logged it."""
 
     lines: tuple[LogLine, ...]
     text: str
-    """The line; of several, what they have in common (without their pids and clocks)."""
+    """The line itself; for several processes what their lines have in common, without pids and times."""
 
     @property
     def processes(self) -> tuple[str, ...]:
-        """Who said it."""
+        """The processes that logged it."""
         return tuple(line.process for line in self.lines)
 
     @property
     def at(self) -> float:
-        """When the first of them arrived."""
+        """When the first of the lines arrived."""
         return self.lines[0].at

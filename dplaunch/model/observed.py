@@ -1,4 +1,4 @@
-"""``Observed``: what the nodes say runs. Made by ``wire`` from a guard's answer, never guessed."""
+"""``Observed``: what runs, as the nodes report it. Made by a driver from their replies, never guessed."""
 
 from __future__ import annotations
 
@@ -6,26 +6,45 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from dplaunch.model.plan import Place
+from dplaunch.model.trail import Entry, Lock
+
 
 class State(Enum):
     """State of one process, as its node reports it."""
 
     RUNNING = "running"
     UNGUARDED = "unguarded"
-    """Its guard was killed; it still serves."""
+    """Its guard was killed; it still runs."""
     STOPPING = "stopping"
     EXITED = "exited"
-    """Gone although nobody asked: a failure, whatever the exit code."""
+    """It ended without being asked: a failure, unless it is a job that is done."""
+    DONE = "done"
+    """A job that ended with code 0."""
     STOPPED = "stopped"
     FOREIGN = "foreign"
-    """State written by another host or an earlier boot: shown, never acted on."""
+    """State written by another host or an earlier boot: reported, never acted on."""
+    INCOMPATIBLE = "incompatible"
+    """Started by a dplaunch whose guards speak another protocol: reported, never acted on."""
+
+
+RUNS = (State.RUNNING, State.UNGUARDED)
 
 
 def ending(code: int | None, signal: str) -> str:
-    """``killed by SIGKILL``, ``exited with code 1``; without the code where nobody was there to see it."""
+    """``killed by SIGKILL``, ``exited with code 1``; without the code where nothing was there to see it."""
     if signal:
         return f"killed by {signal}"
     return "exited" if code is None else f"exited with code {code}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedEndpoint:
+    """An endpoint as its node sees it. ``healthy`` is None where it was not asked."""
+
+    name: str
+    url: str = ""
+    healthy: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,15 +58,13 @@ class ObservedProcess:
     node: str
     state: State
     pid: int = 0
-    guard_pid: int = 0
     started_at: float = 0.0
     ended_at: float = 0.0
     exit_code: int | None = None
     signal: str = ""
     how: str = ""
-    """How it ended, as its guard says: TERM, KILL, swept; ``rebooted``: with its machine."""
-    healthy: bool | None = None
-    """Answer of /health on the node; None when not asked."""
+    """How it ended, as its guard reports it: TERM, KILL, swept; ``rebooted``: with its machine."""
+    endpoints: tuple[ObservedEndpoint, ...] = ()
     restarts: int = 0
     fingerprint: str = ""
     log: str = ""
@@ -55,50 +72,76 @@ class ObservedProcess:
     left: tuple[int, ...] = ()
     """Processes still alive below a main process that is gone."""
     ports: tuple[int, ...] = ()
-    url: str = ""
+    problem: str = ""
+    """Why its state cannot be used."""
 
     @property
-    def place(self) -> tuple[str, str]:
+    def place(self) -> Place:
         """Node and name."""
         return self.node, self.name
 
     @property
     def alive(self) -> bool:
-        """Anything of it still runs."""
-        return self.state in (State.RUNNING, State.UNGUARDED, State.STOPPING) or bool(self.left)
+        """Anything of it still runs, or may: of incompatible state nothing else is known."""
+        running = (*RUNS, State.STOPPING, State.INCOMPATIBLE)
+        return self.state in running or bool(self.left)
+
+    @property
+    def runs(self) -> bool:
+        """Its main process is alive."""
+        return self.state in RUNS
+
+    @property
+    def healthy(self) -> bool | None:
+        """All endpoints are healthy; None where there are none or they were not asked."""
+        found = [endpoint.healthy for endpoint in self.endpoints]
+        if not found or None in found:
+            return None
+        return all(found)
+
+    @property
+    def serves(self) -> bool:
+        """It runs and every endpoint answered its health path with 200; of a job: it is done."""
+        if self.kind == "job" or not self.runs:
+            return self.state is State.DONE
+        return self.healthy is True or not self.endpoints
+
+    def endpoint_serves(self, name: str) -> bool:
+        """It runs, and this endpoint of it answered its health path with 200."""
+        return self.runs and any(e.healthy is True for e in self.endpoints if e.name == name)
 
     @property
     def ending(self) -> str:
         """How it ended: ``killed by SIGKILL``, ``exited with code 1``."""
-        rebooted = self.how == "rebooted"
-        return "gone, its machine was restarted" if rebooted else ending(self.exit_code, self.signal)
+        if self.how == "rebooted":
+            return "ended when the machine rebooted"
+        return ending(self.exit_code, self.signal)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedNode:
-    """One node's answer."""
+    """One node's reply."""
 
     name: str
     revision: str = ""
+    """Of the plan last sent to it."""
     hostname: str = ""
     clock: float = 0.0
-    """Its clock when it answered, seconds since the epoch."""
+    """Its own time, seconds since the epoch."""
     processes: tuple[ObservedProcess, ...] = ()
-    lock: Mapping[str, object] = field(default_factory=dict)
-    """Holder and verb; empty when free."""
-    audit: Mapping[str, object] = field(default_factory=dict)
-    """The last entry of its audit trail; empty when it keeps none."""
+    lock: Lock | None = None
+    last: Entry | None = None
+    """The last entry of its audit trail."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """All nodes: those that answered, and why the others did not."""
+    """All nodes that replied; the others are in ``unreached`` with their reason."""
 
     nodes: tuple[ObservedNode, ...] = ()
     unreached: Mapping[str, str] = field(default_factory=dict)
-    """node → one-line reason."""
 
     @property
     def processes(self) -> tuple[ObservedProcess, ...]:
-        """Every process, nodes in order."""
+        """Of all nodes that replied."""
         return tuple(p for node in self.nodes for p in node.processes)

@@ -12,7 +12,15 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
-from dplaunch.model.cluster import EnvValue, RouterSpec, RuntimeSpec, SecretRef, SshSpec, WarmupSpec
+from dplaunch.model.cluster import (
+    Container,
+    EnvValue,
+    RouterSpec,
+    RuntimeSpec,
+    SecretRef,
+    SshSpec,
+    WarmupSpec,
+)
 
 Place = tuple[str, str]
 """Node and name: a name alone may stand on two nodes for a while, in what was planned and in what runs."""
@@ -181,6 +189,13 @@ class Process:
         """Node and name."""
         return self.node, self.name
 
+    @property
+    def units(self) -> tuple[str, ...]:
+        """What of it is awaited and counted: its endpoints, or itself where something else makes it ready."""
+        if self.ready.how == "http" and self.endpoints:
+            return tuple(endpoint.name for endpoint in self.endpoints)
+        return (self.name,)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodePlan:
@@ -193,6 +208,8 @@ class NodePlan:
     runtime: RuntimeSpec
     files: tuple[File, ...]
     processes: tuple[Process, ...]
+    container: Container | None = None
+    """Where its guards, their state and all processes are; None: on the machine itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,13 +231,19 @@ class Plan:
     model: str
     served_model_name: str
     nodes: tuple[NodePlan, ...]
+    """Their files are all that is sent, except ``members``."""
     router: RouterSpec | None
     url: str
     """http://HOST:PORT that clients use; the router's, or the first engine's without one."""
     flow: Flow = "alone"
     """How a request goes through the engines: one does all; decode pulls KV; prefill pushes it to decode."""
+    members: File | None = None
+    """What our router reads, every group open as for a start by hand; walks send it with other states."""
     api_key: SecretRef | None = None
     ready_timeout: float = 2400.0
+    """Seconds."""
+    drain_timeout: Mapping[str, float] = field(default_factory=dict)
+    """Role → seconds that requests of a group have to finish before it is stopped."""
     warmup: WarmupSpec | None = None
     hooks: Mapping[str, str] = field(default_factory=dict)
     stages: tuple[Stage, ...] = ()
@@ -263,6 +286,7 @@ class Action:
     process: str
     node: str
     reason: str = ""
+    group: str = ""
 
     @property
     def place(self) -> Place:

@@ -32,10 +32,12 @@ SERVING = (Step.READY, Step.PROVED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessProgress:
-    """One process: its step, since when, and the stage its log named last."""
+class UnitProgress:
+    """One endpoint, or a process without any: its step, since when, and the stage its log named last."""
 
     name: str
+    process: str
+    """Whose it is."""
     role: str
     node: str
     step: Step = Step.WAITING
@@ -64,7 +66,7 @@ class RoleProgress:
     stopped: int
     fraction: float
     """Mean of what its processes have done, 0…1."""
-    slowest: ProcessProgress | None
+    slowest: UnitProgress | None
     """Of those still awaited: the lowest stage, then the longest in it."""
 
 
@@ -82,7 +84,7 @@ class PhaseProgress:
 class Progress:
     """Everything the events so far have told."""
 
-    processes: Mapping[str, ProcessProgress] = field(default_factory=dict)
+    units: Mapping[str, UnitProgress] = field(default_factory=dict)
     phases: tuple[PhaseProgress, ...] = ()
     failures: tuple[Failed, ...] = ()
     lost: tuple[NodeFailed, ...] = ()
@@ -106,17 +108,23 @@ class Progress:
     @property
     def roles(self) -> tuple[RoleProgress, ...]:
         """Figures per role, in plan order. Costs a pass over all processes: ask when drawing."""
-        found: dict[str, list[ProcessProgress]] = {}
-        for process in self.processes.values():
+        found: dict[str, list[UnitProgress]] = {}
+        for process in self.units.values():
             found.setdefault(process.role, []).append(process)
         return tuple(_figures(role, members) for role, members in found.items())
 
+    def of(self, name: str) -> tuple[UnitProgress, ...]:
+        """The unit of that name, else those of the process of that name."""
+        if name in self.units:
+            return (self.units[name],)
+        return tuple(unit for unit in self.units.values() if unit.process == name)
+
     def role(self, name: str) -> RoleProgress:
         """Figures of one role."""
-        return _figures(name, [p for p in self.processes.values() if p.role == name])
+        return _figures(name, [p for p in self.units.values() if p.role == name])
 
 
-def _figures(role: str, members: list[ProcessProgress]) -> RoleProgress:
+def _figures(role: str, members: list[UnitProgress]) -> RoleProgress:
     steps = [member.step for member in members]
     awaited = [member for member in members if member.step in UNDER_WAY]
     return RoleProgress(
@@ -132,5 +140,5 @@ def _figures(role: str, members: list[ProcessProgress]) -> RoleProgress:
     )
 
 
-def _slowness(process: ProcessProgress) -> tuple[int, int, float]:
+def _slowness(process: UnitProgress) -> tuple[int, int, float]:
     return UNDER_WAY.index(process.step), process.index, process.since

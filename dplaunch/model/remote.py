@@ -1,8 +1,89 @@
-"""What a command said on a node."""
+"""What comes back from nodes, as values: replies of a driver, whatever substrate it works on."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """How a node introduces itself."""
+
+    hostname: str = ""
+    clock: float = 0.0
+    """Seconds since the epoch, by the node."""
+    python: str = ""
+    writable: bool = True
+    problem: str = ""
+    """Why its state cannot be written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a node did not do what it was asked. ``kind``: locked, running, port-taken, exec, full, io …"""
+
+    kind: str
+    text: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartResult:
+    """One process after a start. ``pid`` is 0 where it was refused."""
+
+    node: str
+    process: str
+    pid: int = 0
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopVerdict:
+    """How one process ended, and what is left of it."""
+
+    node: str
+    process: str
+    how: str = ""
+    """The signal that ended it; ``swept``: the rest of its tree outlived it; ``was not running``."""
+    seconds: float = 0.0
+    left: tuple[str, ...] = ()
+    """Processes that live and ports that are held, as sentences."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRequest:
+    """A request that a node makes to one of its own addresses. ``body`` is sent as it is."""
+
+    key: str
+    node: str
+    url: str
+    method: str = "GET"
+    body: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    timeout: float = 10.0
+    grep: str = ""
+    """A regular expression: only lines in which it is found come back, of up to 4 MiB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpReply:
+    """``status`` is None where no whole response came in time; ``error`` says why."""
+
+    status: int | None = None
+    body: str = ""
+    error: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSeen:
+    """A file of a node's folder. ``text`` is None where it does not exist; ``sha`` names what was seen."""
+
+    path: str
+    text: str | None = None
+    sha: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,3 +95,154 @@ class ExecResult:
     out: str = ""
     err: str = ""
     problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurveyReply:
+    """What one node found in a survey."""
+
+    results: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    """Key → ``code``, ``out``, ``err``, ``problem``, ``seconds`` of a command, in the order they ended."""
+    taken: tuple[Mapping[str, Any], ...] = ()
+    """Ports that are listened on: port, pid, user, command."""
+    ours: frozenset[int] = frozenset()
+    strangers: tuple[Mapping[str, Any], ...] = ()
+    """Engines and routers that no guard started: pid, user, command, pids of its tree."""
+    saved: Mapping[str, Any] | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening:
+    """Ports a node has opened for others to try."""
+
+    random: tuple[int, ...] = ()
+    closed: Mapping[int, str] = field(default_factory=dict)
+    """Ports that could not be opened although nothing listens there, with the reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connected:
+    """One connection tried. ``error`` is empty where it was made."""
+
+    key: str
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A running stream of one node, to be cancelled."""
+
+    node: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """Something that a node reports by itself, on a stream."""
+
+    stream: Stream
+
+    @property
+    def node(self) -> str:
+        """Where it happened."""
+        return self.stream.node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineSeen(Signal):
+    """A log line that matches a pattern of a watch."""
+
+    process: str
+    pattern: str
+    text: str
+    groups: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthSeen(Signal):
+    """An endpoint's health, when it changed. ``named``: it names the model that is waited for."""
+
+    process: str
+    endpoint: str
+    ok: bool
+    named: bool = False
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessExited(Signal):
+    """A process ended. ``done``: a job, with code 0. ``tail``: the last lines of its log."""
+
+    process: str
+    code: int | None = None
+    signal: str = ""
+    done: bool = False
+    again: bool = False
+    """Its guard starts it again."""
+    log: str = ""
+    tail: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinesRead(Signal):
+    """Whole lines of a log: bytes ``offset`` to ``end``. ``file``: empty for the output."""
+
+    process: str
+    file: str = ""
+    offset: int
+    end: int
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinesLost(Signal):
+    """So many ``bytes`` of a log were dropped before they were read."""
+
+    process: str
+    file: str = ""
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogRestarted(Signal):
+    """A new run of the process began: its log begins at offset 0 again."""
+
+    process: str
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamEnded(Signal):
+    """The stream is over; ``refusal``: because the node refused it."""
+
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogSource:
+    """A log to follow. ``file``: empty for the output. ``offset``: where to resume."""
+
+    process: str
+    file: str = ""
+    offset: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogQuery:
+    """Which part of the logs. ``since``: seconds ago."""
+
+    tail: int | None = 100
+    since: float | None = None
+    grep: str | None = None
+    previous: bool = False
+    follow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """What a watch looks for in logs. ``most``: how many lines of one log are reported; None is all."""
+
+    id: str
+    regex: str
+    most: int | None = None

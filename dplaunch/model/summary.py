@@ -23,7 +23,7 @@ class Health(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleSummary:
-    """One role in figures; a group is ready when all its engines are."""
+    """One role in figures, counted in endpoints; a group is ready when all of its endpoints are."""
 
     role: str
     groups: int
@@ -42,7 +42,7 @@ class LastProof:
     """user@host."""
     age: float
     """Seconds."""
-    said: str = ""
+    reason: str = ""
     """Why it failed."""
 
 
@@ -52,10 +52,8 @@ class Summary:
 
     state: Health
     roles: tuple[RoleSummary, ...] = ()
-    failing: tuple[str, ...] = ()
-    """Planned, and exited, unhealthy, foreign or stopped by somebody."""
-    missing: tuple[str, ...] = ()
-    """Planned, and its node knows nothing of it."""
+    held: tuple[str, ...] = ()
+    """Groups that the router keeps closed: they were not proved yet, or are being changed."""
     leftover: tuple[str, ...] = ()
     """Not planned, and still there."""
     unreached: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
-"""Where start-up time went: what the nodes told, and what was made of it by ``timeline``.
+"""Where start-up time went: what the logs of a start hold, and what ``timeline`` makes of it.
 
-Every time is seconds after the start of the engine's own process, by its own node's clock: clocks of
-several nodes are never compared.
+Every time is in seconds after the start of the engine's own process, by the clock of its own node: clocks of
+different nodes are never compared.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartLog:
-    """What one engine's log says of a start: the lines that mark a stage, in order."""
+    """What one engine has logged about a start: the lines that mark a stage, in order."""
 
     process: str
     role: str
     group: str
     node: str
     started_at: float | None = None
-    """Epoch seconds on its node; None: not kept (the run before). Then time counts from the first line."""
+    """Epoch seconds on its node. None: not recorded (the run before); then the first line is the start."""
     lines: tuple[str, ...] = ()
     lost: bool = False
-    """The beginning of its log was dropped already."""
+    """The beginning of the log has been dropped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """One stage of one engine. ``begin`` None: its line carries no time, it counts with the stage before."""
+    """One stage of one engine. ``begin`` is None if its line has no time; it counts with the stage before."""
 
     stage: str
     begin: float | None = None
     seconds: float | None = None
-    """None: nothing with a time follows; it is where the engine stands, or the line that ends its start."""
+    """None: no line with a time follows. The engine is in this stage, or its start ends with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """One engine's start, stage by stage."""
+    """The start of one engine, stage by stage."""
 
     process: str
     role: str
@@ -45,9 +45,9 @@ class Timeline:
     node: str
     spans: tuple[Span, ...] = ()
     total: float | None = None
-    """Until its last line that carries a time."""
+    """Until the last line that carries a time."""
     problem: str = ""
-    """Why there is less than there should be; without the engine's name."""
+    """Why something is missing, without the engine's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,75 +60,75 @@ class StageTimes:
     median: float
     slowest: float
     engine: str
-    """The slowest."""
+    """The slowest engine."""
     node: str
     before: float | None = None
     """Median of the run before."""
 
     @property
     def spread(self) -> float:
-        """How much longer the slowest took than the one in the middle."""
+        """How much longer the slowest engine took than the median one."""
         return self.slowest - self.median
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """A stage of a group: who came to its end last, and what that cost the engine in the middle."""
+    """One stage of a group: the engine that ended it last, and how long the median engine waited for it."""
 
     stage: str
     engine: str
     node: str
     lost: float
-    """By how much the last one fell further behind the middle in this stage; 0: it did not."""
+    """How much further the last engine fell behind the median one in this stage; 0: not at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupPath:
-    """A data-parallel group waits for its slowest engine."""
+    """The start of a data-parallel group, which waits for its slowest engine."""
 
     group: str
     engines: int
     seconds: float
-    """Until the last line with a time of its last engine."""
+    """Until the last line with a time of the last engine."""
     waits: tuple[Wait, ...] = ()
 
     @property
     def lost(self) -> float:
-        """Seconds its other engines waited for the slowest, all stages together."""
+        """Seconds that the other engines waited for the slowest one, over all stages."""
         return sum(wait.lost for wait in self.waits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Walk:
-    """The phases of the `up` or `restart` that made this start, beside earlier ones of as many processes."""
+class PhaseTimes:
+    """The phases of the ``up`` or ``restart`` behind this start, beside those of earlier ones of its size."""
 
     verb: str
     started: int
     phases: Mapping[str, float]
     earlier: tuple[Mapping[str, float], ...] = ()
-    """Phases of each earlier one, newest last."""
+    """The phases of each earlier one, newest last."""
     usual: Mapping[str, float] = field(default_factory=dict)
     """Phase → median of the earlier ones."""
     usual_total: float | None = None
 
     @property
     def total(self) -> float:
-        """All phases together."""
+        """Seconds of all phases."""
         return sum(self.phases.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartUp:
-    """A whole start."""
+    """The start of several engines."""
 
     timelines: tuple[Timeline, ...] = ()
     stages: tuple[StageTimes, ...] = ()
     """Role by role, stages in order."""
     groups: tuple[GroupPath, ...] = ()
-    """Groups of several engines, the one that lost most first."""
-    walk: Walk | None = None
-    """None: this start's walk has not ended, or nobody waited for it."""
+    """Groups of several engines, the one that lost most time first."""
+    phase_times: PhaseTimes | None = None
+    """None: the verb behind this start is still running, or left before the engines were ready."""
     resolution: float = 0.0
-    """Seconds between two times the lines can tell apart."""
+    """Seconds: the smallest difference that the times of the lines can show."""
     untimed: tuple[str, ...] = ()
     """Stages whose lines carry no time."""

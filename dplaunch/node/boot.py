@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 def boot(stdin: io.BufferedReader) -> None:
     """Reads a line ``HOME SHA UNPACK SIZE``, then UNPACK bytes of Python and the bundle, SIZE bytes.
 
-    HOME is the state home in hex, ``-`` for the node's own. What follows is the session's. Never returns.
+    HOME is the state home in hex, ``-`` for the node's own. The session reads what follows. Never returns.
     """
     home, sha, code, size = stdin.readline().decode().split()
     text, data = stdin.read(int(code)), stdin.read(int(size))
     if len(data) < int(size):
-        os._exit(1)  # the launcher went away in the middle
+        os._exit(1)  # the launcher went away meanwhile
     place = os.path.join(state_home(bytes.fromhex(home.strip("-")).decode()), "dplaunch", "lib", sha)
     passing = ""
     if not os.path.isdir(place):
@@ -36,14 +36,14 @@ def boot(stdin: io.BufferedReader) -> None:
         session = __import__("guard.session").session  # top-level in the bundle only
         status = session.run_from(0, 1)
     finally:
-        if passing and os.getpid() == me:  # no fork of it
+        if passing and os.getpid() == me:  # not in a fork of it
             tools["remove"](passing)
     sys.stderr.flush()
-    os._exit(status)  # nothing is left to tidy: all that is written went out at once
+    os._exit(status)  # nothing is buffered, so nothing has to be tidied up
 
 
 def state_home(given: str) -> str:
-    """Where state lives: as given, $XDG_STATE_HOME, or ~/.local/state."""
+    """The state home: as given, $XDG_STATE_HOME, or ~/.local/state."""
     return (
         given or os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
     )

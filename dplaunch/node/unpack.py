@@ -13,17 +13,17 @@ import zipfile
 
 
 def settle(data: bytes, folder: str) -> tuple[str, str]:
-    """Where the bundle's files are now, and what is to be removed after this session (mostly nothing)."""
+    """The folder with the bundle's files, and one to remove after this session (mostly none)."""
     try:
         unpack(data, folder)
-    except OSError:  # full, read-only, not ours: the guard says so in its hello
+    except OSError:  # full, read-only, not ours: the guard reports it in its hello
         passing = temporary(data)
         return passing, os.path.dirname(passing)
     return folder, ""
 
 
 def unpack(data: bytes, folder: str) -> None:
-    """Writes the bundle's files to ``folder`` by rename; whoever comes second finds it done."""
+    """Writes the bundle's files to ``folder`` by rename; a second session finds it there."""
     parent = os.path.dirname(folder)
     os.makedirs(parent, mode=0o700, exist_ok=True)
     half = tempfile.mkdtemp(prefix=".new-", dir=parent)
@@ -51,5 +51,5 @@ def temporary(data: bytes) -> str:
 
 
 def remove(folder: str) -> None:
-    """Away with what was for one session."""
+    """Removes what was unpacked for one session."""
     shutil.rmtree(folder, ignore_errors=True)

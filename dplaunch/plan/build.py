@@ -12,15 +12,13 @@ from dplaunch.engines import EngineAdapter, PortNeed, Sheet, Site, StandIn, adap
 from dplaunch.engines.layout import url
 from dplaunch.errors import Problem, SpecError
 from dplaunch.model.cluster import ClusterSpec, NodeSpec, RouterSpec
-from dplaunch.model.plan import Endpoint, File, Flow, NodePlan, Plan, Process
+from dplaunch.model.plan import Endpoint, File, NodePlan, Plan, Process
 from dplaunch.plan.check import check, placed
 from dplaunch.plan.document import to_json
 from dplaunch.plan.ports import bound
 from dplaunch.plan.rehearse import programs, rehearsed, standing_in
-from dplaunch.plan.services import RouterSite, members_file, router_files, router_process
+from dplaunch.plan.services import RouterSite, flow, members_file, router_files, router_process
 from dplaunch.render import render
-
-ANY_ADDRESS = "0.0.0.0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +93,10 @@ def _plan(draft: _Draft) -> Plan:
         nodes=tuple(_node(draft, node, router) for node in spec.nodes),
         router=router,
         url=_url(spec, router, draft.endpoints),
-        flow=_flow(spec, router),
+        flow=flow(spec, router),
         api_key=spec.api_key,
         ready_timeout=spec.ready_timeout,
+        drain_timeout={role.name: role.drain_timeout for role in spec.roles},
         warmup=spec.warmup,
         hooks=spec.hooks,
         stages=draft.engine.facts.stages,
@@ -111,25 +110,17 @@ def _url(spec: ClusterSpec, router: RouterSpec | None, endpoints: Sequence[Endpo
     return url(address, router.port)
 
 
-def _flow(spec: ClusterSpec, router: RouterSpec | None) -> Flow:
-    """The layer-wise proxy starts with decode and brings the engines together itself."""
-    if not spec.disaggregated:
-        return "alone"
-    return "push" if router is not None and "layerwise" in (router.path or "") else "pull"
-
-
 def _node(draft: _Draft, node: NodeSpec, router: RouterSpec | None) -> NodePlan:
     here = [engines for engines in draft.engines if engines.node == node.name]
     files = [*(programs(draft.stand_in) if draft.stand_in else ()), *(f for e in here for f in e.files)]
     processes = [process for engines in here for process in engines.processes]
     if router is not None and router.node == node.name:
-        bind = node.address if draft.stand_in else ANY_ADDRESS
         site_of_router = RouterSite(
             spec=draft.spec,
             router=router,
             node=node,
-            bind=bind,
             endpoints=draft.endpoints,
+            engines=[process.name for engines in draft.engines for process in engines.processes],
             sources=draft.router_sources,
         )
         own = router_files(site_of_router)
@@ -143,6 +134,7 @@ def _node(draft: _Draft, node: NodeSpec, router: RouterSpec | None) -> NodePlan:
         runtime=draft.spec.runtime,
         files=tuple(files),
         processes=tuple(processes),
+        container=draft.spec.container,
     )
 
 
@@ -187,15 +179,8 @@ def _with_fingerprint(process: Process, files: Sequence[File]) -> Process:
 def _stamped(plan: Plan) -> Plan:
     """The revision is a hash of everything else; the members file, which carries it, comes last."""
     plan = replace(plan, revision=_digest(to_json(plan), 12))
-    if plan.router is None or plan.router.kind != "dplaunch":
-        return plan
-    members = members_file(plan)
-    router_node = plan.router.node
-    nodes = (
-        replace(node, files=(*node.files, members)) if node.name == router_node else node
-        for node in plan.nodes
-    )
-    return replace(plan, nodes=tuple(nodes))
+    ours = plan.router is not None and plan.router.kind == "dplaunch"
+    return replace(plan, members=members_file(plan)) if ours else plan
 
 
 @cache

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from dplaunch.model.observed import Observed, ObservedProcess, State
-from dplaunch.model.plan import Action, Change, Plan, Process
-
-Place = tuple[str, str]
-"""(node, process)."""
+from dplaunch.model.plan import Action, Change, Place, Plan, Process
 
 
 def diff(
@@ -18,7 +16,8 @@ def diff(
 
     ``only``: a role, a group or a process; others are left alone, and not listed. ``force`` restarts what
     would be kept. A DP group lives and dies together: when one of its engines has to start, all that run
-    restart. Nothing is decided about nodes that were not reached.
+    restart. Nothing is decided about nodes that were not reached, nor about what guards of another protocol
+    started.
     """
     running = {p.place: p for p in observed.processes}
     groups = {p.group for p in plan.processes if _meant(p, only)}
@@ -34,13 +33,14 @@ def _meant(process: Process | ObservedProcess, only: str | None) -> bool:
 
 def _leftovers(observed: Observed, planned: set[Place], only: str | None) -> Iterator[Action]:
     for process in observed.processes:
-        if process.place not in planned and process.alive and _meant(process, only):
-            yield Action(Change.STOP, process.name, process.node, "not in the file")
+        ours = process.alive and process.state is not State.INCOMPATIBLE
+        if ours and process.place not in planned and _meant(process, only):
+            yield Action(Change.STOP, process.name, process.node, "not in the file", process.group)
 
 
 def _action(process: Process, running: ObservedProcess | None, *, force: bool) -> Action:
     change, reason = _decide(process, running, force=force)
-    return Action(change, process.name, process.node, reason)
+    return Action(change, process.name, process.node, reason, process.group)
 
 
 def _decide(process: Process, running: ObservedProcess | None, *, force: bool) -> tuple[Change, str]:
@@ -51,13 +51,15 @@ def _decide(process: Process, running: ObservedProcess | None, *, force: bool) -
         return change, "died" if running.state is State.EXITED else "was stopped"
     if running.state is State.STOPPING:
         return Change.RESTART, "is stopping"
+    if running.state is State.INCOMPATIBLE:
+        return Change.KEEP, "started by another version of dplaunch"
     if running.fingerprint != process.fingerprint:
         return Change.RESTART, "changed"
     return (Change.RESTART, "forced") if force else (Change.KEEP, "")
 
 
 def _widened(wanted: list[Process], first: dict[Place, Action]) -> Iterator[Action]:
-    """Engines that could stay go with their group when one of it has to start."""
+    """Engines that could stay go with their group when one of it has to start; a reason to stay wins."""
     moving: dict[str, str] = {}
     for process in wanted:
         if first[process.node, process.name].change is not Change.KEEP:
@@ -65,6 +67,6 @@ def _widened(wanted: list[Process], first: dict[Place, Action]) -> Iterator[Acti
     for process in wanted:
         action = first[process.node, process.name]
         cause = moving.get(process.group)
-        if action.change is Change.KEEP and cause is not None:
-            action = Action(Change.RESTART, process.name, process.node, f"its group goes with {cause}")
+        if cause is not None and action.change is Change.KEEP and not action.reason:
+            action = replace(action, change=Change.RESTART, reason=f"its group restarts with {cause}")
         yield action

@@ -9,10 +9,10 @@ from functools import cache
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from dplaunch import durations
 from dplaunch.errors import UsageError
 from dplaunch.model.cluster import SecretRef, WarmupSpec
 from dplaunch.model.plan import NodePlan, Plan, Process
-from dplaunch.plan.services import MEMBERS
 
 FORMAT = 2
 
@@ -120,7 +120,7 @@ def compare(old: Plan, new: Plan) -> tuple[str, ...]:
     return (*_whole(old, new), *_nodes(old, new), *_processes(old, new), *_files(old, new))
 
 
-WHOLE = ("engine", "model", "served_model_name", "url", "ready_timeout")
+WHOLE = ("engine", "model", "served_model_name", "url", "flow", "ready_timeout")
 
 
 def _whole(old: Plan, new: Plan) -> Iterator[str]:
@@ -128,8 +128,14 @@ def _whole(old: Plan, new: Plan) -> Iterator[str]:
         before, after = getattr(old, name), getattr(new, name)
         if before != after:
             yield f"± {name.replace('_', ' ')}: {before} → {after}"
+    if old.drain_timeout != new.drain_timeout:
+        yield f"± drain timeout: {_drain(old.drain_timeout)} → {_drain(new.drain_timeout)}"
     if old.warmup != new.warmup:
         yield f"± warmup: {_warm(old.warmup)} → {_warm(new.warmup)}"
+
+
+def _drain(timeouts: Mapping[str, float]) -> str:
+    return ", ".join(f"{role} {durations.describe(t)}" for role, t in timeouts.items()) or "none"
 
 
 def _warm(warmup: WarmupSpec | None) -> str:
@@ -181,7 +187,7 @@ def _origin(value: str | SecretRef | None) -> str:
 
 
 def _files(old: Plan, new: Plan) -> Iterator[str]:
-    """Files of nodes that stay; the members file follows from what was said above."""
+    """Files of nodes that stay."""
     nodes = {node.name: node for node in old.nodes}
     for node in new.nodes:
         if node.name in nodes:
@@ -189,8 +195,8 @@ def _files(old: Plan, new: Plan) -> Iterator[str]:
 
 
 def _node_files(old: NodePlan, new: NodePlan) -> Iterator[str]:
-    before = {f.path: f.text for f in old.files if f.path != MEMBERS}
-    after = {f.path: f.text for f in new.files if f.path != MEMBERS}
+    before = {f.path: f.text for f in old.files}
+    after = {f.path: f.text for f in new.files}
     for path in dict.fromkeys((*before, *after)):
         if path not in before or path not in after:
             yield f"{'-' if path in before else '+'} {new.name}/{path}"

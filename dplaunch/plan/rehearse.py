@@ -26,6 +26,7 @@ def rehearsed(spec: ClusterSpec) -> ClusterSpec:
         spec,
         nodes=tuple(_local(spec.name, index, node) for index, node in enumerate(spec.nodes)),
         runtime=RuntimeSpec(),
+        container=None,
         router=_own_router(spec.router),
     )
 
@@ -41,10 +42,12 @@ def address(cluster: str, index: int) -> str:
 
 
 def _own_router(router: RouterSpec | None) -> RouterSpec | None:
-    """Foreign routers may not be installed here; what they are started with would not fit ours."""
-    if router is None or router.kind in ("dplaunch", "none"):
+    """Ours, at its node's address: foreign ones may not be installed here, and their flags are others."""
+    if router is None or router.kind == "none":
         return router
-    return replace(router, kind="dplaunch", path=None, args={})
+    ours = router.kind == "dplaunch"
+    args = {name: value for name, value in router.args.items() if ours and name != "host"}
+    return replace(router, kind="dplaunch", path=None, args=args)
 
 
 def programs(stand_in: StandIn) -> tuple[File, ...]:

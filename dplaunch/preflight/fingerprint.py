@@ -11,7 +11,7 @@ from dplaunch.model.check import Facts, Finding, Level
 from dplaunch.model.plan import File
 from dplaunch.preflight.survey import Answer
 from dplaunch.probes.probe import Probe
-from dplaunch.words import shortened
+from dplaunch.words import shorten
 
 FILE = "fingerprint.json"
 DEADLINE = 30.0
@@ -32,18 +32,12 @@ def of(probes: Iterable[Probe], facts: Mapping[str, Facts]) -> dict[str, Any]:
 
 def save(job: Job, prints: Mapping[str, Mapping[str, Any]], day: str) -> tuple[str, ...]:
     """Write each node's fingerprint into its state folder; the nodes where that failed."""
-    requests = {
-        node: ("put", {"files": [_file(values, day)]})
-        for node, values in prints.items()
-        if node in job.fleet.sessions
-    }
-    replies = job.fleet.gather(requests, DEADLINE)
-    return tuple(node for node in prints if not replies.get(node, {}).get("ok"))
+    files = {node: _file(values, day) for node, values in prints.items()}
+    return tuple(job.driver.write(files))
 
 
-def _file(values: Mapping[str, Any], day: str) -> dict[str, Any]:
-    file = File(FILE, json.dumps({"day": day, "values": values}, indent=1, sort_keys=True) + "\n")
-    return {"path": file.path, "text": file.text, "mode": file.mode}
+def _file(values: Mapping[str, Any], day: str) -> File:
+    return File(FILE, json.dumps({"day": day, "values": values}, indent=1, sort_keys=True) + "\n")
 
 
 def drifts(
@@ -89,4 +83,4 @@ def _changes(was: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
 
 def _shown(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return shortened(text, SHOWN)
+    return shorten(text, SHOWN)

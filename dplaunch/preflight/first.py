@@ -6,14 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from dplaunch.errors import DplaunchError
-from dplaunch.fleet.fleet import Reply
 from dplaunch.fleet.job import Job, missing, phase
 from dplaunch.model.check import Alike, Finding, Level, alike
 from dplaunch.model.cluster import ClusterSpec
-from dplaunch.model.event import Note
 from dplaunch.model.observed import Observed
+from dplaunch.model.remote import SurveyReply
 from dplaunch.preflight import fingerprint, node
-from dplaunch.preflight.survey import ask, facts, read, request, targets
+from dplaunch.preflight.survey import ask, facts, read, survey_fields, targets
 from dplaunch.preflight.walk import CheckOptions, judged, probes
 from dplaunch.probes.probe import Probe
 from dplaunch.ranges import fold
@@ -35,10 +34,10 @@ class FirstLook:
 
     def before(self, job: Job, observed: Observed) -> None:
         """The quick part, in the sessions that are open. Warnings are notes, anything worse raises."""
-        with phase(job, "check", plural(len(job.fleet.sessions), "node")):
+        with phase(job, "check", plural(len(job.driver.reached), "node")):
             found = self._quick(job, observed)
-        if job.fleet.unreached:
-            raise missing(job.plan, job.fleet.unreached)
+        if job.driver.unreached:
+            raise missing(job.plan, job.driver.unreached)
         _note(job, [f for f in found if f.level is Level.WARN])
         wrong = alike(f for f in found if f.level is Level.FAIL)
         if wrong:
@@ -58,9 +57,9 @@ class FirstLook:
         nodes = {t.name: t for t in targets(job, self._spec) if t.name in self._saved}
         self._waiting = set(nodes)
 
-        def take(name: str, reply: Reply) -> None:
+        def take(name: str, reply: SurveyReply | None) -> None:
             self._waiting.discard(name)
-            if reply["ok"]:
+            if reply is not None:
                 answer = read(reply)
                 now = fingerprint.of(steady, facts(steady, nodes[name], answer))
                 self._changed += _named(fingerprint.drift(name, answer.saved, now))
@@ -69,22 +68,22 @@ class FirstLook:
             if not self._waiting:
                 self._tell_changes(job)
 
-        job.fleet.ask_aside({name: request(t, steady, {}) for name, t in nodes.items()}, take)
+        job.driver.survey_aside({name: survey_fields(t, steady, {}) for name, t in nodes.items()}, take)
 
-    def tell(self, job: Job) -> None:
+    def report(self, job: Job) -> None:
         """What changed since ``check --save``, and of which nodes that is not known."""
         if self._waiting:
             with phase(job, "compare", plural(len(self._waiting), "node")):
-                job.fleet.listen(
+                job.driver.listen(
                     _ignore,
-                    until=lambda: not self._waiting & set(job.fleet.sessions),
+                    until=lambda: not self._waiting & set(job.driver.reached),
                     deadline=job.now + PATIENCE,
                 )
         self._tell_changes(job)
         unknown = self._waiting | self._refused
         if unknown:
             text = f"{fold(unknown)}: what changed since `check --save` is not known; `dplaunch check` tells"
-            job.emit(Note(at=job.now, text=text))
+            job.note(text)
         self._waiting, self._refused = set(), set()
 
     def _tell_changes(self, job: Job) -> None:
@@ -124,7 +123,7 @@ def _ignore(*_: object) -> None:
 
 def _note(job: Job, findings: Sequence[Finding]) -> None:
     for kind in alike(findings):
-        job.emit(Note(at=job.now, text=_told(kind)))
+        job.note(_told(kind))
 
 
 def _told(kind: Alike, known: str = "") -> str:

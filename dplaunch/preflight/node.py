@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dplaunch.fleet.clock import ahead
 from dplaunch.fleet.job import Job
 from dplaunch.model.check import Finding, Level
 from dplaunch.model.observed import Observed, ObservedProcess
+from dplaunch.model.remote import Hello
 from dplaunch.preflight.survey import Answer
 from dplaunch.probes.probe import Target
 from dplaunch.probes.words import clean, shown_list
-from dplaunch.words import plural, shortened
+from dplaunch.words import plural, shorten
 
 SKEW_WARN, SKEW_FAIL = 2.0, 60.0
 """Seconds. Small skew only confuses the order of log lines of two nodes; much of it breaks certificates."""
@@ -26,29 +26,29 @@ NAMED = 3
 def reached(job: Job) -> Iterator[Finding]:
     """``host.login`` of every node, ``host.state`` of those that were reached."""
     for node in job.plan.nodes:
-        error = job.fleet.unreached.get(node.name)
+        error = job.driver.unreached.get(node.name)
         if error is not None:
             text = error.text.removeprefix(node.name).removeprefix(":").strip()
             text = text.removeprefix(f"({node.host}) ")
             yield Finding(probe="host.login", level=Level.FAIL, node=node.name, text=text, remedy=error.hint)
             continue
-        hello = job.fleet.sessions[node.name].hello
-        text = f"reached, Python {hello.get('python', '?')}"
+        hello = job.driver.hello(node.name)
+        text = f"reached, Python {hello.python}"
         yield Finding(probe="host.login", level=Level.OK, node=node.name, text=text)
         yield _state(node.name, hello)
 
 
-def _state(node: str, hello: Mapping[str, Any]) -> Finding:
-    if hello.get("writable", True):
+def _state(node: str, hello: Hello) -> Finding:
+    if hello.writable:
         return Finding(probe="host.state", level=Level.OK, node=node, text="state folder can be written")
     remedy = "free space, remount it writable, or let XDG_STATE_HOME name another place"
-    text = f"state cannot be kept: {hello.get('problem')}"
+    text = f"state cannot be kept: {hello.problem}"
     return Finding(probe="host.state", level=Level.FAIL, node=node, text=text, remedy=remedy)
 
 
 def clocks(job: Job) -> Iterator[Finding]:
     """``host.clock``: each node against the middle of all; the operator's own clock does not matter."""
-    for node, off in ahead(job.fleet).items():
+    for node, off in job.driver.ahead().items():
         if abs(off) < SKEW_WARN:
             yield Finding(probe="host.clock", level=Level.OK, node=node, text="clock agrees with the others")
             continue
@@ -94,7 +94,7 @@ def _taken(target: Target, holder: Mapping[str, Any]) -> Finding:
 
 def _named(process: Mapping[str, Any]) -> str:
     """``pid 4711 (python3 -m http.server) of user anna``, as far as it is known."""
-    command = shortened(clean(process["command"]), SHOWN)
+    command = shorten(clean(process["command"]), SHOWN)
     who = f"pid {process['pid']} ({command})" if process["pid"] else "a process we may not look at"
     return f"{who} of user {process['user']}" if process["user"] else who
 

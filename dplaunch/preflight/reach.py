@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from dplaunch.fleet.ask import answered
+from dplaunch.errors import DplaunchError
 from dplaunch.fleet.job import Job
-from dplaunch.fleet.session import Message
 from dplaunch.model.check import Finding, Level
 from dplaunch.model.cluster import DECODE, PREFILL
 from dplaunch.model.plan import NodePlan, Plan, Process
+from dplaunch.model.remote import Listening
 from dplaunch.ranges import fold, grouped, ranges
 from dplaunch.words import plural
 
@@ -108,75 +107,46 @@ def _kv(engines: Sequence[Process]) -> Iterator[Link]:
 def attempt(job: Job) -> tuple[Tried, ...]:
     """Open the listeners, try every link, close them again."""
     wanted = links(job.plan)
-    asked = _ask_to_listen(job, {link.target for link in wanted})
-    try:
-        return _connect(job, wanted, _listen(job, asked))
-    finally:
-        for node, number in asked.items():
-            job.fleet.send(node, ("cancel", {"target": number}))
-
-
-def _ask_to_listen(job: Job, names: set[str]) -> dict[str, int]:
-    """Node → its request."""
-    asked: dict[str, int] = {}
-    for node in job.plan.nodes:
-        fields = {"address": node.address, "ports": _bound(node), "random": RANDOM, "seconds": LISTEN_FOR}
-        if node.name in names and (number := job.fleet.send(node.name, ("listen", fields))) is not None:
-            asked[node.name] = number
-    return asked
-
-
-def _listen(job: Job, asked: Mapping[str, int]) -> dict[str, Message]:
-    """By node: what it opened, or why it opens nothing (``ok`` is false); a lost node says neither."""
-    said: dict[str, Message] = {}
-
-    def take(node: str, message: Message) -> None:
-        mine = message.get("id") == asked.get(node)
-        if mine and (message.get("event") == "listening" or message.get("ok") is False):
-            said[node] = message
-
-    def done() -> bool:
-        return all(node in said or node not in job.fleet.sessions for node in asked)
-
-    job.fleet.listen(take, until=done, deadline=job.now + GRACE)
-    late = {"ok": False, "error": {"text": f"no answer within {GRACE:.0f} s"}}
-    return {node: said.get(node, late) for node in asked if node in said or node in job.fleet.sessions}
+    targets = {link.target for link in wanted}
+    ports = {node.name: (node.address, _bound(node)) for node in job.plan.nodes if node.name in targets}
+    with job.driver.listening(ports, RANDOM, LISTEN_FOR) as opened:
+        return _connect(job, wanted, opened)
 
 
 def _bound(node: NodePlan) -> list[int]:
     return sorted({port for process in node.processes for port in process.ports})
 
 
-def _connect(job: Job, wanted: Sequence[Link], said: Mapping[str, Message]) -> tuple[Tried, ...]:
+_Opened = Mapping[str, Listening | DplaunchError]
+"""By node: what it opened, or why it opens nothing; a lost node is missing."""
+
+
+def _connect(job: Job, wanted: Sequence[Link], opened: _Opened) -> tuple[Tried, ...]:
     addresses = {node.name: node.address for node in job.plan.nodes}
-    asked: dict[str, list[dict[str, Any]]] = {}
+    asked: dict[str, list[tuple[str, str, int]]] = {}
     by_key: dict[str, Link] = {}
     untried: list[Tried] = []
     for link in wanted:
-        ports, why = _ports(link, said.get(link.target))
+        ports, why = _ports(link, opened.get(link.target))
         if not ports:
             untried.append(Tried(link, untried=why))
         for port in ports:
             key = str(len(by_key))
             by_key[key] = Link(link.source, link.target, port)
-            target = {"key": key, "address": addresses[link.target], "port": port}
-            asked.setdefault(link.source, []).append(target)
-    requests = {node: ("connect", {"targets": many, "timeout": TIMEOUT}) for node, many in asked.items()}
+            asked.setdefault(link.source, []).append((key, addresses[link.target], port))
     rounds = 1 + max((len(many) for many in asked.values()), default=0) // AT_ONCE
-    answers = answered(job, job.fleet.gather(requests, rounds * TIMEOUT + GRACE))
-    results = (result for answer in answers.values() for result in answer["results"])
-    return (*(Tried(by_key[result["key"]], result["error"]) for result in results), *untried)
+    results = job.driver.connect(asked, TIMEOUT, rounds * TIMEOUT + GRACE)
+    return (*(Tried(by_key[result.key], result.error) for result in results), *untried)
 
 
-def _ports(link: Link, said: Message | None) -> tuple[list[int], str]:
-    """Where to knock, or why nowhere: a port that could not be opened and that nobody holds tells nothing."""
-    if said is None:
+def _ports(link: Link, opened: Listening | DplaunchError | None) -> tuple[list[int], str]:
+    """Which ports to try, or why none: one that could not be opened and that nothing holds proves nothing."""
+    if opened is None:
         return [], ""
-    if said.get("ok") is False:
-        return [], str(said["error"]["text"])
-    closed = {refused["port"]: str(refused["error"]) for refused in said["refused"] if not refused["held"]}
-    named = [] if link.port in closed else [link.port]
-    return named if link.port else list(said["random"]), closed.get(link.port, "")
+    if isinstance(opened, DplaunchError):
+        return [], opened.text
+    named = [] if link.port in opened.closed else [link.port]
+    return named if link.port else list(opened.random), opened.closed.get(link.port, "")
 
 
 def judge(tried: Sequence[Tried]) -> Iterator[Finding]:

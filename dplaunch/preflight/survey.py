@@ -6,13 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dplaunch.fleet.ask import answered
-from dplaunch.fleet.fleet import Reply, Request
 from dplaunch.fleet.job import Job
-from dplaunch.fleet.session import Message
 from dplaunch.model.check import Command, Facts, Output
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.model.event import Surveyed
+from dplaunch.model.remote import SurveyReply
 from dplaunch.probes.probe import Probe, Seen, Target
 from dplaunch.ranges import grouped
 
@@ -25,12 +23,12 @@ BETWEEN = "\x1f"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What one node said to one survey."""
+    """What one node answered to one survey."""
 
     outputs: Mapping[str, Mapping[str, Output]]
     """probe → key → output."""
     taken: Sequence[Mapping[str, Any]] = ()
-    """Ports somebody listens on: {port, pid, user, command}."""
+    """Ports that are listened on: {port, pid, user, command}."""
     ours: frozenset[int] = frozenset()
     strangers: Sequence[Mapping[str, Any]] = ()
     """Engines and routers that no guard started: {pid, user, command, pids: of its tree}."""
@@ -61,18 +59,16 @@ def ask(
 
     ``titles``: look for engines of others too, by how their command lines begin, which reads every process of
     the machine.
-    A node that is lost, stays silent or cannot answer is missing, and in ``job.fleet.unreached``.
+    A node that is lost, stays silent or cannot answer is missing, and in ``job.driver.unreached``.
     """
-    reached = [t for t in nodes if t.name in job.fleet.sessions]
-    requests = {t.name: request(t, probes, seen, titles=titles) for t in reached}
-    patience = max((fields["limit"] for _, fields in requests.values()), default=0.0) + SLACK
-    replies = job.fleet.gather(requests, patience, lambda node, message: _tell(job, node, message))
-    return {node: read(reply) for node, reply in answered(job, replies).items()}
+    reached = [target for target in nodes if target.name in job.driver.reached]
+    surveys = {t.name: survey_fields(t, probes, seen, titles=titles) for t in reached}
+    patience = max((fields["limit"] for fields in surveys.values()), default=0.0) + SLACK
 
+    def progress(node: str, done: int, count: int) -> None:
+        job.emit(Surveyed(at=job.now, node=node, done=done, count=count))
 
-def _tell(job: Job, node: str, message: Message) -> None:
-    if message.get("event") == "surveyed":
-        job.emit(Surveyed(at=job.now, node=node, done=message["done"], count=message["count"]))
+    return {node: read(reply) for node, reply in job.driver.survey(surveys, patience, progress).items()}
 
 
 def facts(probes: Iterable[Probe], target: Target, answer: Answer) -> dict[str, Facts]:
@@ -85,18 +81,19 @@ def facts(probes: Iterable[Probe], target: Target, answer: Answer) -> dict[str, 
     }
 
 
-def request(target: Target, probes: Sequence[Probe], seen: Seen, *, titles: Sequence[str] = ()) -> Request:
-    """All commands of these probes for one node, as its guard takes them."""
+def survey_fields(
+    target: Target, probes: Sequence[Probe], seen: Seen, *, titles: Sequence[str] = ()
+) -> dict[str, Any]:
+    """All commands of these probes for one node, as a survey takes them."""
     asked = [(probe, command) for probe in probes for command in probe.commands(target, seen)]
     ports = sorted({port for process in target.plan.processes for port in process.ports})
-    fields = {
+    return {
         "commands": [_wire(probe, command) for probe, command in asked],
         "ports": ports,
         "address": target.node.address,
         "titles": list(titles),
         "limit": max(LIMIT, _longest(command for _, command in asked) + SLACK),
     }
-    return "survey", fields
 
 
 def _longest(commands: Iterable[Command]) -> float:
@@ -116,23 +113,17 @@ def _wire(probe: Probe, command: Command) -> dict[str, Any]:
     }
 
 
-def read(reply: Reply) -> Answer:
-    """What a guard answered to ``request``."""
+def read(reply: SurveyReply) -> Answer:
+    """A survey's reply, outputs by probe."""
     outputs: dict[str, dict[str, Output]] = {}
-    for result in reply["results"]:
-        probe, _, key = str(result["key"]).partition(BETWEEN)
-        outputs.setdefault(probe, {})[key] = Output(
-            code=result["code"],
-            out=result["out"],
-            err=result["err"],
-            seconds=result["seconds"],
-            problem=result["problem"],
-        )
+    for full, result in reply.results:
+        probe, _, key = full.partition(BETWEEN)
+        outputs.setdefault(probe, {})[key] = Output(**result)
     return Answer(
         outputs=outputs,
-        taken=reply["taken"],
-        ours=frozenset(reply["ours"]),
-        strangers=reply["strangers"],
-        saved=reply.get("saved"),
-        seconds=reply["seconds"],
+        taken=reply.taken,
+        ours=reply.ours,
+        strangers=reply.strangers,
+        saved=reply.saved,
+        seconds=reply.seconds,
     )

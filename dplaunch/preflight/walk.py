@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from dplaunch.engines import titles
 from dplaunch.fleet.job import Job, connect, phase
-from dplaunch.fleet.observe import observe
 from dplaunch.model.check import Checked, Facts, Finding, Level, NodeSurvey
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.preflight import fingerprint, node, reach
@@ -44,9 +43,9 @@ def check(job: Job, spec: ClusterSpec, options: CheckOptions) -> Checked:
     began = job.now
     connect(job)
     chosen = probes(options, rehearsal=job.plan.rehearsal)
-    observed = observe(job)
+    observed = job.driver.observe()
     nodes = targets(job, spec)
-    with phase(job, "probe", plural(len(job.fleet.sessions), "node")):
+    with phase(job, "probe", plural(len(job.driver.reached), "node")):
         seen, answers = _stages(job, nodes, chosen)
     known = tuple(replace(t, ours=answers[t.name].ours) for t in nodes if t.name in answers)
     with phase(job, "connect nodes", "TCP between the nodes"):
@@ -123,7 +122,7 @@ def _saved(job: Job, prints: Mapping[str, Mapping[str, object]], day: str) -> It
 def _survey(
     job: Job, name: str, seen: Mapping[str, Mapping[str, Facts]], answers: Mapping[str, Answer]
 ) -> NodeSurvey:
-    error = job.fleet.unreached.get(name)
+    error = job.driver.unreached.get(name)
     seconds = answers[name].seconds if name in answers else 0.0
     return NodeSurvey(
         node=name, facts=seen.get(name, {}), seconds=seconds, problem=error.text if error else ""

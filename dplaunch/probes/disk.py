@@ -9,7 +9,7 @@ from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
 from dplaunch.probes.surroundings import has_engines
 from dplaunch.probes.words import answer, clean, unread, unread_finding
-from dplaunch.words import GIB, size
+from dplaunch.words import GIB, format_bytes
 
 NAME = "host.disk"
 STATE_LEAST, STATE_GOOD = 1 * GIB, 5 * GIB
@@ -60,7 +60,9 @@ def _judge(targets: Iterable[Target], seen: Mapping[str, Facts]) -> Iterator[Fin
             yield Finding(probe=NAME, level=level, text=text, node=node, remedy=remedy)
         if not short and not facts.get("unread"):
             figures = (
-                f"{key} {size(facts[key]['free'])}" for key in ("state", "shm", "model") if key in facts
+                f"{key} {format_bytes(facts[key]['free'])}"
+                for key in ("state", "shm", "model")
+                if key in facts
             )
             yield Finding(probe=NAME, level=Level.OK, text=f"free: {', '.join(figures)}", node=node)
 
@@ -70,13 +72,15 @@ def _short(facts: Facts) -> Iterator[tuple[Level, str, str]]:
     state, shm = facts.get("state"), facts.get("shm")
     if state and state["free"] < STATE_GOOD:
         level = Level.FAIL if state["free"] < STATE_LEAST else Level.WARN
-        text = f"only {size(state['free'])} free on {state['mount']}, where state and logs are written"
+        text = (
+            f"only {format_bytes(state['free'])} free on {state['mount']}, where state and logs are written"
+        )
         yield level, text, f"make room on {state['mount']}, or point XDG_STATE_HOME to another disk"
     if shm and shm["total"] < SHM_LEAST:
-        text = f"all of /dev/shm is {size(shm['total'])}, too little for engines with several workers"
+        text = f"all of /dev/shm is {format_bytes(shm['total'])}, too little for engines with several workers"
         yield Level.WARN, text, "start the container with --shm-size=16g or --ipc=host"
     elif shm and shm["free"] < SHM_LEAST:
-        text = f"only {size(shm['free'])} of {size(shm['total'])} free in /dev/shm"
+        text = f"only {format_bytes(shm['free'])} of {format_bytes(shm['total'])} free in /dev/shm"
         yield Level.WARN, text, "remove from /dev/shm what dead processes left there"
 
 

@@ -82,7 +82,7 @@ def _finding(target: Target, facts: Facts) -> Finding:
 
 
 def _remedy(target: Target) -> str:
-    if target.spec.runtime.container:
+    if target.spec.container:
         return f"start the container with -v {PATH}:{PATH}:ro, and see that the machine itself has the file"
     return "set each device's address with hccn_tool -i N -ip -s address A netmask M: that writes the file"
 

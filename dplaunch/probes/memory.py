@@ -10,7 +10,7 @@ from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes.probe import Outputs, Probe, Seen, Target
 from dplaunch.probes.surroundings import has_engines
 from dplaunch.probes.words import answer, clean, unread, unread_finding
-from dplaunch.words import GIB, size
+from dplaunch.words import GIB, format_bytes
 
 NAME = "host.memory"
 PER_ENGINE = 1 * GIB
@@ -55,12 +55,12 @@ def _judge(targets: Sequence[Target], seen: Mapping[str, Facts]) -> Iterator[Fin
 
 def _judged(node: str, facts: Facts, usual: int) -> Finding:
     available, least = facts["available"], facts["engines"] * PER_ENGINE
-    text = f"{size(available)} of {size(facts['total'])} memory available"
+    text = f"{format_bytes(available)} of {format_bytes(facts['total'])} memory available"
     remedy = "see with ps aux --sort=-rss who holds memory there"
     if available < least:
-        text += f", its engines will want {size(least)} or more"
+        text += f", its engines will want {format_bytes(least)} or more"
     elif facts["engines"] and available < ODD * usual:
-        text += f", most nodes have {size(usual)}"
+        text += f", most nodes have {format_bytes(usual)}"
     else:
         return Finding(probe=NAME, level=Level.OK, text=text, node=node)
     return Finding(probe=NAME, level=Level.WARN, text=text, node=node, remedy=remedy)

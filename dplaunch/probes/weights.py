@@ -12,7 +12,7 @@ from dplaunch.probes.probe import Outputs, Probe, Seen, Target
 from dplaunch.probes.surroundings import engine, has_engines
 from dplaunch.probes.weights_script import SCRIPT
 from dplaunch.probes.words import answer, clean, last_json, odd_ones, shown_list, unread, unread_finding
-from dplaunch.words import size
+from dplaunch.words import format_bytes
 
 NAME = "model.weights"
 SIZE, SHA256 = "size", "sha256"
@@ -114,7 +114,7 @@ def _judged(spec: ClusterSpec, node: str, facts: Facts, usual: Facts) -> Finding
     if fault:
         remedy = f"copy {spec.weights.path} there again from a node that has it whole"
         return Finding(probe=NAME, level=Level.FAIL, text=fault, node=node, remedy=remedy)
-    text = f"{facts['count']} files, {size(facts['bytes'])}, {facts['digest']}"
+    text = f"{facts['count']} files, {format_bytes(facts['bytes'])}, {facts['digest']}"
     return Finding(probe=NAME, level=Level.OK, text=text, node=node)
 
 

@@ -41,7 +41,7 @@ class _Asked:
 
 
 class Front:
-    """The handlers: one for everything under /v1/, three that show what the router sees, one for engines."""
+    """The handlers: one for everything under /v1/, four that show what the router sees, one for engines."""
 
     def __init__(self, settings: Settings, shared: Shared, tries: Tries, exchange: Exchange) -> None:
         self._settings = settings
@@ -51,7 +51,12 @@ class Front:
         self._admission = Admission(settings.api_key, shared.state, shared.metrics)
         self._tries = tries
         self._exchange = exchange
-        self._own = {"/health": self._health, "/metrics": self._show_metrics, "/members": self._members}
+        self._own = {
+            "/live": self._live,
+            "/health": self._health,
+            "/metrics": self._show_metrics,
+            "/members": self._members,
+        }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer any request."""
@@ -140,6 +145,10 @@ class Front:
             return _error(Refused(504, late, request.headers({})), request.id)
         text = f"every try failed, the last on {error.member.entry.name}: {error}"
         return _error(Refused(502, text, request.headers({"Retry-After": RETRY_AFTER})), request.id)
+
+    def _live(self) -> web.Response:
+        """The router itself answers, whether or not it has an engine to ask."""
+        return _json({"status": "ok"})
 
     def _health(self) -> web.Response:
         ready = self._state.ready()

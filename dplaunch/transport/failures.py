@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dplaunch.errors import HostError
+from dplaunch.model.cluster import Container
 
 NOT_FOUND = 127
 """What a shell answers for a program that is not there."""
 CANNOT_RUN = (126, NOT_FOUND)
 """What ``docker exec`` and ``podman exec`` answer for a program that the container cannot run."""
 
-# What docker and podman say (lower case) → what that means, what to do. The first that fits counts.
-_SAID = (
+# What docker and podman print (lower case) → what that means, what to do. The first that fits counts.
+_PRINTED = (
     (
         ("no such container", "no container with name"),
         "{label} has no container named {name}",
@@ -53,25 +54,25 @@ def missing_program(node: str, where: str, program: str, err: str) -> HostError:
 
 
 def container_failure(
-    node: str, label: str, prefix: tuple[str, ...], program: str, *, code: int, said: str
+    node: str, label: str, container: Container, program: str, *, code: int, printed: str
 ) -> HostError | None:
-    """What ``docker exec`` or ``podman exec`` says when there is no container to run in; None otherwise.
+    """What it means that ``docker exec`` or ``podman exec`` failed; None when the program itself did.
 
-    ``prefix`` is (docker|podman, exec, -i, NAME); docker answers 1, podman 125 and 255. Where the container
-    cannot run ``program`` both name OCI, older dockers on stdout: nothing said counts as that.
+    docker's own exit code is 1, podman's 125 or 255; ``printed`` is its stderr. Where the container cannot
+    run ``program`` both name OCI, older dockers on stdout: an empty stderr counts as that.
     """
-    if not prefix or code == 0:
+    if code == 0:
         return None
-    engine, name = prefix[0], prefix[-1]
-    text, names = said.lower(), {"label": label, "engine": engine, "name": name}
-    detail = tuple(said.strip().splitlines()[-3:])
-    for marks, says, hint in _SAID:
+    engine, name = container.engine, container.name
+    text, names = printed.lower(), {"label": label, "engine": engine, "name": name}
+    detail = tuple(printed.strip().splitlines()[-3:])
+    for marks, sentence, hint in _PRINTED:
         if any(mark in text for mark in marks):
-            return HostError(node, says.format(**names), hint=hint.format(**names), detail=detail)
-    if code in CANNOT_RUN and ("OCI" in said or not detail):
+            return HostError(node, sentence.format(**names), hint=hint.format(**names), detail=detail)
+    if code in CANNOT_RUN and ("OCI" in printed or not detail):
         return _cannot_run(node, f"container {name} on {label}", program, f"{engine} exec {name}", detail)
-    if code == NOT_FOUND and engine in said:
-        return missing_program(node, label, engine, said)
+    if code == NOT_FOUND and engine in printed:
+        return missing_program(node, label, engine, printed)
     return None
 
 

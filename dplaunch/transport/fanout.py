@@ -1,4 +1,4 @@
-"""The same work on many hosts at once: everything is gathered, nobody waits for the dead."""
+"""The same work on many hosts at once: everything is gathered, and dead hosts hold up nothing."""
 
 from __future__ import annotations
 
@@ -17,63 +17,58 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome(Generic[T]):
-    """What one item came to: a value or an error, after ``seconds``."""
+class Gathered(Generic[T]):
+    """What the work returned or raised for one item."""
 
     value: T | None = None
     error: Exception | None = None
-    seconds: float = 0.0
-
-    @property
-    def ok(self) -> bool:
-        """There is a value."""
-        return self.error is None
 
 
 def fan_out(
     items: Iterable[Item], work: Callable[[Item], T], *, workers: int = 64, deadline: float
-) -> dict[Item, Outcome[T]]:
-    """Runs ``work(item)`` for all items, at most ``workers`` at a time; outcomes in the items' order.
+) -> dict[Item, Gathered[T]]:
+    """Runs ``work(item)`` for all items, at most ``workers`` at a time; what it came to, in the items' order.
 
     An item that takes longer than ``deadline`` seconds becomes a HostError named after it; its
     thread is left behind (a daemon: it holds up neither the others nor the exit).
     """
     waiting = deque(dict.fromkeys(items))
     order = tuple(waiting)
-    done: dict[Item, Outcome[T]] = {}
+    done: dict[Item, Gathered[T]] = {}
     running: dict[Item, float] = {}
-    answers: queue.SimpleQueue[tuple[Item, Outcome[T]]] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[tuple[Item, Gathered[T]]] = queue.SimpleQueue()
     while waiting or running:
         while waiting and len(running) < workers:
             item = waiting.popleft()
             running[item] = time.monotonic()
             threading.Thread(target=_one, args=(item, work, answers), daemon=True).start()
         try:
-            item, outcome = answers.get(timeout=max(0.0, min(running.values()) + deadline - time.monotonic()))
+            item, gathered = answers.get(
+                timeout=max(0.0, min(running.values()) + deadline - time.monotonic())
+            )
         except queue.Empty:
             done.update(_overdue(running, deadline))
         else:
             if running.pop(item, None) is not None:
-                done[item] = outcome
+                done[item] = gathered
     return {item: done[item] for item in order}
 
 
-def _one(item: Item, work: Callable[[Item], T], answers: queue.SimpleQueue[tuple[Item, Outcome[T]]]) -> None:
-    began = time.monotonic()
-    value: T | None = None
-    problem: Exception | None = None
+def _one(item: Item, work: Callable[[Item], T], answers: queue.SimpleQueue[tuple[Item, Gathered[T]]]) -> None:
     try:
-        value = work(item)
-    except Exception as error:  # noqa: BLE001 - whatever went wrong is this item's outcome
-        problem = error
-    answers.put((item, Outcome(value, problem, time.monotonic() - began)))
+        gathered = Gathered(work(item))
+    except Exception as error:  # noqa: BLE001 - whatever went wrong is what this item came to
+        gathered = Gathered(error=error)
+    answers.put((item, gathered))
 
 
-def _overdue(running: dict[Item, float], deadline: float) -> dict[Item, Outcome[T]]:
+def _overdue(running: dict[Item, float], deadline: float) -> dict[Item, Gathered[T]]:
     """Takes the items out of ``running`` whose time is up."""
     now = time.monotonic()
     late = [item for item, began in running.items() if now - began >= deadline]
-    return {item: Outcome(error=_late(item, deadline), seconds=now - running.pop(item)) for item in late}
+    for item in late:
+        del running[item]
+    return {item: Gathered(error=_late(item, deadline)) for item in late}
 
 
 def _late(item: object, deadline: float) -> HostError:

@@ -6,9 +6,10 @@ import contextlib
 import os
 import select
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from dplaunch.errors import HostError
+from dplaunch.model.cluster import Container
 from dplaunch.transport.failures import missing_program
 from dplaunch.transport.host import SILENCE, PipeHost
 from dplaunch.transport.stream import CHUNK, SLICE, Pipe, Tail
@@ -16,27 +17,25 @@ from dplaunch.transport.stream import CHUNK, SLICE, Pipe, Tail
 PATIENCE = 2.0
 """Seconds for a session to end by itself what it runs, once its stdin has ended: nobody else knows of it."""
 STOPS = 0.2
-"""Seconds for what is told a second time."""
+"""Seconds it has to end after each signal."""
 
 
 class LocalHost(PipeHost):
-    """``env`` is added to the launcher's own environment."""
+    """Commands run with the launcher's own environment."""
 
     def __init__(
         self,
         node: str,
         *,
-        prefix: tuple[str, ...] = (),
+        container: Container | None = None,
         silence: float = SILENCE,
-        env: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(node, label=f"{node} (this machine)", prefix=prefix, silence=silence)
-        self._env = {**os.environ, **(env or {})}
+        super().__init__(node, label=f"{node} (this machine)", container=container, silence=silence)
         self._open_pipes: list[LocalPipe] = []
 
     def _open(self, argv: Sequence[str]) -> Pipe:
         try:
-            pipe = LocalPipe(argv, self._env)
+            pipe = LocalPipe(argv)
         except FileNotFoundError as error:
             raise missing_program(self.node, self.label, argv[0], str(error)) from error
         except OSError as error:
@@ -58,16 +57,16 @@ class LocalHost(PipeHost):
 class LocalPipe:
     """A subprocess in a session of its own, so that a Ctrl-C at the terminal does not reach it."""
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str]) -> None:
+    def __init__(self, argv: Sequence[str]) -> None:
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
-            list(argv), stdin=pipe, stdout=pipe, stderr=pipe, env=env, bufsize=0, start_new_session=True
+            list(argv), stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0, start_new_session=True
         )
         streams = (self._process.stdin, self._process.stdout, self._process.stderr)
         self._in, self._out, self._err = (stream.fileno() for stream in streams if stream is not None)
         os.set_blocking(self._in, False)
         self._tail = Tail()
-        self._err_open = self._in_open = True
+        self._err_open = True
 
     def read(self, timeout: float) -> bytes | None:
         """As ``Pipe.read``; stderr is drained on the way."""
@@ -107,13 +106,6 @@ class LocalPipe:
         poll.poll(SLICE * 1000)
         return 0
 
-    def close_write(self) -> None:
-        """End of file on the process's stdin."""
-        if self._in_open and self._process.stdin is not None:
-            self._in_open = False
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()
-
     def stderr(self) -> str:
         """The last 8 KiB of stderr."""
         return self._tail.text()
@@ -130,10 +122,11 @@ class LocalPipe:
         return False
 
     def close(self) -> None:
-        """End of file, then SIGTERM and SIGKILL to this one process: what it guards goes on."""
-        patience = PATIENCE if self._in_open else STOPS  # who knew before that it is over had its time
-        self.close_write()
-        for seconds, signal_it in ((patience, self._process.terminate), (STOPS, self._process.kill)):
+        """End of file, then SIGTERM and SIGKILL to this one process: what it guards keeps running."""
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+        for seconds, signal_it in ((PATIENCE, self._process.terminate), (STOPS, self._process.kill)):
             if self.wait(seconds) is None:
                 signal_it()
         self.wait(1.0)

@@ -18,7 +18,7 @@ import paramiko
 from paramiko.agent import Agent, AgentKey
 
 from dplaunch.errors import HostError
-from dplaunch.model.cluster import SshSpec
+from dplaunch.model.cluster import Container, SshSpec
 from dplaunch.model.plan import NodePlan
 from dplaunch.transport import alike, knownhosts, unreached
 from dplaunch.transport.failures import lost_link
@@ -42,19 +42,20 @@ Keys = Generator[tuple[str, paramiko.PKey], None, None]
 """Names (a path, ``agent key COMMENT``) and keys."""
 
 
-def connect(node: NodePlan, *, prefix: tuple[str, ...], options: Options) -> SshHost:
+def connect(node: NodePlan, *, options: Options) -> SshHost:
     """Logs in; raises HostError with the sentence and the command that helps."""
     target = _resolve(node.name, node.host, node.ssh, options)
-    return SshHost(target, _log_in(target, node.ssh, options), prefix=prefix, silence=options.silence)
+    transport = _log_in(target, node.ssh, options)
+    return SshHost(target, transport, container=node.container, silence=options.silence)
 
 
 class SshHost(PipeHost):
     """A host behind one SSH connection; each command is a channel of it."""
 
     def __init__(
-        self, target: Target, transport: paramiko.Transport, *, prefix: tuple[str, ...], silence: float
+        self, target: Target, transport: paramiko.Transport, *, container: Container | None, silence: float
     ) -> None:
-        super().__init__(target.node, label=target.label, prefix=prefix, silence=silence)
+        super().__init__(target.node, label=target.label, container=container, silence=silence)
         self._transport = transport
 
     def _open(self, argv: Sequence[str]) -> Pipe:
@@ -118,11 +119,6 @@ class ChannelPipe:
                 return False
             time.sleep(0.002)
         return True
-
-    def close_write(self) -> None:
-        """End of file for the command."""
-        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
-            self._channel.shutdown_write()
 
     def stderr(self) -> str:
         """The last 8 KiB of stderr; it may come after the exit status, but not after the close."""

@@ -25,9 +25,6 @@ class Pipe(Protocol):
     def write(self, data: memoryview) -> int:
         """How much was taken; 0 when it takes nothing now (after at most SLICE). OSError when it is gone."""
 
-    def close_write(self) -> None:
-        """End of file on the command's stdin."""
-
     def stderr(self) -> str:
         """The last 8 KiB of stderr."""
 
@@ -85,10 +82,6 @@ class LineStream:
                 raise self._explain(code, self._pipe.stderr()) from error
             raise self._gone("ended the session") from error
 
-    def close_stdin(self) -> None:
-        """End of file for the command."""
-        self._pipe.close_write()
-
     def lines(self) -> Iterator[bytes]:
         """Lines until the command ended well or ``close`` was called; HostError when it ended otherwise."""
         while not self._closed:
@@ -137,10 +130,6 @@ class LineStream:
     def stderr_tail(self) -> str:
         """The last 8 KiB of stderr."""
         return self._pipe.stderr()
-
-    def wait(self, timeout: float) -> int | None:
-        """The exit code; None when the command still runs after ``timeout`` seconds or the link is gone."""
-        return self._pipe.wait(timeout)
 
     def close(self) -> None:
         """Ends the streams; a reader in ``lines`` ends without an error."""

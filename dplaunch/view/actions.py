@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from dplaunch.model.plan import Action, Change
-from dplaunch.ranges import fold
+from dplaunch.model.step import Wave
+from dplaunch.ranges import fold, grouped
 from dplaunch.view import style
 from dplaunch.view.sheet import sheet
 from dplaunch.words import plural
@@ -23,22 +24,38 @@ _COLOUR = {
 _ORDER = (Change.STOP, Change.RESTART, Change.START, Change.KEEP)
 
 
-def drawn(actions: Sequence[Action]) -> RenderableType:
-    """The table and a sentence of sums; only a sentence when nothing is to do."""
+def drawn(actions: Sequence[Action], waves: Sequence[Wave] = ()) -> RenderableType:
+    """The table, the steps of ``waves`` and a sentence of sums; only that when nothing is to do."""
     if all(action.change is Change.KEEP for action in actions):
         return Text(_unchanged(len(actions)), style.GOOD)
     table = sheet(("", "CHANGE", "PROCESSES", "NODES", "WHY"), _rows(actions), flex=("PROCESSES", "NODES"))
-    return Group(table, Text(""), Text(_sums(actions)))
+    steps = [Text(line) for line in _steps(waves)]
+    return Group(table, Text(""), *steps, *([Text("")] if steps else []), Text(_sums(actions)))
 
 
-def to_json(actions: Sequence[Action]) -> dict[str, Any]:
-    """``{"actions": [{change, process, node, reason}], "counts": {start, stop, restart, keep}}``."""
+def to_json(actions: Sequence[Action], waves: Sequence[Wave] = ()) -> dict[str, Any]:
+    """``{actions: [{change, process, node, reason}], counts, waves: [[{step, group, processes}]]}``."""
     listed = [
         {"change": a.change.name.lower(), "process": a.process, "node": a.node, "reason": a.reason}
         for a in actions
     ]
     counts = {change.name.lower(): sum(a.change is change for a in actions) for change in Change}
-    return {"actions": listed, "counts": counts}
+    steps = [
+        [
+            {"step": s.kind.value, "group": s.group, "processes": [name for _, name in s.places]}
+            for s in wave.steps
+        ]
+        for wave in waves
+    ]
+    return {"actions": listed, "counts": counts, "waves": steps}
+
+
+def _steps(waves: Sequence[Wave]) -> Iterator[str]:
+    """``wave 1: drain, stop, put, start: decode/0``: groups with equal steps together."""
+    for number, wave in enumerate(waves, 1):
+        steps = {g: tuple(s.kind.value for s in wave.steps if s.group == g) for g in wave.groups}
+        for kinds, groups in grouped((kinds, group) for group, kinds in steps.items()).items():
+            yield f"wave {number}: {', '.join(kinds)}: {fold(groups)}"
 
 
 def _rows(actions: Sequence[Action]) -> list[tuple[Text | str, ...]]:

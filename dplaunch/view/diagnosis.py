@@ -7,22 +7,22 @@ from typing import Any
 
 from rich.text import Text
 
-from dplaunch.model.diagnosis import Diagnosis, Ended, Kind, Sighting, Signature
+from dplaunch.model.diagnosis import Diagnosis, EndedProcess, LineKind, Sighting, Signature
 from dplaunch.ranges import fold
 from dplaunch.view import style
 from dplaunch.words import plural
 
 _VERDICTS = {
-    Kind.CAUSE: "failed first",
-    Kind.UNKNOWN: "failed first, in a way that is not in the catalogue",
-    Kind.GENERIC: "failed, and does not say why",
-    Kind.CONSEQUENCE: "shows no cause of its own: another process failed first",
-    Kind.WARNING: "warns; nothing failed",
+    LineKind.CAUSE: "failed first",
+    LineKind.UNKNOWN: "failed first, in a way that is not in the catalogue",
+    LineKind.GENERIC: "failed, and does not say why",
+    LineKind.CONSEQUENCE: "shows no cause of its own: another process failed first",
+    LineKind.WARNING: "warns; nothing failed",
 }
 _REST = (
-    ((Kind.CAUSE, Kind.UNKNOWN), "also seen"),
-    ((Kind.GENERIC, Kind.CONSEQUENCE), "follows from it"),
-    ((Kind.WARNING,), "warnings"),
+    ((LineKind.CAUSE, LineKind.UNKNOWN), "also seen"),
+    ((LineKind.GENERIC, LineKind.CONSEQUENCE), "follows from it"),
+    ((LineKind.WARNING,), "warnings"),
 )
 _SHOWN = 12
 """Lines of each kind; ``verbose``: all of them."""
@@ -36,8 +36,10 @@ def drawn(found: Diagnosis, *, verbose: bool = False) -> Text:
         return Text(said, style.ODD)
     if not found.failed:
         return style.lines(Text(f"no failure in {read}", style.GOOD), *_waiting(found))
-    mute, verdict = _mute(found.mute), _verdict(found.first) if found.first else ()
-    if found.first and found.first.follows and found.mute:  # what the others follow from could not say why
+    mute, verdict = _mute(found.unexplained), _verdict(found.first) if found.first else ()
+    if (
+        found.first and found.first.follows and found.unexplained
+    ):  # what the others follow from could not say why
         parts = [*mute, *verdict]
     else:
         parts = [*verdict, *_suspects(found), *mute]
@@ -95,7 +97,7 @@ def signature_json(signature: Signature) -> dict[str, Any]:
 
 def _verdict(first: Sighting) -> list[Text]:
     node = f" on {first.node}" if first.node else ""
-    colour = style.ODD if first.kind is Kind.WARNING else style.BAD
+    colour = style.ODD if first.kind is LineKind.WARNING else style.BAD
     who = Text.assemble((first.process, style.HEAD), f"{node} ", (_VERDICTS[first.kind], colour))
     line = Text.assemble((f"  {first.number} | ", style.DIM), style.plain(first.text))
     parts = [who, line]
@@ -118,7 +120,7 @@ def _suspects(found: Diagnosis) -> list[Text]:
     return [Text.assemble(("suspect: ", style.ODD), names)]
 
 
-def _mute(ended: Sequence[Ended]) -> Iterable[Text]:
+def _mute(ended: Sequence[EndedProcess]) -> Iterable[Text]:
     """What ended without a word, equal ends together."""
     for how in dict.fromkeys(one.how for one in ended):
         alike = [one for one in ended if one.how == how]

@@ -104,7 +104,7 @@ def picture(progress: Progress, at: float) -> RenderableType:
 
 
 def _bars(progress: Progress, at: float) -> list[_Bar]:
-    margin = max((len(process.role) for process in progress.processes.values()), default=0)
+    margin = max((len(unit.role) for unit in progress.units.values()), default=0)
     stopping = progress.phase is not None and progress.phase.name in _STOPPING
     return [_Bar(role, at, margin, stopping=stopping) for role in progress.roles]
 

@@ -10,7 +10,7 @@ from dplaunch.model.timeline import StageTimes, StartUp, Timeline
 from dplaunch.ranges import fold
 from dplaunch.view import timeline as words
 from dplaunch.view.report import Picture, Row, Section, Table, escaped, page
-from dplaunch.words import shortened
+from dplaunch.words import shorten
 
 ROWS = 200
 """More engines share rows: of each few neighbours the slowest is drawn."""
@@ -50,9 +50,9 @@ def report(cluster: str, up: StartUp) -> str:
     ]
     if waits:
         sections.append(Table("Waiting for the slowest", ("GROUP", "LOST", "WHERE"), waits))
-    if up.walk:
-        rows = [Row(row) for row in words.phase_rows(up.walk)]
-        sections.append(Table("Phases", words.PHASE_HEADS, rows, note=words.walked(up.walk)))
+    if up.phase_times:
+        rows = [Row(row) for row in words.phase_rows(up.phase_times)]
+        sections.append(Table("Phases", words.PHASE_HEADS, rows, note=words.walked(up.phase_times)))
     engines = [Row(row) for row in words.engine_rows(up)]
     sections.append(Table("Every engine", words.ENGINE_HEADS, engines))
     return page(f"{cluster}: start-up", (words.headline(up), *words.notes(up)), sections)
@@ -101,7 +101,7 @@ def _lanes(timelines: Sequence[Timeline]) -> Iterable[_Lane]:
         for first in range(0, len(alike), share):
             few = alike[first : first + share]
             name = f"{fold(t.process for t in few)} · {fold(t.node for t in few)}"
-            yield _Lane(shortened(name, _LETTERS), words.slowest_first(few)[0])
+            yield _Lane(shorten(name, _LETTERS), words.slowest_first(few)[0])
 
 
 def _lane(lane: _Lane, top: int, scale: float, colours: dict[str, str]) -> str:

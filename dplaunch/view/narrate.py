@@ -94,9 +94,10 @@ class Narrator:
         yield from self._whole("started", event.process, progress, lambda role: role.started - role.failed)
 
     def _milestone(self, event: ev.Milestone, progress: Progress) -> Iterator[Text]:
-        if self._terse or event.process not in progress.processes:
+        units = progress.of(event.process)
+        if self._terse or not units:
             return
-        role = progress.processes[event.process].role
+        role = units[0].role
         slowest = progress.role(role).slowest
         lately = event.at - self._staged.get(role, float("-inf")) < STAGES_EVERY
         if slowest and slowest.stage and not lately and self._once(role, slowest.stage):
@@ -131,9 +132,10 @@ class Narrator:
         self, word: str, process: str, progress: Progress, count: Callable[[RoleProgress], int]
     ) -> Iterator[Text]:
         """One line when a role is complete in something."""
-        if self._terse or process not in progress.processes:
+        units = progress.of(process)
+        if self._terse or not units:
             return
-        role = progress.role(progress.processes[process].role)
+        role = progress.role(units[0].role)
         if count(role) == role.total and self._once(role.role, word):
             of = "" if role.total == 1 else f"{role.total} of {role.total} "
             yield Text(f"{role.role}: {of}{word}", style.GOOD)

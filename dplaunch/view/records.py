@@ -1,26 +1,31 @@
-"""One flat record per process: what should run joined with what was seen. Table and JSON read the same."""
+"""One flat record per endpoint, or process without any: what should run joined with what was seen.
+
+Table and JSON read the same records.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dplaunch.model.observed import Observed, ObservedProcess, State
-from dplaunch.model.plan import Plan, Process, Seat
+from dplaunch.model.plan import Plan, Process
 
 MISSING = "missing"
 """Planned, and its node knows nothing of it."""
 UNKNOWN = "unknown"
-"""Its node was not reached."""
+"""Its node is unreachable."""
 
-_SERVING = (State.RUNNING, State.UNGUARDED)
-_UP = (*_SERVING, State.STOPPING)
+_UP = (State.RUNNING, State.UNGUARDED, State.STOPPING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """A process as shown."""
+    """An endpoint, or a process without any."""
 
     name: str
+    process: str
+    """Whose it is."""
     kind: str
     role: str
     group: str
@@ -30,8 +35,10 @@ class Record:
     clock: float | None
     """Its node's clock when it answered; None when it was not reached."""
     seen: ObservedProcess | None = None
-    seats: tuple[Seat, ...] = ()
+    ranks: tuple[int, ...] = ()
     url: str = ""
+    healthy: bool | None = None
+    """None where it was not asked, or has nothing to ask."""
 
     @property
     def state(self) -> str:
@@ -42,22 +49,41 @@ class Record:
 
     @property
     def serves(self) -> bool:
-        """It answers; where nobody asked, it runs."""
-        seen = self.seen
-        return seen is not None and seen.state in _SERVING and seen.healthy is not False
+        """It answers; where it was not asked, it runs; a job is done."""
+        if self.seen is None or not self.seen.runs or self.kind == "job":
+            return self.state == State.DONE.value
+        return self.healthy is not False
+
+    @property
+    def awaited(self) -> bool:
+        """It loads, or is a job at work: nothing is wrong with it."""
+        return self.expected and not self.serves and self.state == State.RUNNING.value
 
     @property
     def odd(self) -> bool:
         """Worth a look: it does not serve, nobody guards it, or nobody planned it."""
-        return not (self.serves and self.expected and self.state == State.RUNNING.value)
+        usual = self.state in (State.RUNNING.value, State.DONE.value)
+        return not (self.serves and self.expected and usual)
 
     @property
     def word(self) -> str:
         """Its state as a person says it."""
         if self.seen is None:
-            return "not reached" if self.clock is None else "missing"
+            return "unreachable" if self.clock is None else "missing"
         left = f", {len(self.seen.left)} left behind" if self.seen.left else ""
-        return _said(self.seen) + left + ("" if self.expected else ", not in the plan")
+        return self._state(self.seen) + left + ("" if self.expected else ", not in the plan")
+
+    def _state(self, seen: ObservedProcess) -> str:
+        if seen.state is State.EXITED:
+            return seen.ending
+        if seen.state is State.FOREIGN:
+            return "foreign (of another host or boot)"
+        if seen.state is State.INCOMPATIBLE:
+            return seen.problem or "started by another version of dplaunch"
+        if not seen.runs:
+            return str(seen.state.value)
+        health = "running" if self.healthy is None else "serving" if self.healthy else "not ready"
+        return health if seen.state is State.RUNNING else f"{health}, unguarded"
 
     @property
     def age(self) -> float:
@@ -77,11 +103,11 @@ def records(plan: Plan, observed: Observed) -> tuple[Record, ...]:
     """Planned processes in plan order (engines before services), then what else is there and not over."""
     clocks = {node.name: node.clock for node in observed.nodes}
     seen = {process.place: process for process in observed.processes}
-    planned = sorted(plan.processes, key=lambda process: process.kind == "service")
+    planned = sorted(plan.processes, key=lambda process: process.kind != "engine")
     places = {process.place for process in planned}
     others = [process for place, process in seen.items() if place not in places and _there(process)]
     return (
-        *(_planned(process, seen.get(process.place), clocks) for process in planned),
+        *(r for p in planned for r in _planned(p, seen.get(p.place), clocks)),
         *(_other(process, clocks.get(process.node)) for process in others),
     )
 
@@ -90,24 +116,31 @@ def _there(process: ObservedProcess) -> bool:
     return process.alive or process.state is State.FOREIGN
 
 
-def _planned(process: Process, seen: ObservedProcess | None, clocks: dict[str, float]) -> Record:
-    return Record(
-        name=process.name,
-        kind=process.kind,
-        role=process.role,
-        group=process.group,
-        node=process.node,
-        expected=True,
-        clock=clocks.get(process.node),
-        seen=seen,
-        seats=process.seats,
-        url=process.endpoints[0].url if process.endpoints else "",
-    )
+def _planned(process: Process, seen: ObservedProcess | None, clocks: dict[str, float]) -> Iterator[Record]:
+    health = {endpoint.name: endpoint.healthy for endpoint in seen.endpoints} if seen else {}
+    urls = {endpoint.name: endpoint for endpoint in process.endpoints}
+    for unit in process.units:
+        endpoint = urls.get(unit)
+        yield Record(
+            name=unit,
+            process=process.name,
+            kind=process.kind,
+            role=process.role,
+            group=process.group,
+            node=process.node,
+            expected=True,
+            clock=clocks.get(process.node),
+            seen=seen,
+            ranks=endpoint.ranks if endpoint else tuple(seat.rank for seat in process.seats),
+            url=endpoint.url if endpoint else "",
+            healthy=health.get(unit),
+        )
 
 
 def _other(process: ObservedProcess, clock: float | None) -> Record:
     return Record(
         name=process.name,
+        process=process.name,
         kind=process.kind,
         role=process.role,
         group=process.group,
@@ -115,16 +148,6 @@ def _other(process: ObservedProcess, clock: float | None) -> Record:
         expected=False,
         clock=clock,
         seen=process,
-        url=process.url,
+        url=process.endpoints[0].url if process.endpoints else "",
+        healthy=process.healthy,
     )
-
-
-def _said(seen: ObservedProcess) -> str:
-    if seen.state is State.EXITED:
-        return seen.ending
-    if seen.state is State.FOREIGN:
-        return "foreign (of another host or boot)"
-    if seen.state in (State.STOPPING, State.STOPPED):
-        return str(seen.state.value)
-    health = "running" if seen.healthy is None else "serving" if seen.healthy else "not ready"
-    return health if seen.state is State.RUNNING else f"{health}, unguarded"

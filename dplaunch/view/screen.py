@@ -83,7 +83,7 @@ class Screen:
         if self.json:
             self.write(json.dumps(errors.to_json(error), indent=2, ensure_ascii=False) + "\n")
         else:
-            brief = error.told and not self.quiet
+            brief = error.reported and not self.quiet
             self.talk.print(errors.drawn(error, self.talk.width, brief=brief), soft_wrap=True)
 
     def ask(self, question: str, answers: TextIO) -> bool:

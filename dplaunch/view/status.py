@@ -61,7 +61,10 @@ def headline(plan: Plan, summary: Summary) -> Text:
 
 
 def to_json(plan: Plan, observed: Observed, summary: Summary) -> dict[str, Any]:
-    """The stable form: ``{cluster, revision, state, endpoint, model, nodes, processes, router, proof}``."""
+    """The stable form.
+
+    ``{cluster, revision, state, endpoint, model, nodes, processes, router, held, proof}``
+    """
     processes = [_process(record) for record in records(plan, observed)]
     return {
         "cluster": plan.cluster,
@@ -72,6 +75,7 @@ def to_json(plan: Plan, observed: Observed, summary: Summary) -> dict[str, Any]:
         "nodes": _nodes(plan, observed),
         "processes": processes,
         "router": next((p for p in processes if p["role"] == "router"), None),
+        "held": list(summary.held),
         "proof": _proof(summary),
     }
 
@@ -85,7 +89,7 @@ def _proof(summary: Summary) -> dict[str, Any] | None:
         "verb": proof.verb,
         "who": proof.who,
         "age": round(proof.age, 1),
-        "reason": proof.said or None,
+        "reason": proof.reason or None,
     }
 
 
@@ -107,6 +111,7 @@ def _process(record: Record) -> dict[str, Any]:
     seen = record.seen
     return {
         "name": record.name,
+        "process": record.process,
         "kind": record.kind,
         "role": record.role,
         "group": record.group,
@@ -114,7 +119,7 @@ def _process(record: Record) -> dict[str, Any]:
         "state": record.state,
         "planned": record.expected,
         "pid": seen.pid if seen and seen.pid else None,
-        "healthy": seen.healthy if seen else None,
+        "healthy": record.healthy,
         "started_at": seen.started_at if seen and seen.started_at else None,
         "exit_code": seen.exit_code if seen else None,
         "signal": (seen.signal if seen else "") or None,
@@ -125,7 +130,7 @@ def _process(record: Record) -> dict[str, Any]:
 
 
 def _remarks(observed: Observed, summary: Summary) -> list[Text]:
-    """Nodes that did not answer, by reason; nodes with another plan."""
+    """Nodes that did not answer, by reason; nodes with another plan; groups that clients do not reach."""
     reasons: dict[str, list[str]] = {}
     for node, reason in observed.unreached.items():
         reasons.setdefault(reason, []).append(node)
@@ -134,6 +139,10 @@ def _remarks(observed: Observed, summary: Summary) -> list[Text]:
         nodes = fold(summary.stale)
         text = ": run another plan than this file's; `dplaunch up --dry-run` shows what differs"
         said.append(Text.assemble(("changed ", style.ODD), (nodes, style.HEAD), text))
+    if summary.held and summary.state is not Health.DOWN:
+        which = "it" if len(summary.held) == 1 else "them"
+        text = f": not open to clients yet; run `dplaunch up` to prove and open {which}"
+        said.append(Text.assemble(("held ", style.ODD), (fold(summary.held), style.HEAD), text))
     return said
 
 
@@ -145,7 +154,7 @@ def _unproved(summary: Summary) -> list[Text]:
     if proof is None:
         return [Text("/health answers everywhere, but no completion was asked for yet: `dplaunch test` does")]
     what = f"{proof.verb} by {proof.who} failed {durations.describe(proof.age)} ago"
-    return [Text.assemble((what, style.BAD), f": {style.plain(proof.said)}; `dplaunch test` asks again")]
+    return [Text.assemble((what, style.BAD), f": {style.plain(proof.reason)}; `dplaunch test` asks again")]
 
 
 def _unreached(nodes: Sequence[str], reason: str) -> Text:
@@ -158,7 +167,7 @@ def _odd(found: Sequence[Record], *, down: bool) -> list[Text]:
     expected = {UNKNOWN, MISSING} if down else {UNKNOWN}
     kinds: dict[tuple[str, str], list[Record]] = {}
     for record in found:
-        if record.odd and record.state not in expected and record.word != "not ready":
+        if record.odd and record.state not in expected and not record.awaited:
             kinds.setdefault((record.word, record.role), []).append(record)
     return [_oddity(word, alike) for (word, _), alike in sorted(kinds.items(), key=lambda kind: len(kind[1]))]
 
@@ -169,7 +178,8 @@ def _oddity(word: str, alike: Sequence[Record]) -> Text:
     facts = [f"pids {ranges(pids)}"] if pids else []
     facts += [f"{durations.describe(first.ended)} ago"] if first.ended else []
     more = f" ({'; '.join(facts)})" if facts else ""
-    log = f", log {first.node}:{first.seen.log}" if len(alike) == 1 and first.ended and first.seen else ""
+    alone = len({record.process for record in alike}) == 1
+    log = f", log {first.node}:{first.seen.log}" if alone and first.ended and first.seen else ""
     names, nodes = fold(record.name for record in alike), fold(record.node for record in alike)
     said = (word, style.ODD if first.serves else style.BAD)
     return Text.assemble((names, style.HEAD), f" on {nodes}: ", said, more, log)
@@ -218,7 +228,7 @@ def _state(members: Sequence[Record]) -> str:
 def _colour(alike: Sequence[Record]) -> str:
     if not any(record.odd for record in alike):
         return style.GOOD
-    return style.ODD if all(record.serves or record.word == "not ready" for record in alike) else style.BAD
+    return style.ODD if all(record.serves or record.awaited for record in alike) else style.BAD
 
 
 _HEADS = ("NAME", "NODE", "RANK", "PID", "PORT", "STATE", "UP", "RESTARTS")
@@ -234,7 +244,7 @@ def _row(record: Record) -> tuple[str | Text, ...]:
     return (
         record.name,
         record.node,
-        ranges(seat.rank for seat in record.seats) or "-",
+        ranges(record.ranks) or "-",
         str(seen.pid) if seen and seen.pid else "-",
         record.url.rpartition(":")[2] or "-",
         Text(record.word, _colour([record])),
@@ -246,7 +256,7 @@ def _row(record: Record) -> tuple[str | Text, ...]:
 def _logs(found: Sequence[Record]) -> list[Text]:
     """Where the logs are: one line per pattern, NAME and NODE standing for themselves."""
     paths = dict.fromkeys(
-        record.seen.log.replace(f"/{record.node}/proc/{record.name}/", "/NODE/proc/NAME/")
+        record.seen.log.replace(f"/{record.node}/proc/{record.process}/", "/NODE/proc/NAME/")
         for record in found
         if record.seen and record.seen.log
     )

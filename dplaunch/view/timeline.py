@@ -9,11 +9,11 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from dplaunch import durations
-from dplaunch.model.timeline import GroupPath, StageTimes, StartUp, Timeline, Walk
+from dplaunch.model.timeline import GroupPath, PhaseTimes, StageTimes, StartUp, Timeline
 from dplaunch.ranges import fold
 from dplaunch.view import style
 from dplaunch.view.sheet import Sheet, sheet
-from dplaunch.words import listed, plural
+from dplaunch.words import join_words, plural
 
 GROUPS = 3
 """Groups whose waiting is told; with ``-v`` all."""
@@ -32,8 +32,8 @@ def drawn(cluster: str, up: StartUp, *, verbose: int = 0) -> RenderableType:
     waiting = [group for group in up.groups if group.lost > 0]
     if waiting:
         parts += [Text(""), *(Text(lost(g)) for g in (waiting if verbose else waiting[:GROUPS]))]
-    if up.walk:
-        parts += [Text(""), Text(walked(up.walk)), _phases(up.walk)]
+    if up.phase_times:
+        parts += [Text(""), Text(walked(up.phase_times)), _phases(up.phase_times)]
     return Group(*parts, Text(""), *(Text(f"note: {note}", style.DIM) for note in notes(up)))
 
 
@@ -52,18 +52,20 @@ def headline(up: StartUp) -> str:
 def lost(group: GroupPath) -> str:
     """What a group lost to its slowest engine, the worst stages named."""
     worst = sorted((wait for wait in group.waits if wait.lost > 0), key=lambda wait: -wait.lost)[:3]
-    where = listed([f"{durations.describe(w.lost)} in {w.stage} ({w.engine} on {w.node})" for w in worst])
+    where = join_words([f"{durations.describe(w.lost)} in {w.stage} ({w.engine} on {w.node})" for w in worst])
     return f"{group.group}: {durations.describe(group.lost)} lost waiting for its slowest engine, {where}"
 
 
-def walked(walk: Walk) -> str:
+def walked(times: PhaseTimes) -> str:
     """``up of 73 processes took 4 min 12 s; the median of 5 earlier ones is 3 min 58 s``."""
-    said = f"{walk.verb} of {plural(walk.started, 'process')} took {durations.describe(walk.total)}"
-    if walk.usual_total is None:
+    said = f"{times.verb} of {plural(times.started, 'process')} took {durations.describe(times.total)}"
+    if times.usual_total is None:
         return f"{said}; no earlier one of as many is recorded"
-    if len(walk.earlier) == 1:
-        return f"{said}; the one before took {durations.describe(walk.usual_total)}"
-    return f"{said}; the median of {len(walk.earlier)} earlier ones is {durations.describe(walk.usual_total)}"
+    if len(times.earlier) == 1:
+        return f"{said}; the one before took {durations.describe(times.usual_total)}"
+    return (
+        f"{said}; the median of {len(times.earlier)} earlier ones is {durations.describe(times.usual_total)}"
+    )
 
 
 def notes(up: StartUp) -> list[str]:
@@ -72,7 +74,7 @@ def notes(up: StartUp) -> list[str]:
     if up.resolution >= 1:
         said.append("the lines carry whole seconds: a figure is right to within one second")
     if up.untimed:
-        names = listed([f"`{name}`" for name in up.untimed])
+        names = join_words([f"`{name}`" for name in up.untimed])
         said.append(f"the lines that begin {names} carry no time: it counts with the stage before")
     problems: dict[str, list[str]] = {}
     for timeline in up.timelines:
@@ -89,7 +91,7 @@ def to_json(cluster: str, up: StartUp) -> dict[str, Any]:
         "engines": [_engine_json(timeline) for timeline in up.timelines],
         "stages": [_stage_json(times) for times in up.stages],
         "groups": [_group_json(group) for group in up.groups],
-        "walk": _walk_json(up.walk) if up.walk else None,
+        "walk": _phase_times_json(up.phase_times) if up.phase_times else None,
         "untimed": list(up.untimed),
         "notes": notes(up),
     }
@@ -139,10 +141,10 @@ STAGE_HEADS = ("ROLE", "STAGE", "MEDIAN", "SLOWEST", "ENGINE", "NODE", "LAST STA
 PHASE_HEADS = ("PHASE", "THIS START", "EARLIER")
 
 
-def phase_rows(walk: Walk) -> list[tuple[str, str, str]]:
+def phase_rows(times: PhaseTimes) -> list[tuple[str, str, str]]:
     """Phase, this start, the median of earlier ones."""
-    usual = {name: durations.describe(value) for name, value in walk.usual.items()}
-    return [(name, durations.describe(took), usual.get(name, "-")) for name, took in walk.phases.items()]
+    usual = {name: durations.describe(value) for name, value in times.usual.items()}
+    return [(name, durations.describe(took), usual.get(name, "-")) for name, took in times.phases.items()]
 
 
 def _total(timeline: Timeline) -> float:
@@ -160,10 +162,10 @@ def _stage_cells(times: StageTimes, up: StartUp) -> tuple[str | Text, ...]:
     return role, stage, middle, Text(slowest, style.ODD if slow(times) else ""), *rest
 
 
-def _phases(walk: Walk) -> Sheet:
-    if not walk.usual:
-        return sheet(PHASE_HEADS[:2], [row[:2] for row in phase_rows(walk)])
-    return sheet(PHASE_HEADS, phase_rows(walk))
+def _phases(times: PhaseTimes) -> Sheet:
+    if not times.usual:
+        return sheet(PHASE_HEADS[:2], [row[:2] for row in phase_rows(times)])
+    return sheet(PHASE_HEADS, phase_rows(times))
 
 
 def _engine_json(timeline: Timeline) -> dict[str, Any]:
@@ -208,15 +210,15 @@ def _group_json(group: GroupPath) -> dict[str, Any]:
     }
 
 
-def _walk_json(walk: Walk) -> dict[str, Any]:
+def _phase_times_json(times: PhaseTimes) -> dict[str, Any]:
     return {
-        "verb": walk.verb,
-        "started": walk.started,
-        "seconds": _round(walk.total),
-        "phases": dict(walk.phases),
-        "earlier": [dict(phases) for phases in walk.earlier],
-        "usual": dict(walk.usual),
-        "usual_seconds": _round(walk.usual_total),
+        "verb": times.verb,
+        "started": times.started,
+        "seconds": _round(times.total),
+        "phases": dict(times.phases),
+        "earlier": [dict(phases) for phases in times.earlier],
+        "usual": dict(times.usual),
+        "usual_seconds": _round(times.usual_total),
     }
 
 

@@ -2,55 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime, tzinfo
+from typing import Any
 
 from rich.console import RenderableType
 from rich.text import Text
 
 from dplaunch import durations
+from dplaunch.model.trail import Entry, Lock
 from dplaunch.view import style
 from dplaunch.view.sheet import sheet
+from dplaunch.words import plural
 
-_FIRST = ("at", "who", "verb", "outcome", "revision")
 
-
-def audit(entries: Iterable[Mapping[str, object]], *, zone: tzinfo | None = None) -> RenderableType:
-    """Entries {at, who, verb, outcome, revision, …}, oldest first; times in ``zone`` (default: local)."""
-    ordered = sorted(entries, key=lambda entry: _moment(entry.get("at")))
-    if not ordered:
+def audit(entries: Sequence[Entry], *, zone: tzinfo | None = None) -> RenderableType:
+    """A row per entry, oldest first; times in ``zone`` (default: local)."""
+    if not entries:
         return Text("nothing was recorded on this cluster yet")
-    rows = [(_date(_moment(entry.get("at")), zone), *_words(entry)) for entry in ordered]
-    return sheet(("WHEN", "WHO", "VERB", "OUTCOME", "PLAN"), rows, flex=("WHO", "OUTCOME"))
+    rows = [
+        (_date(entry.at, zone), *map(style.plain, (entry.who, entry.verb, _outcome(entry), entry.revision)))
+        for entry in entries
+    ]
+    return sheet(("WHEN", "WHO", "VERB", "OUTCOME", "REVISION"), rows, flex=("WHO", "OUTCOME"))
 
 
-def lock(node: str, held: Mapping[str, object], *, zone: tzinfo | None = None) -> Text:
-    """Who holds the lock kept on ``node``: {holder, what, since}; empty when it is free."""
-    if not held:
-        return Text(f"nobody holds the lock (kept on {node})")
-    holder, what = style.plain(str(held.get("holder", "somebody"))), style.plain(str(held.get("what", "?")))
-    since = _date(_moment(held.get("since")), zone)
+def audit_json(entries: Sequence[Entry]) -> dict[str, Any]:
+    """``{"entries": [{at, who, verb, result, revision, reason, unproved, started, phases}]}``."""
+    return {"entries": [{**asdict(entry), "result": entry.result.value} for entry in entries]}
+
+
+def lock(node: str, held: Lock | None, *, zone: tzinfo | None = None) -> Text:
+    """Who holds the lock kept on ``node``."""
+    if held is None:
+        return Text(f"the lock is free (kept on {node})")
+    holder, verb = style.plain(held.holder), style.plain(held.verb)
+    since = _date(held.since, zone)
     return Text.assemble(
-        "held by ", (holder, style.ODD), f": `dplaunch {what}` since {since}, lock on {node}"
+        "held by ", (holder, style.ODD), f": `dplaunch {verb}` since {since}, lock on {node}"
     )
 
 
-def _words(entry: Mapping[str, object]) -> tuple[str, ...]:
-    more = " ".join(_word(key, value) for key, value in entry.items() if key not in _FIRST)
-    who, verb, outcome, revision = (style.plain(str(entry.get(key, "-"))) for key in _FIRST[1:])
-    return who, verb, f"{outcome} {style.plain(more)}".rstrip(), revision
+def lock_json(node: str, held: Lock | None) -> dict[str, Any]:
+    """``{"node": …, "lock": {holder, verb, since} or null}``."""
+    return {"node": node, "lock": None if held is None else asdict(held)}
 
 
-def _word(key: str, value: object) -> str:
-    """``started=72``; the phases of a start as their sum, `dplaunch analyze` shows them."""
-    if key == "phases" and isinstance(value, Mapping):
-        return f"in {durations.describe(sum(map(_moment, value.values())))}"
-    return f"{key}={value}"
+def _outcome(entry: Entry) -> str:
+    """``ready, 72 processes started in 16 min 02 s``; `dplaunch analyze` breaks that time down."""
+    words = [f"{entry.result.value}: {entry.reason}" if entry.reason else entry.result.value]
+    if entry.started:
+        took = durations.describe(sum(entry.phases.values()))
+        words.append(f"{plural(entry.started, 'process')} started in {took}")
+    if entry.unproved:
+        words.append(f"not proved before: {entry.unproved}")
+    return ", ".join(words)
 
 
 def _date(at: float, zone: tzinfo | None) -> str:
     return f"{datetime.fromtimestamp(at, zone).astimezone(zone):%Y-%m-%d %H:%M:%S}" if at else "-"
-
-
-def _moment(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0

@@ -20,7 +20,7 @@ from dplaunch.words import plural
 
 def done(plan: Plan, took: float, *, changed: bool = True, only: str | None = None) -> RenderableType:
     """``up`` has ended well: the endpoint, a request to paste, how to look and stop. ``only``: one role."""
-    engines = sum(p.kind == "engine" and only in (None, p.role) for p in plan.processes)
+    engines = sum(only in (None, endpoint.role) for endpoint in plan.endpoints)
     proved = f"{plural(engines, 'engine')} ready and proved" if engines else "ready and proved"
     said = f"{proved} in {durations.describe(took)}" if changed else f"nothing to do, {proved}"
     if only is not None:
@@ -83,7 +83,7 @@ def to_json(plan: Plan, progress: Progress, *, ready: bool, changed: bool) -> di
         "changed": changed,
         "seconds": round(progress.elapsed, 3),
         "phases": [{"phase": phase.name, "seconds": phase.seconds} for phase in progress.phases],
-        "processes": {name: process.step.value for name, process in progress.processes.items()},
+        "processes": {name: unit.step.value for name, unit in progress.units.items()},
     }
 
 
@@ -96,7 +96,7 @@ def _authorization(plan: Plan) -> list[str]:
 
 
 def _commands(plan: Plan, first: str) -> list[Text]:
-    engine = next((process.name for process in reversed(plan.processes) if process.kind == "engine"), "all")
+    engine = next((endpoint.name for endpoint in reversed(plan.endpoints)), "all")
     commands = {
         first: "how it is",
         f"dplaunch logs -f {engine}": "what it says",

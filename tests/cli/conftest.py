@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from dplaunch.cli.app import app
 from dplaunch.node.unpack import unpack
-from dplaunch.wire import bundle
+from dplaunch.wire.bundle import bundle
 
 LAPTOP = Path(__file__).parents[2] / "clusters" / "laptop.yaml"
 

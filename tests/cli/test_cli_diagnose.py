@@ -37,7 +37,7 @@ def test_logs_in_which_nothing_failed_are_no_failure(cli, tmp_path):
 
 
 def test_a_failure_is_explained_by_code_name_and_line(cli):
-    assert "another rank did not answer" in cli("explain", "EI0006").stdout
+    assert "another rank did not respond" in cli("explain", "EI0006").stdout
     assert cli("explain", "OSError: [Errno 98] Address already in use").stdout.startswith("address-in-use: ")
     assert cli.json("explain", "ej0001")["id"] == "EJ0001"
     assert "did you mean 'kv-expired'?" in cli("explain", "kv-expred", code=2).stderr

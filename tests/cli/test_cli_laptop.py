@@ -58,7 +58,7 @@ def test_up_ask_look_read_again_restart_down(laptop, until):
     same = {name for name, pid in pids(seen).items() if after[name] == pid}
     assert same == {"prefill-0", "prefill-1", "decode-0", "decode-1", "router"}
 
-    trail = [(entry["verb"], entry["outcome"]) for entry in laptop.json("audit")["entries"]]
+    trail = [(entry["verb"], entry["result"]) for entry in laptop.json("audit")["entries"]]
     assert trail[:3] == [("up", "began"), ("up", "ready"), ("up", "proved")]
     assert trail[3:] == [("restart", "began"), ("restart", "ready")]
 

@@ -4,8 +4,8 @@ from collections import Counter
 import pytest
 from ranklogs import following, quiet
 
-from dplaunch.diagnose import SUSPECT, catalogue, explained, recognise
-from dplaunch.model.diagnosis import Kind
+from dplaunch.diagnose import SUSPECT, catalogue, explain, recognise
+from dplaunch.model.diagnosis import LineKind
 
 SIGNATURES = catalogue()
 SENTENCE = re.compile(r"[\w`'$/].*[^.]", re.DOTALL)
@@ -17,7 +17,12 @@ def test_the_catalogue_is_long_and_names_nothing_twice():
 
 
 def test_every_kind_of_failure_is_in_it():
-    assert {s.kind for s in SIGNATURES} == {Kind.CAUSE, Kind.GENERIC, Kind.CONSEQUENCE, Kind.WARNING}
+    assert {s.kind for s in SIGNATURES} == {
+        LineKind.CAUSE,
+        LineKind.GENERIC,
+        LineKind.CONSEQUENCE,
+        LineKind.WARNING,
+    }
     hccl = {f"EI{n:04}" for n in range(1, 21)} | {f"EJ{n:04}" for n in range(1, 5)}
     assert hccl <= {s.id for s in SIGNATURES}
 
@@ -56,7 +61,7 @@ def test_nodes_send_every_line_that_may_be_known_and_hardly_any_other():
 
 def test_what_ranks_say_when_another_failed_is_never_a_cause():
     kinds = {one.kind for line in following(3)[len(quiet(3)) :] if (one := recognise(line))}
-    assert kinds == {Kind.GENERIC, Kind.CONSEQUENCE}
+    assert kinds == {LineKind.GENERIC, LineKind.CONSEQUENCE}
 
 
 @pytest.mark.parametrize(
@@ -72,7 +77,7 @@ def test_what_ranks_say_when_another_failed_is_never_a_cause():
     ],
 )
 def test_a_failure_is_explained_by_its_name_its_code_or_its_line(word, name):
-    found = explained(word)
+    found = explain(word)
     assert (found.id if found else None) == name
 
 

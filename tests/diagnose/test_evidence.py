@@ -2,7 +2,7 @@ import pytest
 from ranklogs import failing, following, quiet
 
 from dplaunch.diagnose import Evidence, catalogue
-from dplaunch.model.diagnosis import Kind
+from dplaunch.model.diagnosis import LineKind
 
 RANKS = 64
 AFTER = [following(rank) for rank in range(RANKS)]
@@ -27,7 +27,7 @@ def group(changed):
 def test_one_rank_tells_and_63_show_only_consequences(place, signature):
     found = concluded(group({place: failing(place, signature.excerpt)}))
     assert found.first is not None
-    sightings = (found.first, *found.others) if signature.kind is Kind.WARNING else (found.first,)
+    sightings = (found.first, *found.others) if signature.kind is LineKind.WARNING else (found.first,)
     seen = next(s for s in sightings if s.signature is signature)
     assert (seen.process, seen.node) == (f"decode-{place}", f"n{place // 16}")
     assert seen.text in {line.strip() for line in signature.excerpt}
@@ -42,7 +42,7 @@ def test_an_error_that_nobody_knows_is_found_among_consequences():
     found = concluded(
         group({9: failing(9, [odd, "(Worker_DP9_EP9 pid=9) ERROR 04-25 10:01:17 [x.py:5]   File a"])})
     )
-    assert (found.first.kind, found.first.process, found.first.text) == (Kind.UNKNOWN, "decode-9", odd)
+    assert (found.first.kind, found.first.process, found.first.text) == (LineKind.UNKNOWN, "decode-9", odd)
 
 
 def test_where_all_only_wait_the_silent_rank_is_suspected():

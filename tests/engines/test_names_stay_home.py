@@ -23,9 +23,8 @@ ALLOWED = {
     "spec/schema.py": "the same",
     "spec/rules/sections.py": "the same",
     "plan/check.py": "the same",
-    "plan/services.py": "the same, and their command lines",
+    "plan/services/router.py": "the same, and their command lines",
     "router/settings.py": "where the router finds its key",
-    "fleet/moved.py": "counters of KV",
 }
 FAMILIES = {"vllm": {"vllm"}, "vllm-ascend": {"vllm"}}
 """Folder of templates → engines it may name beside its own: vllm-ascend is a plugin of vllm."""

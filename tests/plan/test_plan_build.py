@@ -8,6 +8,7 @@ from dplaunch import plan
 from dplaunch.engines.vllm.facts import API
 from dplaunch.errors import SpecError
 from dplaunch.model.cluster import (
+    Container,
     EngineSpec,
     KvTransferSpec,
     Override,
@@ -47,6 +48,13 @@ def test_the_whole_of_the_documented_cluster():
     assert [s.name for s in planned.stages][-1] == "serving"
     assert (planned.nodes[0].host, planned.nodes[0].ssh) == ("h1", SshSpec())
     assert planned.nodes[0].runtime.python == "/py"
+    assert {node.container for node in planned.nodes} == {None}
+
+
+def test_every_node_has_the_container_of_the_file_and_a_rehearsal_none():
+    spec = four_p_four_d(container=Container("box", "podman"))
+    assert {node.container for node in plan.build(spec).nodes} == {Container("box", "podman")}
+    assert {node.container for node in plan.build(spec, rehearse=True).nodes} == {None}
 
 
 def test_an_engine_process():
@@ -79,9 +87,7 @@ def test_our_router():
     assert (router.kind, router.role, router.group, router.node) == ("service", "router", "router", "n1")
     assert router.argv == ("bash", "router/run_router.sh")
     assert router.ports == (8000,)
-    assert [(e.name, e.url, e.model) for e in router.endpoints] == [
-        ("router", "http://192.0.0.1:8000", "model")
-    ]
+    assert [(e.name, e.url, e.model) for e in router.endpoints] == [("router", "http://192.0.0.1:8000", "")]
     assert (router.after, router.restarts, router.seats) == ((), True, ())
     assert router.env == {}
     there = files(planned, "n1")
@@ -90,17 +96,66 @@ def test_our_router():
     assert list(files(planned, "n2")) == ["prefill/run_dp_template.sh"]
     assert files(planned, "n2")["prefill/run_dp_template.sh"].mode == 0o755
     assert "Secrets" not in there["router/run_router.sh"].text
-    members = json.loads(there["router/members.json"].text)
-    assert (members["revision"], members["model"]) == (planned.revision, "model")
-    assert members["members"][0] == {
-        "name": "prefill-0",
-        "role": "prefill",
-        "group": "prefill/0",
-        "url": "http://192.0.0.1:9000",
+    assert router.files == ("router/run_router.sh", "router/dprouter/__main__.py", "router/dprouter/pick.py")
+
+
+def members(planned):
+    return json.loads(planned.members.text)
+
+
+def test_the_members_file_lists_every_endpoint_as_the_router_reads_it():
+    planned = plan.build(four_p_four_d(), router_files=SOURCES)
+    document = members(planned)
+    assert {key: value for key, value in document.items() if key != "members"} == {
+        "format": 2,
+        "revision": planned.revision,
+        "model": "model",
+        "flow": "pull",
+    }
+    assert [member["name"] for member in document["members"]] == [e.name for e in planned.endpoints]
+    assert document["members"][9] == {
+        "name": "decode-1",
+        "role": "decode",
+        "group": "decode/0",
+        "url": "http://192.0.0.5:9001",
         "state": "serving",
         "api": {"health": "/health", "metrics": "/metrics", "running": API.running, "waiting": API.waiting},
     }
-    assert router.files == ("router/run_router.sh", "router/dprouter/__main__.py", "router/dprouter/pick.py")
+
+
+def test_the_members_file_is_none_of_the_nodes_files_and_restarts_no_router():
+    planned = plan.build(four_p_four_d(), router_files=SOURCES)
+    assert planned.members.path == "router/members.json"
+    assert not [f.path for node in planned.nodes for f in node.files if f.path == planned.members.path]
+    assert not [p.name for p in planned.processes if planned.members.path in p.files]
+    other = plan.build(four_p_four_d(served_model_name="other"), router_files=SOURCES)
+    assert members(other)["members"][0] == members(planned)["members"][0]
+    assert members(other)["revision"] != members(planned)["revision"]
+
+
+@pytest.mark.parametrize("kind", ["vllm-router", "vllm-ascend"])
+def test_a_router_of_others_reads_no_members_file(kind):
+    assert plan.build(four_p_four_d(router=RouterSpec(node="n1", kind=kind, path="/p.py"))).members is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "flow"),
+    [
+        (cluster(serve(), router=RouterSpec(node="n1")), "alone"),
+        (four_p_four_d(), "pull"),
+        (four_p_four_d(router=RouterSpec(node="n1", kind="vllm-ascend", path="/p.py")), "pull"),
+        (
+            four_p_four_d(
+                router=RouterSpec(node="n1", kind="vllm-ascend", path="/x_layerwise_y.py"),
+                kv_transfer=KvTransferSpec(connector="MooncakeLayerwiseConnector"),
+            ),
+            "push",
+        ),
+        (four_p_four_d(router=None), "pull"),
+    ],
+)
+def test_how_a_request_flows(spec, flow):
+    assert plan.build(spec).flow == flow
 
 
 def test_without_a_router_clients_ask_the_first_engine():
@@ -109,7 +164,7 @@ def test_without_a_router_clients_ask_the_first_engine():
         assert planned.router is None
         assert planned.url == "http://192.0.0.1:9000"
         assert [p.name for p in planned.processes] == ["serve-0", "serve-1"]
-        assert "router/members.json" not in files(planned, "n1")
+        assert planned.members is None
 
 
 def test_files_that_need_no_rendering_are_sent_as_they_are():
@@ -168,7 +223,7 @@ def test_fingerprints_do_not_change_with_where_the_file_lies_or_who_is_a_member(
     assert fingerprints(replace(spec, roles=(fewer, spec.roles[1])))["router"] == before["router"]
 
 
-def test_the_generation_is_that_of_everything():
+def test_the_revision_is_that_of_everything():
     spec = four_p_four_d()
     revision = plan.build(spec).revision
     assert len(revision) == 12

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import pytest
+from plans import a_job, a_plan, a_process
 from specs import cluster, serve
 
 from dplaunch import plan
@@ -62,12 +63,60 @@ def test_when_all_runs_nothing_changes(planned):
 def test_one_that_does_not_run_takes_its_group_along(planned, state, change, reason):
     found = told(diff(planned, running(planned, serve_1=state)))
     assert found == {
-        "serve-0": (Change.RESTART, "its group goes with serve-1"),
+        "serve-0": (Change.RESTART, "its group restarts with serve-1"),
         "serve-1": (change, reason),
         "router": (Change.KEEP, ""),
         "serve-2": (Change.KEEP, ""),
         "serve-3": (Change.KEEP, ""),
     }
+
+
+@pytest.mark.parametrize(
+    ("force", "restarted"), [(False, set()), (True, {"serve-0", "serve-2", "serve-3", "router"})]
+)
+def test_what_another_protocol_started_is_never_acted_on(planned, force, restarted):
+    other = {"state": State.INCOMPATIBLE, "fingerprint": "?"}
+    found = told(diff(planned, running(planned, serve_1=other), force=force))
+    assert found["serve-1"] == (Change.KEEP, "started by another version of dplaunch")
+    assert {name for name, (change, _) in found.items() if change is Change.RESTART} == restarted
+    beside = told(diff(planned, running(planned, serve_0={"state": State.EXITED}, serve_1=other)))
+    assert beside["serve-1"][0] is Change.KEEP
+    assert told(diff(replace(planned, nodes=()), running(planned, serve_1=other))).keys() == {
+        "serve-0", "serve-2", "serve-3", "router"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        ({"state": State.DONE}, (Change.KEEP, "")),
+        ({"state": State.RUNNING}, (Change.KEEP, "")),
+        ({"state": State.DONE, "fingerprint": "old"}, (Change.RESTART, "changed")),
+        ({"state": State.EXITED, "exit_code": 1}, (Change.START, "died")),
+        ({"state": State.STOPPED}, (Change.START, "was stopped")),
+        (None, (Change.START, "new")),
+    ],
+)
+def test_a_job_that_is_done_is_not_done_again(seen, expected):
+    whole = a_plan(a_process("serve-0", "n1"), a_job("convert-0", "n1"))
+    actions = told(diff(whole, running(whole, convert_0=seen)))
+    assert actions == {"serve-0": (Change.KEEP, ""), "convert-0": expected}
+
+
+def test_a_job_that_is_done_is_done_again_only_by_force():
+    whole = a_plan(a_job("convert-0", "n1"))
+    done = running(whole, convert_0={"state": State.DONE})
+    assert told(diff(whole, done, force=True)) == {"convert-0": (Change.RESTART, "forced")}
+    assert diff(replace(whole, nodes=()), done) == ()
+
+
+def test_every_action_names_its_group(planned):
+    observed = running(planned)
+    observed = replace(
+        observed, nodes=(*observed.nodes, ObservedNode(name="n9", processes=(stray(node="n9"),)))
+    )
+    groups = {a.process: a.group for a in diff(planned, observed)}
+    assert (groups["serve-2"], groups["router"], groups["old-1"]) == ("serve/1", "router", "old/0")
 
 
 def test_a_dead_router_takes_nobody_along(planned):

@@ -1,12 +1,14 @@
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
+from plans import a_job, a_plan, a_process
 from specs import four_p_four_d
 
 from dplaunch import plan
 from dplaunch.errors import UsageError
-from dplaunch.model.cluster import RouterSpec, RuntimeSpec, SecretRef, SshSpec, WarmupSpec
+from dplaunch.model.cluster import Container, RouterSpec, RuntimeSpec, SecretRef, SshSpec, WarmupSpec
+from dplaunch.model.plan import Api, Endpoint, LogFile, Plan, PortRange, Process, Ready, Seat, StopStep
 
 ARGS = {"a": (1, {"b": None}), "c": {"source": "env", "name": "X"}, "d": 0.5, "e": True}
 
@@ -16,11 +18,73 @@ def rich():
     spec = four_p_four_d(
         api_key=SecretRef("env", "KEY"),
         router=RouterSpec(node="n1", args=ARGS, path=None),
-        runtime=RuntimeSpec(setup=("x",), container="box"),
+        runtime=RuntimeSpec(setup=("x",)),
+        container=Container("box", "podman"),
         hooks={"after_up": "true"},
     )
     nodes = tuple(replace(n, ssh=SshSpec(user="u", port=2222)) for n in spec.nodes)
     return plan.build(replace(spec, nodes=nodes), router_files={"x.py": "é\n"})
+
+
+def every_field():
+    """A plan of shapes that no engine of today has: each field holds something else than its default."""
+    seat = Seat(
+        name="decode-1", role="decode", group=0, node="n1", address="10.0.0.1", rank=1, local_rank=1, local_size=2,
+        devices=(1,), master="10.0.0.1", ports={"http": PortRange(9001), "pd-comm": PortRange(5000, 4, 4998)},
+    )  # fmt: skip
+    api = Api(
+        health="/up", models="", completions="/complete", metrics="/figures", running="toy:running",
+        waiting="toy:waiting", fetched=('toy:fetched{from="elsewhere"}', "toy:bytes"),
+    )  # fmt: skip
+    parent = a_process(
+        "decode@n1", "n1", endpoints=("decode-0", "decode-1"), role="decode", kind="engine", seats=(seat,), after=("convert-0",),
+        logs=(LogFile("worker", "log/worker-*.log"),), env={"KEY": SecretRef("file", "k"), "A": "b"},
+        stop=(StopStep("INT", 1.5),), ports=(9001,), restarts=True, files=("x",), fingerprint="f", flags=("--x",),
+        ready=Ready("line", "joined (.*)$"),
+    )  # fmt: skip
+    parent = replace(parent, endpoints=(replace(parent.endpoints[0], api=api), *parent.endpoints[1:]))
+    return a_plan(
+        a_process("router", "n1"),
+        parent,
+        a_job("convert-0", "n2"),
+        flow="push",
+        drain_timeout={"decode": 600.0, "prefill": 30.0},
+        ready_timeout=9.0,
+        hooks={"after_up": "true"},
+        warmup=WarmupSpec(prompt_tokens=9),
+        warnings=("w",),
+        rehearsal=True,
+        local=True,
+    )
+
+
+def test_every_field_survives_its_json():
+    planned = every_field()
+    assert planned.members is not None
+    back = plan.load(plan.dump(planned), "p.json")
+    assert back == planned
+    assert {type(back.processes[1].ready), type(back.processes[1].seats[0].ports["pd-comm"])} == {
+        Ready,
+        PortRange,
+    }
+    assert back.processes[1].units == ("decode@n1",)
+
+
+@pytest.mark.parametrize("kind", [Plan, Process, Endpoint, Api, Seat])
+def test_every_field_holds_something_else_than_its_default_in_that_plan(kind):
+    """So that a field that is added is tried too."""
+    planned = every_field()
+    parent = planned.processes[1]
+    value = {
+        Plan: planned,
+        Process: parent,
+        Endpoint: parent.endpoints[0],
+        Api: parent.endpoints[0].api,
+        Seat: parent.seats[0],
+    }[kind]
+    default = {field.name: field.default for field in fields(kind)}
+    same = {name for name, usual in default.items() if getattr(value, name) == usual}
+    assert same - {"api_key"} == set()
 
 
 def test_a_plan_survives_its_json():
@@ -37,7 +101,7 @@ def test_the_json_has_stable_names():
     assert data["format"] == 2
     assert set(data) == {
         "format", "cluster", "revision", "engine", "model", "served_model_name", "nodes", "router",
-        "url", "flow", "api_key", "ready_timeout", "warmup", "hooks", "stages", "warnings", "rehearsal", "local",
+        "url", "flow", "members", "api_key", "ready_timeout", "drain_timeout", "warmup", "hooks", "stages", "warnings", "rehearsal", "local",
     }  # fmt: skip
     assert data["api_key"] == {"source": "env", "name": "KEY"}
     (seat,) = data["nodes"][4]["processes"][2]["seats"]
@@ -92,6 +156,18 @@ def test_what_differs_is_told_per_thing():
     assert "+ prefill-7 on n4" in back
     assert "± decode-3 on n5: secret VLLM_API_KEY: ***(env K) → none" in back
     assert "+ n4/prefill/run_dp_template.sh" in back
+
+
+def test_how_requests_flow_and_how_long_they_drain_is_told():
+    before = a_plan(a_process("serve-0", "n1"), flow="alone", drain_timeout={})
+    after = replace(before, flow="pull", drain_timeout={"serve": 600.0})
+    assert plan.compare(before, after) == (
+        "± flow: alone → pull",
+        "± drain timeout: none → serve 10 min 00 s",
+    )
+    assert plan.compare(after, replace(after, drain_timeout={"serve": 90.0})) == (
+        "± drain timeout: serve 10 min 00 s → serve 1 min 30 s",
+    )
 
 
 def test_a_warm_up_that_comes_is_told():

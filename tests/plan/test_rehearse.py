@@ -6,7 +6,7 @@ from fakevllm import TELLER, Stage
 from specs import cluster, four_p_four_d, nodes, serve
 
 from dplaunch import plan
-from dplaunch.model.cluster import EngineSpec, RouterSpec, RuntimeSpec, SshSpec
+from dplaunch.model.cluster import Container, EngineSpec, RouterSpec, RuntimeSpec, SshSpec
 from dplaunch.plan.rehearse import address
 
 
@@ -16,12 +16,13 @@ def stage(tmp_path):
 
 
 def test_every_node_comes_to_this_machine():
-    spec = four_p_four_d(runtime=RuntimeSpec(setup=("source /cann",), container="box", python="/opt/py"))
+    runtime = RuntimeSpec(setup=("source /cann",), python="/opt/py")
+    spec = four_p_four_d(runtime=runtime, container=Container("box"))
     spec = replace(spec, nodes=tuple(replace(n, ssh=SshSpec(user="root", jump="j")) for n in spec.nodes))
     found = plan.rehearsed(spec)
     assert {(n.host, n.nic, n.ssh) for n in found.nodes} == {("localhost", "lo", SshSpec())}
     assert [n.address for n in found.nodes] == [address("c1", index) for index in range(8)]
-    assert found.runtime == RuntimeSpec()
+    assert (found.runtime, found.container) == (RuntimeSpec(), None)
     assert (found.engine, found.roles) == (spec.engine, spec.roles)
 
 
@@ -49,8 +50,9 @@ def test_addresses_follow_from_name_and_place():
 def test_foreign_routers_are_played_by_ours():
     proxy = RouterSpec(node="n1", kind="vllm-ascend", path="/p.py", port=8123, args={"x": 1})
     assert plan.rehearsed(four_p_four_d(router=proxy)).router == RouterSpec(node="n1", port=8123)
-    mine = RouterSpec(node="n1", workers=3, args={"grace": 1})
-    assert plan.rehearsed(four_p_four_d(router=mine)).router == mine
+    mine = RouterSpec(node="n1", workers=3, args={"grace": 1, "host": "192.0.2.9"})
+    here = RouterSpec(node="n1", workers=3, args={"grace": 1})
+    assert plan.rehearsed(four_p_four_d(router=mine)).router == here
     assert plan.rehearsed(four_p_four_d(router=None)).router is None
     nobody = RouterSpec(node="n1", kind="none")
     assert plan.rehearsed(four_p_four_d(router=nobody)).router == nobody

@@ -8,6 +8,7 @@ from specs import cluster, four_p_four_d, serve
 
 from dplaunch import plan
 from dplaunch.model.cluster import RoleSpec, RouterSpec, RuntimeSpec, SecretRef
+from dplaunch.plan import services
 
 PD = (
     RoleSpec(name="prefill", nodes=("n1",), groups=2, tp=1),
@@ -44,7 +45,7 @@ def test_ours(stage):
     assert ran.argv == [
         "-m", "dprouter",
         "--members", f"{folder}/members.json",
-        "--host", "0.0.0.0",
+        "--host", "192.0.0.1",
         "--port", "8001",
         "--workers", "2",
         "--policy", "round-robin",
@@ -68,7 +69,7 @@ def test_vllm_router_with_split_roles(stage):
     stage.program("vllm-router", TELLER)
     planned = routed(RouterSpec(node="n1", kind="vllm-router", args={"policy": "round_robin"}), *PD)
     assert run(stage, planned).argv == [
-        "--host", "0.0.0.0",
+        "--host", "192.0.0.1",
         "--port", "8000",
         "--health-check-interval-secs", "1",
         "--policy", "round_robin",
@@ -85,7 +86,7 @@ def test_vllm_router_without_split(stage):
     stage.program("vllm-router", TELLER)
     router = RouterSpec(node="n1", kind="vllm-router", args={"health-check-interval-secs": 5})
     assert run(stage, routed(router, serve(dp=2, tp=1))).argv == [
-        "--host", "0.0.0.0",
+        "--host", "192.0.0.1",
         "--port", "8000",
         "--health-check-interval-secs", "5",
         "--worker-urls", "http://192.0.0.1:9000", "http://192.0.0.1:9001",
@@ -98,20 +99,47 @@ def test_the_example_proxy_in_its_long_form(stage):
     planned = routed(router, *PD, runtime=RuntimeSpec(python="py"))
     assert run(stage, planned).argv == [
         "/x y/proxy.py",
-        "--host", "0.0.0.0",
+        "--host", "192.0.0.1",
         "--port", "8000",
+        "--max-retries", "2",
         "--prefiller-hosts", "192.0.0.1", "192.0.0.1",
         "--prefiller-ports", "9000", "9001",
         "--decoder-hosts", "192.0.0.1", "192.0.0.1",
         "--decoder-ports", "9002", "9003",
-        "--max-retries", "2",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["dplaunch", "vllm-router", "vllm-ascend"])
+def test_a_host_among_the_args_wins(stage, kind):
+    stage.program("python3", TELLER)
+    stage.program("vllm-router", TELLER)
+    found = run(
+        stage, routed(RouterSpec(node="n1", kind=kind, path="/p", args={"host": "0.0.0.0"}), *PD)
+    ).argv
+    assert found[found.index("--host") + 1] == "0.0.0.0"
+    assert found.count("--host") == 1
+
+
+@pytest.mark.parametrize(
+    ("router", "flow"),
+    [
+        (RouterSpec(node="n1"), "pull"),
+        (RouterSpec(node="n1", kind="vllm-router"), "pull"),
+        (RouterSpec(node="n1", kind="vllm-ascend", path="/x/load_balance_proxy_server_example.py"), "pull"),
+        (RouterSpec(node="n1", kind="vllm-ascend", path="/x/proxy_layerwise_server_example.py"), "push"),
+        (RouterSpec(node="n1", kind="vllm-router", path="/x/layerwise"), "pull"),
+        (None, "pull"),
+    ],
+)
+def test_the_router_decides_the_flow_of_split_roles(router, flow):
+    assert services.flow(cluster(*PD), router) == flow
+    assert services.flow(cluster(serve(dp=2, tp=1)), router) == "alone"
 
 
 @pytest.mark.parametrize(
     ("kind", "variable", "health", "models", "last"),
     [
-        ("dplaunch", "VLLM_API_KEY", "/health", "/v1/models", False),
+        ("dplaunch", "VLLM_API_KEY", "/live", "", False),
         ("vllm-router", "VLLM_API_KEY", "/health", "/v1/models", True),
         ("vllm-ascend", "OPENAI_API_KEY", "/healthcheck", "", True),
     ],
@@ -129,5 +157,5 @@ def test_what_differs_between_the_kinds(kind, variable, health, models, last):
     paths = {f.path: f.text for f in planned.nodes[0].files}
     assert variable in paths["router/run_router.sh"]
     assert "MY_KEY" not in paths["router/run_router.sh"]
-    assert ("router/members.json" in paths) == (kind == "dplaunch")
+    assert (planned.members is not None) == (kind == "dplaunch")
     assert ("router/dprouter/__main__.py" in paths) == (kind == "dplaunch")

@@ -1,7 +1,9 @@
 from dataclasses import replace
 
 import pytest
-from fakefleet import FakeNode, Scene, a_plan
+from nodes import Node
+from plans import a_plan
+from scene import Scene
 from specs import four_p_four_d
 
 from dplaunch.model.check import Level
@@ -94,8 +96,8 @@ def test_random_ports_closed_everywhere_are_told_with_the_ports(tried):
 
 
 def test_a_taken_port_is_tried_with_who_holds_it_and_a_closed_one_is_not(plan):
-    scene = Scene(plan, FakeNode("n5", held={9000}))
-    scene.job.fleet.open()
+    scene = Scene(plan, Node("n5", held={9000}))
+    scene.driver.open()
     found = {one.link for one in attempt(scene.job)}
     assert Link("n1", "n5", 9000) in found
     assert {link.port for link in found if (link.source, link.target) == ("n6", "n5")} == {
@@ -106,8 +108,8 @@ def test_a_taken_port_is_tried_with_who_holds_it_and_a_closed_one_is_not(plan):
 
 
 def test_a_connection_that_fails_is_named_with_its_error(plan):
-    scene = Scene(plan, FakeNode("n6", cut={"192.0.0.5:13395": "connection refused"}))
-    scene.job.fleet.open()
+    scene = Scene(plan, Node("n6", cut={"192.0.0.5:13395": "connection refused"}))
+    scene.driver.open()
     [finding] = [f for f in judge(attempt(scene.job)) if f.level is Level.FAIL]
     assert (finding.node, finding.text) == (
         "n6",
@@ -115,56 +117,33 @@ def test_a_connection_that_fails_is_named_with_its_error(plan):
     )
 
 
-def test_a_node_that_opens_nothing_is_left_out(plan):
-    scene = Scene(plan, FakeNode("n5", silent={"listen"}))
-    scene.nodes["n5"].breaks_at = "listen"
-    scene.job.fleet.open()
+def test_a_node_that_is_lost_is_left_out(plan):
+    scene = Scene(plan, Node("n5", breaks_at="listening"))
+    scene.driver.open()
     found = attempt(scene.job)
     assert {one.untried for one in found if one.link.target == "n5"} == {""}
-    assert told(found) == []  # that it was lost is told elsewhere
+    assert told(found) == []  # that it was lost is reported elsewhere
     assert well(found) == ["n2", "n3", "n4"]  # who has nothing to do with it
 
 
-class Deaf(FakeNode):
-    """Opens no listener."""
-
-    def events(self, verb, asked):
-        return [] if verb == "listen" else super().events(verb, asked)
-
-
-REFUSED = {"listen": {"kind": "io", "text": "too many open files"}}
-
-
-@pytest.mark.parametrize(
-    ("n5", "why", "waits"),
-    [
-        (Deaf("n5", errors=REFUSED), "too many open files", False),
-        (Deaf("n5", silent={"listen"}), "no answer within 10 s", True),
-    ],
-    ids=["refused", "silent"],
-)
-def test_a_node_that_opens_nothing_is_a_warning_and_nobody_is_called_reached(plan, n5, why, waits):
-    scene = Scene(plan, n5)
-    scene.job.fleet.open()
-    began = scene.clock.now
+def test_a_node_that_opens_nothing_is_a_warning_and_is_never_called_reached(plan):
+    scene = Scene(plan, Node("n5", refuses={"listening": "too many open files"}))
+    scene.driver.open()
     found = attempt(scene.job)
-    assert (scene.clock.now - began > 10) is waits
-    text = f"its ports could not be opened there, so whether others reach it was not tried: {why}"
-    assert told(found) == [("n5", text)]
+    [(node, text)] = told(found)
+    assert node == "n5"
+    assert "too many open files" in text
     assert well(found) == ["n2", "n3", "n4"]
-    assert [verb for verb, _ in n5.asked].count("cancel") == 1
+    assert [call.verb for call in scene.driver.calls][-1] == "closed"
 
 
 def test_a_single_port_that_cannot_be_opened_is_named(plan):
-    class Shut(FakeNode):
-        def events(self, verb, asked):
-            refused = [{"port": 9000, "error": "Permission denied", "held": False}]
-            return [{**event, "refused": refused} for event in super().events(verb, asked)]
-
-    scene = Scene(plan, Shut("n5"))
-    scene.job.fleet.open()
-    text = "port 9000 could not be opened there, so whether others reach it was not tried: Permission denied"
-    assert told(attempt(scene.job)) == [("n5", text)]
+    scene = Scene(plan, Node("n5", closed={9000: "Permission denied"}))
+    scene.driver.open()
+    [(node, text)] = told(attempt(scene.job))
+    assert node == "n5"
+    assert text.startswith("port 9000 ")
+    assert text.endswith("Permission denied")
 
 
 def test_a_cluster_of_one_node_connects_nothing():

@@ -2,12 +2,14 @@ import json
 from types import MappingProxyType
 
 import pytest
-from fakefleet import FakeNode, Scene, a_plan, a_process
+from nodes import Node
+from plans import a_plan, a_process
+from scene import Scene
 from specs import cluster, serve
 
-from dplaunch.fleet.observe import observe
 from dplaunch.model.check import Level
-from dplaunch.model.observed import Observed
+from dplaunch.model.observed import Observed, State
+from dplaunch.model.remote import SurveyReply
 from dplaunch.plan import build
 from dplaunch.preflight import CheckOptions, check, fingerprint, node
 from dplaunch.preflight.survey import Answer
@@ -16,10 +18,10 @@ from dplaunch.probes.probe import Target
 
 @pytest.fixture
 def scene():
-    def make(*nodes: FakeNode):
+    def make(*nodes: Node):
         engines = [a_process(f"serve-{i}", f"n{i + 1}", ports=(9000 + i,)) for i in range(3)]
         made = Scene(a_plan(*engines), *nodes)
-        made.job.fleet.open()
+        made.driver.open()
         return made
 
     return make
@@ -30,7 +32,7 @@ def bad(findings):
 
 
 def test_a_host_that_is_off_is_a_finding_with_its_remedy(scene):
-    findings = list(node.reached(scene(FakeNode("n2", unreachable="n2 does not answer")).job))
+    findings = list(node.reached(scene(Node("n2", unreachable="n2 does not answer")).job))
     [wrong] = [f for f in findings if f.level is Level.FAIL]
     assert (wrong.node, wrong.text, wrong.remedy) == ("n2", "does not answer", "plug it in")
     assert {f.node for f in findings if f.level is Level.OK} == {"n1", "n3"}
@@ -38,9 +40,9 @@ def test_a_host_that_is_off_is_a_finding_with_its_remedy(scene):
 
 def test_a_clock_that_is_off_is_named_whatever_the_operator_s_own_says(scene):
     nodes = [
-        FakeNode("n1", clock_ahead=500),
-        FakeNode("n2", clock_ahead=410),
-        FakeNode("n3", clock_ahead=500),
+        Node("n1", clock_ahead=500),
+        Node("n2", clock_ahead=410),
+        Node("n3", clock_ahead=500),
     ]
     assert bad(node.clocks(scene(*nodes).job)) == [
         ("host.clock", Level.FAIL, "n2", "clock is 90 s behind the other nodes")
@@ -48,7 +50,7 @@ def test_a_clock_that_is_off_is_named_whatever_the_operator_s_own_says(scene):
 
 
 def test_a_small_difference_is_a_warning_and_a_tiny_one_none(scene):
-    nodes = [FakeNode("n1", clock_ahead=5), FakeNode("n3", clock_ahead=0.3)]
+    nodes = [Node("n1", clock_ahead=5), Node("n3", clock_ahead=0.3)]
     assert bad(node.clocks(scene(*nodes).job)) == [
         ("host.clock", Level.WARN, "n1", "clock is 5 s ahead of the other nodes")
     ]
@@ -78,17 +80,17 @@ def test_a_port_somebody_else_holds_is_told_with_who(scene):
 
 
 def test_what_runs_already_holds_its_own_port(scene):
-    made = scene(FakeNode("n2").observed("serve-1", ports=[9001]))
+    made = scene(Node("n2").observed("serve-1", ports=(9001,)))
     holder = {"port": 9001, "pid": 0, "user": "", "command": ""}
     answers = {"n2": Answer(outputs={}, taken=[holder])}
-    assert bad(node.ports(targets_of(made), answers, observe(made.job))) == []
+    assert bad(node.ports(targets_of(made), answers, made.driver.observe())) == []
 
 
 def test_what_an_earlier_run_left_is_told_and_a_planned_process_is_not(scene):
-    n1 = FakeNode("n1").observed("serve-0").observed("old-3", pid=41)
-    n2 = FakeNode("n2").observed("serve-1", state="exited", left=[7, 8])
+    n1 = Node("n1").observed("serve-0").observed("old-3", pid=41)
+    n2 = Node("n2").observed("serve-1", state=State.EXITED, left=(7, 8))
     made = scene(n1, n2)
-    assert sorted(bad(node.leftovers(made.job, observe(made.job)))) == sorted(
+    assert sorted(bad(node.leftovers(made.job, made.driver.observe()))) == sorted(
         [
             ("host.leftover", Level.WARN, "n1", "old-3 runs (pid 41) and is not in the file any more"),
             ("host.leftover", Level.WARN, "n2", "2 processes of serve-1 outlived it"),
@@ -137,12 +139,10 @@ def test_check_looks_for_engines_of_others_once_and_not_in_a_rehearsal():
     for rehearse, asked in ((False, [True, False]), (True, [False, False])):
         made = Scene(
             build(spec, rehearse=rehearse),
-            FakeNode("n1", survey={"strangers": [a_stranger(4242, "vllm serve")]}),
+            Node("n1", found=SurveyReply(strangers=(a_stranger(4242, "vllm serve"),))),
         )
         found = bad(check(made.job, spec, CheckOptions()).findings)
-        assert [
-            bool(fields["titles"]) for verb, fields in made.nodes["n1"].asked if verb == "survey"
-        ] == asked
+        assert [bool(surveys["n1"]["titles"]) for surveys in made.calls("survey")] == asked
     assert [where for probe, _, where, _ in found if probe == "host.leftover"] == ["n1"]
 
 
@@ -150,10 +150,9 @@ def test_the_fingerprint_is_kept_on_each_node_and_what_changed_since_is_told(sce
     made = scene()
     failed = fingerprint.save(made.job, {"n1": {"host.kernel.release": "5.10"}}, "2026-11-27")
     assert failed == ()
-    [(_, asked)] = [one for one in made.nodes["n1"].asked if one[0] == "put"]
-    [file] = asked["files"]
-    saved = json.loads(file["text"])
-    assert file["path"] == "fingerprint.json"
+    [(path, text)] = made.nodes["n1"].files.items()
+    saved = json.loads(text)
+    assert path == "fingerprint.json"
     now = {"host.kernel.release": "5.15", "host.nic.name": "eth0"}
     [finding] = fingerprint.drift("n1", saved, now)
     assert finding.level is Level.WARN
@@ -184,7 +183,7 @@ def test_what_was_not_read_on_either_day_did_not_change(was, now, told):
 def test_where_nothing_changed_since_a_fingerprint_it_is_said_with_its_day():
     spec = cluster(serve(nodes=("n1", "n2"), dp=2))
     saved = {"day": "2026-11-27", "values": {}}
-    made = Scene(build(spec), FakeNode("n1", survey={"saved": saved}))
+    made = Scene(build(spec), Node("n1", found=SurveyReply(saved=saved)))
     found = check(made.job, spec, CheckOptions()).findings
     assert [(f.node, f.text) for f in found if f.probe == "fingerprint"] == [
         ("n1", "nothing changed since 2026-11-27")
@@ -192,5 +191,5 @@ def test_where_nothing_changed_since_a_fingerprint_it_is_said_with_its_day():
 
 
 def test_a_fingerprint_that_could_not_be_written_is_said(scene):
-    made = scene(FakeNode("n2", errors={"put": {"kind": "full", "text": "no space"}}))
+    made = scene(Node("n2", refuses={"write": "no space"}))
     assert fingerprint.save(made.job, {"n1": {}, "n2": {}}, "2026-11-27") == ("n2",)

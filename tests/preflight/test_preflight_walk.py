@@ -1,7 +1,8 @@
 """The whole walk of ``check`` on nodes in memory: what becomes of a node that is lost on the way."""
 
 import pytest
-from fakefleet import FakeNode, Scene
+from nodes import Node
+from scene import Scene
 from specs import cluster, four_p_four_d, serve
 
 from dplaunch.model.check import Level
@@ -10,27 +11,23 @@ from dplaunch.preflight import CheckOptions, check
 from dplaunch.preflight.survey import targets
 
 
-def scene(spec, *nodes: FakeNode):
-    return Scene(build(spec), *nodes, step=200.0)
+def scene(spec, *nodes: Node):
+    return Scene(build(spec), *nodes)
 
 
 def logins(checked, level):
     return [(f.node, f.text) for f in checked.findings if f.probe == "host.login" and f.level is level]
 
 
-BROKEN = {"survey": {"kind": "guard", "text": "the guard failed at survey"}}
-
-
 @pytest.mark.parametrize(
     ("n2", "why"),
     [
-        (FakeNode("n2", breaks_at="survey"), "the link broke"),
-        (FakeNode("n2", silent={"survey"}), "did not answer within"),
-        (FakeNode("n2", errors=BROKEN), "the guard failed at survey"),
-        (FakeNode("n2", breaks_at="connect"), "the link broke"),
-        (FakeNode("n2", errors={"connect": {"kind": "guard", "text": "no more threads"}}), "no more threads"),
+        (Node("n2", breaks_at="survey"), "the link"),
+        (Node("n2", refuses={"survey": "the guard failed at survey"}), "the guard failed at survey"),
+        (Node("n2", breaks_at="connect"), "the link"),
+        (Node("n2", refuses={"connect": "no more threads"}), "no more threads"),
     ],
-    ids=["broken", "silent", "refused", "broken later", "refused later"],
+    ids=["broken", "refused", "broken later", "refused later"],
 )
 def test_a_node_that_is_lost_on_the_way_is_a_finding_and_the_others_are_checked(n2, why):
     spec = four_p_four_d()
@@ -55,7 +52,7 @@ def test_a_node_has_the_time_that_all_commands_of_one_tool_may_take():
     spec = four_p_four_d()
     made = scene(spec)
     check(made.job, spec, CheckOptions())
-    first, *_ = [asked for verb, asked in made.nodes["n1"].asked if verb == "survey"]
+    first = made.calls("survey")[0]["n1"]
     lane = sum(command["timeout"] for command in first["commands"] if command["lane"] == "hccn")
     assert lane > 300
     assert first["limit"] >= lane

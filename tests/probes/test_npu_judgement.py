@@ -10,7 +10,7 @@ from npuworld import CONF, World, faults, without_devices
 from specs import CPU, GPU
 
 from dplaunch.model.check import Level, Output
-from dplaunch.model.cluster import RuntimeSpec
+from dplaunch.model.cluster import Container
 from dplaunch.probes import npu
 from dplaunch.probes.npu_ping import ping
 from dplaunch.words import plural
@@ -356,7 +356,7 @@ def test_a_device_nobody_needs_may_be_missing_or_in_use():
 
 
 def test_in_a_container_the_missing_file_is_to_be_mounted():
-    world = World("a2", breaks={(2, CONF): NO_FILE}, runtime=RuntimeSpec(container="vllm"))
+    world = World("a2", breaks={(2, CONF): NO_FILE}, container=Container("vllm"))
     [found] = faults(world.findings())
     assert "-v /etc/hccn.conf:/etc/hccn.conf:ro" in found.remedy
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from dplaunch import spec
 from dplaunch.errors import Problem, SpecError
 from dplaunch.model.cluster import (
+    Container,
     EngineSpec,
     Hardware,
     KvTransferSpec,
@@ -244,7 +245,7 @@ def test_the_sections_that_are_rare(load, small):
         )
     ).spec
     assert cluster.api_key == SecretRef("file", "key.txt")
-    assert cluster.runtime == RuntimeSpec(container="box", engine="podman")
+    assert cluster.container == Container("box", "podman")
     assert cluster.hooks == {"before_up": "a b", "after_down": "c"}
     assert cluster.router == RouterSpec(node="n2", kind="vllm-ascend", path="/p", args={"log-level": "debug"})
     assert cluster.roles[0].env == {"T": SecretRef("env", "TOKEN"), "P": "a:${P}:$$"}

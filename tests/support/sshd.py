@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from typing_extensions import Self
 from waiting import until
 
 from dplaunch.model.cluster import RuntimeSpec, SshSpec
@@ -135,7 +134,7 @@ class LoopbackSshd:
         path.write_text("\n".join([*lines, self.config.read_text()]))
         return str(path)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "LoopbackSshd":  # noqa: PYI034 - Python 3.10 has no Self
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd started by root asks for it
         log = (self.folder / "sshd.log").open("wb")

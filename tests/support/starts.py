@@ -1,4 +1,4 @@
-"""Start-up logs made up line by line, in the two forms of facts §8.1."""
+"""Start-up logs made up line by line, with both forms of vLLM's time: ``09-24 20:59:57`` and with year and fraction."""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from sshd import free_port, make_key
 
-from dplaunch import wire
 from dplaunch.errors import ExitCode, HostError
 from dplaunch.transport import connect
+from dplaunch.wire.lines import greet
 
 pytestmark = pytest.mark.sshd
 
@@ -26,7 +26,7 @@ def fails(sshd):
         options = sshd.options(**({"ssh_config": config} if config else {}))
         with pytest.raises(HostError) as caught:
             connect(sshd.node(number, **ssh), options=options)
-        assert (caught.value.node, caught.value.exit_code) == (f"n{number}", ExitCode.UNREACHED)
+        assert (caught.value.node, caught.value.exit_code) == (f"n{number}", ExitCode.UNREACHABLE)
         return caught.value
 
     return connecting
@@ -192,7 +192,7 @@ def test_a_connection_that_drops_in_the_middle(sshd):
         list(lines)
     assert "goes on" in caught.value.hint
     with pytest.raises(HostError, match="was lost"):
-        host.run(["true"], timeout=5)
+        host.stream(["true"])
     host.close()
 
 
@@ -217,7 +217,7 @@ def test_a_host_that_freezes_is_noticed_by_its_silence(sshd):
 def test_a_login_shell_that_never_stops_talking(sshd):
     host = connect(sshd.node(5), options=sshd.options())
     stream = host.stream(["yes", "welcome"])
-    with pytest.raises(HostError, match="n5 said 200 lines but never the guard's hello"):
-        wire.greet(stream, "n5", "c1", None)
+    with pytest.raises(HostError, match="n5 printed 200 lines, but the guard's hello was not"):
+        greet(stream, "n5", b"")
     stream.close()
     host.close()

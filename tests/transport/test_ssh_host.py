@@ -8,11 +8,16 @@ from pathlib import Path
 import pytest
 from sshd import make_key
 
-from dplaunch import wire
 from dplaunch.errors import HostError
 from dplaunch.transport import connect, fan_out
+from dplaunch.wire import bundle, lines
 
 pytestmark = pytest.mark.sshd
+
+
+def printed(host, *argv: str):
+    """What a command that must succeed prints, its last newline aside."""
+    return b"\n".join(host.stream(argv).lines()).decode()
 
 
 @pytest.fixture
@@ -30,32 +35,22 @@ def host(sshd):
 
 def test_commands_arrive_word_for_word(host):
     words = ["a b", "it's", '"$HOME"', "`id`", "\\", "*", "", "ü\n2"]
-    result = host.run(["printf", "%s|", *words], timeout=5)
-    assert result.out.decode() == "|".join(words) + "|"
+    assert printed(host, "printf", "%s|", *words) == "|".join(words) + "|"
 
 
-def test_run_gives_code_output_and_errors_in_the_hosts_own_home(host, sshd):
-    result = host.run(["sh", "-c", "cat; echo $HOME; echo oops >&2; exit 3"], stdin=b"in ", timeout=5)
-    assert (result.code, result.out.decode(), result.err) == (3, f"in {sshd.home(1)}\n", "oops\n")
-
-
-def test_put_writes_by_rename(host, sshd):
-    path = sshd.home(1) / "new folder" / "it's"
-    host.put(str(path), b"\0" * 300_000, 0o600)
-    assert (path.stat().st_size, path.stat().st_mode & 0o777) == (300_000, 0o600)
-
-
-def test_run_that_takes_too_long_is_named(host):
-    with pytest.raises(HostError, match=r"n1 \(127.0.1.1\) did not finish `sleep` within 0.2 s"):
-        host.run(["sleep", "0.5"], timeout=0.2)
+def test_a_session_that_fails_raises_with_what_it_printed(host, sshd):
+    stream = host.stream(["sh", "-c", "echo $HOME; echo oops >&2; exit 3"])
+    lines = stream.lines()
+    assert next(lines).decode() == str(sshd.home(1))
+    with pytest.raises(HostError, match=r"on n1 \(127.0.1.1\) ended with exit code 3") as caught:
+        next(lines)
+    assert caught.value.detail == ("oops",)
 
 
 def test_a_large_send_does_not_wait_for_a_reader(host):
-    stream = host.stream(["cat"])
+    stream = host.stream(["head", "-n", "2"])
     stream.send(b"x" * 3_000_000 + b"\nlast\n")
-    stream.close_stdin()
     assert [len(line) for line in stream.lines()] == [3_000_000, 4]
-    assert stream.wait(5) == 0
 
 
 def test_a_flood_of_errors_does_not_stop_the_output(host):
@@ -104,7 +99,7 @@ def test_sixteen_hosts_at_once(sshd):
     def ask(number):
         host = connect(sshd.node(number), options=options)
         try:
-            return host.run(["sh", "-c", "echo $HOME"], timeout=10).out.decode().strip()
+            return printed(host, "sh", "-c", "echo $HOME")
         finally:
             host.close()
 
@@ -119,10 +114,10 @@ def test_a_jump_host_is_connected_to_once(sshd, quiet):
 
     def reach(number):
         host = connect(sshd.node(number, jump=f"{sshd.user}@127.0.1.9:{sshd.port}"), options=options)
-        return host, host.run(["sh", "-c", "echo $SSH_CONNECTION"], timeout=10).out.split()[2]
+        return host, printed(host, "sh", "-c", "echo $SSH_CONNECTION").split()[2]
 
     outcomes = fan_out([2, 3, 4], reach, deadline=20.0)
-    assert [o.value[1] for o in outcomes.values()] == [b"127.0.1.2", b"127.0.1.3", b"127.0.1.4"]
+    assert [o.value[1] for o in outcomes.values()] == ["127.0.1.2", "127.0.1.3", "127.0.1.4"]
     assert len(sshd.sessions()) == 4
     for outcome in outcomes.values():
         outcome.value[0].close()
@@ -136,7 +131,7 @@ def test_jumps_make_a_chain(sshd):
         )
     )
     host = connect(sshd.node(2), options=options)
-    assert host.run(["sh", "-c", "echo $SSH_CONNECTION"], timeout=10).out.split()[2] == b"127.0.1.2"
+    assert printed(host, "sh", "-c", "echo $SSH_CONNECTION").split()[2] == "127.0.1.2"
     host.close()
     options.shared.close()
 
@@ -160,7 +155,7 @@ def test_a_proxy_command_is_honoured(sshd):
     program.write_text(code)
     config = sshd.write_config("proxied", "Host *", f"  ProxyCommand {sys.executable} {program} %h %p")
     host = connect(sshd.node(3), options=sshd.options(ssh_config=config))
-    assert host.run(["true"], timeout=10).code == 0
+    assert printed(host, "true") == ""
     host.close()
 
 
@@ -179,7 +174,7 @@ def test_an_agent_unlocks_an_encrypted_key(sshd, tmp_path, until):
         options = sshd.options(ssh_config=config)
         Path(config).write_text(Path(config).read_text().replace(f"IdentityFile {sshd.key}", ""))
         host = connect(sshd.node(1), options=options)
-        assert host.run(["true"], timeout=5).code == 0
+        assert printed(host, "true") == ""
         host.close()
     finally:
         agent.terminate()
@@ -213,9 +208,7 @@ def test_accept_new_keeps_the_key_of_every_host_and_then_checks_it(sshd):
 def test_a_guard_session_greets_through_a_noisy_login(sshd):
     (sshd.home(6) / ".bashrc").write_text("echo Welcome; echo '{\"motd\": 1}'; echo warning >&2\n")
     host = connect(sshd.node(6), options=sshd.options())
-    stream = host.stream(["bash", "-c", 'source ~/.bashrc; exec "$@"', "bash", *wire.bootstrap()])
-    hello = wire.greet(stream, "n6", "c1", None)
-    assert (hello["protocol"], hello["root"]) == (1, str(sshd.home(6) / "state/dplaunch/c1/n6"))
-    stream.close_stdin()
-    assert [wire.decode(line)["event"] for line in stream.lines()] in ([], ["beat"])
+    stream = host.stream(["bash", "-c", 'source ~/.bashrc; exec "$@"', "bash", *bundle.bootstrap()])
+    hello = lines.greet(stream, "n6", bundle.opening("c1", "n6", None, bundle.bundle()))
+    assert hello["root"] == str(sshd.home(6) / "state/dplaunch/c1/n6")
     host.close()

@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 from seating import an_endpoint, some_ports
 
 from dplaunch.model.cluster import RouterSpec, RuntimeSpec, SshSpec
-from dplaunch.model.observed import Observed, ObservedNode, ObservedProcess, State
+from dplaunch.model.observed import Observed, ObservedEndpoint, ObservedNode, ObservedProcess, State
 from dplaunch.model.plan import NodePlan, Plan, Process, Seat
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -118,10 +118,17 @@ def big_plan() -> Plan:
 
 
 def seen(process: Process, **changes: object) -> ObservedProcess:
-    url = process.endpoints[0].url if process.endpoints else ""
+    """The process as running. ``healthy`` is that of its endpoints: one answer, or one by name."""
+    healthy = changes.pop("healthy", True)
+    endpoints = tuple(
+        ObservedEndpoint(
+            name=e.name, url=e.url, healthy=healthy[e.name] if isinstance(healthy, dict) else healthy
+        )
+        for e in process.endpoints
+    )
     fields: dict[str, object] = {
-        "state": State.RUNNING, "pid": 4000 + len(process.name), "started_at": 1_000_000.0, "healthy": True,
-        "log": f"{STATE_HOME}/{process.node}/proc/{process.name}/log", "url": url, "ports": process.ports,
+        "state": State.RUNNING, "pid": 4000 + len(process.name), "started_at": 1_000_000.0,
+        "log": f"{STATE_HOME}/{process.node}/proc/{process.name}/log", "endpoints": endpoints, "ports": process.ports,
     }  # fmt: skip
     fields.update(changes)
     return ObservedProcess(

@@ -1,6 +1,6 @@
 """What ``check`` prints beside its table: what would repair it."""
 
-from fakefleet import a_plan, a_process
+from plans import a_plan, a_process
 
 from dplaunch.model.check import Checked, Finding, Level, NodeSurvey
 from dplaunch.view import check as drawing

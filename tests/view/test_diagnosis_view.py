@@ -2,8 +2,8 @@ from dataclasses import replace
 
 from ranklogs import failing, following, quiet
 
-from dplaunch.diagnose import Evidence, explained
-from dplaunch.model.diagnosis import Diagnosis, Ended
+from dplaunch.diagnose import Evidence, explain
+from dplaunch.model.diagnosis import Diagnosis, EndedProcess
 from dplaunch.view import diagnosis as view
 
 OUT = "(Worker_TP0 pid=9) ERROR 04-25 10:01:17 [multiproc_executor.py:559] RuntimeError: NPU out of memory."
@@ -40,7 +40,7 @@ def test_nothing_found_and_nothing_read_are_two_things(draw, golden):
 
 
 def test_what_was_killed_without_a_word_is_no_success(draw, golden):
-    ends = tuple(Ended(f"decode-{n}", "n1", "killed by SIGKILL") for n in (0, 3))
+    ends = tuple(EndedProcess(f"decode-{n}", "n1", "killed by SIGKILL") for n in (0, 3))
     found = replace(concluded({0: quiet(0)}, ranks=1), ended=ends)
     golden("diagnosis-killed", draw(view.drawn(found), 200))
     assert view.to_json(found)["found"]
@@ -53,7 +53,9 @@ def test_what_does_not_serve_is_named_where_no_log_tells(draw, golden):
 
 
 def test_what_ended_with_an_error_in_its_log_is_told_once(draw):
-    found = replace(concluded({5: failing(5, [OUT])}), ended=(Ended("decode-5", "n1", "exited with code 1"),))
+    found = replace(
+        concluded({5: failing(5, [OUT])}), ended=(EndedProcess("decode-5", "n1", "exited with code 1"),)
+    )
     assert "exited" not in draw(view.drawn(found), 200)
 
 
@@ -73,6 +75,6 @@ def test_the_json_has_stable_names(golden):
 
 
 def test_a_signature_is_explained_with_what_it_looks_like(draw, golden):
-    signature = explained("kv-module-path")
+    signature = explain("kv-module-path")
     golden("signature", draw(view.explained(signature), 200))
     golden("signature", view.signature_json(signature))

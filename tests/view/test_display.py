@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from plans import a_job, a_plan, a_process
 
 from dplaunch import progress as folding
 from dplaunch.model import event as ev
@@ -205,6 +206,31 @@ def test_up_and_restart_in_short(golden, big_plan):
     value = up_view.to_json(big_plan, at(big_plan, start(big_plan)), ready=True, changed=True)
     assert value["phases"][0] == {"phase": "connect", "seconds": 0.4}
     assert value["processes"]["decode-0"] == "starting"
+
+
+def test_up_as_json(golden):
+    plan = a_plan(a_process("router", "n1"), PARENT, a_job("convert-0", "n1"))
+    value = up_view.to_json(plan, at(plan, start(plan)), ready=True, changed=True)
+    golden("up", value)
+
+
+PARENT = a_process(
+    "decode@n1", "n1", endpoints=("decode-0", "decode-1", "decode-2"), role="decode", kind="engine"
+)
+
+
+def test_what_is_counted_are_endpoints(draw, golden):
+    plan = a_plan(a_process("router", "n1"), PARENT)
+    loading = [ev.Milestone(at=3.0, process="decode@n1", stage="weights", index=0, count=3, fraction=0.5)]
+    ready = [
+        ev.Ready(at=8.0, process="decode-1", seconds=7.0),
+        ev.Ready(at=9.0, process="router", seconds=8.0),
+    ]
+    rest = [ev.Ready(at=10.0, process=name, seconds=9.0) for name in ("decode-0", "decode-2")]
+    lines = play(plan, start(plan), iter(loading), iter(ready), iter(rest))
+    golden("display-endpoints", "\n".join(lines[-5:]))
+    half = at(plan, start(plan), iter(loading), iter(ready))
+    golden("picture-endpoints", draw(picture(half, 20.0), 80))
 
 
 def test_a_long_survey_names_the_node_that_came_least_far(golden, big_plan):

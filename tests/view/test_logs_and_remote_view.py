@@ -8,6 +8,7 @@ import pytest
 from dplaunch.model.event import Stopped
 from dplaunch.model.log import FoldedLine, LogLine
 from dplaunch.model.remote import ExecResult
+from dplaunch.model.trail import Entry, Lock, Result
 from dplaunch.view import down, logs, remote, trail
 
 
@@ -110,35 +111,52 @@ def test_down_as_json(verdicts, unreached, clean):
     }  # fmt: skip
 
 
+TRAIL = (
+    Entry(at=0.5, who="bo@ops2", verb="down", result=Result.STOPPED, revision="77aa"),
+    Entry(at=50.0, who="anna@ops1", verb="up", result=Result.BEGAN, revision="3f9a"),
+    Entry(
+        at=100.0, who="anna@ops1", verb="up", result=Result.READY, revision="3f9a", started=72,
+        phases={"load": 60.0, "prove": 5.25},
+    ),
+    Entry(at=160.0, who="anna@ops1", verb="test", result=Result.FAILED, reason="decode-2 on n5 answered nonsense"),
+    Entry(
+        at=200.0, who="bo@ops2", verb="restart", result=Result.READY, revision="3f9a", started=1, phases={"load": 4.0},
+        unproved="decode-2 on n5 answered nonsense",
+    ),
+    Entry(at=0.0, who="?", verb="?", result=Result.INCOMPLETE),
+)  # fmt: skip
+
+
 def test_the_audit_trail_is_a_table_oldest_first(draw, golden):
-    entries = [
-        {"at": 100.0, "who": "anna@ops1", "verb": "up", "revision": "3f9a", "outcome": "ready"},
-        {
-            "at": 0.5,
-            "who": "bo@ops2",
-            "verb": "down",
-            "revision": "77aa",
-            "outcome": "clean",
-            "why": "move",
-        },
-    ]
-    golden("audit", draw(trail.audit(entries, zone=timezone.utc)))
-    golden("audit-of-nothing", draw(trail.audit([])))
+    golden("audit", draw(trail.audit(TRAIL, zone=timezone.utc), 100))
+    golden("audit-of-nothing", draw(trail.audit(())))
 
 
-@pytest.mark.parametrize(
-    ("phases", "said"),
-    [
-        ({"load": 60.0, "prove": 5.25}, "ready started=72 in 1 min 05 s"),
-        ("odd", "ready started=72 phases=odd"),
-    ],
-)
-def test_the_phases_of_a_start_are_one_figure_in_the_audit_trail(draw, phases, said):
-    entry = {"at": 1.0, "who": "anna", "verb": "up", "revision": "g", "outcome": "ready"}
-    assert said in draw(trail.audit([{**entry, "started": 72, "phases": phases}], zone=timezone.utc))
+def test_the_audit_trail_as_json(golden):
+    golden("audit", trail.audit_json(TRAIL[2:4]))
+    assert len(trail.audit_json(TRAIL)["entries"]) == len(TRAIL)
+
+
+@pytest.mark.parametrize("result", Result, ids=lambda result: result.value)
+def test_every_result_is_a_word_in_table_and_json(draw, result):
+    entry = Entry(at=1.0, who="anna", verb="up", result=result)
+    assert f"up    {result.value}" in draw(trail.audit([entry], zone=timezone.utc))
+    assert trail.audit_json([entry])["entries"][0]["result"] == result.value
+
+
+def test_names_from_the_trail_cannot_steer_the_terminal(draw):
+    entry = Entry(at=1.0, who="\x1b[2Janna", verb="up", result=Result.FAILED, reason="\x1b[1mx")
+    assert "\x1b" not in draw(trail.audit([entry]))
+
+
+LOCK = Lock(holder="anna@ops1", verb="up", since=100.0)
 
 
 def test_who_holds_the_lock(golden):
-    held = {"holder": "anna@ops1", "what": "up", "since": 100.0, "pid": 7}
-    golden("lock", trail.lock("n1", held, zone=timezone.utc).plain)
-    golden("lock-free", trail.lock("n1", {}).plain)
+    golden("lock", trail.lock("n1", LOCK, zone=timezone.utc).plain)
+    golden("lock-free", trail.lock("n1", None).plain)
+
+
+def test_the_lock_as_json(golden):
+    golden("lock", trail.lock_json("n1", LOCK))
+    assert trail.lock_json("n1", None) == {"node": "n1", "lock": None}

@@ -2,8 +2,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from plans import a_job, a_plan, a_process
+
 from dplaunch.errors import Problem
 from dplaunch.model.plan import Action, Change
+from dplaunch.plan import to_json
+from dplaunch.plan.waves import waves
 from dplaunch.view import actions as actions_view
 from dplaunch.view import plan as plan_view
 
@@ -72,12 +76,44 @@ def test_nothing_to_do_says_so(draw, golden):
     golden("actions-none", draw(actions_view.drawn(())))
 
 
-def test_actions_as_json():
-    value = actions_view.to_json(ACTIONS[-2:])
-    assert value == {
-        "actions": [
-            {"change": "stop", "process": "prefill-9", "node": "n4", "reason": "not in the file"},
-            {"change": "keep", "process": "router", "node": "n1", "reason": ""},
-        ],
-        "counts": {"start": 0, "stop": 1, "restart": 0, "keep": 1},
-    }
+SMALL = a_plan(
+    a_process("router", "n1", after=("prefill-0", "decode-0")),
+    a_process("prefill-0", "n1"),
+    a_process("decode-0", "n2"),
+    a_process("decode-1", "n2", group="decode/1"),
+    a_job("convert-0", "n3"),
+)
+CHANGES = (
+    Action(Change.STOP, "decode-2", "n9", "not in the file", "decode/2"),
+    Action(Change.RESTART, "prefill-0", "n1", "changed", "prefill/0"),
+    Action(Change.START, "decode-0", "n2", "new", "decode/0"),
+    Action(Change.START, "decode-1", "n2", "new", "decode/1"),
+    Action(Change.KEEP, "router", "n1", "", "router"),
+)
+
+
+def test_a_dry_run_shows_its_steps_wave_by_wave(draw, golden):
+    golden("actions-in-waves", draw(actions_view.drawn(CHANGES, waves(CHANGES, SMALL)), 100))
+
+
+def test_a_restart_is_a_wave_for_each_group(draw, golden):
+    restart = tuple(
+        Action(Change.RESTART, p.name, p.node, "asked for", p.group)
+        for p in SMALL.processes
+        if p.seats or p.endpoints
+    )
+    found = waves(restart, SMALL, group_by_group=True)
+    golden("actions-group-by-group", draw(actions_view.drawn(restart, found), 100))
+
+
+def test_where_nothing_is_to_do_no_step_is_shown(draw):
+    keep = CHANGES[-1:]
+    assert "wave" not in draw(actions_view.drawn(keep, waves(keep, SMALL)))
+
+
+def test_a_dry_run_as_json(golden):
+    golden("actions", actions_view.to_json(CHANGES, waves(CHANGES, SMALL)))
+
+
+def test_a_plan_as_json(golden):
+    golden("plan", to_json(SMALL))

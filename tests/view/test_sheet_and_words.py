@@ -5,7 +5,7 @@ import pytest
 from dplaunch import durations
 from dplaunch.view.sheet import sheet
 from dplaunch.view.style import plain
-from dplaunch.words import listed, plural, shortened, size
+from dplaunch.words import format_bytes, join_words, plural, shorten
 
 HEADS = ("NAME", "WORDS", "N")
 ROWS = [("a", "one, two, three, four", "1"), ("bb", "-", "22")]
@@ -40,23 +40,23 @@ def test_text_of_any_length_survives_folding(draw):
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "text"),
     [
         (-0.1, "0.0 s"), (0.44, "0.4 s"), (9.94, "9.9 s"), (9.96, "9 s"), (59.9, "59 s"), (60, "1 min 00 s"),
         (125, "2 min 05 s"), (3600, "1 h 00 min"), (11520, "3 h 12 min"), (90000, "1 d 1 h"),
     ],
 )  # fmt: skip
-def test_durations_as_people_say_them(value, said):
-    assert durations.describe(value) == said
+def test_durations_as_people_write_them(value, text):
+    assert durations.describe(value) == text
 
 
-def test_counts_as_people_say_them():
+def test_counts_as_people_write_them():
     assert [plural(1, "engine"), plural(2, "engine"), plural(0, "process")] == [
         "1 engine",
         "2 engines",
         "0 processes",
     ]
-    assert [listed([]), listed(["a"]), listed(["a", "b", "c"])] == ["", "a", "a, b and c"]
+    assert [join_words([]), join_words(["a"]), join_words(["a", "b", "c"])] == ["", "a", "a, b and c"]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_text_from_nodes_cannot_steer_the_terminal(raw, shown):
 
 
 @pytest.mark.parametrize(
-    ("amount", "said"),
+    ("amount", "text"),
     [
         (0, "0 KiB"),
         (1536, "1.5 KiB"),
@@ -86,10 +86,10 @@ def test_text_from_nodes_cannot_steer_the_terminal(raw, shown):
         (2000 << 40, "2000.0 TiB"),
     ],
 )
-def test_a_size_is_said_in_the_unit_that_fits(amount, said):
-    assert size(amount) == said
+def test_a_size_has_the_unit_that_fits(amount, text):
+    assert format_bytes(amount) == text
 
 
-@pytest.mark.parametrize(("text", "said"), [("", ""), ("abcd", "abcd"), ("abcde", "abc…")])
-def test_what_is_too_long_ends_in_a_mark(text, said):
-    assert shortened(text, 4) == said
+@pytest.mark.parametrize(("text", "shortened"), [("", ""), ("abcd", "abcd"), ("abcde", "abc…")])
+def test_what_is_too_long_ends_in_a_mark(text, shortened):
+    assert shorten(text, 4) == shortened

@@ -3,8 +3,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from plans import a_job, a_plan, a_process
 
-from dplaunch.model.observed import ObservedProcess, State
+from dplaunch.model.observed import ObservedEndpoint, ObservedProcess, State
 from dplaunch.model.summary import Health, LastProof, RoleSummary, Summary
 from dplaunch.view import status as status_view
 
@@ -26,7 +27,7 @@ ODD = {
 }
 STRAY = ObservedProcess(
     name="prefill-9", kind="engine", role="prefill", group="prefill/4", node="n4", state=State.RUNNING, pid=9,
-    healthy=True, started_at=1_011_400.0,
+    endpoints=(ObservedEndpoint(name="prefill-9", healthy=True),), started_at=1_011_400.0,
 )  # fmt: skip
 
 
@@ -40,7 +41,9 @@ def test_a_healthy_cluster_is_a_sentence_and_three_rows(draw, golden, big_plan, 
     golden("status-serving", draw(status_view.drawn(big_plan, observe(big_plan), GOOD), 80))
 
 
-FAILED = LastProof(holds=False, verb="up", who="ada@desk", age=90.0, said="decode-2 on n5 answered nonsense")
+FAILED = LastProof(
+    holds=False, verb="up", who="ada@desk", age=90.0, reason="decode-2 on n5 answered nonsense"
+)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +102,56 @@ STATES = {
 
 def test_states_in_words(draw, golden, big_plan, observe):
     golden("status-states", draw(status_view.drawn(big_plan, observe(big_plan, STATES), BAD), 100))
+
+
+PARENTS = a_plan(
+    a_process("router", "n1"),
+    *(
+        a_process(f"decode@{node}", node, endpoints=[f"decode-{n}" for n in ranks], role="decode", kind="engine", group="decode/0")
+        for node, ranks in (("n1", range(3)), ("n2", range(3, 6)))
+    ),
+    a_job("convert-0", "n3"),
+    a_job("convert-1", "n3"),
+)  # fmt: skip
+ENDPOINTS = {
+    "decode@n1": {"healthy": {"decode-0": True, "decode-1": False, "decode-2": True}, "pid": 70},
+    "decode@n2": {"state": State.EXITED, "exit_code": 1, "healthy": None, "ended_at": 1_011_500.0},
+    "convert-0": {"state": State.DONE, "exit_code": 0, "ended_at": 1_011_000.0},
+}
+OPENING = Summary(
+    state=Health.DEGRADED,
+    roles=(RoleSummary(role="decode", groups=1, groups_ready=0, engines=6, engines_ready=2),),
+    router_ok=False,
+)
+
+
+def test_endpoints_of_a_parent_process_and_jobs_have_a_row_each(draw, golden, observe):
+    observed = observe(PARENTS, ENDPOINTS)
+    golden("status-endpoints", draw(status_view.drawn(PARENTS, observed, OPENING), 100))
+    golden("status-endpoints-verbose", draw(status_view.drawn(PARENTS, observed, OPENING, verbose=1), 100))
+    golden("status-endpoints", status_view.to_json(PARENTS, observed, OPENING))
+
+
+def test_what_another_protocol_started_says_what_stops_it(draw, golden, observe):
+    problem = "was started by another version of dplaunch; stop it with dplaunch 0.7: dplaunch down"
+    changes = {"decode@n2": {"state": State.INCOMPATIBLE, "problem": problem, "healthy": None}}
+    golden("status-incompatible", draw(status_view.drawn(PARENTS, observe(PARENTS, changes), OPENING), 130))
+
+
+@pytest.mark.parametrize(
+    ("name", "held"),
+    [("status-held", ("decode/0",)), ("status-held-several", ("decode/0", "decode/1", "prefill/0"))],
+)
+def test_groups_that_clients_do_not_reach_are_named(draw, golden, big_plan, observe, name, held):
+    summary = replace(GOOD, held=held)
+    golden(name, draw(status_view.drawn(big_plan, observe(big_plan), summary), 100))
+    assert status_view.to_json(big_plan, observe(big_plan), summary)["held"] == list(held)
+
+
+def test_of_a_cluster_that_is_down_no_group_is_held(draw, big_plan, observe):
+    nothing = observe(big_plan, gone=tuple(p.name for p in big_plan.processes))
+    down = replace(GOOD, state=Health.DOWN, held=("decode/0",))
+    assert "held" not in draw(status_view.drawn(big_plan, nothing, down))
 
 
 def test_a_node_with_another_plan_is_named(draw, golden, big_plan, observe):

@@ -5,13 +5,13 @@ from xml.etree import ElementTree as ET
 import pytest
 from starts import STAGES, start
 
-from dplaunch.model.timeline import StartUp, Walk
+from dplaunch.model.timeline import PhaseTimes, StartUp
 from dplaunch.timeline import analyse
 from dplaunch.view import gantt
 from dplaunch.view import timeline as drawing
 
 SVG = "{http://www.w3.org/2000/svg}"
-WALK = Walk(
+PHASE_TIMES = PhaseTimes(
     verb="up",
     started=9,
     phases={"connect": 0.4, "load": 131.0},
@@ -36,7 +36,7 @@ def cluster(engines=8, *, fine=True, name="decode", node="n"):
 
 @pytest.fixture
 def up() -> StartUp:
-    return analyse(*cluster(), STAGES, WALK)
+    return analyse(*cluster(), STAGES, PHASE_TIMES)
 
 
 def test_a_table_by_stage_then_who_was_waited_for_then_phases(up, draw, golden):
@@ -55,7 +55,7 @@ def test_verbose_has_a_row_per_engine_the_slowest_first(up, draw):
 @pytest.mark.parametrize("verbose", [0, 1])
 def test_it_fits_the_terminal(draw, width, verbose):
     prefill, decode = cluster(4, name="prefill", node="node-a"), cluster(64, node="node-b")
-    up = analyse([*prefill[0], *decode[0]], [*prefill[1], *decode[1]], STAGES, WALK)
+    up = analyse([*prefill[0], *decode[0]], [*prefill[1], *decode[1]], STAGES, PHASE_TIMES)
     drawn = draw(drawing.drawn("r1", up, verbose=verbose), width)
     assert max(map(len, drawn.splitlines())) <= width
     assert "ROLE" in drawn
@@ -71,8 +71,8 @@ def test_engines_without_times_share_a_note(draw, golden):
 
 
 def test_one_earlier_start_is_the_one_before(golden):
-    walk = Walk(verb="up", started=1, phases={"load": 2.0}, earlier=({"load": 3.0},), usual_total=3.0)
-    golden("timeline-one-before", drawing.walked(walk))
+    times = PhaseTimes(verb="up", started=1, phases={"load": 2.0}, earlier=({"load": 3.0},), usual_total=3.0)
+    golden("timeline-one-before", drawing.walked(times))
 
 
 def test_the_stable_form(up, golden):

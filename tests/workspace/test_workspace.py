@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from fakefleet import a_plan, a_process
+from plans import a_plan, a_process
 
 from dplaunch.errors import DplaunchError, SpecError, UsageError
 from dplaunch.model.cluster import SecretRef

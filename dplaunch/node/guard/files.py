@@ -1,34 +1,96 @@
-"""Files of the node folder: put, forget, append."""
+"""Files of the node folder: put, get, forget, append."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import time
 
 from . import log
 from .observe import ALIVE, observe_process
-from .store import Folder, Refused, refusal, remove, write_all, write_atomic
+from .store import Folder, Refused, refusal, remove, try_flock, write_all, write_atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
+PATIENCE = 10.0
+"""Seconds that a put waits for the puts of other sessions."""
+LARGEST = 4 << 20
+"""Bytes of the largest file that get reads."""
 
-def put(folder: Folder, files: list[dict[str, Any]], plan: dict[str, Any] | None) -> None:
-    """Write ``files`` ({path, text, mode}, paths relative), then plan.json. Raises Refused."""
-    for file in files:
-        _write(folder, file["path"], file["text"], int(file.get("mode") or 0o644))
-    if plan is not None:
-        _write(folder, "plan.json", json.dumps(plan), 0o600)
+
+def put(
+    folder: Folder,
+    files: list[dict[str, Any]],
+    plan: dict[str, Any] | None,
+    patience: float = PATIENCE,
+) -> None:
+    """Write ``files`` ({path, text, mode, expect}, paths relative), then plan.json. Raises Refused.
+
+    ``expect`` is the sha256 of what must be there, empty where nothing may be. Where one does not match,
+    nothing is written. Puts of several sessions follow each other, so that none undoes another's change.
+    """
+    with _write_lock(folder, patience):
+        changed = [file["path"] for file in files if not _is_as_expected(folder, file)]
+        if changed:
+            text = f"{', '.join(changed)}: another session has changed what is there"
+            raise Refused("changed", text, "read it again and repeat the change", paths=changed)
+        for file in files:
+            _write(folder, file["path"], file["text"], int(file.get("mode") or 0o644))
+        if plan is not None:
+            _write(folder, "plan.json", json.dumps(plan), 0o600)
+
+
+@contextlib.contextmanager
+def _write_lock(folder: Folder, patience: float) -> Iterator[None]:
+    """Hold the lock on the files of the node folder. Raises Refused."""
+    path = folder.path("files.lock")
+    try:
+        folder.make()
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise refusal(error, path) from error
+    try:
+        deadline = time.monotonic() + patience
+        while not try_flock(fd):
+            if time.monotonic() > deadline:
+                raise Refused("busy", f"another session has been writing files for {patience:g} s")
+            time.sleep(0.01)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _is_as_expected(folder: Folder, file: dict[str, Any]) -> bool:
+    expected = file.get("expect")
+    return expected is None or read_file(folder, file["path"])["sha"] == expected
+
+
+def read_file(folder: Folder, relative: str) -> dict[str, Any]:
+    """``{path, text, sha}`` of one file: text null and sha empty where it is missing. Raises Refused."""
+    path = folder.inside(relative)
+    try:
+        with open(path, "rb") as file:
+            data = file.read(LARGEST + 1)
+    except FileNotFoundError:
+        return {"path": relative, "text": None, "sha": ""}
+    except OSError as error:
+        raise refusal(error, path) from error
+    if len(data) > LARGEST:
+        raise Refused("request", f"{path} is larger than {LARGEST} bytes")
+    import hashlib  # noqa: PLC0415 - most sessions hash nothing
+
+    text = data.decode("utf-8", "replace")
+    return {"path": relative, "text": text, "sha": hashlib.sha256(data).hexdigest()}
 
 
 def _write(folder: Folder, relative: str, text: str, mode: int) -> None:
-    words = relative.split("/")
-    if relative.startswith("/") or ".." in words or not words[-1]:
-        raise Refused("request", f"{relative!r} is not a path inside the node folder")
-    path = folder.path(relative)
+    path = folder.inside(relative)
     try:
-        folder.make(*words[:-1])
+        folder.make(os.path.dirname(relative))
         write_atomic(path, text.encode(), mode)
     except OSError as error:
         raise refusal(error, path) from error
@@ -39,6 +101,8 @@ def forget(folder: Folder, names: list[str], *, everything: bool, logs: bool) ->
     chosen = folder.names() if everything else names
     for name in chosen:
         found = observe_process(folder, name)
+        if found and found["state"] == "incompatible":
+            raise Refused("incompatible", found["problem"], found["hint"])
         if found and (found["state"] in ALIVE or found["left"]):
             raise Refused("running", f"{name} is still running (pid {found['pid']})", "dplaunch down")
     for name in chosen:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from .log import LINE, Log
+from .log import LINE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .shapes import Source
 
 
 class Chunk:
@@ -18,9 +22,12 @@ class Chunk:
 
 
 class Cursor:
-    """A place in a process's log. It continues into a new run, from offset 0, and counts ``runs``."""
+    """A place in a log. It continues into the file of a new run, from offset 0, and counts ``runs``.
 
-    def __init__(self, log: Log, offset: int) -> None:
+    A file that became shorter counts as a new one.
+    """
+
+    def __init__(self, log: Source, offset: int) -> None:
         self.log = log
         self.run = log.run()
         self.offset = offset if offset <= log.size() else 0
@@ -28,17 +35,19 @@ class Cursor:
 
     def next(self, *, ended: bool = False) -> Chunk | None:
         """The next lines, None when there are none yet. With ``ended`` a last partial line counts."""
-        replaced = self.log.run() != self.run
-        chunk = None if replaced else self._next(ended=ended)
-        if self.log.run() == self.run and not replaced:
-            return chunk
-        before = Log(self.log.folder, "log.prev")
-        if self.log.stem == "log" and before.run() == self.run:
-            rest = Cursor(before, chunk.offset if chunk else self.offset).next(ended=True)
-            if rest:
-                self.offset = rest.end
-                return rest
-        return self._begin_again()
+        offset = self.offset
+        if self.log.run() == self.run:
+            truncated = self.log.size() < offset
+            chunk = None if truncated else self._next(ended=ended)
+            if self.log.run() == self.run:
+                return self._begin_again() if truncated else chunk
+            self.offset = offset  # what was read may be of either file
+        before = self.log.before(self.run)
+        rest = Cursor(before, offset).next(ended=True) if before else None
+        if rest:
+            self.offset = rest.end
+            return rest
+        return self._begin_again() if self.log.run() else None
 
     def _begin_again(self) -> Chunk | None:
         self.run, self.offset = self.log.run(), 0
@@ -64,7 +73,7 @@ def _split(data: bytes) -> list[str]:
     return [line.strip("\r") for line in lines]
 
 
-def last_lines(log: Log, count: int) -> list[str]:
+def read_last_lines(log: Source, count: int) -> list[str]:
     """The last lines of a log, a partial one included."""
     cursor = Cursor(log, log.tail(count))
     found: list[str] = []

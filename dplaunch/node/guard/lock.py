@@ -44,7 +44,7 @@ class Lock:
         except BlockingIOError as error:
             os.close(fd)
             held = read_json(self.folder.path("lock.json")) or {}
-            who, what = held.get("holder", "somebody"), held.get("what", "a verb")
+            who, what = held.get("holder", "another session"), held.get("what", "a command")
             text = f"{who} is running {what} on this cluster"
             hint = "wait for it; the lock ends by itself when its launcher is gone"
             raise Refused("locked", text, hint, lock=held) from error

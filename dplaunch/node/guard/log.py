@@ -11,6 +11,10 @@ from __future__ import annotations
 
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .shapes import Source
+
 LINE = 64 << 10
 """Bytes; a longer line is cut into pieces of this size."""
 
@@ -33,7 +37,7 @@ class Log:
         for name in names:
             start = name[len(self.stem) + 1 :]
             if name.startswith(self.stem + ".") and start.isdigit():
-                found.append((int(start), int(start) + _size(os.path.join(self.folder, name))))
+                found.append((int(start), int(start) + size_of(os.path.join(self.folder, name))))
         return sorted(found)
 
     def part(self, start: int) -> str:
@@ -47,7 +51,7 @@ class Log:
 
     def size(self) -> int:
         """The offset after the last byte."""
-        return _size(self.path)
+        return size_of(self.path)
 
     def run(self) -> int:
         """The number of the run this log belongs to: it changes with each run; 0 when there is none."""
@@ -62,7 +66,7 @@ class Log:
             parts = self.parts()
             base = parts[-1][1] if parts else 0
             if offset >= base:
-                data = _read(self.path, offset, count)
+                data = read_at(self.path, offset, count)
                 if self.base() <= offset:
                     return offset, data
                 continue
@@ -70,7 +74,7 @@ class Log:
             if home is None:
                 offset = min([start for start, _ in parts if start > offset] + [base])
                 continue
-            data = _read(self.part(home[0]), offset - home[0], count)
+            data = read_at(self.part(home[0]), offset - home[0], count)
             if data:
                 return offset, data + self._beyond(offset + len(data), count - len(data))
         return offset, b""
@@ -80,26 +84,14 @@ class Log:
         found, data = self.read(offset, count) if count else (offset, b"")
         return data if found == offset else b""
 
+    def before(self, run: int) -> Log | None:
+        """The log of the run before, if it has this number."""
+        log = Log(self.folder, "log.prev")
+        return log if self.stem == "log" and log.run() == run else None
+
     def tail(self, lines: int) -> int:
         """The offset where the last ``lines`` lines begin."""
-        position = self.size()
-        if lines <= 0:
-            return position
-        first = min((start for start, _ in self.parts()), default=0)
-        ended = self.read(max(position - 1, 0), 1)[1] == b"\n"
-        needed = lines + 1 if ended else lines  # the newline at the very end does not begin a line
-        while position > first:
-            start = max(first, position - LINE)
-            found, data = self.read(start, position - start)
-            newlines = data.count(b"\n")
-            if newlines >= needed:
-                cut = len(data)
-                for _ in range(needed):
-                    cut = data.rfind(b"\n", 0, cut)
-                return found + cut + 1
-            needed -= newlines
-            position = start
-        return first
+        return find_tail(self, lines, min((start for start, _ in self.parts()), default=0))
 
     def since(self, epoch: float) -> int:
         """An offset before the first byte written after ``epoch`` (at most 5 s of lines too early)."""
@@ -111,14 +103,37 @@ class Log:
         return offset
 
 
-def _size(path: str) -> int:
+def find_tail(source: Source, lines: int, first: int = 0) -> int:
+    """The offset where the last ``lines`` lines begin; ``first`` is the oldest offset that still exists."""
+    position = source.size()
+    if lines <= 0:
+        return position
+    ended = source.read(max(position - 1, 0), 1)[1] == b"\n"
+    needed = lines + 1 if ended else lines  # the newline at the very end does not begin a line
+    while position > first:
+        start = max(first, position - LINE)
+        found, data = source.read(start, position - start)
+        newlines = data.count(b"\n")
+        if newlines >= needed:
+            cut = len(data)
+            for _ in range(needed):
+                cut = data.rfind(b"\n", 0, cut)
+            return found + cut + 1
+        needed -= newlines
+        position = start
+    return first
+
+
+def size_of(path: str) -> int:
+    """The size of a file; 0 where there is none."""
     try:
         return os.stat(path).st_size
     except OSError:
         return 0
 
 
-def _read(path: str, offset: int, count: int) -> bytes:
+def read_at(path: str, offset: int, count: int) -> bytes:
+    """Up to ``count`` bytes of a file from ``offset``; none where it cannot be read."""
     try:
         fd = os.open(path, os.O_RDONLY)
     except OSError:

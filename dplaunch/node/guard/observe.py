@@ -1,4 +1,4 @@
-"""What runs here: the state files against what the kernel says."""
+"""What runs here: the state files compared with the processes of the kernel."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import fcntl
 import os
 
 from . import linux, proc
-from .state import guard_lives, load_exit, load_state
-from .store import Folder
+from .state import PROTOCOL, explain_protocol, guard_lives, is_whole, load_exit, load_state, protocol_of
+from .store import Folder, read_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from .shapes import Exit, Process, State
 
 ALIVE = ("running", "unguarded", "stopping")
@@ -23,51 +21,55 @@ _OK = 200
 def observe_node(folder: Folder, *, health: bool) -> list[Process]:
     """Every process of the node folder, as ``observe`` replies. Nothing unreadable breaks it."""
     found = [one for one in (observe_process(folder, name) for name in folder.names()) if one is not None]
-    asked = [one for one in found if health and one["state"] in ALIVE and one["meta"].get("url")]
-    if asked:
-        from . import ask  # noqa: PLC0415 - http.client costs more than all else: only where health is asked
-
-        answers = ask.ask_all([{"url": health_url(one["meta"]), "timeout": _HEALTH_TIMEOUT} for one in asked])
-        for place, one in enumerate(asked):
-            one["healthy"] = answers[place]["status"] == _OK
+    if health:
+        _ask_health([one for one in found if one["state"] in ALIVE])
     return found
 
 
-def health_url(meta: dict[str, Any]) -> str:
-    """``url`` and ``health`` of a process's meta, joined."""
-    return str(meta["url"]).rstrip("/") + str(meta.get("health") or "/health")
+def _ask_health(alive: list[Process]) -> None:
+    """Ask every endpoint that has a path of health, all at once."""
+    asked = [endpoint for one in alive for endpoint in one["endpoints"] if endpoint["health"]]
+    if not asked:
+        return
+    from . import ask  # noqa: PLC0415 - http.client costs more than all else: only where health is asked
+
+    urls = [endpoint["url"] + endpoint["health"] for endpoint in asked]
+    answers = ask.ask_all([{"url": url, "timeout": _HEALTH_TIMEOUT} for url in urls])
+    for endpoint, answer in zip(asked, answers):
+        endpoint["healthy"] = answer["status"] == _OK
 
 
 def list_pids(folder: Folder) -> list[int]:
     """Every live process of ours here: guards, and all that the trees of the state files name."""
     found: set[int] = set()
     for name in folder.names():
-        state = load_state(folder, name)
-        if state is None or state["boot"] != linux.boot_id():
+        state = read_json(folder.proc(name, "state.json"))
+        if state is None or not is_whole(state) or state["boot"] != linux.boot_id():
             continue
         pairs = [state["guard"], state["main"], *(entry[:2] for entry in state["tree"])]
         found.update(pid for pid, start in pairs if proc.alive(pid, start))
     return sorted(found)
 
 
+def is_known(found: Process) -> bool:
+    """Whether this guard can tell if the process is running."""
+    return found["state"] not in ("foreign", "incompatible") and not found["problem"]
+
+
 def observe_process(folder: Folder, name: str) -> Process | None:
     """One process; None when it has no state here."""
-    path = folder.proc(name, "state.json")
-    if not os.path.exists(path):
+    if not os.path.exists(folder.proc(name, "state.json")):
         return None
-    state = load_state(folder, name)
+    state, ended = load_state(folder, name), load_exit(folder, name)
     if state is None:
-        unreadable = _blank(folder, name)
-        unreadable["problem"] = f"{path} cannot be read, so its state is unknown"
-        return unreadable
-    ended = load_exit(folder, name)
+        return _unusable(folder, name)
     found = _describe(folder, name, state, ended)
     if state["host"] != linux.hostname():
         found["state"] = "foreign"
     elif state["boot"] != linux.boot_id() and guarded_elsewhere(folder, name):
         found["state"], found["host"] = "foreign", f"{state['host']}, in another container"
     elif state["boot"] != linux.boot_id():
-        found["state"] = _ended_state(ended)
+        found["state"] = _ended_state(state, ended)
         found["how"] = found["how"] or "rebooted"
     else:
         _judge(found, state, ended)
@@ -102,7 +104,9 @@ def _blank(folder: Folder, name: str) -> Process:
         "exit_code": None,
         "signal": "",
         "how": "",
-        "healthy": None,
+        "endpoints": [],
+        "ready": {},
+        "logs": [],
         "restarts": 0,
         "fingerprint": "",
         "log": folder.proc(name, "log"),
@@ -111,24 +115,41 @@ def _blank(folder: Folder, name: str) -> Process:
         "meta": {},
         "notes": [],
         "host": "",
+        "protocol": PROTOCOL,
+        "version": "",
         "problem": "",
+        "hint": "",
     }
+
+
+def _unusable(folder: Folder, name: str) -> Process:
+    """A process whose state file was written by a guard of another protocol, or cannot be read."""
+    found, path = _blank(folder, name), folder.proc(name, "state.json")
+    content = read_json(path) or {}
+    protocol = protocol_of(content)
+    if not protocol:
+        found["problem"] = f"{path} cannot be read, so the state of {name} is unknown"
+        return found
+    found["state"], found["protocol"], found["version"] = "incompatible", protocol, content.get("version", "")
+    found["problem"], found["hint"] = explain_protocol(name, protocol, found["version"])
+    found["meta"], found["host"] = content.get("meta") or {}, content.get("host", "")
+    return found
 
 
 def _describe(folder: Folder, name: str, state: State, ended: Exit | None) -> Process:
     """What the files of a process hold; whether it lives is still open."""
     found = _blank(folder, name)
-    last = ended or state.get("last_exit")
+    last = ended or state["last_exit"]
     if last:
         found["ended_at"], found["exit_code"] = last.get("at") or 0.0, last.get("code")
         found["signal"] = last.get("signal") or ""
     found["pid"], found["guard_pid"] = state["main"][0], state["guard"][0]
     found["started_at"], found["host"] = state["started_at"], state["host"]
     found["how"] = ended.get("how", "") if ended else ""
-    found["restarts"] = state.get("restart_count", 0)
-    found["fingerprint"] = state.get("fingerprint", "")
-    found["ports"], found["meta"] = state.get("ports") or [], state.get("meta") or {}
-    found["notes"] = state.get("notes") or []
+    found["endpoints"] = [{**endpoint, "healthy": None} for endpoint in state["endpoints"]]
+    for key in ("ready", "logs", "fingerprint", "version", "ports", "meta", "notes"):
+        found[key] = state[key]
+    found["restarts"] = state["restart_count"]
     return found
 
 
@@ -146,8 +167,13 @@ def _judge(found: Process, state: State, ended: Exit | None) -> None:
         # just forked, between two runs of a service, or gone so lately that its guard has not recorded how
         found["state"], found["pid"] = "running", 0
     else:
-        found["state"], found["left"] = _ended_state(ended), left
+        found["state"], found["left"] = _ended_state(state, ended), left
 
 
-def _ended_state(ended: Exit | None) -> str:
-    return "stopped" if ended and ended.get("asked") else "exited"
+def _ended_state(state: State, ended: Exit | None) -> str:
+    """``done`` is the end of a job with code 0."""
+    if ended and ended.get("asked"):
+        return "stopped"
+    last = ended or state["last_exit"]
+    is_job = state["ready"].get("kind") == "exit"
+    return "done" if is_job and last and last["code"] == 0 else "exited"

@@ -53,7 +53,7 @@ class Proc:
 
 
 def read(pid: int, *, dead: bool = False) -> Proc | None:
-    """None when there is no such process, or it is a zombie (unless ``dead``)."""
+    """None when the process does not exist or is a zombie (unless ``dead``)."""
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
     except OSError:

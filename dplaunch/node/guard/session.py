@@ -17,6 +17,7 @@ import time
 
 from . import linux
 from .call import Call, Shared
+from .state import PROTOCOL
 from .store import Folder, Refused, refusal
 from .verbs import FINISHING, QUICK, SLOW
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from .verbs import Verb
 
-PROTOCOL = 1
 SILENCE = 30.0
 BEAT = 5.0
 _PIECE = 4096

@@ -5,11 +5,33 @@ Nothing imports this at run time: a session has no use for it.
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any, Protocol, TypedDict
 
 
 class _Named(TypedDict):
     name: str
+
+
+class Endpoint(_Named):
+    """An HTTP address of a process. An empty path, or an empty ``model``, is not asked for."""
+
+    url: str
+    health: str
+    models: str
+    model: str
+
+
+class LogFile(_Named):
+    """A log that the process writes itself. ``path`` is relative to the node folder and may be a glob."""
+
+    path: str
+
+
+class Ready(TypedDict, total=False):
+    """When a process is ready. ``kind``: http, line (``pattern`` is a regular expression) or exit."""
+
+    kind: str
+    pattern: str
 
 
 class Spec(_Named, total=False):
@@ -24,6 +46,10 @@ class Spec(_Named, total=False):
     stop: list[list[Any]]
     restarts: bool
     fingerprint: str
+    version: str
+    endpoints: list[Endpoint]
+    ready: Ready
+    logs: list[LogFile]
     meta: dict[str, Any]
     limits: dict[str, float]
 
@@ -62,6 +88,8 @@ class Exit(LastExit):
 class State(_Named):
     """state.json. ``guard`` and ``main`` are ``[pid, start]``, ``tree`` is ``[[pid, start, session], …]``."""
 
+    protocol: int
+    version: str
     host: str
     boot: str
     guard: list[int]
@@ -73,12 +101,21 @@ class State(_Named):
     restart_count: int
     last_exit: LastExit | None
     fingerprint: str
-    ports: list[int] | None
-    address: str | None
-    stop: list[list[Any]] | None
-    restarts: bool | None
-    meta: dict[str, Any] | None
+    ports: list[int]
+    address: str
+    stop: list[list[Any]]
+    restarts: bool
+    endpoints: list[Endpoint]
+    ready: Ready
+    logs: list[LogFile]
+    meta: dict[str, Any]
     notes: list[str]
+
+
+class ObservedEndpoint(Endpoint):
+    """An endpoint and its health; None where it was not asked."""
+
+    healthy: bool | None
 
 
 class Process(_Named):
@@ -92,7 +129,9 @@ class Process(_Named):
     exit_code: int | None
     signal: str
     how: str
-    healthy: bool | None
+    endpoints: list[ObservedEndpoint]
+    ready: Ready
+    logs: list[LogFile]
     restarts: int
     fingerprint: str
     log: str
@@ -101,17 +140,49 @@ class Process(_Named):
     meta: dict[str, Any]
     notes: list[str]
     host: str
+    protocol: int
+    version: str
     problem: str
+    hint: str
 
 
-class _Verdict(_Named):
+class Verdict(_Named):
+    """How a stop went. ``problem`` is why the process was left alone; ``kind`` and ``hint`` go with it."""
+
     how: str
     seconds: float
     left: list[Left]
     ports: list[dict[str, Any]]
-
-
-class Verdict(_Verdict, total=False):
-    """How a stop went. ``problem``: why the process was left alone."""
-
+    kind: str
     problem: str
+    hint: str
+
+
+class Stream(TypedDict, total=False):
+    """One log to follow; ``file`` is empty for stdout and stderr."""
+
+    process: str
+    file: str
+    offset: int | None
+
+
+class Source(Protocol):
+    """A log as a cursor reads it."""
+
+    def run(self) -> int:
+        """A number that changes when another file takes its place; 0 while there is none."""
+
+    def size(self) -> int:
+        """The offset after the last byte."""
+
+    def read(self, offset: int, count: int = ...) -> tuple[int, bytes]:
+        """Up to ``count`` bytes from ``offset``, or from the next offset that still exists."""
+
+    def before(self, run: int) -> Source | None:
+        """The file of an earlier run, if it still exists."""
+
+    def tail(self, lines: int) -> int:
+        """The offset where the last ``lines`` lines begin."""
+
+    def since(self, epoch: float) -> int:
+        """An offset before the first byte written after ``epoch``."""

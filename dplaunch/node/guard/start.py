@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .call import Call
     from .shapes import Spec
 
+_ENDPOINT = {"name", "url", "health", "models", "model"}
 DEADLINE = 30.0
 """Seconds until a silent guard counts as failed: an exec may wait for a slow network disk."""
 
@@ -89,7 +90,13 @@ def _check(folder: Folder, spec: Spec) -> None:
     home = folder.proc(name)
     if not argv or not all(isinstance(word, str) for word in argv):
         raise Refused("request", f"{name}: argv must be a list of words")
+    if not all(endpoint.keys() >= _ENDPOINT for endpoint in spec.get("endpoints") or ()):
+        raise Refused("request", f"{name}: an endpoint has {', '.join(sorted(_ENDPOINT))}")
+    for log in spec.get("logs") or ():
+        folder.inside(log["path"])
     found = observe_process(folder, name)
+    if found and found["state"] == "incompatible":
+        raise Refused("incompatible", found["problem"], found["hint"])
     if found and found["state"] == "foreign":
         text = f"{name}: its state here was written by host {found['host']}"
         hint = f"if that host is gone, remove {home}"

@@ -6,9 +6,9 @@ import threading
 import time
 
 from . import ports, proc
-from .observe import ALIVE, observe_process
+from .observe import ALIVE, is_known, observe_process
 from .state import guard_lives, load_exit, load_state
-from .stop_sequence import STEPS, Stopping, deliver, patience
+from .stop_sequence import Stopping, deliver, patience
 from .store import read_json, write_json
 
 TYPE_CHECKING = False
@@ -35,7 +35,7 @@ def answer(call: Call) -> dict[str, Any]:
             results[name] = _Stop(call, name).run()
         except Exception as error:
             results[name] = _verdict(name, "failed")
-            results[name]["problem"] = f"the stop of {name} failed: {error}"
+            results[name]["kind"], results[name]["problem"] = "guard", f"the stop of {name} failed: {error}"
         call.emit("stopped", {**results[name]})
 
     threads = [threading.Thread(target=stop_one, args=(name,)) for name in names]
@@ -47,7 +47,16 @@ def answer(call: Call) -> dict[str, Any]:
 
 
 def _verdict(name: str, how: str) -> Verdict:
-    return {"name": name, "how": how, "seconds": 0.0, "left": [], "ports": []}
+    return {
+        "name": name,
+        "how": how,
+        "seconds": 0.0,
+        "left": [],
+        "ports": [],
+        "kind": "",
+        "problem": "",
+        "hint": "",
+    }
 
 
 class _Stop:
@@ -66,9 +75,8 @@ class _Stop:
         began = time.monotonic()
         verdict = _verdict(self._name, "was not running")
         found, state = observe_process(self._folder, self._name), load_state(self._folder, self._name)
-        problem = _why_not(found)
-        if problem:
-            verdict["problem"] = problem
+        if found and not is_known(found):
+            _leave_alone(found, verdict)
         elif found and state and found["state"] in ALIVE and guard_lives(state):
             self._stop_by_guard(state, verdict)
         elif found and state and (found["state"] in ALIVE or found["left"]):
@@ -81,7 +89,7 @@ class _Stop:
     def _stop_by_guard(self, state: State, verdict: Verdict) -> None:
         """Ask the guard and wait for it; it finishes the stop even if this session ends."""
         self._ask(state)
-        limit = patience(state.get("stop") or STEPS, self._grace)
+        limit = patience(state["stop"], self._grace)
         deadline = time.monotonic() + float(self._call.get("patience", limit))
         look = _LOOK
         while guard_lives(state) and time.monotonic() < deadline:
@@ -104,7 +112,7 @@ class _Stop:
         deliver(_guard_of(state), "KILL")
         self._stop_by_us(load_state(self._folder, self._name) or state, verdict)
         if verdict["how"] == "was not running":  # the guard had stopped it
-            verdict["how"] = self._reported or (state.get("stop") or STEPS)[0][0]
+            verdict["how"] = self._reported or state["stop"][0][0]
 
     def _ask(self, state: State) -> None:
         # On a full disk the signal alone asks for the ordinary sequence.
@@ -113,7 +121,7 @@ class _Stop:
 
     def _report_signal(self) -> None:
         state = load_state(self._folder, self._name)
-        name = state.get("signal", "") if state else ""
+        name = state["signal"] if state else ""
         if name not in ("", self._reported):
             self._notify(name)
 
@@ -126,7 +134,7 @@ class _Stop:
         recorded = [*state["tree"], [*state["main"], state["main"][0]]]
         main = (state["main"][0], state["main"][1])
         stopping = Stopping(main, lambda: proc.survivors(recorded), time.sleep, self._hurry, self._notify)
-        ending = stopping.run(state.get("stop") or STEPS, self._grace)
+        ending = stopping.run(state["stop"], self._grace)
         self._write("exit.json", {"code": None, "signal": "", "at": time.time(), "asked": True, **ending})
         verdict["how"], verdict["left"] = ending["how"], ending["left"]
 
@@ -140,20 +148,24 @@ class _Stop:
         return (read_json(self._folder.proc(self._name, "stop.json")) or {}).get("grace") == 0
 
     def _held_ports(self, state: State) -> list[dict[str, Any]]:
-        wanted = [int(port) for port in state.get("ports") or ()]
+        wanted = [int(port) for port in state["ports"]]
         deadline = time.monotonic() + float(self._call.get("ports_free", _PORTS_FREE))
         while True:
-            held = ports.list_holders(state.get("address") or "", wanted)
+            held = ports.list_holders(state["address"], wanted)
             if not held or time.monotonic() > deadline:
                 return [{"port": h.port, "pid": h.pid, "command": h.command} for h in held]
             time.sleep(_LOOK)
 
 
-def _why_not(found: Process | None) -> str:
-    """Why a process is left alone; empty when it may be stopped."""
-    if found and found["state"] == "foreign":
-        return f"{found['name']} is left alone: its state was written by host {found['host']}"
-    return found["problem"] if found else ""
+def _leave_alone(found: Process, verdict: Verdict) -> None:
+    """The verdict on a process that this guard may not act on."""
+    verdict["how"], verdict["kind"] = "left alone", "unreadable"
+    verdict["problem"], verdict["hint"] = found["problem"], found["hint"]
+    if found["state"] == "incompatible":
+        verdict["kind"] = "incompatible"
+    elif found["state"] == "foreign":
+        verdict["kind"], verdict["hint"] = "foreign", f"stop it on {found['host']}"
+        verdict["problem"] = f"the state of {found['name']} was written by host {found['host']}"
 
 
 def _guard_of(state: State) -> proc.Proc:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _FIRST = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
-_LATER = _FIRST | frozenset("._-")
+_LATER = _FIRST | frozenset("._-@")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM)
 _unique = itertools.count()
@@ -63,9 +63,16 @@ class Folder:
         """A path below the folder of one process. Raises Refused for an invalid name."""
         if not isinstance(name, str) or not _is_name(name):
             raise Refused(
-                "request", f"{name!r} is not a process name", "use letters, digits, '.', '_' and '-'"
+                "request", f"{name!r} is not a process name", "use letters, digits, '.', '_', '-' and '@'"
             )
         return os.path.join(self.root, "proc", name, *parts)
+
+    def inside(self, relative: str) -> str:
+        """The absolute path of a file below the node folder. Raises Refused for any other place."""
+        words = relative.split("/")
+        if ".." in words or not words[0] or not words[-1]:
+            raise Refused("request", f"{relative!r} is not a path inside the node folder")
+        return self.path(relative)
 
     def names(self) -> list[str]:
         """Every process that has state here, sorted."""

@@ -9,6 +9,7 @@ import time
 from . import linux, proc, spawn
 from .bound import KEEP, LIMIT, Bound
 from .log import begin_run
+from .state import PROTOCOL
 from .stop_sequence import STEPS, Stopping
 from .store import Refused, read_json, refusal, remove, try_flock, write_json
 
@@ -51,6 +52,8 @@ class Guard:
         self.phase = "starting"
         self.signal = ""
         self.restarts = 0
+        is_job = (spec.get("ready") or {}).get("kind") == "exit"
+        self._restarts = bool(spec.get("restarts")) and not is_job
         self.exit: Exit | None = None
         self.notes: list[str] = []
         self._began = time.time()
@@ -164,7 +167,7 @@ class Guard:
         left = proc.describe(self.family())
         ended = how_it_ended(self.status)
         self.exit = {**ended, "how": "exited", "asked": False, "left": left}
-        if not self.spec.get("restarts"):
+        if not self._restarts:
             self.phase = "left"
             self._outlive(self.exit)
             return
@@ -261,12 +264,17 @@ class Guard:
     def _state(self) -> State:
         spec, ended = self.spec, self.exit
         return {
+            "protocol": PROTOCOL,
+            "version": spec.get("version", ""),
             "name": spec["name"],
-            "ports": spec.get("ports"),
-            "address": spec.get("address"),
-            "stop": spec.get("stop"),
-            "restarts": spec.get("restarts"),
-            "meta": spec.get("meta"),
+            "ports": spec.get("ports") or [],
+            "address": spec.get("address") or "",
+            "stop": spec.get("stop") or STEPS,
+            "restarts": self._restarts,
+            "endpoints": spec.get("endpoints") or [],
+            "ready": spec.get("ready") or {"kind": "http"},
+            "logs": spec.get("logs") or [],
+            "meta": spec.get("meta") or {},
             "fingerprint": spec.get("fingerprint", ""),
             "host": linux.hostname(),
             "boot": linux.boot_id(),

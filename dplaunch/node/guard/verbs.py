@@ -37,7 +37,7 @@ def _observe(call: Call) -> dict[str, Any]:
 
 
 def _lock(call: Call) -> dict[str, Any]:
-    call.lock.take(str(call.get("holder", "somebody")), str(call.get("what", "")))
+    call.lock.take(str(call.get("holder", "a session")), str(call.get("what", "")))
     return {}
 
 
@@ -65,6 +65,10 @@ def _unlock(call: Call) -> dict[str, Any]:
 def _put(call: Call) -> dict[str, Any]:
     files.put(call.folder, call.get("files", []), call.get("plan"))
     return {}
+
+
+def _get(call: Call) -> dict[str, Any]:
+    return {"files": [files.read_file(call.folder, path) for path in call.get("paths", [])]}
 
 
 def _forget(call: Call) -> dict[str, Any]:
@@ -105,6 +109,7 @@ QUICK: dict[str, Verb] = {
     "lock": _lock,
     "unlock": _unlock,
     "put": _put,
+    "get": _get,
     "start": _import_later("start"),
     "forget": _forget,
     "audit": _audit,

@@ -114,6 +114,26 @@ def spec(name, *argv: str, stop=(("TERM", 5), ("KILL", 5)), limits=(), **more):
     }
 
 
+def endpoint(name, url, health="/health", models="", model=""):
+    """An endpoint of a StartSpec or of ``watch``; it is asked for its health only."""
+    return {"name": name, "url": url, "health": health, "models": models, "model": model}
+
+
+def streams(*names: str, file="", offset=None):
+    """What ``follow`` is asked for: one log of each process."""
+    return [{"process": name, "file": file, "offset": offset} for name in names]
+
+
+@pytest.fixture(name="endpoint")
+def _endpoint():
+    return endpoint
+
+
+@pytest.fixture(name="streams")
+def _streams():
+    return streams
+
+
 @pytest.fixture(name="spec")
 def _spec():
     return spec
@@ -148,9 +168,12 @@ def sweep(root):
     states = []
     for path in root.glob("proc/*/state.json"):
         try:
-            states.append(json.loads(path.read_text()))
+            state = json.loads(path.read_text())
         except ValueError:
             continue
+        if not {"guard", "main", "tree"} <= state.keys():
+            continue
+        states.append(state)
         (path.parent / "stop.json").write_text('{"grace": 0}')
     guards = [tuple(state["guard"]) for state in states]
     for pid, start in guards:

@@ -8,7 +8,7 @@ import sys
 
 def test_hello_says_who_and_where(client):
     assert client.hello["event"] == "hello"
-    assert client.hello["protocol"] == 1
+    assert client.hello["protocol"] == 2
     assert client.hello["root"] == str(client.root)
     assert client.hello["writable"] is True
     assert client.hello["hostname"] == os.uname().nodename

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from dplaunch.node.guard.bound import Bound
-from dplaunch.node.guard.lines import Cursor, last_lines
+from dplaunch.node.guard.lines import Cursor, read_last_lines
 from dplaunch.node.guard.log import LINE, Log, begin_run
 
 MIB = 1 << 20
@@ -70,7 +70,7 @@ def test_tail_is_the_last_lines(log, write, count, end):
     write("\n".join(lines) + end)
     found = lines_of(drain(Cursor(log, log.tail(count)), ended=True))
     assert found == (lines[-count:] if count else [])
-    assert last_lines(log, 3) == lines[-3:]
+    assert read_last_lines(log, 3) == lines[-3:]
 
 
 def bounded(log, write, size, *, limit=MIB, keep=256 << 10):
@@ -174,11 +174,11 @@ for n in range({count}):
 """
 
 
-def test_a_flood_is_followed_whole_while_it_is_bounded(client, spec, script, until):
+def test_a_flood_is_followed_whole_while_it_is_bounded(client, spec, script, streams, until):
     count = 200_000  # 20 MB
     argv = script(FLOOD.format(count=count))
     client.start(spec("e-0", *argv, limits={"log": 8 * MIB, "keep": MIB}))
-    number = client.send("follow", names=["e-0"], follow=True)
+    number = client.send("follow", streams=streams("e-0"), follow=True)
     until(
         lambda: (e := client.events("log", name="e-0")) and e[-1]["lines"][-1].startswith(f"{count - 1:09d}"),
         20,
@@ -189,7 +189,7 @@ def test_a_flood_is_followed_whole_while_it_is_bounded(client, spec, script, unt
     assert [e["offset"] for e in events[1:]] == [e["end"] for e in events[:-1]]
     assert not client.events("gap")
     client.ask("cancel", target=number)
-    assert client.reply(number)["offsets"] == {"e-0": count * 101}
+    assert client.reply(number)["offsets"] == streams("e-0", offset=count * 101)
 
 
 def test_a_second_run_is_bounded_from_its_own_beginning(client, spec, script, until):
@@ -207,28 +207,28 @@ def test_a_second_run_is_bounded_from_its_own_beginning(client, spec, script, un
     assert Log(str(folder), "log.prev").size() == 30_000 * 101
 
 
-def test_follow_resumes_from_an_offset_nothing_twice(clients, spec, until):
+def test_follow_resumes_from_an_offset_nothing_twice(clients, spec, streams, until):
     first = clients()
     first.start(spec("e-0", "sh", "-c", "for i in 1 2 3; do echo line $i; done; sleep 60"))
-    first.send("follow", names=["e-0"], follow=True)
+    first.send("follow", streams=streams("e-0"), follow=True)
     until(lambda: sum(len(e["lines"]) for e in first.events("log")) == 3)
     end = first.events("log")[-1]["end"]
     second = clients()
     with (first.root / "proc/e-0/log").open("a") as file:
         file.write("line 4\n")
-    reply = second.ask("follow", names=["e-0"], offsets={"e-0": end})
+    reply = second.ask("follow", streams=streams("e-0", offset=end))
     assert [e["lines"] for e in second.events("log")] == [["line 4"]]
-    assert reply["offsets"]["e-0"] == end + 7
+    assert reply["offsets"] == streams("e-0", offset=end + 7)
 
 
-def test_follow_with_tail_grep_since_and_previous(client, spec, until):
+def test_follow_with_tail_grep_since_and_previous(client, spec, streams, until):
     for word in ("old", "new"):
         client.start(spec("e-0", "sh", "-c", f"for i in 1 2 3 4; do echo {word} $i; done; printf end"))
         until(lambda: client.observe("e-0")["ended_at"])
 
     def lines(**fields):
         before = len(client.events("log"))
-        client.ask("follow", names=["e-0"], **fields)
+        client.ask("follow", streams=streams("e-0"), **fields)
         return [line for e in client.events("log")[before:] for line in e["lines"]]
 
     assert lines(tail=2) == ["new 4", "end"]
@@ -238,9 +238,9 @@ def test_follow_with_tail_grep_since_and_previous(client, spec, until):
     assert len(lines(since=0)) == 5
 
 
-def test_follow_goes_on_into_the_next_run(client, spec, until):
+def test_follow_continues_into_the_next_run(client, spec, streams, until):
     client.start(spec("e-0", "echo", "one"))
-    client.send("follow", names=["e-0"], follow=True)
+    client.send("follow", streams=streams("e-0"), follow=True)
     until(lambda: client.events("ended", name="e-0"))
     client.start(spec("e-0", "sh", "-c", "echo two; sleep 60"))
     until(lambda: [e["lines"] for e in client.events("log")] == [["one"], ["two"]])
@@ -258,8 +258,8 @@ def test_the_log_survives_its_guard(client, spec, until):
     client.stop("e-0")
 
 
-def test_a_line_of_ours_fits_json(client, spec, until):
+def test_bytes_that_are_not_text_fit_json(client, spec, streams, until):
     client.start(spec("e-0", "printf", r"\377\000\033[31m\n"))
     until(lambda: client.observe("e-0")["ended_at"])
-    client.ask("follow", names=["e-0"])
+    client.ask("follow", streams=streams("e-0"))
     assert json.dumps(client.events("log")[0]["lines"]) == json.dumps(["\ufffd\x00\x1b[31m"])

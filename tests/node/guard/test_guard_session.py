@@ -32,8 +32,8 @@ def test_sources_are_python_3_8(path):
         (b'{"verb": "observe", "id": [1]}', "request"),
         (b'{"id": 5, "verb": "start", "processes": 7}', "guard"),
         (b'{"id": 5, "verb": "start", "processes": [{"argv": ["true"]}]}', None),
-        (b'{"id": 5, "verb": "follow", "names": ["a/b"]}', "request"),
-        (b'{"id": 5, "verb": "follow", "names": ["a"], "grep": "("}', "request"),
+        (b'{"id": 5, "verb": "follow", "streams": [{"process": "a/b"}]}', "request"),
+        (b'{"id": 5, "verb": "follow", "streams": [{"process": "a"}], "grep": "("}', "request"),
         (b'{"id": 5, "verb": "watch", "patterns": [{"id": 1, "regex": "("}]}', "request"),
         (b'{"id": 5, "verb": "exec", "argv": []}', "request"),
         (b'{"id": 5, "verb": "exec", "argv": ["no-such-program"]}', "exec"),
@@ -94,11 +94,11 @@ def test_a_guard_does_not_keep_its_sessions_lock(clients, spec):
     assert second.ask("lock", holder="bert", what="down")["ok"]
 
 
-def test_silence_ends_the_session_not_the_process(clients, spec, living, until):
+def test_silence_ends_the_session_not_the_process(clients, spec, streams, living, until):
     client = clients(silence=0.8, beat=0.1)
     (result,) = client.start(spec("e-0", "sleep", "60"))
     client.ask("lock", holder="anna", what="up")
-    client.send("follow", names=["e-0"], follow=True)
+    client.send("follow", streams=streams("e-0"), follow=True)
     for beats in range(10):
         client.raw(b'{"verb": "beat"}\n')
         until(lambda beats=beats: len(client.events("beat")) > beats)
@@ -110,7 +110,7 @@ def test_silence_ends_the_session_not_the_process(clients, spec, living, until):
 
 
 @pytest.mark.parametrize("closed", [True, False], ids=["stdout closed", "stdout never read"])
-def test_a_launcher_that_stops_reading_ends_the_session(bundle, client, spec, tmp_path, closed):
+def test_a_launcher_that_stops_reading_ends_the_session(bundle, client, spec, streams, tmp_path, closed):
     client.start(spec("e-0", "sh", "-c", "yes | head -c 4000000; sleep 60"))
     header = {
         "cluster": "c",
@@ -118,7 +118,7 @@ def test_a_launcher_that_stops_reading_ends_the_session(bundle, client, spec, tm
         "state": str(tmp_path / "state"),
         "silence": 20 if closed else 0.5,
     }
-    request = {"id": 9, "verb": "follow", "names": ["e-0"], "follow": True}
+    request = {"id": 9, "verb": "follow", "streams": streams("e-0"), "follow": True}
     with subprocess.Popen(
         [sys.executable, "-I", "-S", str(bundle), "guard"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as session:

@@ -82,7 +82,7 @@ def test_an_engine_that_somebody_started_by_hand_is_told_with_its_tree(client, v
         engine.wait()
     assert found["command"] == f"/bin/bash {' '.join(vllm)}"
     assert found["user"] == getpass.getuser()
-    assert not set(found["pids"]) & set(strangers(client))
+    until(lambda: not set(found["pids"]) & set(strangers(client)))
 
 
 def test_what_a_guard_started_is_no_stranger(clients, spec, vllm, until):

@@ -51,7 +51,7 @@ def models(*names: str):
     return (200, json.dumps({"data": [{"id": name} for name in names]}))
 
 
-def test_lines_health_and_exit_of_one_engine(client, spec, until, web, tmp_path):
+def test_lines_health_and_exit_of_one_engine(client, spec, endpoint, until, web, tmp_path):
     go = tmp_path / "go"
     text = f"echo start; echo 'Loading 50%'; while [ ! -e {go} ]; do sleep 0.05; done; echo boom >&2; exit 3"
     client.start(spec("e-0", "sh", "-c", text))
@@ -59,8 +59,7 @@ def test_lines_health_and_exit_of_one_engine(client, spec, until, web, tmp_path)
     process = {
         "name": "e-0",
         "offset": 0,
-        "url": web.url,
-        "model": "m",
+        "endpoints": [endpoint("e-0", web.url, models="/v1/models", model="m")],
         "headers": {"Authorization": "Bearer k"},
     }
     patterns = [{"id": "load", "regex": r"Loading (?P<percent>\d+)%"}, {"id": "start", "regex": "^start$"}]
@@ -75,7 +74,8 @@ def test_lines_health_and_exit_of_one_engine(client, spec, until, web, tmp_path)
     assert [(e["pattern"], e["groups"]) for e in lines] == [("start", {}), ("load", {"percent": "50"})]
     go.touch()
     (gone,) = until(lambda: client.events("exit", name="e-0"))
-    assert (gone["code"], gone["signal"], gone["again"], gone["asked"]) == (3, "", False, False)
+    assert (gone["code"], gone["signal"]) == (3, "")
+    assert (gone["again"], gone["asked"], gone["done"]) == (False, False, False)
     assert gone["tail"] == ["start", "Loading 50%", "boom"]
     assert gone["log"] == str(client.root / "proc/e-0/log")
     assert client.ask("cancel", target=number)["ok"]
@@ -110,16 +110,23 @@ def test_a_service_that_dies_is_told_each_time(client, spec, until):
     assert {(e["code"], e["again"]) for e in told} == {(9, True)}
 
 
-def test_observe_asks_health_where_it_is_wanted(client, spec, web):
+def test_observe_asks_the_health_of_each_endpoint_where_it_is_wanted(client, spec, endpoint, web):
     web.answers["/health"] = (200, "")
+    two = [endpoint("decode-0", web.url), endpoint("decode-1", web.url, health="/nope")]
     client.start(
-        spec("a", "sleep", "60", meta={"url": web.url}),
-        spec("b", "sleep", "60", meta={"url": web.url, "health": "/nope"}),
-        spec("c", "sleep", "60"),
+        spec("decode@n1", "sleep", "60", endpoints=two),
+        spec("quiet", "sleep", "60", endpoints=[endpoint("quiet", web.url, health="")]),
+        spec("headless", "sleep", "60"),
     )
-    seen = {p["name"]: p["healthy"] for p in client.ask("observe", health=True)["processes"]}
-    assert seen == {"a": True, "b": False, "c": None}
-    assert client.observe("a")["healthy"] is None
+
+    def health(name, **fields):
+        return {one["name"]: one["healthy"] for one in client.observe(name, **fields)["endpoints"]}
+
+    assert health("decode@n1", health=True) == {"decode-0": True, "decode-1": False}
+    assert health("quiet", health=True) == {"quiet": None}
+    assert health("headless", health=True) == {}
+    assert health("decode@n1") == {"decode-0": None, "decode-1": None}
+    assert client.observe("decode@n1")["endpoints"][1]["url"] == web.url
 
 
 def test_probe_asks_all_at_once_and_past_every_proxy(clients, web, monkeypatch, until):
@@ -182,3 +189,83 @@ def test_a_watch_may_come_before_the_start(client, spec, until):
     client.start(spec("later", sys.executable, "-c", "print('here')"))
     until(lambda: client.events("line", name="later"))
     until(lambda: client.events("exit", name="later"))
+
+
+PARENT = """
+import os, sys, threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+class Answers(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if os.path.exists(f"{sys.argv[1]}-{self.server.server_port}") else 503)
+        self.end_headers()
+    def log_message(self, *args):
+        pass
+servers = [ThreadingHTTPServer(("127.0.0.1", 0), Answers) for _ in range(2)]
+print(*(server.server_port for server in servers), flush=True)
+threading.Thread(target=servers[0].serve_forever, daemon=True).start()
+servers[1].serve_forever()
+"""
+
+
+def test_each_endpoint_of_a_parent_process_has_a_health_of_its_own(
+    client, spec, endpoint, script, until, tmp_path
+):
+    (client.root).mkdir(parents=True)
+    client.start(spec("decode@n1", *script(PARENT), str(tmp_path / "well")))
+    ports = until(lambda: (client.root / "proc/decode@n1/log").read_text().split())
+    endpoints = [endpoint(f"decode-{n}", f"http://127.0.0.1:{port}") for n, port in enumerate(ports)]
+    client.send("watch", processes=[{"name": "decode@n1", "endpoints": endpoints}], interval=0.05)
+
+    def health():
+        return {
+            e["endpoint"]: (e["ok"], e["models"], e["status"])
+            for e in client.events("health", name="decode@n1")
+        }
+
+    until(lambda: health() == {"decode-0": (False, False, 503), "decode-1": (False, False, 503)})
+    (tmp_path / f"well-{ports[1]}").touch()
+    until(lambda: health() == {"decode-0": (False, False, 503), "decode-1": (True, True, 200)})
+    (tmp_path / f"well-{ports[0]}").touch()
+    (tmp_path / f"well-{ports[1]}").unlink()
+    until(lambda: health() == {"decode-0": (True, True, 200), "decode-1": (False, False, 503)})
+    assert len(client.events("health")) == 5, "only changes are reported"
+
+
+def test_an_endpoint_without_a_path_is_not_asked(client, spec, endpoint, until, web):
+    web.answers["/health"] = (200, "")
+    client.start(spec("e-0", "sleep", "60"))
+    endpoints = [
+        endpoint("no-health", web.url, health="", models="/v1/models", model="m"),
+        endpoint("no-models", web.url, model="m"),
+        endpoint("any-model", web.url, models="/v1/models"),
+    ]
+    client.send("watch", processes=[{"name": "e-0", "endpoints": endpoints}], interval=0.05)
+    until(lambda: len(client.events("health")) == 2)
+    assert {e["endpoint"] for e in client.events("health", ok=True, models=True)} == {
+        "no-models",
+        "any-model",
+    }
+    until(lambda: len(web.seen) > 6)
+    assert {path for _, path, _ in web.seen} == {"/health"}
+
+
+def test_a_line_of_its_own_makes_a_process_ready(client, spec, until):
+    loading = "echo Loading; sleep 0.1; echo 'Daemon start success!'; sleep 60"
+    client.start(
+        spec("daemon", "sh", "-c", loading, ready={"kind": "line", "pattern": "start success"}),
+        spec("other", "sh", "-c", loading),
+    )
+    assert client.observe("daemon")["ready"] == {"kind": "line", "pattern": "start success"}
+    processes = [{"name": "daemon", "line": "start success"}, {"name": "other", "line": ""}]
+    client.send("watch", processes=processes, patterns=[{"id": "load", "regex": "Loading"}])
+    (event,) = until(lambda: client.events("line", pattern="ready"))
+    assert (event["name"], event["text"], event["groups"]) == ("daemon", "Daemon start success!", {})
+    until(lambda: len(client.events("line", pattern="load")) == 2)
+
+
+def test_a_service_is_ready_again_after_each_restart(client, spec, until):
+    client.start(
+        spec("router", "sh", "-c", "echo up; sleep 0.3; exit 1", restarts=True, limits={"backoff": 0.1})
+    )
+    client.send("watch", processes=[{"name": "router", "line": "^up$"}])
+    until(lambda: len(client.events("line", pattern="ready")) >= 2)

@@ -1,0 +1,1 @@
+"""Steps carried out: groups held, drained, stopped, started, awaited, proved and admitted."""

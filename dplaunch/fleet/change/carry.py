@@ -1,0 +1,147 @@
+"""A wave carried out: drain, stop, hold, put, start; then await, prove, admit. An outcome per group.
+
+Every step asks the nodes, so that a wave that broke off can be carried out again. The cluster's own failures
+are outcomes; only Ctrl-C and a lock that was lost are raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dplaunch.errors import DplaunchError, Interrupted, LockedError, NotReadyError
+from dplaunch.fleet.change.drain import drain
+from dplaunch.fleet.change.options import Options
+from dplaunch.fleet.change.ready import Readiness
+from dplaunch.fleet.change.start import put_files, start
+from dplaunch.fleet.change.stop import stop_in_order
+from dplaunch.fleet.failures import as_error
+from dplaunch.fleet.job import Job, phase
+from dplaunch.fleet.logs.cause import explain_delay, explain_failures
+from dplaunch.fleet.membership import MemberState, align, read_states
+from dplaunch.fleet.proof.cluster import prove_groups
+from dplaunch.model.event import Failed
+from dplaunch.model.observed import Observed
+from dplaunch.model.plan import Place, Process
+from dplaunch.model.step import Ended, Outcome, StepKind, Wave
+from dplaunch.words import plural
+
+
+@dataclass(frozen=True, slots=True)
+class Carrying:
+    """One wave on its way. ``observed``: what ran before it, health asked."""
+
+    job: Job
+    wave: Wave
+    options: Options
+    observed: Observed
+
+    def carry(self, started: Callable[[], None]) -> tuple[Outcome, ...]:
+        """All of its steps, or those before AWAIT where the verb detaches.
+
+        ``started`` is called when everything has started and loads.
+        """
+        try:
+            self.replace()
+            started()
+            if not self.options.detach:
+                self.establish()
+        except (Interrupted, LockedError):
+            raise
+        except GroupsFailed as failed:
+            return self._outcomes(failed.groups, failed.error)
+        except DplaunchError as error:
+            return self._outcomes(frozenset(self.wave.groups), error)
+        return tuple(Outcome(group=group, ended=Ended.DONE) for group in self.wave.groups)
+
+    def _outcomes(self, failed: frozenset[str], error: DplaunchError) -> tuple[Outcome, ...]:
+        """A failure ends the wave: the groups that did not fail themselves came no further."""
+        return tuple(
+            Outcome(group=group, ended=Ended.FAILED, error=error)
+            if group in failed
+            else Outcome(group=group, ended=Ended.SKIPPED, error=error)
+            for group in self.wave.groups
+        )
+
+    def replace(self) -> None:
+        """Drain, stop, hold, put and start."""
+        self._stop()
+        put_files(self.job, self._nodes_to_write())
+        starting = self.wave.places(StepKind.START)
+        if starting:
+            held: MemberState = "proving" if self.options.detach else "held"
+            align(self.job, {step.group for step in self.wave.of(StepKind.HOLD)}, held)
+            with phase(self.job, "start", plural(len(starting), "process")):
+                self._need(start(self.job, starting))
+
+    def _nodes_to_write(self) -> set[str]:
+        """Where something starts; of a whole cluster also where another revision was sent before."""
+        wanted = {node for node, _ in self.wave.places(StepKind.PUT)}
+        if self.options.wish.whole:
+            revision = self.job.plan.revision
+            wanted |= {node.name for node in self.observed.nodes if node.revision != revision}
+        return wanted
+
+    def _stop(self) -> None:
+        leaving = self.wave.places(StepKind.STOP)
+        stopping = [p for p in self.observed.processes if p.alive and p.place in leaving]
+        if not stopping:
+            return
+        drain(self.job, {step.group for step in self.wave.of(StepKind.DRAIN)}, self.options.drain_timeout)
+        with phase(self.job, "stop", plural(len(stopping), "process")):
+            left = [verdict for verdict in stop_in_order(self.job, stopping) if verdict.left]
+        if left:
+            first = left[0]
+            raise DplaunchError(
+                f"{first.process} on {first.node} could not be stopped: {first.left[0]}",
+                hint=f"end it, then run `dplaunch {self.options.verb}` again",
+            )
+
+    def establish(self) -> None:
+        """Await, prove and admit: the router opens every group of the wave."""
+        self.await_and_prove()
+        align(self.job, {step.group for step in self.wave.of(StepKind.ADMIT)}, "serving")
+
+    def await_and_prove(self) -> None:
+        """Wait until everything is ready, then prove it."""
+        awaited = self._processes(StepKind.AWAIT)
+        self._await(awaited)
+        prove_groups(self.job, awaited, self._beside(), everything=self.options.all_pairs)
+
+    def _await(self, processes: tuple[Process, ...]) -> None:
+        """Wait until these are ready. Raises the first failure with its cause, or NotReadyError."""
+        job = self.job
+        with phase(job, "load", plural(len(processes), "process")):
+            readiness = Readiness(job, processes, self.options.timeout or job.plan.ready_timeout)
+            try:
+                failures = readiness.wait()
+            except NotReadyError as late:
+                raise explain_delay(job, late, processes, readiness.loud) from late
+            if failures:
+                self._need(explain_failures(job, failures, processes, readiness.loud))
+
+    def _processes(self, kind: StepKind) -> tuple[Process, ...]:
+        places = self.wave.places(kind)
+        return tuple(process for process in self.job.plan.processes if process.place in places)
+
+    def _beside(self) -> set[Place]:
+        """What served before, is not touched by this wave, and is not closed by another change."""
+        touched = {place for step in self.wave.steps for place in step.places}
+        closed = {g for g, state in read_states(self.job).items() if state in ("held", "draining")}
+        serving = [p for p in self.observed.processes if p.serves and p.group not in closed]
+        return {p.place for p in serving if p.place not in touched}
+
+    def _need(self, failures: tuple[Failed, ...]) -> None:
+        if failures:
+            group_of = {process.name: process.group for process in self.job.plan.processes}
+            groups = frozenset(group_of[f.process] for f in failures if f.process in group_of)
+            raise GroupsFailed(groups, as_error(failures))
+
+
+class GroupsFailed(Exception):  # noqa: N818 - carries an outcome, is no error of the verb
+    """Processes of ``groups`` failed; ``error`` is the first failure."""
+
+    def __init__(self, groups: frozenset[str], error: DplaunchError) -> None:
+        super().__init__(error.text)
+        self.groups = groups
+        self.error = error

@@ -1,0 +1,67 @@
+"""What a change is asked to do, and what came of it: data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from dplaunch.fleet.job import Job
+from dplaunch.model.observed import Observed
+from dplaunch.model.plan import Action, Change
+from dplaunch.reconcile import Wish
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The flags of ``up`` and ``restart``. Times are seconds; None is what the cluster file says."""
+
+    verb: str = "up"
+    wish: Wish = field(default_factory=Wish)
+    keep: bool = False
+    """Keep running processes when something fails."""
+    detach: bool = False
+    """Return as soon as all processes have started."""
+    timeout: float | None = None
+    drain_timeout: float | None = None
+    all_pairs: bool = False
+    """Ask through every pair of endpoints, however many they are."""
+
+
+class Preflight(Protocol):
+    """Looks at the nodes where something is started; the walk calls it at the right moments."""
+
+    def before(self, job: Job, observed: Observed) -> None:
+        """Under the lock, before anything is touched. Raises where a start would not work."""
+
+    def meanwhile(self, job: Job) -> None:
+        """Everything has started and will load for long: ask what takes longer, and do not wait."""
+
+    def report(self, job: Job) -> None:
+        """The answers are due: all is loaded, or has failed. May be called again."""
+
+
+class NoPreflight:
+    """Looks at nothing."""
+
+    def before(self, job: Job, observed: Observed) -> None:
+        """Finds no fault."""
+
+    def meanwhile(self, job: Job) -> None:
+        """Asks nothing."""
+
+    def report(self, job: Job) -> None:
+        """Has nothing to report."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpResult:
+    """What a change did. ``ready`` is False only after ``--detach``."""
+
+    actions: tuple[Action, ...]
+    ready: bool
+    changed: bool
+
+    @property
+    def started(self) -> int:
+        """How many processes, those that were stopped before among them."""
+        return sum(action.change in (Change.START, Change.RESTART) for action in self.actions)

@@ -1,0 +1,111 @@
+"""Stop processes with a verdict: what was freed, what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dplaunch.fleet.job import Job
+from dplaunch.model.event import Stopped
+from dplaunch.model.observed import ObservedProcess
+from dplaunch.model.plan import ROUTER, Place, Plan
+from dplaunch.model.remote import StopVerdict
+from dplaunch.ranges import grouped
+
+GRACE = 45.0
+"""Seconds the longest stop sequence waits where the plan does not know the process."""
+
+
+def stop_in_order(
+    job: Job, chosen: Iterable[ObservedProcess], grace: float | None = None
+) -> tuple[Stopped, ...]:
+    """The router first, so that it sends nothing to an engine that goes; then the reverse of starting.
+
+    ``grace`` overrides the seconds of the processes' own stop steps.
+    """
+    verdicts: list[Stopped] = []
+    for wave in order_stops(job.plan, chosen):
+        verdicts += stop(job, [process.place for process in wave], grace)
+    return tuple(verdicts)
+
+
+def order_stops(plan: Plan, processes: Iterable[ObservedProcess]) -> list[list[ObservedProcess]]:
+    """Processes in the order of stopping: the reverse of starting."""
+    depth = _depths(plan)
+    last = max(depth.values(), default=0) + 1
+
+    def turn(process: ObservedProcess) -> int:
+        if process.role == ROUTER:
+            return 0
+        beneath = 1 if process.kind == "service" else 0
+        return 1 + last - depth.get(process.place, 0) + beneath
+
+    return [wave for _, wave in sorted(grouped((turn(p), p) for p in processes).items())]
+
+
+def _depths(plan: Plan) -> dict[Place, int]:
+    """Place → how many processes in a row must be ready before it starts."""
+    by_name = {process.name: process for process in plan.processes}
+    found: dict[str, int] = {}
+
+    def depth(name: str) -> int:
+        if name not in found:
+            found[name] = 0
+            found[name] = 1 + max((depth(other) for other in by_name[name].after), default=-1)
+        return found[name]
+
+    return {process.place: depth(process.name) for process in plan.processes}
+
+
+def stop(job: Job, places: list[Place], grace: float | None) -> list[Stopped]:
+    """Stop these at once on all their nodes and wait for every verdict."""
+    stopped: list[Stopped] = []
+
+    def take(verdict: StopVerdict) -> None:
+        stopped.append(_event(job, verdict))
+        job.emit(stopped[-1])
+
+    driver = job.driver
+    before, driver.on_interrupt = driver.on_interrupt, Hurry(job, places).press
+    try:
+        longest = _longest_grace(job.plan, places) if grace is None else grace
+        driver.stop(places, longest, take, patient=grace is None)
+    finally:
+        driver.on_interrupt = before
+    for node in dict.fromkeys(node for node, _ in places if node not in driver.reached):
+        job.lost(node)
+    return stopped
+
+
+def _longest_grace(plan: Plan, places: Iterable[Place]) -> float:
+    wanted = set(places)
+    known = [sum(s.grace for s in p.stop) for p in plan.processes if p.place in wanted]
+    return max([GRACE, *known])
+
+
+class Hurry:
+    """Ctrl-C while stopping: the first warns of what the second will do, the second skips the grace."""
+
+    def __init__(self, job: Job, places: list[Place]) -> None:
+        self._job = job
+        self._places = places
+        self._warned = False
+
+    def press(self) -> bool:
+        """Always continues: what is being stopped must be stopped."""
+        if self._warned:
+            self._job.driver.hurry(self._places)
+        else:
+            self._job.note("still stopping; press Ctrl-C again to skip the grace and kill what is left")
+        self._warned = True
+        return True
+
+
+def _event(job: Job, verdict: StopVerdict) -> Stopped:
+    return Stopped(
+        at=job.now,
+        process=verdict.process,
+        node=verdict.node,
+        seconds=verdict.seconds,
+        how=verdict.how,
+        left=verdict.left,
+    )

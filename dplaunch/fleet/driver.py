@@ -1,0 +1,170 @@
+"""The interface between walks and the substrate on which processes run.
+
+A driver carries out what a walk decides. No call raises because one node is lost: the node is then in
+``unreached``, with its reason, and missing in the result. All calls are made from one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from dplaunch.errors import DplaunchError, HostError
+from dplaunch.model.cluster import SecretRef
+from dplaunch.model.observed import Observed
+from dplaunch.model.plan import File, Place, Plan, Process
+from dplaunch.model.remote import (
+    Connected,
+    ExecResult,
+    FileSeen,
+    Hello,
+    HttpReply,
+    HttpRequest,
+    Listening,
+    LogQuery,
+    LogSource,
+    Pattern,
+    Signal,
+    StartResult,
+    StopVerdict,
+    Stream,
+    SurveyReply,
+)
+from dplaunch.model.trail import Entry
+
+OnSignal = Callable[[Signal], None]
+
+
+class Driver(Protocol):
+    """What every walk needs."""
+
+    unreached: dict[str, HostError]
+    """Nodes that could not be reached, or were lost since, with the reason."""
+    on_interrupt: Callable[[], bool]
+    """Asked at each Ctrl-C: True continues, False raises Interrupted."""
+    on_tick: Callable[[float], None]
+    """Given the time about ten times a second while ``listen`` waits."""
+
+    @property
+    def reached(self) -> Collection[str]:
+        """Nodes that can be asked now."""
+
+    def clock(self) -> float:
+        """The launcher's monotonic clock, seconds."""
+
+    def open(self, nodes: Iterable[str] | None = None) -> None:
+        """Reach every node (or ``nodes``) at once; those that are reached stay so."""
+
+    def interrupt(self, *_: object) -> None:
+        """Note a Ctrl-C; fit to be a signal handler."""
+
+    def unheard(self) -> AbstractContextManager[None]:
+        """While the user is asked: Ctrl-C raises at once."""
+
+    def listen(self, take: OnSignal, until: Callable[[], bool], deadline: float) -> bool:
+        """Deliver signals until ``until()`` holds or the clock passes ``deadline``; whether it held."""
+
+    def pause(self, seconds: float) -> None:
+        """Wait; signals that come meanwhile are dropped."""
+
+    def observe(self, *, health: bool = False) -> Observed:
+        """What runs on every node; ``health``: ask every endpoint too."""
+
+    def put(self, plan: Plan, nodes: Collection[str]) -> dict[str, DplaunchError]:
+        """Write the files of these nodes and their part of the plan; node → why that failed."""
+
+    def write(self, files: Mapping[str, File]) -> dict[str, DplaunchError]:
+        """Write one file on each of these nodes; node → why that failed."""
+
+    def read(self, node: str, path: str) -> FileSeen:
+        """A file of the node's folder. Raises DplaunchError."""
+
+    def swap(self, node: str, file: File, seen: FileSeen) -> bool:
+        """Write ``file`` unless what is there is no longer what was ``seen``. Raises DplaunchError."""
+
+    def start(
+        self, plan: Plan, places: Collection[Place], secrets: Mapping[SecretRef, str]
+    ) -> tuple[StartResult, ...]:
+        """Start these processes; a result for each, also where its node is lost."""
+
+    def stop(
+        self, places: Iterable[Place], grace: float, take: Callable[[StopVerdict], None], *, patient: bool
+    ) -> tuple[StopVerdict, ...]:
+        """Stop these at once and wait for every verdict, each given to ``take`` as it comes.
+
+        ``grace``: the seconds that their stop steps wait in all; ``patient``: they wait as planned, else
+        this grace overrides their steps. A node that is lost gives no verdicts.
+        """
+
+    def hurry(self, places: Iterable[Place]) -> None:
+        """Skip the grace of a stop under way."""
+
+    def forget(self) -> None:
+        """Drop the state of everything that has ended."""
+
+    def watch(
+        self,
+        node: str,
+        processes: Sequence[Process],
+        patterns: Sequence[Pattern],
+        headers: Mapping[str, str],
+    ) -> Stream | None:
+        """LineSeen, HealthSeen and ProcessExited of these from now on; None when the node is lost."""
+
+    def follow(self, node: str, sources: Sequence[LogSource], query: LogQuery) -> Stream | None:
+        """LinesRead, LinesLost and LogRestarted, then StreamEnded; None when the node is lost."""
+
+    def cancel(self, stream: Stream) -> None:
+        """End a stream."""
+
+    def ask(self, questions: Iterable[HttpRequest]) -> dict[str, HttpReply]:
+        """HTTP requests, each made on its own node, all at once; by key."""
+
+    def locked(self, holder: str, verb: str) -> AbstractContextManager[None]:
+        """Hold the cluster's lock. Raises LockedError naming who holds it."""
+
+    def lock_node(self) -> str:
+        """The node that keeps the lock. Raises HostError where no node is reached."""
+
+    def record(self, entry: Entry) -> None:
+        """Add a line to the audit trail."""
+
+    def trail(self, count: int) -> tuple[Entry, ...]:
+        """Its last entries, oldest first."""
+
+    def hello(self, node: str) -> Hello:
+        """How a node that is reached introduced itself."""
+
+    def ahead(self) -> dict[str, float]:
+        """Node → seconds by which its clock is ahead of the median of all that are reached."""
+
+
+class Machines(Driver, Protocol):
+    """What a driver offers besides where nodes are machines: looking at them and running commands."""
+
+    def execute(self, nodes: Collection[str], argv: Sequence[str], timeout: float) -> tuple[ExecResult, ...]:
+        """Run a command on these nodes at once; a result for each, in the plan's order."""
+
+    def survey(
+        self,
+        surveys: Mapping[str, Mapping[str, object]],
+        patience: float,
+        progress: Callable[[str, int, int], None],
+    ) -> dict[str, SurveyReply]:
+        """Run surveys; ``progress`` is given node, commands answered, commands in all."""
+
+    def survey_aside(
+        self, surveys: Mapping[str, Mapping[str, object]], take: Callable[[str, SurveyReply | None], None]
+    ) -> None:
+        """The same without waiting: ``take`` is given each reply while something else is awaited."""
+
+    def listening(
+        self, wanted: Mapping[str, tuple[str, Sequence[int]]], random: int, seconds: float
+    ) -> AbstractContextManager[dict[str, Listening | DplaunchError]]:
+        """Open ports (node → address, ports) for as long as the block runs."""
+
+    def connect(
+        self, targets: Mapping[str, Sequence[tuple[str, str, int]]], timeout: float, patience: float
+    ) -> tuple[Connected, ...]:
+        """Try connections from each node to (key, address, port)."""

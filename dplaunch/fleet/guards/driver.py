@@ -1,0 +1,339 @@
+"""``Guards``: the driver over guard sessions. Typed calls above; requests, replies and events below."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from dplaunch.errors import DplaunchError, HostError, LockedError
+from dplaunch.fleet.driver import OnSignal
+from dplaunch.fleet.guards.mailbox import Mailbox, OnEvent, silent
+from dplaunch.fleet.guards.session import Message
+from dplaunch.model.cluster import SecretRef
+from dplaunch.model.observed import Observed
+from dplaunch.model.plan import File, Place, Plan, Process
+from dplaunch.model.remote import (
+    FileSeen,
+    Hello,
+    HttpReply,
+    HttpRequest,
+    LogQuery,
+    LogSource,
+    Pattern,
+    Refusal,
+    StartResult,
+    StopVerdict,
+    Stream,
+)
+from dplaunch.model.trail import Entry, Lock
+from dplaunch.ranges import grouped
+from dplaunch.wire import events, replies, requests
+from dplaunch.wire.replies import Reply
+from dplaunch.wire.requests import Request
+
+LOCK_DEADLINE = 10.0
+RELOCK_PATIENCE = 45.0
+"""Seconds: our own session whose link broke holds the lock for up to 30 s more."""
+OBSERVE_DEADLINE = 15.0
+"""Seconds for one node's reply, health questions (2 s) included."""
+PUT_DEADLINE = 30.0
+START_DEADLINE = 60.0
+"""Seconds; a guard acknowledges after exec, not after start-up."""
+STOP_SLACK = 60.0
+"""Seconds a node may take beyond the graces of its stop steps."""
+FORGET_DEADLINE = 15.0
+SLACK = 10.0
+"""Seconds a node may take beyond the time that a command or an HTTP request has."""
+
+_Value = TypeVar("_Value")
+
+
+class Guards(Mailbox):
+    """Sessions with the guards of some nodes. ``reached`` are the nodes that have one now."""
+
+    @property
+    def reached(self) -> Collection[str]:
+        """Nodes that have a session."""
+        return self.sessions.keys()
+
+    def listen(self, take: OnSignal, until: Callable[[], bool], deadline: float) -> bool:
+        """Deliver signals until ``until()`` holds or the clock passes ``deadline``; whether it held."""
+
+        def on_message(node: str, message: Message) -> None:
+            signal = self._parse(node, message, events.signal)
+            if signal is not None:
+                take(signal)
+
+        return self.deliver(on_message, until, deadline)
+
+    def pause(self, seconds: float) -> None:
+        """Wait; signals that come meanwhile are dropped."""
+        self.deliver(lambda *_: None, until=lambda: False, deadline=self.clock() + seconds)
+
+    def observe(self, *, health: bool = False) -> Observed:
+        """What runs on every node that is reached; why the others are not."""
+        wanted = {node: requests.observe(health=health) for node in self.reached}
+        found = self.each(wanted, OBSERVE_DEADLINE, replies.observed)
+        unreached = {node: _reason(error) for node, error in sorted(self.unreached.items())}
+        return Observed(nodes=tuple(found[n] for n in self.names if n in found), unreached=unreached)
+
+    def put(self, plan: Plan, nodes: Collection[str]) -> dict[str, DplaunchError]:
+        """Write the files of these nodes and their part of the plan; node → why that failed."""
+        wanted = {
+            node.name: requests.put(node.files, requests.plan_part(plan, node))
+            for node in plan.nodes
+            if node.name in nodes
+        }
+        return self._need(wanted, PUT_DEADLINE)
+
+    def write(self, files: Mapping[str, File]) -> dict[str, DplaunchError]:
+        """Write one file on each of these nodes; node → why that failed."""
+        return self._need({node: requests.put([file]) for node, file in files.items()}, PUT_DEADLINE)
+
+    def read(self, node: str, path: str) -> FileSeen:
+        """A file of the node's folder. Raises DplaunchError."""
+        (seen,) = self._one(node, requests.get([path]), replies.files)
+        return seen
+
+    def swap(self, node: str, file: File, seen: FileSeen) -> bool:
+        """Write ``file`` unless what is there is no longer what was ``seen``. Raises DplaunchError."""
+        reply = self._ask_one(node, requests.put([file], expect=seen.sha), PUT_DEADLINE)
+        refusal = replies.refusal(reply)
+        if refusal is not None and refusal.kind != "changed":
+            raise refused(node, refusal)
+        return refusal is None
+
+    def start(
+        self, plan: Plan, places: Collection[Place], secrets: Mapping[SecretRef, str]
+    ) -> tuple[StartResult, ...]:
+        """Start these processes, all nodes at once; a result for each, also where its node is lost."""
+        chosen = {node.name: [p for p in node.processes if p.place in places] for node in plan.nodes}
+        wanted = {n.name: requests.start(n, chosen[n.name], secrets) for n in plan.nodes if chosen[n.name]}
+        answers = self.gather(wanted, START_DEADLINE)
+        return tuple(
+            result
+            for node in wanted
+            for result in self._started(node, [p.name for p in chosen[node]], answers.get(node))
+        )
+
+    def _started(self, node: str, names: Sequence[str], reply: Reply | None) -> tuple[StartResult, ...]:
+        refusal = None if reply is None else replies.refusal(reply)
+        if reply is not None and refusal is None:
+            results = self._parse(node, reply, replies.started)
+            if results is not None:
+                return results
+        error = self._lost(node)
+        refusal = refusal or Refusal(kind="unreachable", text=error.text, hint=error.hint)
+        return tuple(StartResult(node=node, process=name, refusal=refusal) for name in names)
+
+    def stop(
+        self, places: Iterable[Place], grace: float, take: Callable[[StopVerdict], None], *, patient: bool
+    ) -> tuple[StopVerdict, ...]:
+        """Stop these at once and wait for every verdict, each given to ``take`` as it comes.
+
+        ``grace``: the seconds that their stop steps wait in all; ``patient``: they wait as the plan says,
+        else this grace overrides it.
+        """
+        wanted = grouped(places)
+        verdicts: dict[Place, StopVerdict] = {}
+
+        def on_message(node: str, message: Message) -> None:
+            place = (node, message.get("name", ""))
+            if message.get("event") != "stopped" or place in verdicts:
+                return
+            found = self._parse(node, message, replies.verdict)
+            if found is not None:
+                verdicts[place] = found
+                take(found)
+
+        override = None if patient else grace
+        asked = {node: requests.stop(names, override) for node, names in wanted.items()}
+        answers = self.gather(asked, grace + STOP_SLACK, on_message)
+        for node, reply in answers.items():
+            refusal = replies.refusal(reply)
+            if refusal is not None:
+                raise refused(node, refusal)
+        return tuple(verdicts.values())
+
+    def hurry(self, places: Iterable[Place]) -> None:
+        """Skip the grace of a stop under way."""
+        for node, names in grouped(places).items():
+            self.send(node, requests.stop(names, 0))
+
+    def forget(self) -> None:
+        """Drop the state of everything that has ended."""
+        self.gather(dict.fromkeys(self.reached, requests.forget()), FORGET_DEADLINE)
+
+    def watch(
+        self,
+        node: str,
+        processes: Sequence[Process],
+        patterns: Sequence[Pattern],
+        headers: Mapping[str, str],
+    ) -> Stream | None:
+        """LineSeen, HealthSeen and ProcessExited of these from now on; None when the node is lost."""
+        return self._stream(node, requests.watch(processes, patterns, headers))
+
+    def follow(self, node: str, sources: Sequence[LogSource], query: LogQuery) -> Stream | None:
+        """LinesRead, LinesLost and LogRestarted, then StreamEnded; None when the node is lost."""
+        clock = self.hello(node).clock if node in self.sessions else 0.0
+        return self._stream(node, requests.follow(sources, query, clock))
+
+    def _stream(self, node: str, request: Request) -> Stream | None:
+        number = self.send(node, request)
+        return None if number is None else Stream(node, number)
+
+    def cancel(self, stream: Stream) -> None:
+        """End a stream."""
+        self.send(stream.node, requests.cancel(stream.number))
+
+    def ask(self, questions: Iterable[HttpRequest]) -> dict[str, HttpReply]:
+        """HTTP requests, each made on its own node, all at once; by key."""
+        by_node = grouped((question.node, question) for question in questions)
+        longest = max((q.timeout for asked in by_node.values() for q in asked), default=0.0)
+        wanted = {node: requests.ask(asked) for node, asked in by_node.items()}
+        found = self.each(wanted, longest + SLACK, replies.answers)
+        return {key: answer for answers in found.values() for key, answer in answers.items()}
+
+    @contextmanager
+    def locked(self, holder: str, verb: str) -> Iterator[None]:
+        """Hold the cluster's lock. It also ends with our stream, whatever happens to us.
+
+        Raises LockedError naming who holds it, for which verb and since when.
+        """
+        node = self.lock_node()
+        reply = self._ask_one(node, requests.lock(holder, verb), LOCK_DEADLINE)
+        _need_lock(node, reply)
+        self.keep(node, requests.lock_again(holder, verb, RELOCK_PATIENCE), _still_ours)
+        try:
+            yield
+        finally:
+            self.drop(node)
+            if node in self.sessions:
+                self.send(node, requests.unlock())
+
+    def lock_node(self) -> str:
+        """The first node of the cluster file that is reached. Raises HostError where none is."""
+        reached = [node for node in self.names if node in self.sessions]
+        if not reached:
+            raise next(iter(self.unreached.values()))
+        return reached[0]
+
+    def record(self, entry: Entry) -> None:
+        """Add a line to the audit trail; a node that is gone is no reason to fail."""
+        if self.sessions:
+            self.gather({self.lock_node(): requests.record(entry)}, LOCK_DEADLINE)
+
+    def trail(self, count: int) -> tuple[Entry, ...]:
+        """The last entries of all nodes, oldest first; the lock node may have changed over time."""
+        wanted = dict.fromkeys(self.reached, requests.trail(count))
+        found = self.each(wanted, LOCK_DEADLINE, replies.entries)
+        entries = [entry for lines in found.values() for entry in lines]
+        return tuple(sorted(entries, key=lambda entry: entry.at)[-count:])
+
+    def hello(self, node: str) -> Hello:
+        """How a node that is reached introduced itself."""
+        return replies.read(node, self.sessions[node].hello, replies.hello)
+
+    def ahead(self) -> dict[str, float]:
+        """Node → seconds by which its clock is ahead of the median; exact to a first line's way here."""
+        offsets = {name: self.hello(name).clock - s.heard for name, s in self.sessions.items()}
+        middle = statistics.median_low(offsets.values()) if offsets else 0.0
+        return {name: offset - middle for name, offset in offsets.items()}
+
+    def each(
+        self,
+        wanted: Mapping[str, Request],
+        deadline: float,
+        parse: Callable[[str, Reply], _Value],
+        on_event: OnEvent | None = None,
+    ) -> dict[str, _Value]:
+        """What each node replied; one that refused or made no sense is in ``unreached``, with its reason."""
+        found = {}
+        for node, reply in self.gather(wanted, deadline, on_event).items():
+            refusal = replies.refusal(reply)
+            if refusal is None:
+                value = self._parse(node, reply, parse)
+                if value is not None:
+                    found[node] = value
+            else:
+                self.unreached[node] = HostError(node, f"{node}: {refusal.text}", hint=refusal.hint)
+        return found
+
+    def _parse(self, node: str, reply: Reply, parse: Callable[[str, Reply], _Value]) -> _Value | None:
+        """None where the reply makes no sense: the node is lost then, and no other one with it."""
+        try:
+            return replies.read(node, reply, parse)
+        except HostError as error:
+            self.lose(node, error)
+            return None
+
+    def _need(self, wanted: Mapping[str, Request], deadline: float) -> dict[str, DplaunchError]:
+        answers = self.gather(wanted, deadline)
+        failed: dict[str, DplaunchError] = {}
+        for node in wanted:
+            refusal = replies.refusal(answers[node]) if node in answers else None
+            if node not in answers:
+                failed[node] = self._lost(node)
+            elif refusal is not None:
+                failed[node] = refused(node, refusal)
+        return failed
+
+    def _one(self, node: str, request: Request, parse: Callable[[str, Reply], _Value]) -> _Value:
+        reply = self._ask_one(node, request, PUT_DEADLINE)
+        refusal = replies.refusal(reply)
+        if refusal is not None:
+            raise refused(node, refusal)
+        return replies.read(node, reply, parse)
+
+    def _ask_one(self, node: str, request: Request, deadline: float) -> Reply:
+        answers = self.gather({node: request}, deadline)
+        if node not in answers:
+            raise self._lost(node)
+        return answers[node]
+
+    def _lost(self, node: str) -> HostError:
+        return self.unreached.get(node) or silent(node, 0.0)
+
+
+def refused(node: str, refusal: Refusal) -> DplaunchError:
+    """A guard's refusal as an error that names the node."""
+    return DplaunchError(f"{node}: {refusal.text}", hint=refusal.hint)
+
+
+def _need_lock(node: str, reply: Reply) -> None:
+    refusal = replies.refusal(reply)
+    if refusal is None:
+        return
+    if refusal.kind == "locked":
+        raise held_by(node, replies.holder(reply))
+    raise refused(node, refusal)
+
+
+def _still_ours(node: str, reply: Reply) -> None:
+    """The lock ended with a link that broke; it is taken again, unless another operator was quicker."""
+    try:
+        _need_lock(node, reply)
+    except LockedError as other:
+        raise LockedError(
+            f"the link to {node} broke, and our lock ended with it: {other.text}",
+            hint="nothing more was changed; look with `dplaunch status`, then run the command again",
+        ) from other
+
+
+def held_by(node: str, lock: Lock | None) -> LockedError:
+    """The error that names holder, verb and age."""
+    holder, verb = (lock.holder, lock.verb) if lock else ("another operator", "?")
+    age = max(0.0, time.time() - lock.since) if lock else 0.0
+    return LockedError(
+        f"{holder} is running `dplaunch {verb}` on this cluster (for {age:.0f} s, lock on {node})",
+        hint="wait for it, or look with `dplaunch lock`; a lock ends by itself when its launcher is gone",
+    )
+
+
+def _reason(error: HostError) -> str:
+    """Why a node is not reached, and what helps."""
+    return f"{error.text}; {error.hint}" if error.hint else error.text

@@ -1,0 +1,1 @@
+"""Log streams of the nodes: followed, and read for what failed first or took long."""

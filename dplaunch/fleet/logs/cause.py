@@ -1,0 +1,162 @@
+"""Why processes failed: what their own logs say, and which of all logs said it first."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from dplaunch.diagnose import Evidence
+from dplaunch.errors import NotReadyError
+from dplaunch.fleet.job import Job
+from dplaunch.fleet.logs.follow import FETCH_DEADLINE, Following
+from dplaunch.model.diagnosis import Diagnosis, EndedProcess, Sighting
+from dplaunch.model.event import Failed
+from dplaunch.model.observed import State
+from dplaunch.model.plan import Process
+from dplaunch.model.remote import LogQuery
+from dplaunch.ranges import fold
+
+LAST_LOOK = LogQuery(tail=200)
+"""What is read of every log after a failure, before anything is taken down."""
+LONG_LOOK = LogQuery(tail=20_000)
+"""The same of logs that hold an error: tracebacks of all its workers may follow the line that explains it."""
+PATIENCE = 10.0
+"""Seconds for a look after a failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """``line`` as logged; ``hint`` only where a signature knew it."""
+
+    line: str = ""
+    hint: str = ""
+
+
+def find_cause(tail: Sequence[str]) -> Cause:
+    """Of one log's end: the line that says why, else its last one."""
+    evidence = Evidence()
+    evidence.add("", "", tail)
+    first = evidence.conclude().first
+    spoken = [line.strip() for line in tail if line.strip()]
+    return Cause(first.text, hint_of(first)) if first else Cause((spoken or [""])[-1])
+
+
+def hint_of(sighting: Sighting, silent: Iterable[str] = ()) -> str:
+    """Cause, remedy, whom to suspect and where to read more; nothing for an error that nobody knows."""
+    known, names = sighting.signature, fold(silent)
+    if known is None:
+        return ""
+    suspects = [f"no error stands in the log of {names}: look there first"] if names else []
+    return "; ".join([known.cause, known.remedy, *suspects, "`dplaunch diagnose` tells more"])
+
+
+def examine(job: Job, processes: Sequence[Process], query: LogQuery) -> tuple[Diagnosis, list[str]]:
+    """Read these processes' logs from their nodes; what they say together, and what could not be read."""
+    evidence = Evidence(job.driver.ahead())
+    refusals = _read(job, processes, query, evidence, FETCH_DEADLINE)
+    return evidence.conclude(), refusals
+
+
+def _read(
+    job: Job, processes: Sequence[Process], query: LogQuery, evidence: Evidence, patience: float
+) -> list[str]:
+    for process in processes:
+        evidence.add(process.name, process.node, ())
+    following = Following(
+        job,
+        [(p.name, p.node, "") for p in processes],
+        query,
+        lambda chunk: evidence.add(chunk.process, chunk.node, chunk.lines),
+        patience,
+    )
+    following.run()
+    return following.refusals
+
+
+def _look_once_more(job: Job, processes: Sequence[Process], loud: Collection[str]) -> Diagnosis:
+    """All logs after a failure; of processes that are ``loud`` nearly whole."""
+    evidence = Evidence(job.driver.ahead())
+    _read(job, [p for p in processes if p.name in loud], LONG_LOOK, evidence, PATIENCE)
+    _read(job, [p for p in processes if p.name not in loud], LAST_LOOK, evidence, PATIENCE)
+    return evidence.conclude()
+
+
+def diagnose(job: Job, processes: Sequence[Process], query: LogQuery) -> tuple[Diagnosis, list[str]]:
+    """``examine``, and what the nodes know besides: who is killed or hangs writes no line."""
+    found, refusals = examine(job, processes, query)
+    if query.previous:
+        return found, refusals
+    wanted = {process.place for process in processes}
+    seen = [one for one in job.driver.observe(health=True).processes if one.place in wanted]
+    ended = tuple(EndedProcess(one.name, one.node, one.ending) for one in seen if one.state is State.EXITED)
+    waiting = [one for one in seen if one.runs and one.healthy is False]
+    engines = [one for one in waiting if one.kind == "engine"] or waiting  # a router waits for these
+    return replace(found, ended=ended, waiting=tuple(one.name for one in engines)), refusals
+
+
+def died(job: Job, processes: Sequence[Process]) -> tuple[Failed, ...]:
+    """Processes that ended by themselves since they were ready: why a proof got no answer."""
+    wanted = {process.place for process in processes}
+    gone = [one for one in job.driver.observe().processes if one.state is State.EXITED]
+    return tuple(
+        Failed(
+            at=job.now,
+            process=one.name,
+            node=one.node,
+            text=f"{one.name} on {one.node} {'was ' if one.signal else ''}{one.ending} after it was ready",
+            log=one.log,
+            mute=bool(one.signal) or one.exit_code == 0,
+        )
+        for one in gone
+        if one.place in wanted
+    )
+
+
+def explain_failures(
+    job: Job, failures: tuple[Failed, ...], processes: Sequence[Process], loud: Collection[str]
+) -> tuple[Failed, ...]:
+    """The failures, first the one that the others follow from, with what all logs together say about it.
+
+    ``loud``: processes in whose logs errors were seen, beside those that failed.
+    """
+    diagnosis = _look_once_more(job, processes, {*loud, *(f.process for f in failures)})
+    first = diagnosis.first or _from_tails(failures)
+    if first is None:
+        return failures
+    mute = [f for f in failures if f.mute and f.process not in _heard(diagnosis, first)]
+    if mute and first.follows:  # all others only follow from one that could not say why
+        where = f"`dmesg` on {mute[0].node}: the kernel kills what takes too much memory"
+        hint = f"no error is in its log; `dplaunch logs {mute[0].process} -n 50`, and {where}"
+        return (replace(mute[0], hint=hint), *(f for f in failures if f is not mute[0]))
+    hint = hint_of(first, diagnosis.silent)
+    culprits = [f for f in failures if f.process == first.process]
+    if not culprits:
+        said = f"{first.process} on {first.node}: {first.text}"
+        job.note(f"earlier, {said}")
+        return (replace(failures[0], cause=said, hint=hint or failures[0].hint), *failures[1:])
+    culprit = replace(culprits[0], cause=first.text, hint=hint or culprits[0].hint)
+    return (culprit, *(f for f in failures if f not in culprits))
+
+
+def explain_delay(
+    job: Job, late: NotReadyError, processes: Sequence[Process], loud: Collection[str]
+) -> NotReadyError:
+    """The time-out with what the logs say meanwhile, where they say something."""
+    diagnosis = _look_once_more(job, processes, loud)
+    first = diagnosis.first
+    if first is None:
+        return late
+    said = f"{first.process} on {first.node}: {first.text}"
+    return NotReadyError(late.text, hint=hint_of(first, diagnosis.silent) or late.hint, detail=(said,))
+
+
+def _heard(diagnosis: Diagnosis, first: Sighting) -> set[str]:
+    return {name for sighting in (first, *diagnosis.others) for name in sighting.processes}
+
+
+def _from_tails(failures: Iterable[Failed]) -> Sighting | None:
+    """Where the logs themselves were not read: what came with the exits."""
+    evidence = Evidence()
+    for failed in failures:
+        evidence.add(failed.process, failed.node, (failed.cause, *failed.tail))
+    return evidence.conclude().first

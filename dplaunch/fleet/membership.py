@@ -1,0 +1,132 @@
+"""The router's members file on its node: which endpoints exist, and which of their groups are open.
+
+It is edited, never replaced by the plan's: another change may have taken a group out meanwhile. An edit is
+written only where the file still is what was read, so that two changes at once never undo each other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import Any, Literal
+
+from dplaunch.errors import DplaunchError
+from dplaunch.fleet.job import Job
+from dplaunch.model.plan import Api, Endpoint
+
+MemberState = Literal["held", "proving", "serving", "draining"]
+"""``held``: reachable for the proof only. ``proving``: held until the router itself has proved it."""
+TRIES = 20
+
+_Document = dict[str, Any]
+
+
+def set_state(job: Job, groups: Collection[str], state: MemberState) -> bool:
+    """Put every endpoint of ``groups`` into ``state``, the others as they are; False without a file to edit.
+
+    Does nothing where the router is another's, which keeps its own list.
+    """
+
+    def edit(document: _Document) -> _Document:
+        members = [
+            {**member, "state": state} if member["group"] in groups else member
+            for member in document["members"]
+        ]
+        return {**document, "members": members}
+
+    return _edit(job, edit, create=False)
+
+
+def release(job: Job, groups: Collection[str]) -> None:
+    """The launcher leaves: the router opens those of ``groups`` that are closed, once it has proved them."""
+
+    def edit(document: _Document) -> _Document:
+        members = [
+            {**member, "state": "proving"}
+            if member["group"] in groups and member["state"] in ("held", "draining")
+            else member
+            for member in document["members"]
+        ]
+        return {**document, "members": members}
+
+    _edit(job, edit, create=False)
+
+
+def align(job: Job, groups: Collection[str], state: MemberState) -> bool:
+    """Make the file list what the plan has; ``groups`` come into ``state``, others keep theirs.
+
+    An endpoint that the file did not list is held.
+    """
+    planned = _planned(job)
+
+    def edit(document: _Document) -> _Document:
+        known = {member["name"]: member for member in document["members"]}
+
+        def state_of(member: _Document) -> str:
+            if member["group"] in groups:
+                return state
+            before = known.get(member["name"], {})
+            same = before.get("url") == member["url"]
+            return str(before.get("state")) if same else "held"
+
+        return {**planned, "members": [{**m, "state": state_of(m)} for m in planned["members"]]}
+
+    return _edit(job, edit, create=True) if planned else False
+
+
+def read_states(job: Job) -> dict[str, str]:
+    """Group → state at the router; empty where the router is another's or has no file yet."""
+    return {member["group"]: member["state"] for member in _members(job)}
+
+
+def read_endpoints(job: Job, groups: Collection[str]) -> tuple[Endpoint, ...]:
+    """The endpoints of ``groups`` as the router knows them, planned or not, to be asked from its node."""
+    router = job.plan.router_process
+    return tuple(
+        Endpoint(
+            name=member["name"],
+            role=member["role"],
+            group=member["group"],
+            node=router.node,
+            url=member["url"],
+            api=Api(**member.get("api", {})),
+        )
+        for member in _members(job)
+        if router is not None and member["group"] in groups
+    )
+
+
+def _members(job: Job) -> list[_Document]:
+    router = job.plan.router_process
+    if job.plan.members is None or router is None or router.node not in job.driver.reached:
+        return []
+    seen = job.driver.read(router.node, job.plan.members.path)
+    members: list[_Document] = _parse(seen.text)["members"] if seen.text else []
+    return members
+
+
+def _planned(job: Job) -> _Document:
+    return _parse(job.plan.members.text) if job.plan.members else {}
+
+
+def _edit(job: Job, edit: Callable[[_Document], _Document], *, create: bool) -> bool:
+    router, planned = job.plan.router_process, job.plan.members
+    if router is None or planned is None:
+        return False
+    for _ in range(TRIES):
+        seen = job.driver.read(router.node, planned.path)
+        if seen.text is None and not create:
+            return False
+        text = json.dumps(edit(_parse(seen.text or '{"members": []}')), indent=1) + "\n"
+        if text == seen.text or job.driver.swap(router.node, replace(planned, text=text), seen):
+            return True
+    raise DplaunchError(
+        f"{planned.path} on {router.node} keeps changing: it was not written in {TRIES} tries",
+        hint="another change is under way; look with `dplaunch lock`",
+    )
+
+
+def _parse(text: str) -> _Document:
+    document: _Document = json.loads(text)
+    return document

@@ -1,0 +1,1 @@
+"""Proofs: right answers through every pair of endpoints, and KV that moved."""

@@ -1,0 +1,75 @@
+"""The proof of what a wave has started: warm-up, one completion on each endpoint, then through pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from dplaunch.errors import DplaunchError, Interrupted, LockedError
+from dplaunch.fleet.failures import as_error
+from dplaunch.fleet.job import Job, phase
+from dplaunch.fleet.logs.cause import died, explain_failures
+from dplaunch.fleet.proof.completion import prove_alone
+from dplaunch.fleet.proof.pairs import prove_pairs, prove_router, report
+from dplaunch.fleet.proof.routes import choose_pairs, count_pairs
+from dplaunch.fleet.proof.warm_up import warm_up
+from dplaunch.model.event import Failed
+from dplaunch.model.plan import Place, Process
+from dplaunch.words import plural
+
+
+def prove_groups(
+    job: Job, processes: tuple[Process, ...], beside: Collection[Place], *, everything: bool
+) -> None:
+    """Warm up and prove every endpoint of ``processes`` alone, then through its pairs.
+
+    ``beside``: places of processes that serve, with which pairs are made. ``everything``: all pairs, however
+    many. Raises the first failure: a process that died meanwhile before what that caused.
+    """
+    try:
+        _prove(job, processes, beside, everything=everything)
+    except (Interrupted, LockedError):
+        raise
+    except DplaunchError:
+        dead = died(job, processes)
+        for failure in dead:
+            job.emit(failure)
+        if dead:
+            raise as_error(explain_failures(job, dead, processes, ())) from None
+        raise
+
+
+def _prove(job: Job, processes: tuple[Process, ...], beside: Collection[Place], *, everything: bool) -> None:
+    endpoints = [e for process in processes if process.kind == "engine" for e in process.endpoints]
+    if not endpoints:
+        return
+    _need(warm_up(job, endpoints))
+    with phase(job, "prove", f"one completion on each of {plural(len(endpoints), 'engine')}"):
+        _need(prove_alone(job, endpoints))
+    mine = {process.place for process in processes}
+    able = [p for p in job.plan.processes if p.kind == "engine" and p.place in mine.union(beside)]
+    pairs, total = choose_pairs(
+        [endpoint for process in able for endpoint in process.endpoints],
+        everything=everything,
+        about={endpoint.name for endpoint in endpoints},
+    )
+    router = job.plan.router_process
+    if pairs and router is not None and not router.after and router.place not in mine.union(beside):
+        job.note(
+            "the router does not run, so no pair was asked; `dplaunch up` starts it and proves everything"
+        )
+    elif pairs:
+        with phase(job, "prove pairs", count_pairs(pairs, total)):
+            _need(report(job, prove_pairs(job, pairs, total)))
+
+
+def prove_entrance(job: Job) -> None:
+    """Ask the router as a client would. Raises its failure."""
+    if job.plan.router_process is not None:
+        pairs, _ = choose_pairs(job.plan.endpoints, everything=False)
+        with phase(job, "prove router"):
+            _need(report(job, prove_router(job, pairs)))
+
+
+def _need(failures: tuple[Failed, ...]) -> None:
+    if failures:
+        raise as_error(failures)

@@ -1,0 +1,176 @@
+"""The proof of a cluster's routes: answers through pairs of endpoints and the router, and KV that moved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from dplaunch.fleet.job import Job, connect_all, need_started, phase, record
+from dplaunch.fleet.proof.completion import ask_alone, completion, knows, read, weigh
+from dplaunch.fleet.proof.handover import LOOK_EVERY, SEEN_WITHIN, ask_pairs, out_of_service
+from dplaunch.fleet.proof.kv_counters import moved, tally
+from dplaunch.fleet.proof.odd_one_out import explain_odd_one, find_notes, find_odd_one
+from dplaunch.fleet.proof.routes import cannot_choose, choose_pairs, count_pairs, describe_pairs
+from dplaunch.model.cluster import DECODE
+from dplaunch.model.event import Failed, Proved
+from dplaunch.model.plan import Endpoint, Process
+from dplaunch.model.proof import Answer, Moved, Pair, Proof
+from dplaunch.model.remote import HttpReply
+from dplaunch.model.trail import Result
+from dplaunch.ranges import grouped
+
+_Key = TypeVar("_Key", bound=Hashable)
+NO_PAIRS = "pairs cannot be chosen: this router starts with decode and brings the engines together itself"
+
+
+def prove_pairs(job: Job, pairs: Sequence[Pair], total: int) -> Proof:
+    """Ask through each of ``pairs`` (of ``total``); judge the answers, compare them, count KV."""
+    if cannot_choose(job.plan):
+        return Proof(total=total, notes=(NO_PAIRS,) if pairs else ())
+    decodes = [endpoint for endpoint in _endpoints(job, pairs) if endpoint.role == DECODE]
+    before = tally(job, decodes)
+    first = ask_pairs(job, pairs)
+    known = _known(job, first.values(), pairs)
+    answers = _ask_twice(first, known, lambda some: ask_pairs(job, some))
+    good = {name for pair, answer in answers.items() if not answer.wrong for name in pair.engines}
+    came = moved(job, [engine for engine in decodes if engine.name in good], before)
+    failed = [pair for pair, answer in answers.items() if answer.wrong]
+    return Proof(
+        pairs=tuple(answers.items()),
+        total=total,
+        moved=came,
+        odd=find_odd_one(failed, [pair for pair in answers if pair not in failed]),
+        notes=find_notes(answers, came),
+    )
+
+
+def prove_router(job: Job, beside: Sequence[Pair] = ()) -> Proof:
+    """Ask the router, whole and as a stream, the engines left to it.
+
+    ``beside``: pairs whose endpoints tell whether this model knows the answer.
+    """
+    router = job.plan.router_process
+    if router is None:
+        return Proof()
+
+    def ask(streams: Iterable[bool]) -> dict[bool, Answer]:
+        return {stream: read(_ask_router(job, router, stream=stream)) for stream in streams}
+
+    first = ask((False, True))
+    known = _known(job, first.values(), beside)
+    return Proof(router=tuple(_ask_twice(first, known, ask).values()))
+
+
+def examine(job: Job, *, everything: bool) -> Proof:
+    """The walk of ``test``: the routes of a cluster that runs. Changes nothing; no answer is an error."""
+    connect_all(job)
+    need_started(job, "test")
+    pairs, total = choose_pairs(job.plan.endpoints, everything=everything)
+    with phase(job, "test", count_pairs(pairs, total)):
+        found = prove_pairs(job, pairs, total)
+        through = prove_router(job, pairs)
+    proof = replace(found, router=through.router)
+    failures = find_failures(job, proof)
+    if failures:
+        record(job, "test", Result.FAILED, reason=failures[0].text)
+    else:
+        record(job, "test", Result.PROVED)
+    return proof
+
+
+def report(job: Job, proof: Proof) -> tuple[Failed, ...]:
+    """Report what a proof found as events. Returns its failures."""
+    for text in proof.notes:
+        job.note(text)
+    router = job.plan.router_process
+    if router and proof.router and not any(answer.wrong for answer in proof.router):
+        whole = proof.router[0]
+        job.emit(Proved(at=job.now, process=router.name, seconds=whole.seconds, text=whole.text))
+    failures = find_failures(job, proof)
+    for failure in failures:
+        job.emit(failure)
+    return failures
+
+
+def find_failures(job: Job, proof: Proof) -> tuple[Failed, ...]:
+    """Everything of a proof that does not hold."""
+    return (
+        *_pairs_failed(job, proof),
+        *_kv_failed(job, proof.moved),
+        *_router_failed(job, proof, job.plan.router_process),
+    )
+
+
+def _endpoints(job: Job, pairs: Sequence[Pair]) -> list[Endpoint]:
+    wanted = {name for pair in pairs for name in pair.engines}
+    return [endpoint for endpoint in job.plan.endpoints if endpoint.name in wanted]
+
+
+def _known(job: Job, answers: Collection[Answer], pairs: Sequence[Pair]) -> bool:
+    """This model knows the answer: one of these has it, else an endpoint of these pairs, asked alone."""
+    if all(answer.wrong for answer in answers):
+        return False  # nothing to weigh
+    return knows(answers) or knows(ask_alone(job, _endpoints(job, pairs)).values())
+
+
+def _ask_twice(
+    first: Mapping[_Key, Answer], known: bool, ask: Callable[[list[_Key]], Mapping[_Key, Answer]]
+) -> dict[_Key, Answer]:
+    """A fresh pair may fail its very first hand-over, so what went wrong is asked once more."""
+    answers = {key: weigh(answer, known=known) for key, answer in first.items()}
+    again = ask([key for key, answer in answers.items() if answer.wrong])
+    return answers | {
+        key: replace(weigh(answer, known=known), first=answers[key].wrong) for key, answer in again.items()
+    }
+
+
+def _ask_router(job: Job, router: Process, *, stream: bool) -> HttpReply | None:
+    """Again while it answers that no group is open: it reads its members file twice a second."""
+    endpoint, deadline = router.endpoints[0], job.now + SEEN_WITHIN
+    while True:
+        reply = job.driver.ask([completion(job, endpoint, stream=stream)]).get(endpoint.name)
+        if not out_of_service(reply) or job.now >= deadline:
+            return reply
+        job.driver.pause(LOOK_EVERY)
+
+
+def _pairs_failed(job: Job, proof: Proof) -> Iterator[Failed]:
+    """One failure for each kind of wrong answer, all pairs of it named."""
+    kinds = grouped((answer.wrong.partition(":")[0], (pair, answer)) for pair, answer in proof.failed)
+    for failed in kinds.values():
+        first, answer = failed[0]
+        suspects = proof.suspects(first)
+        engine, node = suspects[0]
+        yield Failed(
+            at=job.now,
+            process=engine,
+            node=node,
+            text=f"{describe_pairs(pair for pair, _ in failed)} {answer.wrong}",
+            cause=explain_odd_one(proof.odd, job.plan) if proof.odd else "",
+            hint=f"dplaunch logs {' '.join(name for name, _ in suspects)} -n 50",
+        )
+
+
+def _kv_failed(job: Job, found: Sequence[Moved]) -> Iterator[Failed]:
+    for one in found:
+        if one.wrong:
+            yield Failed(
+                at=job.now,
+                process=one.engine,
+                node=one.node,
+                text=f"{one.engine} on {one.node} computed its prompts itself: no KV came from prefill",
+                hint=f"dplaunch logs {one.engine} -n 50",
+            )
+
+
+def _router_failed(job: Job, proof: Proof, router: Process | None) -> Iterator[Failed]:
+    for answer, how in zip(proof.router, ("", " (a streamed request)"), strict=False):
+        if answer.wrong and router:
+            yield Failed(
+                at=job.now,
+                process=router.name,
+                node=router.node,
+                text=f"{router.name} on {router.node} {answer.wrong}{how}",
+                hint=f"dplaunch logs {router.name} -n 50",
+            )

@@ -1,0 +1,204 @@
+"""The router as files and a process: ours, vllm-router, or vLLM-Ascend's example proxy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from dplaunch.engines.flags import words
+from dplaunch.engines.layout import url
+from dplaunch.model.cluster import DECODE, PREFILL, ArgValue, ClusterSpec, NodeSpec, RouterSpec
+from dplaunch.model.plan import ROUTER, Api, Endpoint, File, Flow, Plan, Process
+from dplaunch.render import render
+
+SCRIPT = "router/run_router.sh"
+MEMBERS = "router/members.json"
+PACKAGE = "router/dprouter"
+
+KEY_ENV = "VLLM_API_KEY"
+"""Where our router and vllm-router look for the key that clients must present."""
+
+Lines = tuple[tuple[str, ...], ...]
+"""Words of a command line, grouped as they are printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouterKind:
+    """What the rest of the plan must know of a kind of router."""
+
+    key: str = KEY_ENV
+    """Environment variable that holds the key which clients must present."""
+    health: str = "/health"
+    models: str = "/v1/models"
+    """Empty: it has none."""
+    after_engines: bool = True
+    """It looks at the engines once, when it starts."""
+    flow: Flow = "pull"
+    """How it takes a request through split roles."""
+
+
+KINDS = {
+    # ready before its engines are: they are proved through it while it is closed to clients
+    "dplaunch": RouterKind(health="/live", models="", after_engines=False),
+    "vllm-router": RouterKind(),
+    # Its proxies have no /v1/models before main of 2026-08.
+    "vllm-ascend": RouterKind(key="OPENAI_API_KEY", health="/healthcheck", models=""),
+}
+
+
+def router_kind(router: RouterSpec) -> RouterKind:
+    """Its row of the table. vllm-ascend's layer-wise proxies are known by their file names."""
+    kind = KINDS[router.kind]
+    if router.kind == "vllm-ascend" and "layerwise" in (router.path or ""):
+        return replace(kind, flow="push")
+    return kind
+
+
+def flow(spec: ClusterSpec, router: RouterSpec | None) -> Flow:
+    """How a request goes through the engines; where there is no router, clients are expected to pull."""
+    if not spec.disaggregated:
+        return "alone"
+    return "pull" if router is None else router_kind(router).flow
+
+
+def members_file(plan: Plan) -> File:
+    """What tells our router which endpoints exist, every one of them open."""
+    document = {
+        "format": 2,
+        "revision": plan.revision,
+        "model": plan.served_model_name,
+        "flow": plan.flow,
+        "members": [_member(endpoint) for endpoint in plan.endpoints],
+    }
+    return File(MEMBERS, json.dumps(document, indent=1) + "\n")
+
+
+def _member(endpoint: Endpoint) -> dict[str, Any]:
+    api = endpoint.api
+    return {
+        "name": endpoint.name,
+        "role": endpoint.role,
+        "group": endpoint.group,
+        "url": endpoint.url,
+        "state": "serving",
+        "api": {
+            "health": api.health,
+            "metrics": api.metrics,
+            "running": api.running,
+            "waiting": api.waiting,
+        },
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterSite:
+    """A router on its node. ``sources``: our router's own files, name → text."""
+
+    spec: ClusterSpec
+    router: RouterSpec
+    node: NodeSpec
+    endpoints: Sequence[Endpoint]
+    engines: Sequence[str]
+    """Names of the engine processes."""
+    sources: Mapping[str, str]
+
+    @property
+    def ours(self) -> bool:
+        """Not a foreign one."""
+        return self.router.kind == "dplaunch"
+
+
+def router_files(site: RouterSite) -> tuple[File, ...]:
+    """The router's script, and our own router's package; the members file is made last."""
+    kind = router_kind(site.router)
+    command, lines = _command(site)
+    context = {
+        "title": f"{site.spec.name}: router on {site.node.name} ({site.node.address})",
+        "setup": site.spec.runtime.setup,
+        "own": site.ours,
+        "command": command,
+        "lines": lines,
+        "secrets": (kind.key,) if site.spec.api_key else (),
+    }
+    package = sorted(site.sources.items()) if site.ours else ()
+    return (
+        File(SCRIPT, render("router/run_router.sh.j2", context), 0o755),
+        *(File(f"{PACKAGE}/{name}", text) for name, text in package),
+    )
+
+
+def router_process(site: RouterSite, files: Sequence[File]) -> Process:
+    """The router's process on its node."""
+    kind = router_kind(site.router)
+    return Process(
+        name="router",
+        kind="service",
+        role=ROUTER,
+        group=ROUTER,
+        node=site.node.name,
+        argv=("bash", SCRIPT),
+        env={kind.key: site.spec.api_key} if site.spec.api_key else {},
+        files=tuple(f.path for f in files),
+        ports=(site.router.port,),
+        endpoints=(
+            Endpoint(
+                name="router",
+                role=ROUTER,
+                group=ROUTER,
+                node=site.node.name,
+                url=url(site.node.address, site.router.port),
+                api=Api(health=kind.health, models=kind.models),
+                model=site.spec.served_model_name if kind.models else "",
+            ),
+        ),
+        after=tuple(site.engines) if kind.after_engines else (),
+        restarts=True,
+    )
+
+
+def _command(site: RouterSite) -> tuple[tuple[str, ...], Lines]:
+    """The program, and its flags line by line; those of ``router.args`` win.
+
+    It listens on its node's address, where everybody looks for it: vllm-ascend's layer-wise proxy refuses
+    0.0.0.0, because its engines call it back at the address that it is given.
+    """
+    router, python = site.router, site.spec.runtime.python
+    own: Mapping[str, ArgValue] = {}
+    engines: Lines = ()
+    if router.kind == "vllm-router":
+        command: tuple[str, ...] = ("vllm-router",)
+        # By default it asks its engines every 60 s: a dead one would draw requests for as long.
+        own, engines = {"health-check-interval-secs": 1}, _vllm_router_engines(site)
+    elif router.kind == "vllm-ascend":
+        command, engines = (python, router.path or ""), _vllm_ascend_engines(site)
+    else:
+        command = (python, "-m", "dprouter")
+        own = {
+            "workers": router.workers,
+            "policy": router.policy,
+            "model": site.spec.served_model_name,
+            "log-level": "info",
+        }
+    flags = {"host": site.node.address, "port": router.port, **own, **router.args}
+    return command, (*(line for key, value in flags.items() if (line := words(key, value))), *engines)
+
+
+def _vllm_router_engines(site: RouterSite) -> Lines:
+    if not site.spec.disaggregated:
+        return (("--worker-urls", *(e.url for e in site.endpoints)),)
+    sides = {PREFILL: "--prefill", DECODE: "--decode"}
+    engines = ((sides[e.role], e.url) for e in site.endpoints)
+    return (("--vllm-pd-disaggregation",), ("--kv-connector", "nixl"), *engines)
+
+
+def _vllm_ascend_engines(site: RouterSite) -> Lines:
+    """One host per port: the only form that every version of the script takes."""
+    lines: list[tuple[str, ...]] = []
+    for role, word in ((PREFILL, "prefiller"), (DECODE, "decoder")):
+        places = [urlsplit(e.url) for e in site.endpoints if e.role == role]
+        lines.append((f"--{word}-hosts", *(str(place.hostname) for place in places)))
+        lines.append((f"--{word}-ports", *(str(place.port) for place in places)))
+    return tuple(lines)

@@ -1,0 +1,51 @@
+"""What to do about a cluster: its plan, what runs, and what is wished → actions and waves. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dplaunch.model.observed import Observed
+from dplaunch.model.plan import Action, Change, Plan
+from dplaunch.model.step import Wave
+from dplaunch.plan.diff import diff
+from dplaunch.plan.waves import waves
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What somebody wants of a cluster beyond what its file says."""
+
+    only: str | None = None
+    """A role, a group or a process: the others are left alone."""
+    force: bool = False
+    """Restart what would be kept."""
+    restart: frozenset[str] | None = None
+    """Restart these processes, group by group, and leave the others alone."""
+
+    @property
+    def whole(self) -> bool:
+        """Nothing of the cluster is left alone."""
+        return self.only is None and self.restart is None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """``actions``: one per process. ``waves``: the steps that carry them out, in order."""
+
+    actions: tuple[Action, ...]
+    waves: tuple[Wave, ...]
+
+    @property
+    def changes(self) -> bool:
+        """Something is started or stopped."""
+        return any(action.change is not Change.KEEP for action in self.actions)
+
+
+def decide(plan: Plan, observed: Observed, wish: Wish) -> Decision:
+    """The actions that bring the cluster to its plan and the wish, and their waves."""
+    if wish.restart is None:
+        actions = diff(plan, observed, only=wish.only, force=wish.force)
+        return Decision(actions, waves(actions, plan))
+    chosen = [process for process in plan.processes if process.name in wish.restart]
+    actions = tuple(Action(Change.RESTART, p.name, p.node, "asked for", p.group) for p in chosen)
+    return Decision(actions, waves(actions, plan, group_by_group=True))

@@ -1,0 +1,232 @@
+"""A guard's replies → values. Their shapes are checked here, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from dplaunch.errors import HostError
+from dplaunch.model.observed import ObservedEndpoint, ObservedNode, ObservedProcess, State
+from dplaunch.model.remote import (
+    Connected,
+    ExecResult,
+    FileSeen,
+    Hello,
+    HttpReply,
+    Listening,
+    Refusal,
+    StartResult,
+    StopVerdict,
+    SurveyReply,
+)
+from dplaunch.model.trail import Entry, Lock, Result
+
+Reply = Mapping[str, Any]
+_Value = TypeVar("_Value")
+
+
+def read(node: str, reply: Reply, parse: Callable[[str, Reply], _Value]) -> _Value:
+    """``parse(node, reply)``. Raises HostError where the reply has another shape than the protocol's."""
+    try:
+        return parse(node, reply)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise HostError(
+            node,
+            f"{node} replied in a form that this dplaunch cannot read ({type(error).__name__}: {error})",
+            hint="run the command again; if it happens again, please report it",
+        ) from error
+
+
+def refusal(reply: Reply) -> Refusal | None:
+    """Why a request was refused; None where it was not."""
+    if reply.get("ok"):
+        return None
+    error = reply.get("error")
+    fields = error if isinstance(error, Mapping) else {}
+    return Refusal(
+        kind=str(fields.get("kind", "")),
+        text=str(fields.get("text", "the guard refused the request")),
+        hint=str(fields.get("hint") or ""),
+    )
+
+
+def hello(_: str, reply: Reply) -> Hello:
+    """The guard's first line."""
+    return Hello(
+        hostname=str(reply.get("hostname") or ""),
+        clock=float(reply.get("clock") or 0.0),
+        python=str(reply.get("python") or "?"),
+        writable=bool(reply.get("writable", True)),
+        problem=str(reply.get("problem") or ""),
+    )
+
+
+def holder(reply: Reply) -> Lock | None:
+    """Who holds the lock, of a reply that was refused as ``locked``."""
+    error = reply.get("error")
+    return lock(error.get("lock")) if isinstance(error, Mapping) else None
+
+
+def lock(held: Any) -> Lock | None:
+    """A lock as the guard keeps it; None where it is free."""
+    if not isinstance(held, Mapping) or not held:
+        return None
+    return Lock(
+        holder=str(held.get("holder", "somebody")),
+        verb=str(held.get("what", "?")),
+        since=_number(held.get("since")),
+    )
+
+
+def observed(node: str, reply: Reply) -> ObservedNode:
+    """The reply to ``observe``."""
+    return ObservedNode(
+        name=node,
+        revision=str(reply.get("revision") or ""),
+        hostname=str(reply.get("hostname") or ""),
+        clock=float(reply.get("clock") or 0.0),
+        processes=tuple(_process(node, found) for found in reply["processes"]),
+        lock=lock(reply.get("lock")),
+        last=entry(reply.get("audit")),
+    )
+
+
+def _process(node: str, found: Mapping[str, Any]) -> ObservedProcess:
+    meta = _mapping(found.get("meta"))
+    return ObservedProcess(
+        name=found["name"],
+        kind=str(meta.get("kind", "service")),
+        role=str(meta.get("role", "")),
+        group=str(meta.get("group", found["name"])),
+        node=node,
+        state=State(found["state"]),
+        pid=int(found.get("pid") or 0),
+        started_at=float(found.get("started_at") or 0.0),
+        ended_at=float(found.get("ended_at") or 0.0),
+        exit_code=found.get("exit_code"),
+        signal=str(found.get("signal") or ""),
+        how=str(found.get("how") or ""),
+        endpoints=tuple(_endpoint(one) for one in found.get("endpoints") or ()),
+        restarts=int(found.get("restarts") or 0),
+        fingerprint=str(found.get("fingerprint") or ""),
+        log=str(found.get("log") or ""),
+        left=tuple(int(pid) for pid in found.get("left") or ()),
+        ports=tuple(int(port) for port in found.get("ports") or ()),
+        problem=str(found.get("problem") or ""),
+    )
+
+
+def _endpoint(found: Mapping[str, Any]) -> ObservedEndpoint:
+    return ObservedEndpoint(name=found["name"], url=str(found.get("url") or ""), healthy=found.get("healthy"))
+
+
+def started(node: str, reply: Reply) -> tuple[StartResult, ...]:
+    """The reply to ``start``."""
+    return tuple(
+        StartResult(node=node, process=one["name"], pid=int(one.get("pid") or 0), refusal=refusal(one))
+        for one in reply["results"]
+    )
+
+
+def verdict(node: str, message: Reply) -> StopVerdict:
+    """A ``stopped`` event."""
+    left = [f"pid {found['pid']} ({found['command']})" for found in message.get("left") or ()]
+    left += [str(message["problem"])] if message.get("problem") else []
+    left += [f"port {found['port']} held by {_port_holder(found)}" for found in message.get("ports") or ()]
+    return StopVerdict(
+        node=node,
+        process=message["name"],
+        how=str(message.get("how") or ""),
+        seconds=float(message.get("seconds") or 0.0),
+        left=tuple(left),
+    )
+
+
+def _port_holder(found: Mapping[str, Any]) -> str:
+    return f"pid {found['pid']} ({found.get('command', '?')})" if found.get("pid") else "an unknown process"
+
+
+def answers(_: str, reply: Reply) -> dict[str, HttpReply]:
+    """The reply to ``probe``, by key."""
+    return {
+        one["key"]: HttpReply(
+            status=one["status"],
+            body=str(one.get("body") or ""),
+            error=str(one.get("error") or ""),
+            seconds=float(one.get("seconds") or 0.0),
+        )
+        for one in reply["results"]
+    }
+
+
+def files(_: str, reply: Reply) -> tuple[FileSeen, ...]:
+    """The reply to ``get``."""
+    return tuple(FileSeen(path=one["path"], text=one["text"], sha=one["sha"]) for one in reply["files"])
+
+
+def executed(node: str, reply: Reply) -> ExecResult:
+    """The reply to ``exec``."""
+    return ExecResult(node=node, code=reply["code"], out=reply["out"], err=reply["err"])
+
+
+def entries(_: str, reply: Reply) -> tuple[Entry, ...]:
+    """The reply to ``audit``; lines of another form are left out."""
+    return tuple(filter(None, map(entry, reply["lines"])))
+
+
+def entry(line: Any) -> Entry | None:
+    """One line of the trail; None where it is none that this dplaunch knows."""
+    if not isinstance(line, Mapping):
+        return None
+    result = next((known for known in Result if known.value == line.get("result")), None)
+    if result is None:
+        return None
+    phases = {str(name): _number(value) for name, value in _mapping(line.get("phases")).items()}
+    return Entry(
+        at=_number(line.get("at")),
+        who=str(line.get("who", "?")),
+        verb=str(line.get("verb", "?")),
+        result=result,
+        revision=str(line.get("revision") or ""),
+        reason=str(line.get("reason") or ""),
+        unproved=str(line.get("unproved") or ""),
+        started=int(_number(line.get("started"))),
+        phases=phases,
+    )
+
+
+def progress(_: str, message: Reply) -> tuple[int, int]:
+    """The ``surveyed`` event: how many commands of how many."""
+    return int(message["done"]), int(message["count"])
+
+
+def surveyed(_: str, reply: Reply) -> SurveyReply:
+    """The reply to ``survey``."""
+    fields = ("code", "out", "err", "problem", "seconds")
+    return SurveyReply(
+        results=tuple((str(one["key"]), {name: one[name] for name in fields}) for one in reply["results"]),
+        taken=tuple(reply["taken"]),
+        ours=frozenset(reply["ours"]),
+        strangers=tuple(reply["strangers"]),
+        saved=reply.get("saved"),
+        seconds=float(reply["seconds"]),
+    )
+
+
+def listening(_: str, message: Reply) -> Listening:
+    """The ``listening`` event: what was opened, and what could not be though nothing listens there."""
+    closed = {int(one["port"]): str(one["error"]) for one in message["refused"] if not one["held"]}
+    return Listening(random=tuple(message["random"]), closed=closed)
+
+
+def connected(_: str, reply: Reply) -> tuple[Connected, ...]:
+    """The reply to ``connect``."""
+    return tuple(Connected(key=one["key"], error=str(one.get("error") or "")) for one in reply["results"])
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

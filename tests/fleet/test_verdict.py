@@ -1,0 +1,135 @@
+"""The verdict on a cluster: plan against observation."""
+
+from dataclasses import replace
+
+import pytest
+from plans import a_job, a_plan, a_process
+
+from dplaunch.fleet.verdict import last_proof, summarise
+from dplaunch.model.observed import Observed, ObservedEndpoint, ObservedNode, ObservedProcess, State
+from dplaunch.model.summary import Health
+from dplaunch.model.trail import Entry, Result
+
+PLAN = a_plan(
+    a_process("prefill-0", "n1"),
+    *(a_process(f"decode-{n}", "n2", group=f"decode/{n // 2}") for n in range(4)),
+    a_process("router", "n1"),
+)
+RUNS = {process.name: (State.RUNNING, True) for process in PLAN.processes}
+
+
+def seen(name, node, state, healthy=None, endpoints=None, **fields):
+    found = tuple(ObservedEndpoint(name=one, healthy=healthy) for one in endpoints or (name,))
+    basic = {"kind": "engine", "role": "x", "group": "g", "endpoints": found}
+    return ObservedProcess(name=name, node=node, state=state, **{**basic, **fields})
+
+
+def look(states, unreached=None):
+    nodes = {"n1": [], "n2": []}
+    for name, (state, healthy) in states.items():
+        node = "n2" if name.startswith("decode") else "n1"
+        nodes[node].append(seen(name, node, state, healthy))
+    found = tuple(ObservedNode(name=name, processes=tuple(there)) for name, there in nodes.items())
+    return Observed(nodes=found, unreached=unreached or {})
+
+
+@pytest.mark.parametrize(
+    ("states", "health"),
+    [
+        (RUNS, Health.SERVING),
+        ({}, Health.DOWN),
+        ({**RUNS, "decode-3": (State.RUNNING, False)}, Health.STARTING),
+        ({**RUNS, "decode-3": (State.EXITED, None)}, Health.DEGRADED),
+        ({k: v for k, v in RUNS.items() if k != "router"}, Health.DEGRADED),
+        ({**RUNS, "decode-3": (State.UNGUARDED, True)}, Health.SERVING),
+        ({"decode-3": (State.EXITED, None)}, Health.DOWN),
+        ({**RUNS, "decode-3": (State.INCOMPATIBLE, None)}, Health.DEGRADED),
+        ({"decode-3": (State.INCOMPATIBLE, None)}, Health.DEGRADED),
+    ],
+)
+def test_health_in_one_word(states, health):
+    assert summarise(PLAN, look(states)).state is health
+
+
+def test_a_node_that_did_not_answer_is_never_down_but_unknown():
+    assert summarise(PLAN, look({}, {"n2": "silent"})).state is Health.UNKNOWN
+    assert summarise(PLAN, look(RUNS, {"n2": "silent"})).state is Health.SERVING
+    assert summarise(PLAN, Observed(unreached={"n1": "a", "n2": "b"})).state is Health.UNKNOWN
+
+
+def test_the_summary_counts_endpoints_and_groups_and_names_what_is_left():
+    states = {**RUNS, "decode-3": (State.EXITED, None), "decode-9": (State.RUNNING, True)}
+    del states["decode-0"]
+    summary = summarise(PLAN, look(states))
+    assert [(r.role, r.groups, r.groups_ready, r.engines, r.engines_ready) for r in summary.roles] == [
+        ("prefill", 1, 1, 1, 1),
+        ("decode", 2, 0, 4, 2),
+    ]
+    assert summary.leftover == ("decode-9",)
+    assert summary.router_ok is True
+
+
+def test_a_parent_of_many_endpoints_is_counted_by_them():
+    names = ("decode-0", "decode-1")
+    parent = a_process("decode@n2", "n2", kind="engine", role="decode", group="decode/0", endpoints=names)
+    plan = a_plan(parent)
+    half = tuple(ObservedEndpoint(name=name, healthy=name == "decode-0") for name in names)
+    one = replace(seen("decode@n2", "n2", State.RUNNING), endpoints=half)
+    summary = summarise(plan, Observed(nodes=(ObservedNode(name="n2", processes=(one,)),)))
+    assert [(r.engines, r.engines_ready, r.groups_ready) for r in summary.roles] == [(2, 1, 0)]
+    assert summary.state is Health.STARTING
+
+
+def test_a_job_that_is_done_needs_nothing_more():
+    plan = a_plan(a_job("convert", "n1"), a_process("serve-0", "n1"))
+    done = seen("convert", "n1", State.DONE, endpoints=(), kind="job")
+    serving = seen("serve-0", "n1", State.RUNNING, healthy=True)
+    observed = Observed(nodes=(ObservedNode(name="n1", processes=(done, serving)),))
+    assert summarise(plan, observed).state is Health.SERVING
+    failed = seen("convert", "n1", State.EXITED, kind="job")
+    observed = Observed(nodes=(ObservedNode(name="n1", processes=(failed, serving)),))
+    assert summarise(plan, observed).state is Health.DEGRADED
+
+
+def test_groups_that_the_router_keeps_closed_are_named():
+    summary = summarise(PLAN, look(RUNS), held=("decode/1", "decode/9"))
+    assert summary.held == ("decode/1",)
+
+
+def test_nodes_with_another_revision_are_named():
+    nodes = tuple(
+        ObservedNode(name=f"n{n}", revision=revision) for n, revision in enumerate(("r1", "r0", ""))
+    )
+    assert summarise(PLAN, Observed(nodes=nodes)).stale == ("n1",)
+
+
+def test_what_stopped_on_a_node_it_left_hides_nothing_on_its_new_one():
+    plan = a_plan(a_process("e-0", "n1"), a_process("router", "n1"), a_process("e-1", "n2"))
+    here = [seen(name, "n1", State.RUNNING, healthy=True) for name in ("e-0", "router")]
+    there = [seen("router", "n2", State.STOPPED), seen("e-1", "n2", State.RUNNING, healthy=True)]
+    nodes = (ObservedNode(name="n1", processes=tuple(here)), ObservedNode(name="n2", processes=tuple(there)))
+    summary = summarise(plan, Observed(nodes=nodes))
+    assert (summary.state, summary.leftover, summary.router_ok) == (Health.SERVING, (), True)
+
+
+def entry(result=Result.READY, **fields):
+    return Entry(**{"at": 4000.0, "who": "ada@desk", "verb": "up", "result": result, **fields})
+
+
+@pytest.mark.parametrize(
+    ("trails", "proof"),
+    [
+        ([None, None], None),
+        ([entry(), None], (True, "up", 1000.0, "")),
+        ([entry(Result.PROVED, verb="test"), None], (True, "test", 1000.0, "")),
+        ([entry(Result.BEGAN), None], None),
+        ([entry(Result.STOPPED, verb="down"), None], None),
+        ([entry(Result.DETACHED), None], None),
+        ([entry(), entry(Result.FAILED, at=4500.0, reason="no")], (False, "up", 500.0, "no")),
+        ([entry(unproved="no", verb="restart"), None], (False, "restart", 1000.0, "no")),
+    ],
+)
+def test_the_last_proof_is_the_last_line_of_all_trails(trails, proof):
+    nodes = tuple(ObservedNode(name=f"n{i}", clock=5000.0, last=last) for i, last in enumerate(trails))
+    found = last_proof(Observed(nodes=nodes))
+    assert (found and (found.holds, found.verb, found.age, found.reason)) == proof
