@@ -65,7 +65,7 @@ class Stream:
 
 
 class Engine:
-    """One running engine. ``ask`` is a whole request; ``log`` what it wrote so far."""
+    """One running engine. ``ask`` is a whole request; ``log`` what it wrote until now."""
 
     def __init__(self, argv: list[str], env: dict[str, str], port: int, path: Path) -> None:
         self.port = port

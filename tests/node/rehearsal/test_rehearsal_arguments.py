@@ -92,23 +92,25 @@ def test_json_survives_as_typed():
 @pytest.mark.parametrize(
     ("name", "releases"),
     [
-        ("data-parallel-size", "0.9.1 0.11.0 0.13.0 0.18.0 0.23.0"),
-        ("headless", "0.9.1 0.11.0 0.13.0 0.18.0 0.23.0"),
-        ("data-parallel-rank", "0.11.0 0.13.0 0.18.0 0.23.0"),
-        ("data-parallel-hybrid-lb", "0.11.0 0.13.0 0.18.0 0.23.0"),
-        ("enable-dbo", "0.11.0 0.13.0 0.18.0 0.23.0"),
-        ("data-parallel-external-lb", "0.13.0 0.18.0 0.23.0"),
-        ("nnodes", "0.13.0 0.18.0 0.23.0"),
-        ("all2all-backend", "0.13.0 0.18.0 0.23.0"),
-        ("ubatch-size", "0.18.0 0.23.0"),
-        ("shutdown-timeout", "0.18.0 0.23.0"),
+        ("data-parallel-size", "0.9.1 0.11.0 0.13.0 0.18.0 0.23.0 0.32.0"),
+        ("headless", "0.9.1 0.11.0 0.13.0 0.18.0 0.23.0 0.32.0"),
+        ("data-parallel-rank", "0.11.0 0.13.0 0.18.0 0.23.0 0.32.0"),
+        ("data-parallel-hybrid-lb", "0.11.0 0.13.0 0.18.0 0.23.0 0.32.0"),
+        ("enable-dbo", "0.11.0 0.13.0 0.18.0 0.23.0 0.32.0"),
+        ("data-parallel-external-lb", "0.13.0 0.18.0 0.23.0 0.32.0"),
+        ("nnodes", "0.13.0 0.18.0 0.23.0 0.32.0"),
+        ("all2all-backend", "0.13.0 0.18.0 0.23.0 0.32.0"),
+        ("ubatch-size", "0.18.0 0.23.0 0.32.0"),
+        ("shutdown-timeout", "0.18.0 0.23.0 0.32.0"),
         ("disable-log-requests", "0.9.1 0.11.0 0.13.0"),
-        ("data-parallel-multi-port-external-lb", "0.23.0"),
-        ("data-parallel-supervisor-port", "0.23.0"),
+        ("data-parallel-multi-port-external-lb", "0.23.0 0.32.0"),
+        ("data-parallel-supervisor-port", "0.23.0 0.32.0"),
+        ("sse-keep-alive-interval", "0.32.0"),
+        ("calculate-kv-scales", "0.9.1 0.11.0 0.13.0 0.18.0 0.23.0"),
     ],
 )
 def test_a_flag_exists_in_its_releases_only(name, releases):
-    every = ("0.9.1", "0.11.0", "0.13.0", "0.18.0", "0.23.0")
+    every = ("0.9.1", "0.11.0", "0.13.0", "0.18.0", "0.23.0", "0.32.0")
     assert [one for one in every if name in known(version(one))] == releases.split()
 
 

@@ -104,13 +104,13 @@ def test_speed_stretches_the_start(start):
     assert time.monotonic() - began > 0.2
 
 
-def test_a_knob_that_is_no_number_is_said_so(start):
+def test_a_knob_that_is_not_a_number_ends_it(start):
     engine = start(SPEED="fast")
     assert engine.code() == 1
     assert "cannot read 'fast' as a number" in engine.log
 
 
-def test_a_stage_that_does_not_exist_is_said_so(start):
+def test_a_stage_that_does_not_exist_ends_it(start):
     engine = start(HANG="rendezvous")
     assert engine.code() == 1
     assert "HANG: there is no stage 'rendezvous'; use one of plugin, args, coordinator" in engine.log

@@ -12,7 +12,7 @@ def pair(start_group):
     return [engine.ready() for engine in start_group(2)]
 
 
-def test_nobody_is_ready_before_all_have_joined_in_any_order(start, seat_flags, rpc_port, until):
+def test_no_rank_is_ready_before_all_have_joined_in_any_order(start, seat_flags, rpc_port, until):
     late = {rank: start(*seat_flags(3, rank, rpc_port)) for rank in (2, 0)}
     late[0].logged("Waiting for init message from front-end.")
     late[2].logged("Waiting for init message from front-end.")
@@ -28,7 +28,7 @@ def test_nobody_is_ready_before_all_have_joined_in_any_order(start, seat_flags, 
     until(lambda: engines[2].metric('running{engine="2"') == 0)
 
 
-def test_nobody_is_ready_before_all_have_loaded(start, seat_flags, rpc_port):
+def test_no_rank_is_ready_before_all_have_loaded(start, seat_flags, rpc_port):
     first = start(*seat_flags(2, 0, rpc_port))
     start(*seat_flags(2, 1, rpc_port), HANG="memory").logged("Loading model weights took")
     first.logged("init engine (profile, create kv cache, warmup model) took")
@@ -53,14 +53,16 @@ def test_a_rank_that_does_not_belong_ends_rank_0(start, seat_flags, rpc_port, si
     assert f"RuntimeError: Message from engine with unexpected data parallel rank: {stranger}" in hub.log
 
 
-def test_differing_settings_end_rank_0_and_the_odd_rank_believes_it_is_ready(start, seat_flags, rpc_port):
+def test_differing_settings_end_rank_0_and_the_differing_rank_reports_that_it_is_ready(
+    start, seat_flags, rpc_port
+):
     hub = start(*seat_flags(2, 0, rpc_port), "--enable-expert-parallel")
-    odd = start(*seat_flags(2, 1, rpc_port)).ready()
+    other = start(*seat_flags(2, 1, rpc_port)).ready()
     assert hub.code() == 1
     assert "Configuration mismatch detected for engine 1" in hub.log
-    assert "Application startup complete." in odd.log
-    assert odd.complete("a")[0] == 500
-    assert odd.code() == 0
+    assert "Application startup complete." in other.log
+    assert other.complete("a")[0] == 500
+    assert other.code() == 0
 
 
 def listens(port: str) -> bool:
@@ -114,7 +116,7 @@ def test_a_busy_member_notices_at_once(start_group, until):
     assert "EngineCore encountered an issue" in stream.rest()[-1]
 
 
-def test_members_hear_of_each_others_death(start_group, until):
+def test_members_notice_each_others_death(start_group, until):
     engines = [engine.ready() for engine in start_group(3, DEAD_GROUP_HEALTH="503")]
     engines[2].process.kill()
     until(lambda: [engine.health() for engine in engines[:2]] == [503, 503])
@@ -130,7 +132,7 @@ def test_a_member_that_dies_while_loading_takes_the_others_along(start, seat_fla
     assert "Connection closed by peer" in hub.log
 
 
-def test_nobody_computes_while_a_member_does_not_answer(start_group, until):
+def test_no_rank_computes_while_a_member_does_not_answer(start_group, until):
     engines = [engine.ready() for engine in start_group(3)]
     engines[2].process.send_signal(signal.SIGSTOP)
     with pytest.raises(TimeoutError):

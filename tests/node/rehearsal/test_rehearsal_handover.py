@@ -149,7 +149,7 @@ def test_recompute_policy_computes_what_cannot_be_fetched(start, free_port_block
     assert engine.metric('source="local_compute"') == 2
 
 
-def test_kv_that_nobody_fetches_is_freed(start, free_port_block):
+def test_kv_that_is_not_pulled_is_freed(start, free_port_block):
     env = {"VLLM_HOST_IP": "127.0.0.1", "VLLM_MOONCAKE_ABORT_REQUEST_TIMEOUT": "0.1"}
     engine = start(*kv("kv_producer", free_port_block()), env=env).ready()
     params = prefilled(engine, "a")

@@ -123,7 +123,7 @@ def test_each_completion_that_is_asked_for_is_recorded(start, tmp_path):
     assert (second["id"], second["pair"], second["body"]) == ("mine", "p-0,d-1", body)
 
 
-def test_what_it_tells_about_itself(engine, until):
+def test_it_answers_for_itself(engine, until):
     status, body = engine.ask("GET", "/v1/models")
     assert status == 200
     assert [model["id"] for model in body["data"]] == ["m", "alias"]
@@ -149,7 +149,7 @@ def test_what_it_tells_about_itself(engine, until):
         ([1], 400, "valid dictionary"),
     ],
 )
-def test_bad_requests_are_told_so(engine, body, status, words):
+def test_bad_requests_are_refused(engine, body, status, words):
     got, answer = engine.ask("POST", "/v1/completions", body)
     assert got == status
     assert words in answer["error"]["message"]
@@ -228,7 +228,7 @@ def test_it_ends_in_good_order_when_asked(start, number):
     assert engine.log.rstrip().endswith("INFO:     Application shutdown complete.")
 
 
-def test_a_taken_port_is_told_before_anything_is_loaded(start):
+def test_a_taken_port_is_reported_before_anything_is_loaded(start):
     first = start().ready()
     second = start(port=first.port)
     assert second.code() == 1

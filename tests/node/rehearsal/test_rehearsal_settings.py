@@ -59,7 +59,7 @@ def test_contract_a_seat_comes_from_the_environment():
     assert not seat.together
 
 
-def test_contract_a_is_not_heard_on_newer_engines():
+def test_contract_a_is_ignored_on_newer_engines():
     assert settings(release="0.11.0", **CONTRACT_A).parallel.mode == "offline"
 
 

@@ -1,4 +1,4 @@
-"""The flags ``vllm serve`` knows, by kind and version (read in vLLM 0.9.1 to 0.23.0).
+"""The flags ``vllm serve`` knows, by kind and version (read in vLLM 0.9.1 to 0.32.0; not in 0.29 and 0.31).
 
 A flag of one era is an error in another, exactly as in the engine: ``--data-parallel-rank`` does not exist
 before 0.10.1, ``--disable-log-requests`` is gone from 0.18 on.
@@ -35,13 +35,14 @@ ALIASES = {
 }
 
 FIRST, V10, V11, V13, V18, V23, STILL = (0,), (0, 10, 1), (0, 11), (0, 13), (0, 18), (0, 23), (999,)
+V24, V25, V26, V27, V28, V30, V32 = (0, 24), (0, 25), (0, 26), (0, 27), (0, 28), (0, 30), (0, 32)
 
 _TABLE = (  # kind, first release with it, first release without it, names
     (
         FLAG,
         FIRST,
         STILL,
-        """allow-credentials calculate-kv-scales disable-cascade-attn disable-chunked-mm-input
+        """allow-credentials disable-cascade-attn disable-chunked-mm-input
         disable-custom-all-reduce disable-fastapi-docs disable-hybrid-kv-cache-manager
         disable-log-stats disable-sliding-window disable-uvicorn-access-log enable-auto-tool-choice
         enable-chunked-prefill enable-expert-parallel enable-lora enable-prefix-caching
@@ -108,7 +109,7 @@ _TABLE = (  # kind, first release with it, first release without it, names
         STILL,
         """api-server-count block-size data-parallel-rpc-port data-parallel-size data-parallel-size-local
         data-parallel-start-rank long-prefill-token-threshold max-cpu-loras max-log-len max-logprobs
-        max-long-partial-prefills max-lora-rank max-loras max-num-partial-prefills max-num-seqs
+        max-lora-rank max-loras max-num-seqs
         max-parallel-loading-workers num-gpu-blocks-override pipeline-parallel-size port seed
         ssl-cert-reqs tensor-parallel-size""",
     ),
@@ -188,7 +189,7 @@ _TABLE = (  # kind, first release with it, first release without it, names
         WORD,
         V10,
         STILL,
-        """convert logprobs-mode mamba-cache-dtype mamba-ssm-cache-dtype override-attention-dtype runner
+        """convert logprobs-mode mamba-cache-dtype mamba-ssm-cache-dtype runner
         tool-server uds""",
     ),
     (
@@ -244,6 +245,69 @@ _TABLE = (  # kind, first release with it, first release without it, names
     (JSON, V13, STILL, "attention-config ec-transfer-config profiler-config"),
     (JSON, V18, STILL, "default-chat-template-kwargs kernel-config weight-transfer-config"),
     (JSON, V23, STILL, "ir-op-priority quantization-config reasoning-config"),
+    (FLAG, FIRST, V28, "calculate-kv-scales"),
+    (INT, FIRST, V27, "max-long-partial-prefills max-num-partial-prefills"),
+    (WORD, V10, V28, "override-attention-dtype"),
+    (FLAG, V24, STILL, "jit-monitor-verbose"),
+    (FLAG, V25, STILL, "enable-per-request-metrics"),
+    (FLAG, V26, V30, "enable-bf16x3-router-gemm"),
+    (FLAG, V26, STILL, "enable-moe-shared-loras"),
+    (FLAG, V27, STILL, "cohere-is-reasoning-model enable-fault-tolerance use-replayssm"),
+    (FLAG, V28, STILL, "mm-device-do-normalize return-sampling-mask"),
+    (FLAG, V30, V32, "enable-mamba-fine-grained-prefix-cache"),
+    (
+        FLAG,
+        V30,
+        STILL,
+        """dcp-q-replicate enable-batch-sharded-sampling enable-nccl-comm-suspend enable-scale-out
+        enable-trace-replay""",
+    ),
+    (
+        FLAG,
+        V32,
+        STILL,
+        """enable-hc-sp enable-mamba-shared-prefix-checkpoint enable-shm-tensor-arena
+        long-prefill-token-threshold-adaptive sleep-mode-offload-cudagraph swa-bounded-replay
+        trust-request-mm-kwargs""",
+    ),
+    (INT, V24, STILL, "prefill-schedule-interval"),
+    (INT, V26, STILL, "max-num-scheduled-tokens prefix-match-unit"),
+    (INT, V27, STILL, "replayssm-buffer-len"),
+    (
+        INT,
+        V30,
+        STILL,
+        """dp-sync-interval elastic-ep-max-dp-size max-num-queued-reqs max-num-queued-tokens
+        prefix-cache-retention-interval sse-keep-alive-interval""",
+    ),
+    (INT, V32, STILL, "grpc-port max-lora-cls-labels max-num-active-seqs"),
+    (FLOAT, V24, STILL, "watermark"),
+    (FLOAT, V25, STILL, "mm-ipc-gpu-memory-gb"),
+    (FLOAT, V32, STILL, "device-memory-utilization"),
+    (WORD, V24, STILL, "device-ids"),
+    (WORD, V25, STILL, "jit-monitor-mode"),
+    (
+        WORD,
+        V27,
+        STILL,
+        """cohere-format kda-prefill-backend mamba-ssu-algorithm mm-hasher-algorithm
+        video-pruning-method""",
+    ),
+    (WORD, V28, STILL, "mm-processor-device"),
+    (WORD, V30, STILL, "kda-decode-backend per-request-spec-decode-metrics sparse-indexer-topk-backend"),
+    (
+        WORD,
+        V32,
+        STILL,
+        "anthropic-disabled-thinking-effort log-level tool-strict-level",
+    ),
+    (WORDS, V32, STILL, "sleep-preserve-parameter-names"),
+    (JSON, V24, STILL, "diffusion-config"),
+    (JSON, V25, STILL, "model-class-overrides"),
+    (JSON, V27, STILL, "fault-tolerance-config"),
+    (JSON, V28, STILL, "ec-manager-config"),
+    (JSON, V30, STILL, "engram-config watermark-config"),
+    (JSON, V32, STILL, "aux-output-config custom-histogram-buckets logging-config"),
 )
 
 
