@@ -101,6 +101,8 @@ class EngineFacts:
     packages that it may be installed as; none for a toolkit, which is found in its own way."""
     must_agree: tuple[str, ...] = ()
     """Software of which all nodes need the same version."""
+    computed: Mapping[str, str] = field(default_factory=dict)
+    """Regular expressions of flags that dplaunch computes → what of the cluster file decides them."""
     help: Help | None = None
     """None where the command line is not ours to check."""
     titles: tuple[str, ...] = ()

@@ -8,38 +8,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from dplaunch.engines import EngineFacts
 from dplaunch.spec.finding import Finding, KeyPath
 from dplaunch.spec.values import ArgAny, refuse
 
 _FLAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*(?:\.[A-Za-z0-9_.-]+)?")
-
-COMPUTED = {
-    "api-key": "api_key",
-    "data-parallel-rpc-port": "ports.rpc",
-    "data-parallel-size": "dp of the role",
-    "decode-context-parallel-size": "dcp of the role",
-    "dcp": "dcp of the role",
-    "dp": "dp of the role",
-    "enable-expert-parallel": "ep of the role",
-    "ep": "ep of the role",
-    "host": "address of the node",
-    "kv-transfer-config": "kv_transfer",
-    "model": "model, at the top of the file",
-    "no-enable-expert-parallel": "ep of the role",
-    "pcp": "pcp of the role",
-    "pipeline-parallel-size": "pp of the role",
-    "port": "ports.http",
-    "pp": "pp of the role",
-    "prefill-context-parallel-size": "pcp of the role",
-    "served-model-name": "served_model_name",
-    "shutdown-timeout": "drain_timeout",
-    "tensor-parallel-size": "tp of the role",
-    "tp": "tp of the role",
-}
-"""Flag → the key of the cluster file that decides it."""
-
-COMPUTED_FOR_EVERY_RANK = re.compile(r"data-parallel-.+|headless|nnodes|node-rank|master-addr|master-port")
-"""Flags that follow from groups, nodes and masters."""
 
 _ROUTER = {"host": "node of the router", "port": "port of the router"}
 
@@ -58,18 +31,6 @@ def _spelt(key: str) -> str:
     if not _FLAG.fullmatch(flag(key)):
         raise refuse(f"'{key}' is no flag", "write the flag without its dashes: max-model-len")
     return flag(key)
-
-
-def _engine_flag(key: str) -> str:
-    name = _spelt(key)
-    whole = name.partition(".")[0]  # kv-transfer-config.kv_port sets a part of it
-    if whole in COMPUTED:
-        raise refuse(f"'{key}' is computed by dplaunch", f"say it with {COMPUTED[whole]}")
-    if COMPUTED_FOR_EVERY_RANK.fullmatch(whole):
-        raise refuse(
-            f"'{key}' is computed by dplaunch", "say it with nodes, groups, dp and master of the role"
-        )
-    return name
 
 
 def _router_flag(key: str) -> str:
@@ -93,5 +54,19 @@ def twins(data: object, path: KeyPath = ()) -> Iterator[Finding]:
             yield from twins(item, (*path, step))
 
 
-Args = dict[Annotated[str, AfterValidator(_engine_flag)], ArgAny]
+def computed(data: object, engine: EngineFacts | None, path: KeyPath = ()) -> Iterator[Finding]:
+    """Every flag in the ``args`` of engines that dplaunch itself computes, with the key that says it."""
+    if path[-1:] == ("args",) and isinstance(data, dict):
+        for key in data:
+            name = flag(str(key)).partition(".")[0]  # kv-transfer-config.kv_port sets a part of it
+            flags = engine.computed if engine else {}
+            if says := next((says for flags, says in flags.items() if re.fullmatch(flags, name)), ""):
+                text = f"'{key}' is computed by dplaunch"
+                yield Finding((*path, key), text, f"say it with {says}", at_key=True)
+    elif isinstance(data, dict | list) and path[:1] not in {("kv_transfer",), ("router",)}:
+        for step, item in data.items() if isinstance(data, dict) else enumerate(data):
+            yield from computed(item, engine, (*path, step))
+
+
+Args = dict[Annotated[str, AfterValidator(_spelt)], ArgAny]
 RouterArgs = dict[Annotated[str, AfterValidator(_router_flag)], ArgAny]

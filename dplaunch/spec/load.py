@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from dplaunch.engines import facts
+from dplaunch.engines import EngineFacts, facts, kinds
 from dplaunch.errors import Problem, SpecError
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.spec import rules
 from dplaunch.spec.document import Document, read
 from dplaunch.spec.finding import Finding, KeyPath
-from dplaunch.spec.flags import twins
+from dplaunch.spec.flags import computed, twins
 from dplaunch.spec.locate import locate
 from dplaunch.spec.mend import broken_by, mend
 from dplaunch.spec.problems import validate
@@ -45,13 +46,20 @@ def load(text: str, path: str, *, read_file: ReadFile) -> Loaded:
     document = read(text, path, reading)
     file, wrong = validate(document.data)
     known = {finding.path for finding in document.findings}
-    wrong = (*wrong, *twins(document.data))
+    wrong = (*wrong, *twins(document.data), *computed(document.data, _engine(document.data)))
     found = (*document.findings, *(finding for finding in wrong if finding.path not in known))
     broken = broken_by(found)
     if file is None:
         file, cut = mend(document.data, found)
         broken |= cut
     return _judge(document, file, found, broken, read_file)
+
+
+def _engine(data: Mapping[str, Any]) -> EngineFacts | None:
+    """What the engine is that the file names; None where it names none."""
+    engine = data.get("engine")
+    kind = engine.get("kind") if isinstance(engine, Mapping) else None
+    return facts(kind) if isinstance(kind, str) and kind in kinds() else None
 
 
 def _judge(

@@ -15,7 +15,9 @@ from dplaunch.view import problems, style
 from dplaunch.view.sheet import Sheet, sheet
 from dplaunch.words import plural
 
-_HEADS = ("ROLE", "NODES", "GROUPS", "ENGINES", "RANKS", "DEVICES", "HTTP", "RPC", "KV")
+_HEADS = ("ROLE", "NODES", "GROUPS", "ENGINES", "RANKS", "DEVICES")
+_PORTS = ("http", "rpc", "kv")
+"""Columns in every plan; an engine's further ports follow."""
 
 
 def drawn(plan: Plan, warnings: Sequence[Problem] = (), *, verbose: int = 0) -> RenderableType:
@@ -56,36 +58,48 @@ def _node_table(plan: Plan) -> Sheet:
         )
         for (_, _, *ports_and_devices), row in _folded(plan).items()
     ]
-    return sheet(_HEADS, [*rows, *_services(plan)], flex=("NODES", "ENGINES", "HTTP", "KV"))
+    return _sheet(plan, rows, flex=("NODES", "ENGINES", "HTTP", "KV"))
 
 
 def _engine_table(plan: Plan) -> Sheet:
+    names = _port_names(plan)
     rows = [
-        (seat.role, seat.node, str(seat.group), seat.name, str(seat.rank), *_columns([seat]))
+        (seat.role, seat.node, str(seat.group), seat.name, str(seat.rank), *_columns([seat], names))
         for seat in _seats(plan)
     ]
-    return sheet(_HEADS, [*rows, *_services(plan)], flex=("NODES", "ENGINES"))
+    return _sheet(plan, rows, flex=("NODES", "ENGINES"))
 
 
 def _folded(plan: Plan) -> dict[tuple[str, ...], _Row]:
     """Rows by role and all that must be equal for nodes to share one."""
     rows: dict[tuple[str, ...], _Row] = {}
+    names = _port_names(plan)
     for (role, node), seats in _by_node(plan).items():
         ranks = str([(seat.rank, seat.group - seats[0].group) for seat in seats])
-        row = rows.setdefault((role, ranks, *_columns(seats)), _Row([], []))
+        row = rows.setdefault((role, ranks, *_columns(seats, names)), _Row([], []))
         row.nodes.append(node)
         row.seats += seats
     return rows
 
 
-def _columns(seats: Sequence[Seat]) -> tuple[str, str, str, str]:
-    """DEVICES, HTTP, RPC, KV."""
-    return (
-        ranges(device for seat in seats for device in seat.devices) or "-",
-        ranges(seat.port("http") for seat in seats),
-        ranges(seat.port("rpc") for seat in seats if seat.port("rpc")) or "-",
-        ranges(port for seat in seats if "kv" in seat.ports for port in seat.ports["kv"].ports) or "-",
+def _sheet(plan: Plan, rows: Sequence[tuple[str, ...]], flex: tuple[str, ...]) -> Sheet:
+    heads = (*_HEADS, *(name.upper() for name in _port_names(plan)))
+    services = [row + ("-",) * (len(heads) - len(row)) for row in _services(plan)]
+    return sheet(heads, [*rows, *services], flex=flex)
+
+
+def _port_names(plan: Plan) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*_PORTS, *(name for seat in _seats(plan) for name in seat.ports))))
+
+
+def _columns(seats: Sequence[Seat], names: Sequence[str]) -> tuple[str, ...]:
+    """DEVICES, then the ports of each name."""
+    ports = (
+        ranges(port for seat in seats if name in seat.ports for port in seat.ports[name].ports)
+        for name in names
     )
+    devices = ranges(device for seat in seats for device in seat.devices)
+    return tuple(column or "-" for column in (devices, *ports))
 
 
 def _by_node(plan: Plan) -> dict[tuple[str, str], list[Seat]]:
@@ -104,7 +118,7 @@ def _seats(plan: Plan) -> list[Seat]:
 
 def _services(plan: Plan) -> list[tuple[str, ...]]:
     services = [process for process in plan.processes if not process.seats]
-    return [(s.role, s.node, "-", s.name, "-", "-", ranges(s.ports) or "-", "-", "-") for s in services]
+    return [(s.role, s.node, "-", s.name, "-", "-", ranges(s.ports) or "-") for s in services]
 
 
 def _legend(plan: Plan) -> Text:

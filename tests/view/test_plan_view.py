@@ -5,7 +5,7 @@ from dataclasses import replace
 from plans import a_job, a_plan, a_process
 
 from dplaunch.errors import Problem
-from dplaunch.model.plan import Action, Change
+from dplaunch.model.plan import Action, Change, PortRange
 from dplaunch.plan import to_json
 from dplaunch.plan.waves import waves
 from dplaunch.view import actions as actions_view
@@ -117,3 +117,13 @@ def test_a_dry_run_as_json(golden):
 
 def test_a_plan_as_json(golden):
     golden("plan", to_json(SMALL))
+
+
+def test_ports_of_an_engines_own_names_have_columns_of_their_own(draw, big_plan):
+    [first, *rest] = big_plan.nodes[0].processes
+    seat = replace(first.seats[0], ports={**first.seats[0].ports, "hand-over": PortRange(8200, 4)})
+    processes = (replace(first, seats=(seat,)), *rest)
+    plan = replace(big_plan, nodes=(replace(big_plan.nodes[0], processes=processes), *big_plan.nodes[1:]))
+    table = draw(plan_view.drawn(plan, verbose=1), 120).split("\n\n")[1].split("\n")
+    assert table[0].split()[-4:] == ["HTTP", "RPC", "KV", "HAND-OVER"]
+    assert [line.split()[-1] for line in table[1:3]] == ["8200-8203", "-"]

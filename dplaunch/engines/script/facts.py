@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dplaunch.engines.facts import EngineFacts
-from dplaunch.engines.vllm.facts import API, KEY_ENV, PORTS, SCRIPT
+from dplaunch.engines.vllm.facts import API, COMPUTED, KEY_ENV, PORTS, SCRIPT
 from dplaunch.engines.vllm.startup import STAGES
 
 FACTS = EngineFacts(
@@ -14,4 +14,5 @@ FACTS = EngineFacts(
     key_env=KEY_ENV,
     api=API,
     stages=STAGES,
+    computed=COMPUTED,
 )

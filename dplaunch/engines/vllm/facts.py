@@ -37,6 +37,25 @@ PACKAGES = {
     "mooncake": ("mooncake-transfer-engine", "mooncake-transfer-engine-non-cuda", "mooncake"),
 }
 
+_PLACES = "nodes, groups, dp and master of the role"
+COMPUTED = {
+    "api-key": "api_key",
+    "data-parallel-rpc-port": "ports.rpc",
+    "data-parallel-size|dp": "dp of the role",
+    "decode-context-parallel-size|dcp": "dcp of the role",
+    "(?:no-)?enable-expert-parallel|ep": "ep of the role",
+    "host": "address of the node",
+    "kv-transfer-config": "kv_transfer",
+    "model": "model, at the top of the file",
+    "pipeline-parallel-size|pp": "pp of the role",
+    "port": "ports.http",
+    "prefill-context-parallel-size|pcp": "pcp of the role",
+    "served-model-name": "served_model_name",
+    "shutdown-timeout": "drain_timeout",
+    "tensor-parallel-size|tp": "tp of the role",
+    "data-parallel-.+|headless|nnodes|node-rank|master-addr|master-port": _PLACES,
+}
+
 FACTS = EngineFacts(
     kind="vllm",
     needs=frozenset(("version", "hardware", "kv_transfer")),
@@ -50,6 +69,7 @@ FACTS = EngineFacts(
     stages=STAGES,
     packages=PACKAGES,
     must_agree=("vllm",),
+    computed=COMPUTED,
     help=HELP,
     titles=(r"vllm serve(?: |$)", r"vllm\.entrypoints", "VLLM::", "EngineCore", r"vllm-router(?: |$)"),
 )
