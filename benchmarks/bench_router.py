@@ -122,7 +122,7 @@ def start_ours(
         "--port",
         str(port),
     ]
-    process = processes.start(f"dprouter-{port}", argv, VLLM_API_KEY="")
+    process = processes.start(f"dprouter-{port}", argv, DPROUTER_API_KEY="")
     wait_for(port, "/health")
     return port, process
 

@@ -7,7 +7,6 @@
     │   └── SpecError        exit  2  carries every Problem of a cluster file
     ├── HostError            exit  3  a host is unreachable; carries the node's name
     ├── NotReadyError        exit  4  not ready in time
-    ├── DegradedError        exit  5  part of the cluster serves
     ├── LockedError          exit  6  another operator holds the lock
     └── Interrupted          exit 130 Ctrl-C
 
@@ -119,12 +118,6 @@ class NotReadyError(DplaunchError):
     """Something was not ready in time."""
 
     exit_code = ExitCode.NOT_READY
-
-
-class DegradedError(DplaunchError):
-    """Part of the cluster serves, part of it does not."""
-
-    exit_code = ExitCode.DEGRADED
 
 
 class LockedError(DplaunchError):

@@ -1,7 +1,7 @@
 """Events → ``Progress``: a pure fold. No clock: time comes in the events.
 
 A process never goes back: log lines are read again from the start by every new watcher, so a stage
-below the one reached is an echo. Only a new start of the process begins anew.
+below the one reached is an echo. Only a new start of the process begins again.
 """
 
 from __future__ import annotations

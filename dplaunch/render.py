@@ -68,12 +68,12 @@ def sh_env(value: str) -> str:
 
 
 def _double_quoted(value: str) -> str:
-    shown, end = [], 0
+    parts, end = [], 0
     for match in _REFERENCE.finditer(value):
-        shown.append(_SPECIAL.sub(r"\\\1", value[end : match.start()]))
-        shown.append(f"${{{match.group(1)}-}}" if match.group(1) else r"\$")
+        parts.append(_SPECIAL.sub(r"\\\1", value[end : match.start()]))
+        parts.append(f"${{{match.group(1)}-}}" if match.group(1) else r"\$")
         end = match.end()
-    return "".join((*shown, _SPECIAL.sub(r"\\\1", value[end:])))
+    return "".join((*parts, _SPECIAL.sub(r"\\\1", value[end:])))
 
 
 def comment(value: object) -> str:
@@ -89,7 +89,7 @@ def to_json(value: Any) -> str:
 def _compiled() -> jinja2.BytecodeCache | None:
     """Compiled templates lie beside compiled Python, each under a hash of its text.
 
-    Compiling them anew takes as long as planning eight nodes. ``None`` where the package cannot be written.
+    Compiling them again takes as long as planning eight nodes. ``None`` where the package cannot be written.
     """
     import jinja2  # noqa: PLC0415 - as below
 

@@ -99,19 +99,19 @@ def cluster_of(hosts: list[str], processes: int, kind: str) -> tuple[ClusterSpec
 
 
 def start(job: Job, seen: Seen, _: ClusterSpec) -> int:
-    from dplaunch.fleet.change.options import Options
+    from dplaunch.fleet.change.options import ChangeOptions
     from dplaunch.fleet.change.up import up
 
-    up(job, Options(detach=True), lambda _: True)
+    up(job, ChangeOptions(detach=True), lambda _: True)
     return seen.processes
 
 
 def start_checked(job: Job, seen: Seen, spec: ClusterSpec) -> int:
-    from dplaunch.fleet.change.options import Options
+    from dplaunch.fleet.change.options import ChangeOptions
     from dplaunch.fleet.change.up import up
     from dplaunch.preflight import FirstLook
 
-    up(job, Options(detach=True), lambda _: True, FirstLook(spec))
+    up(job, ChangeOptions(detach=True), lambda _: True, FirstLook(spec))
     return seen.processes
 
 

@@ -1,4 +1,4 @@
-"""The command line: one small file per verb, each arguments → one walk → one view → exit code."""
+"""The command line: a small file per verb that turns arguments into a walk, a view and an exit code."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import sys
 
 def main() -> None:
     """Entry point of ``dplaunch``."""
-    # Loading makes many objects and no rubbish. `cluster.load` puts the collector on again;
-    # verbs that load no cluster are done before it would matter.
+    # Loading makes many objects and no garbage. `cluster.load` enables the collector again;
+    # verbs that load no cluster end before it would matter.
     gc.disable()
-    # Here, so that importing a part of the cli costs no more than that part.
+    # Imported here, so that importing one part of the cli costs no more than that part.
     from dplaunch.cli.app import app
     from dplaunch.cli.completion import COMPLETE, prepare
 
@@ -25,7 +25,7 @@ def main() -> None:
 
 
 def leave(code: str | int | None) -> None:
-    """End now, with every word said.
+    """Flush both streams and end at once.
 
     Threads may still wait for hosts that are silent: an interpreter that shuts down around them can
     abort (SIGABRT) on a lock that one of them holds.
@@ -33,6 +33,6 @@ def leave(code: str | int | None) -> None:
     try:
         sys.stdout.flush()
         sys.stderr.flush()
-    except OSError:  # whoever read it is gone: there is nobody to tell
+    except OSError:  # the reader is gone, so nothing can be reported
         os._exit(1)
     os._exit(code if isinstance(code, int) else 0 if code is None else 1)

@@ -8,26 +8,28 @@ from typing import Annotated
 import typer
 
 from dplaunch.cli.targets import complete_target
-from dplaunch.cli.verb import Call, option
+from dplaunch.cli.verb import Invocation, option
 from dplaunch.errors import ExitCode, worst
 
 Targets = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[TARGET]...",
-        help="decode-3, decode, decode-[0-15], node:n5; else all engines",
+        help="Analyze decode-3, decode, decode-[0-15] or node:n5 (default: all engines).",
         show_default=False,
         autocompletion=complete_target,
     ),
 ]
-Html = Annotated[Path | None, option("--html", metavar="FILE", help="Write a report with a chart too.")]
+Html = Annotated[
+    Path | None, option("--html", metavar="FILE", help="Also write a report with a chart to this file.")
+]
 
 
-def analyze(call: Call, targets: Targets = None, html: Html = None) -> ExitCode:
-    """Show where start-up time went, stage by stage and rank by rank, beside the last starts."""
+def analyze(call: Invocation, targets: Targets = None, html: Html = None) -> ExitCode:
+    """Show where start-up time went, by stage and by rank, and compare it with earlier starts."""
     from dplaunch.cli.cluster import open_cluster
     from dplaunch.cli.status import exit_code
-    from dplaunch.cli.work import Teller, at_work
+    from dplaunch.cli.work import Warnings, at_work
     from dplaunch.fleet.job import connect
     from dplaunch.fleet.logs.startup import analyze as walk
     from dplaunch.fleet.targets import find
@@ -39,7 +41,7 @@ def analyze(call: Call, targets: Targets = None, html: Html = None) -> ExitCode:
     cluster = open_cluster(call)
     plan = cluster.plan
     chosen = find(targets or ["all"], plan)
-    with at_work(plan, Teller(call)) as job:
+    with at_work(plan, Warnings(call)) as job:
         connect(job)
         observed = job.driver.observe()
         up = walk(job, chosen, observed)
@@ -47,7 +49,7 @@ def analyze(call: Call, targets: Targets = None, html: Html = None) -> ExitCode:
         summary = summarise(plan, observed)
         call.screen.present(standing.headline(plan, summary), drawing.to_json(plan.cluster, up))
         return worst(ExitCode.FAILED, exit_code(summary))
-    human = drawing.drawn(plan.cluster, up, verbose=call.screen.verbose)
+    human = drawing.render(plan.cluster, up, verbose=call.screen.verbose)
     call.screen.present(human, drawing.to_json(plan.cluster, up))
     if html is not None:
         from dplaunch.view import gantt

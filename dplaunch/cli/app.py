@@ -1,4 +1,4 @@
-"""The app: every verb by its name, nothing else. Rooms below are imported by the verb that runs."""
+"""The app: every verb by its name. A verb imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -29,35 +29,44 @@ from dplaunch.cli.up import up
 from dplaunch.cli.validate import validate
 from dplaunch.cli.verb import option, verb
 
+ABOUT = "Start, prove, watch and stop one LLM serving cluster from one file."
+
 app = typer.Typer(
     name="dplaunch",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "DPLAUNCH"},
-    epilog="Every option can be set as DPLAUNCH_VERB_OPTION: DPLAUNCH_UP_TIMEOUT=30m.",
-    help="Brings up one LLM cluster from one file: data-parallel engines over SSH, router, proof, stop.",
+    epilog="Every option can also be set as DPLAUNCH_VERB_OPTION, for example DPLAUNCH_UP_TIMEOUT=30m.",
+    help=ABOUT,
 )
 
-app.command()(verb(init, targets=True))
-app.command()(verb(validate))
-app.command()(verb(plan))
-app.command()(verb(render))
-app.command()(verb(check))
-app.command()(verb(up))
-app.command()(verb(status))
-app.command("test")(verb(test_))
-app.command()(verb(logs, targets=True, short_file=False))
-app.command()(verb(diagnose, targets=True))
-app.command()(verb(analyze, targets=True))
-app.command()(verb(down))
-app.command()(verb(restart, targets=True))
-app.command("exec", context_settings={"allow_interspersed_args": False})(verb(exec_, targets=True))
-app.command()(verb(lock))
-app.command()(verb(audit))
-app.command()(verb(schema, targets=True))
-app.command()(verb(explain, targets=True))
-app.command()(verb(completion, targets=True))
+START, LOOK, PLAN, TOOLS = "Start and stop", "Look", "Plan", "Tools"
+"""Headings of the help."""
+
+app.command(rich_help_panel=START)(verb(up))
+app.command(rich_help_panel=START)(verb(restart, targets=True))
+app.command(rich_help_panel=START)(verb(down))
+
+app.command(rich_help_panel=LOOK)(verb(status))
+app.command("test", rich_help_panel=LOOK)(verb(test_))
+app.command(rich_help_panel=LOOK)(verb(logs, targets=True, short_file=False))
+app.command(rich_help_panel=LOOK)(verb(diagnose, targets=True))
+app.command(rich_help_panel=LOOK)(verb(analyze, targets=True))
+app.command(rich_help_panel=LOOK)(verb(lock))
+app.command(rich_help_panel=LOOK)(verb(audit))
+
+app.command(rich_help_panel=PLAN)(verb(init, targets=True))
+app.command(rich_help_panel=PLAN)(verb(validate))
+app.command(rich_help_panel=PLAN)(verb(plan))
+app.command(rich_help_panel=PLAN)(verb(render))
+app.command(rich_help_panel=PLAN)(verb(check))
+
+words = {"allow_interspersed_args": False}  # the options after a command are its own
+app.command("exec", rich_help_panel=TOOLS, context_settings=words)(verb(exec_, targets=True))
+app.command(rich_help_panel=TOOLS)(verb(explain, targets=True))
+app.command(rich_help_panel=TOOLS)(verb(schema, targets=True))
+app.command(rich_help_panel=TOOLS)(verb(completion, targets=True))
 
 
 def _version(value: bool) -> None:
@@ -71,7 +80,7 @@ def _version(value: bool) -> None:
 @app.callback()
 def root(
     _: Annotated[
-        bool, option("--version", callback=_version, is_eager=True, help="Show the version and stop.")
+        bool, option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Brings up one LLM cluster from one file: data-parallel engines over SSH, router, proof, stop."""
+    """Holds the options that come before a verb; its help is ``ABOUT``."""

@@ -1,29 +1,35 @@
-"""``dplaunch check``: what is known about every node before anything is started."""
+"""``dplaunch check``: every node, looked at before anything is started."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-from dplaunch.cli.verb import Call, option
+from dplaunch.cli.verb import Invocation, option
 from dplaunch.errors import ExitCode, worst
 
-AllPairs = Annotated[bool, option("--all-pairs", help="Every NPU pings every other, not only its neighbour.")]
-Sha256 = Annotated[bool, option("--sha256", help="Compare the weights by content, not by name and size.")]
-Save = Annotated[bool, option("--save", help="Keep what was found: later checks and up show what changed.")]
-Fix = Annotated[bool, option("--fix", help="Print the commands that would repair it. None of them is run.")]
-Html = Annotated[Path | None, option("--html", help="Write a report with all findings to this file.")]
+AllPairs = Annotated[
+    bool, option("--all-pairs", help="Let every NPU ping every other NPU (default: its neighbour).")
+]
+Sha256 = Annotated[bool, option("--sha256", help="Compare weights by content (default: by name and size).")]
+Save = Annotated[
+    bool, option("--save", help="Save the findings, so that later checks and `up` report what changed.")
+]
+Fix = Annotated[
+    bool, option("--fix", help="Print the commands that would repair the faults, and run none of them.")
+]
+Html = Annotated[Path | None, option("--html", help="Also write a report of all findings to this file.")]
 
 
 def check(
-    call: Call,
+    call: Invocation,
     all_pairs: AllPairs = False,
     sha256: Sha256 = False,
     save: Save = False,
     fix: Fix = False,
     html: Html = None,
 ) -> ExitCode:
-    """Look at every node: devices, network, versions, weights, ports. Change nothing."""
+    """Check devices, network, versions, weights and ports of every node. Change nothing."""
     from datetime import date
 
     from dplaunch.cli.cluster import open_cluster
@@ -40,7 +46,9 @@ def check(
         checked = walk(job, cluster.spec, options)
         unreached = bool(job.driver.unreached)
     human = (
-        drawing.fixes(checked) if fix else drawing.drawn(cluster.plan, checked, verbose=call.screen.verbose)
+        drawing.render_fixes(checked)
+        if fix
+        else drawing.render(cluster.plan, checked, verbose=call.screen.verbose)
     )
     call.screen.present(human, drawing.to_json(cluster.plan, checked))
     if html is not None:

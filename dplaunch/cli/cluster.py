@@ -8,37 +8,37 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dplaunch.cli.verb import Call
+from dplaunch.cli.verb import Invocation
 from dplaunch.workspace import Cluster, Memory, load_cluster
 
 
 def memory() -> Memory:
-    """What this machine remembers."""
+    """What this machine remembers between commands."""
     return Memory(os.environ, Path.cwd())
 
 
-def open_cluster(call: Call) -> Cluster:
-    """The cluster file that is meant, loaded and planned; its warnings are shown."""
+def open_cluster(call: Invocation) -> Cluster:
+    """The chosen cluster file, loaded and planned; its warnings are printed."""
     cluster = load(call)
     for warning in cluster.warnings:
         call.screen.warn("; ".join(filter(None, (warning.text, warning.hint))))
     return cluster
 
 
-def load(call: Call) -> Cluster:
-    """As ``open_cluster``, its warnings left to the caller."""
+def load(call: Invocation) -> Cluster:
+    """The same, but the caller prints the warnings."""
     with _without_plugins():
         cluster = load_cluster(memory().pick(call.file), rehearse=call.rehearse)
-    gc.freeze()  # what is loaded stays: only what comes after it is looked at
+    gc.freeze()  # what is loaded stays, so the collector need not look at it again
     gc.enable()
     return cluster
 
 
 @contextmanager
 def _without_plugins() -> Iterator[None]:
-    """Pydantic looks through every installed package for plugins, a tenth of our start-up; we use none.
+    """Skip pydantic's search of every installed package for plugins, a tenth of our start-up; we use none.
 
-    Engines on this machine inherit our environment: it is put back before anything is started.
+    Engines on this machine inherit our environment, so it is restored before anything is started.
     """
     before = os.environ.get(_PLUGINS)
     os.environ[_PLUGINS] = "__all__"

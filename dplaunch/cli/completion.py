@@ -1,4 +1,4 @@
-"""``dplaunch completion SHELL``: what to put into a shell's start-up file."""
+"""``dplaunch completion SHELL``: the script that completes verbs, options and targets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dplaunch.cli.verb import Call
+from dplaunch.cli.verb import Invocation
 from dplaunch.errors import ExitCode
 
 COMPLETE = "_DPLAUNCH_COMPLETE"
@@ -22,8 +22,10 @@ class Shell(str, Enum):
     FISH = "fish"
 
 
-def completion(call: Call, shell: Annotated[Shell, typer.Argument(help="bash, zsh or fish")]) -> ExitCode:
-    """Print the completion script of a shell: `source <(dplaunch completion bash)`."""
+def completion(
+    call: Invocation, shell: Annotated[Shell, typer.Argument(help="Print the script for bash, zsh or fish.")]
+) -> ExitCode:
+    """Print a shell's completion script; use it with `source <(dplaunch completion bash)`."""
     # typer writes these scripts, but offers them only as options of its own.
     from typer._completion_shared import get_completion_script
 
@@ -33,7 +35,7 @@ def completion(call: Call, shell: Annotated[Shell, typer.Argument(help="bash, zs
 
 
 def prepare() -> None:
-    """Teach typer the shells; it does so by itself only with its own --install-completion."""
+    """Register the shells with typer, which does so itself only for its own --install-completion."""
     from typer._completion_classes import completion_init
 
     completion_init()

@@ -1,10 +1,10 @@
-"""``dplaunch down``: stop everything of the cluster, and say what was freed."""
+"""``dplaunch down``: stop everything of the cluster, with a verdict for each process."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from dplaunch.cli.verb import Call, option
+from dplaunch.cli.verb import Invocation, option
 from dplaunch.errors import ExitCode, UsageError, worst
 from dplaunch.words import plural
 
@@ -13,15 +13,17 @@ if TYPE_CHECKING:
 
 Grace = Annotated[
     str | None,
-    option("--grace", help="Wait this long before killing what ignores its signal (default: 30s)."),
+    option(
+        "--grace", help="Wait this long before killing processes that ignore their signal (default: 30s)."
+    ),
 ]
 
 
-def down(call: Call, grace: Grace = None) -> ExitCode:
-    """Stop router, engines and services; leave no process, no port."""
+def down(call: Invocation, grace: Grace = None) -> ExitCode:
+    """Stop router, engines and services, and check that no process and no port is left."""
     from dplaunch import durations
     from dplaunch.cli.cluster import memory, open_cluster
-    from dplaunch.cli.up import hook
+    from dplaunch.cli.up import run_cluster_hook
     from dplaunch.cli.work import at_work, interruptible, watching
     from dplaunch.fleet.change.down import GRACE
     from dplaunch.fleet.change.down import down as walk
@@ -36,8 +38,8 @@ def down(call: Call, grace: Grace = None) -> ExitCode:
         raise UsageError("nothing was stopped")
     if result.clean and not result.unreached:
         memory().forget(plan.cluster)
-        hook(call, plan, "after_down")
-    human = drawing.drawn(result.verdicts, result.unreached)
+        run_cluster_hook(call, plan, "after_down")
+    human = drawing.render(result.verdicts, result.unreached)
     call.screen.present(human, drawing.to_json(result.verdicts, result.unreached))
     return worst(
         ExitCode.DONE if result.clean else ExitCode.FAILED,
@@ -45,6 +47,6 @@ def down(call: Call, grace: Grace = None) -> ExitCode:
     )
 
 
-def _agree(call: Call, seen: Observed) -> bool:
+def _agree(call: Invocation, seen: Observed) -> bool:
     alive = sum(p.alive for p in seen.processes)
     return call.agree(f"Stop {plural(alive, 'process')} on {plural(len(seen.nodes), 'node')}?")

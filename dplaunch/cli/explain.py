@@ -1,4 +1,4 @@
-"""``dplaunch explain WORD``: a key of the cluster file, or a failure by its code, its name or its line."""
+"""``dplaunch explain WORD``: a key of the cluster file, or a failure by its code, name or log line."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from typing import Annotated
 
 import typer
 
-from dplaunch.cli.verb import Call
+from dplaunch.cli.verb import Invocation
 from dplaunch.errors import ExitCode, UsageError
 
 Key = Annotated[
     str | None,
     typer.Argument(
         metavar="[WORD]",
-        help="roles.decode.dp, ports …; EI0006 or a line of a log; nothing: the whole reference.",
+        help="Explain a key like roles.decode.dp, a code like EI0006 or a log line (default: every key).",
     ),
 ]
 
 
-def explain(call: Call, key: Key = None) -> ExitCode:
-    """Explain a key of the cluster file, or a failure: what it means and what to do."""
+def explain(call: Invocation, key: Key = None) -> ExitCode:
+    """Explain a key of the cluster file, or what a failure means and what to do."""
     from dplaunch.diagnose import catalogue
     from dplaunch.diagnose import explain as find_signature
     from dplaunch.spec.explain import explain as part
@@ -28,12 +28,12 @@ def explain(call: Call, key: Key = None) -> ExitCode:
 
     signature = find_signature(key) if key else None
     if signature:
-        call.screen.present(drawing.explained(signature), drawing.signature_json(signature))
+        call.screen.present(drawing.render_signature(signature), drawing.signature_json(signature))
         return ExitCode.DONE
     try:
         text = reference() if key is None else part(key, [one.id for one in catalogue()])
     except UsageError as unknown:
-        said = f"'{key}' is no key of the cluster file and no failure that is known"
-        raise UsageError(said, hint=unknown.hint) from unknown
+        problem = f"'{key}' is neither a key of the cluster file nor a known failure"
+        raise UsageError(problem, hint=unknown.hint) from unknown
     call.screen.present(text.rstrip(), {"key": key, "text": text})
     return ExitCode.DONE

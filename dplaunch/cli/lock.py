@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from dplaunch.cli.verb import Call
+from dplaunch.cli.verb import Invocation
 from dplaunch.errors import ExitCode
 
 
-def lock(call: Call) -> ExitCode:
-    """Show who holds the cluster's lock, for which verb and since when."""
+def lock(call: Invocation) -> ExitCode:
+    """Show who holds the cluster's lock, for which command and since when."""
     from dplaunch.cli.cluster import open_cluster
-    from dplaunch.cli.work import Teller, at_work
+    from dplaunch.cli.work import Warnings, at_work
     from dplaunch.fleet.job import connect
     from dplaunch.view import trail as drawing
 
     cluster = open_cluster(call)
-    with at_work(cluster.plan, Teller(call)) as job:
+    with at_work(cluster.plan, Warnings(call)) as job:
         connect(job)
         node = job.driver.lock_node()
         observed = job.driver.observe()
     holder = next((n.lock for n in observed.nodes if n.name == node), None)
-    call.screen.present(drawing.lock(node, holder), drawing.lock_json(node, holder))
+    call.screen.present(drawing.render_lock(node, holder), drawing.lock_json(node, holder))
     return ExitCode.DONE

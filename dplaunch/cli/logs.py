@@ -1,4 +1,4 @@
-"""``dplaunch logs TARGET…``: what engines said, merged; followed; collected into a folder."""
+"""``dplaunch logs TARGET…``: what processes logged, merged, followed, or collected into a folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dplaunch.cli.targets import complete_target
-from dplaunch.cli.verb import Call, option
+from dplaunch.cli.verb import Invocation, option
 from dplaunch.errors import ExitCode, Interrupted, UsageError, worst
 
 if TYPE_CHECKING:
@@ -26,22 +26,34 @@ FOLD_WINDOW = 0.25
 Targets = Annotated[
     list[str],
     typer.Argument(
-        help="decode-3, decode, decode-[0-15], node:n5, router, all",
+        metavar="TARGET",
+        help="Read the logs of decode-3, decode, decode-[0-15], node:n5, router or all.",
         show_default=False,
         autocompletion=complete_target,
     ),
 ]
-Follow = Annotated[bool, option("--follow", "-f", help="Go on until Ctrl-C.")]
-Lines = Annotated[int, option("--lines", "-n", help="Last lines of each process; 0 is all.")]
-Since = Annotated[str | None, option("--since", help="Only what is younger: 10m, 90s.")]
-Grep = Annotated[str | None, option("--grep", help="Only lines that match this regular expression.")]
-Previous = Annotated[bool, option("--previous", help="Of the run before this one.")]
-Times = Annotated[bool, option("--timestamps", "-t", help="With -f: the time of arrival before each line.")]
-Collect = Annotated[Path | None, option("--collect", metavar="DIR", help="Write whole logs to files here.")]
+Follow = Annotated[bool, option("--follow", "-f", help="Print new lines as they come, until Ctrl-C.")]
+Lines = Annotated[
+    int, option("--lines", "-n", help="Print this many last lines of each process; 0 prints all.")
+]
+Since = Annotated[
+    str | None,
+    option("--since", help="Print only lines younger than this, e.g. 10m or 90s (default: any age)."),
+]
+Grep = Annotated[str | None, option("--grep", help="Print only lines that match this regular expression.")]
+Previous = Annotated[
+    bool, option("--previous", help="Read the logs of the previous run (default: the current one).")
+]
+Times = Annotated[
+    bool, option("--timestamps", "-t", help="With -f, print the time of arrival before each line.")
+]
+Collect = Annotated[
+    Path | None, option("--collect", metavar="DIR", help="Write complete logs to files in this folder.")
+]
 
 
 def logs(  # noqa: PLR0913 - the flags that operators need, one line each
-    call: Call,
+    call: Invocation,
     targets: Targets,
     follow: Follow = False,
     lines: Lines = 100,
@@ -51,15 +63,15 @@ def logs(  # noqa: PLR0913 - the flags that operators need, one line each
     timestamps: Times = False,
     collect: Collect = None,
 ) -> ExitCode:
-    """Show or follow what engines and router wrote; equal lines of many ranks are folded."""
+    """Print or follow the logs of engines and router; equal lines of many ranks are folded."""
     from dplaunch import durations
     from dplaunch.cli.cluster import open_cluster
-    from dplaunch.cli.work import Teller, at_work, interruptible
+    from dplaunch.cli.work import Warnings, at_work, interruptible
     from dplaunch.fleet.targets import find
     from dplaunch.model.remote import LogQuery
 
     if grep is not None:
-        pattern(grep)
+        check_pattern(grep)
     cluster = open_cluster(call)
     chosen = find(targets, cluster.plan)
     tail = None if lines == 0 or since or collect else lines
@@ -70,28 +82,28 @@ def logs(  # noqa: PLR0913 - the flags that operators need, one line each
         previous=previous,
         follow=follow,
     )
-    with at_work(cluster.plan, Teller(call)) as job:
+    with at_work(cluster.plan, Warnings(call)) as job:
         job.driver.open({p.node for p in chosen})
         interruptible(job)
-        reading = Reading(call, job, chosen, query)
+        reading = LogReading(call, job, chosen, query)
         code = reading.collect(collect) if collect is not None else reading.show(timestamps)
     return worst(code, ExitCode.UNREACHABLE if job.driver.unreached else ExitCode.DONE)
 
 
-def pattern(text: str) -> None:
-    """Raises UsageError for what is no regular expression: nodes would say so one by one."""
+def check_pattern(text: str) -> None:
+    """Raises UsageError unless ``text`` is a regular expression: else every node would refuse it."""
     import re
 
     try:
         re.compile(text)
     except re.error as error:
-        raise UsageError(f"--grep {text!r} is no regular expression: {error}") from error
+        raise UsageError(f"--grep {text!r} is not a regular expression: {error}") from error
 
 
-class Reading:
+class LogReading:
     """One reading of the logs of ``chosen``: onto the screen, or into files."""
 
-    def __init__(self, call: Call, job: Job, chosen: tuple[Process, ...], query: LogQuery) -> None:
+    def __init__(self, call: Invocation, job: Job, chosen: tuple[Process, ...], query: LogQuery) -> None:
         self._call = call
         self._job = job
         self._chosen = chosen
@@ -103,7 +115,7 @@ class Reading:
         ]
 
     def show(self, timestamps: bool) -> ExitCode:
-        """Onto stdout: a tail by the lines' own clocks, whole or followed logs as they come."""
+        """Print to stdout: a tail sorted by the lines' own times; whole or followed logs as they come."""
         from dplaunch.fleet.logs.follow import log_name
         from dplaunch.logs import fold_past
         from dplaunch.view.logs import LogPrinter
@@ -128,14 +140,14 @@ class Reading:
         try:
             self._read(lambda chunk: self._write(merge.feed(chunk, time.time())), merge.restarted)
         except Interrupted:
-            # Ctrl-C is how following ends: the engines never noticed.
+            # Ctrl-C is how following ends; the engines do not notice.
             self._write(merge.flush())
             return ExitCode.INTERRUPTED
         self._write(merge.flush())
         return ExitCode.DONE
 
     def collect(self, folder: Path) -> ExitCode:
-        """Whole logs into ``folder``, one file per process."""
+        """Write whole logs into ``folder``, one file per log."""
         from dplaunch.fleet.logs.follow import log_name
         from dplaunch.logs import name_log_file
 

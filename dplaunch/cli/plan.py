@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from dplaunch.cli.verb import Call, option
+from dplaunch.cli.verb import Invocation, option
 from dplaunch.errors import ExitCode
 
-Save = Annotated[Path | None, option("--save", help="Write the plan as JSON to this file.")]
-Diff = Annotated[Path | None, option("--diff", help="Compare with a plan saved before.")]
+Save = Annotated[Path | None, option("--save", help="Also write the plan as JSON to this file.")]
+Diff = Annotated[Path | None, option("--diff", help="Print the differences to this saved plan.")]
 
 
-def plan(call: Call, save: Save = None, diff: Diff = None) -> ExitCode:
-    """Show what would run where: ranks, devices, ports. Touch nothing."""
+def plan(call: Invocation, save: Save = None, diff: Diff = None) -> ExitCode:
+    """Show what would run where: ranks, devices, ports. Reach no node."""
     from dplaunch import plan as plans
     from dplaunch.cli.cluster import load, open_cluster
     from dplaunch.view import plan as drawing
@@ -27,7 +27,9 @@ def plan(call: Call, save: Save = None, diff: Diff = None) -> ExitCode:
         changes = plans.compare(read_plan(diff), cluster.plan)
         call.screen.present("\n".join(changes) or "no difference", {"changes": list(changes)})
         return ExitCode.DONE
-    machine = plans.to_json(cluster.plan) if call.screen.json else {}  # large: made only for who asks
-    human = drawing.drawn(cluster.plan, cluster.warnings, verbose=call.screen.verbose)
+    machine = (
+        plans.to_json(cluster.plan) if call.screen.json else {}
+    )  # large, so made only when it is printed
+    human = drawing.render(cluster.plan, cluster.warnings, verbose=call.screen.verbose)
     call.screen.present(human, machine)
     return ExitCode.DONE

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from dplaunch.cli.verb import Call, option
+from dplaunch.cli.verb import Invocation, option
 from dplaunch.errors import ExitCode
 
 if TYPE_CHECKING:
     from dplaunch.model.plan import File, Plan
 
-Folder = Annotated[Path, option("--out", "-O", help="Folder to write to: NODE/ROLE/SCRIPT …")]
+Folder = Annotated[Path, option("--out", "-O", help="Write to this folder, as NODE/ROLE/SCRIPT.")]
 
 
-def render(call: Call, out: Folder) -> ExitCode:
+def render(call: Invocation, out: Folder) -> ExitCode:
     """Write every file that `up` would send, one folder per node."""
     from dplaunch.cli.cluster import open_cluster
 
@@ -29,7 +29,7 @@ def render(call: Call, out: Folder) -> ExitCode:
 
 
 def _members(plan: Plan, node: str) -> tuple[File, ...]:
-    """What our router reads, on its node."""
+    """The router's members file, on the router's node."""
     router = plan.router_process
     return (plan.members,) if plan.members and router and router.node == node else ()
 

@@ -8,7 +8,7 @@ import typer
 
 from dplaunch.cli.targets import complete_target
 from dplaunch.cli.up import DrainTimeout, Timeout
-from dplaunch.cli.verb import Call
+from dplaunch.cli.verb import Invocation
 from dplaunch.errors import ExitCode, UsageError
 from dplaunch.words import plural
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 Targets = Annotated[
     list[str],
     typer.Argument(
-        help="decode-3 (with its group), decode, node:n5, router, all",
+        metavar="TARGET",
+        help="Restart the group of decode-3, decode, node:n5, router or all.",
         show_default=False,
         autocompletion=complete_target,
     ),
@@ -26,13 +27,13 @@ Targets = Annotated[
 
 
 def restart(
-    call: Call, targets: Targets, timeout: Timeout = None, drain_timeout: DrainTimeout = None
+    call: Invocation, targets: Targets, timeout: Timeout = None, drain_timeout: DrainTimeout = None
 ) -> ExitCode:
-    """Restart data-parallel groups one by one: each is drained first, and serves again once it is proved."""
+    """Restart groups one after another: each is drained first, and serves again once it is proved."""
     from dplaunch import durations
     from dplaunch.cli.cluster import open_cluster
     from dplaunch.cli.work import at_work, interruptible, watching
-    from dplaunch.fleet.change.options import Options
+    from dplaunch.fleet.change.options import ChangeOptions
     from dplaunch.fleet.change.up import restart as walk
     from dplaunch.fleet.targets import find, widen
     from dplaunch.reconcile import Wish
@@ -41,28 +42,32 @@ def restart(
     cluster = open_cluster(call)
     named = find(targets, cluster.plan)
     chosen = widen(named, cluster.plan)
-    _say_widened(call, named, chosen)
+    names = {p.name for p in chosen}
+    options = ChangeOptions(
+        verb="restart",
+        wish=Wish(restart=frozenset(names)),
+        timeout=None if timeout is None else durations.parse(timeout),
+        drain_timeout=None if drain_timeout is None else durations.parse(drain_timeout),
+    )
+    _report_widened(call, named, chosen)
     if not call.agree(f"Restart {plural(len(chosen), 'process')}?"):
         raise UsageError("nothing was restarted")
-    names = {p.name for p in chosen}
     plan = cluster.plan
     with watching(call, plan, names) as display, at_work(plan, display, base=cluster.path.parent) as job:
         interruptible(job)
-        options = Options(
-            verb="restart",
-            wish=Wish(restart=frozenset(names)),
-            timeout=None if timeout is None else durations.parse(timeout),
-            drain_timeout=None if drain_timeout is None else durations.parse(drain_timeout),
-        )
         walk(job, options)
     took = display.progress.elapsed
-    call.screen.present(drawing.restarted(sorted(names), took), {"restarted": sorted(names), "seconds": took})
+    call.screen.present(
+        drawing.render_restarted(sorted(names), took), {"restarted": sorted(names), "seconds": took}
+    )
     return ExitCode.DONE
 
 
-def _say_widened(call: Call, named: tuple[Process, ...], chosen: tuple[Process, ...]) -> None:
+def _report_widened(call: Invocation, named: tuple[Process, ...], chosen: tuple[Process, ...]) -> None:
     more = [p for p in chosen if p not in named]
     if more:
         from dplaunch.ranges import fold
 
-        call.screen.say(f"with {fold(p.name for p in more)}: a data-parallel group restarts as one")
+        call.screen.say(
+            f"also restarting {fold(p.name for p in more)}: a data-parallel group restarts as one"
+        )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-from dplaunch.cli.verb import Call
+from dplaunch.cli.verb import Invocation
 from dplaunch.errors import ExitCode
 
 
-def schema(call: Call) -> ExitCode:
+def schema(call: Invocation) -> ExitCode:
     """Print the cluster file's JSON Schema, for editors."""
     from dplaunch.spec.jsonschema import json_schema
 

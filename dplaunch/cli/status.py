@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from dplaunch.cli.verb import Call, option
+from dplaunch.cli.verb import Invocation, option
 from dplaunch.errors import ExitCode, UsageError, worst
 
 if TYPE_CHECKING:
@@ -14,20 +14,24 @@ if TYPE_CHECKING:
     from dplaunch.model.summary import Summary
     from dplaunch.workspace import Cluster
 
-Watch = Annotated[bool, option("--watch", "-w", help="Look again every two seconds, until Ctrl-C.")]
-Wait = Annotated[str | None, option("--wait", metavar="ready", help="Wait until it serves, and prove it.")]
-Timeout = Annotated[str | None, option("--timeout", help="How long to wait (30m); else ready_timeout.")]
+Watch = Annotated[bool, option("--watch", "-w", help="Repeat every two seconds, until Ctrl-C.")]
+Wait = Annotated[
+    str | None, option("--wait", metavar="ready", help="Wait until the cluster serves, and prove it.")
+]
+Timeout = Annotated[
+    str | None, option("--timeout", help="With --wait, wait this long (default: ready_timeout).")
+]
 
 LOOK_AGAIN = 2.0
-"""Seconds between two looks of ``-w``."""
+"""Seconds between two observations of ``-w``."""
 
 
-def status(call: Call, watch: Watch = False, wait: Wait = None, timeout: Timeout = None) -> ExitCode:
-    """Show what runs where and whether it serves; the exit code says it too."""
+def status(call: Invocation, watch: Watch = False, wait: Wait = None, timeout: Timeout = None) -> ExitCode:
+    """Show what runs where, and whether it serves. The exit code reports it too."""
     from dplaunch.cli.cluster import open_cluster
 
     if wait not in (None, "ready"):
-        raise UsageError(f"--wait {wait}: the only thing to wait for is `ready`")
+        raise UsageError(f"--wait takes `ready`, not {wait!r}")
     cluster = open_cluster(call)
     if wait:
         _wait(call, cluster, timeout)
@@ -35,15 +39,15 @@ def status(call: Call, watch: Watch = False, wait: Wait = None, timeout: Timeout
 
 
 def exit_code(summary: Summary) -> ExitCode:
-    """Serving 0, unreached 3, down 1, starting 4, degraded 5; the first that applies of house rule 15."""
-    from dplaunch.model.summary import Health
+    """Serving 0, unreached 3, down 1, starting 4, degraded 5; ``worst`` chooses when several apply."""
+    from dplaunch.model.summary import ClusterHealth
 
     codes = {
-        Health.SERVING: ExitCode.DONE,
-        Health.STARTING: ExitCode.NOT_READY,
-        Health.DEGRADED: ExitCode.DEGRADED,
-        Health.DOWN: ExitCode.FAILED,
-        Health.UNKNOWN: ExitCode.UNREACHABLE,
+        ClusterHealth.SERVING: ExitCode.DONE,
+        ClusterHealth.STARTING: ExitCode.NOT_READY,
+        ClusterHealth.DEGRADED: ExitCode.DEGRADED,
+        ClusterHealth.DOWN: ExitCode.FAILED,
+        ClusterHealth.UNKNOWN: ExitCode.UNREACHABLE,
     }
     return worst(codes[summary.state], ExitCode.UNREACHABLE if summary.unreached else ExitCode.DONE)
 
@@ -59,7 +63,7 @@ def _look(job: Job) -> tuple[Observed, Summary]:
 
 
 def _held(job: Job) -> tuple[str, ...]:
-    """Groups that the router keeps closed; none where that cannot be read."""
+    """Groups that the router keeps closed; empty where its file cannot be read."""
     from dplaunch.errors import DplaunchError
     from dplaunch.fleet.membership import read_states
 
@@ -69,25 +73,25 @@ def _held(job: Job) -> tuple[str, ...]:
         return ()
 
 
-def _look_once(call: Call, cluster: Cluster) -> ExitCode:
-    from dplaunch.cli.work import Teller, at_work
+def _look_once(call: Invocation, cluster: Cluster) -> ExitCode:
+    from dplaunch.cli.work import Warnings, at_work
 
-    with at_work(cluster.plan, Teller(call)) as job:
+    with at_work(cluster.plan, Warnings(call)) as job:
         observed, summary = _look(job)
     _show(call, cluster.plan, observed, summary)
     return exit_code(summary)
 
 
-def _watch(call: Call, cluster: Cluster) -> ExitCode:
+def _watch(call: Invocation, cluster: Cluster) -> ExitCode:
     from contextlib import closing
 
-    from dplaunch.cli.work import Teller, at_work, interruptible
+    from dplaunch.cli.work import Warnings, at_work, interruptible
     from dplaunch.errors import Interrupted
     from dplaunch.view import status as drawing
     from dplaunch.view.board import Board
     from dplaunch.view.screen import json_line
 
-    with at_work(cluster.plan, Teller(call)) as job, closing(Board(call.screen)) as board:
+    with at_work(cluster.plan, Warnings(call)) as job, closing(Board(call.screen)) as board:
         interruptible(job)
         summary: Summary | None = None
         try:
@@ -96,20 +100,20 @@ def _watch(call: Call, cluster: Cluster) -> ExitCode:
                 if call.screen.json:
                     call.screen.write(json_line(drawing.to_json(cluster.plan, observed, summary)))
                 else:
-                    board.show(drawing.drawn(cluster.plan, observed, summary, verbose=call.screen.verbose))
+                    board.show(drawing.render(cluster.plan, observed, summary, verbose=call.screen.verbose))
                 job.driver.pause(LOOK_AGAIN)
         except Interrupted:
             return exit_code(summary) if summary else ExitCode.INTERRUPTED
 
 
-def _show(call: Call, plan: Plan, observed: Observed, summary: Summary) -> None:
+def _show(call: Invocation, plan: Plan, observed: Observed, summary: Summary) -> None:
     from dplaunch.view import status as drawing
 
-    human = drawing.drawn(plan, observed, summary, verbose=call.screen.verbose)
+    human = drawing.render(plan, observed, summary, verbose=call.screen.verbose)
     call.screen.present(human, drawing.to_json(plan, observed, summary))
 
 
-def _wait(call: Call, cluster: Cluster, timeout: str | None) -> None:
+def _wait(call: Invocation, cluster: Cluster, timeout: str | None) -> None:
     from dplaunch import durations
     from dplaunch.cli.work import at_work, interruptible, watching
     from dplaunch.fleet.change.up import wait_ready

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def complete_target(incomplete: str) -> list[str]:
-    """Names of the current cluster's processes, roles and nodes that begin so; none without one."""
+    """Names of the current cluster's processes, roles and nodes that begin with ``incomplete``."""
     from dplaunch.cli.cluster import memory
     from dplaunch.errors import DplaunchError
     from dplaunch.workspace import load_cluster

@@ -5,25 +5,25 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
-from dplaunch.cli.verb import Call, option
+from dplaunch.cli.verb import Invocation, option
 from dplaunch.errors import ExitCode, Interrupted
 
 if TYPE_CHECKING:
-    from dplaunch.fleet.change.options import Options, Preflight
+    from dplaunch.fleet.change.options import ChangeOptions, Preflight
     from dplaunch.model.plan import Action, Plan
     from dplaunch.model.progress import Progress
     from dplaunch.workspace import Cluster
 
 
 class Pairs(str, Enum):
-    """Which pairs of engines are proved where they are many."""
+    """Which pairs of engines are proved where there are many."""
 
     SAMPLE = "sample"
     ALL = "all"
 
 
-Only = Annotated[str | None, option("--only", metavar="ROLE", help="Act on this role only.")]
-DryRun = Annotated[bool, option("--dry-run", help="Show what would change; touch nothing.")]
+Only = Annotated[str | None, option("--only", metavar="ROLE", help="Start this role only (default: all).")]
+DryRun = Annotated[bool, option("--dry-run", help="Print what would change, and change nothing.")]
 Detach = Annotated[
     bool,
     option("--detach", help="Return as soon as all processes have started, without waiting for readiness."),
@@ -35,14 +35,14 @@ DrainTimeout = Annotated[
     str | None,
     option("--drain-timeout", help="Let running requests finish for this long (default: drain_timeout)."),
 ]
-Force = Annotated[bool, option("--force", help="Restart what runs, changed or not.")]
-Test = Annotated[Pairs, option("--test", help="Prove a sample of 64 prefill × decode pairs, or all of them.")]
-NoCheck = Annotated[bool, option("--no-check", help="Start without looking at the nodes first.")]
+Force = Annotated[bool, option("--force", help="Restart running processes even if they are unchanged.")]
+Test = Annotated[Pairs, option("--test", help="Prove a sample of 64 prefill × decode pairs, or all.")]
+NoCheck = Annotated[bool, option("--no-check", help="Skip the quick checks of the nodes before the start.")]
 Keep = Annotated[bool, option("--keep", help="Keep running processes when something fails (for debugging).")]
 
 
 def up(  # noqa: PLR0913 - the flags that operators need, one line each
-    call: Call,
+    call: Invocation,
     only: Only = None,
     dry_run: DryRun = False,
     detach: Detach = False,
@@ -53,15 +53,15 @@ def up(  # noqa: PLR0913 - the flags that operators need, one line each
     test: Test = Pairs.SAMPLE,
     no_check: NoCheck = False,
 ) -> ExitCode:
-    """Start what the file says, wait until it serves, prove it with real completions."""
+    """Start what the file describes, wait until it is ready, prove it with real completions."""
     from dplaunch import durations
     from dplaunch.cli.cluster import open_cluster
-    from dplaunch.fleet.change.options import Options
+    from dplaunch.fleet.change.options import ChangeOptions
     from dplaunch.fleet.targets import role
     from dplaunch.reconcile import Wish
 
     cluster = open_cluster(call)
-    options = Options(
+    options = ChangeOptions(
         wish=Wish(only=role(only, cluster.plan), force=force),
         keep=keep,
         detach=detach,
@@ -74,20 +74,20 @@ def up(  # noqa: PLR0913 - the flags that operators need, one line each
     return _bring_up(call, cluster, options, None if no_check else first_look(cluster))
 
 
-def _preview(call: Call, cluster: Cluster, options: Options) -> ExitCode:
-    from dplaunch.cli.work import Teller, at_work
+def _preview(call: Invocation, cluster: Cluster, options: ChangeOptions) -> ExitCode:
+    from dplaunch.cli.work import Warnings, at_work
     from dplaunch.fleet.change.up import preview
     from dplaunch.view import actions as drawing
 
-    with at_work(cluster.plan, Teller(call)) as job:
+    with at_work(cluster.plan, Warnings(call)) as job:
         decision = preview(job, options)
     call.screen.present(
-        drawing.drawn(decision.actions, decision.waves), drawing.to_json(decision.actions, decision.waves)
+        drawing.render(decision.actions, decision.waves), drawing.to_json(decision.actions, decision.waves)
     )
     return ExitCode.DONE
 
 
-def _bring_up(call: Call, cluster: Cluster, options: Options, look: Preflight | None) -> ExitCode:
+def _bring_up(call: Invocation, cluster: Cluster, options: ChangeOptions, look: Preflight | None) -> ExitCode:
     from dplaunch.cli.cluster import memory
     from dplaunch.cli.work import at_work, interruptible, watching
     from dplaunch.fleet.change.up import up as walk
@@ -95,24 +95,24 @@ def _bring_up(call: Call, cluster: Cluster, options: Options, look: Preflight | 
 
     plan = cluster.plan
     with watching(call, plan) as display, at_work(plan, display, base=cluster.path.parent) as job:
-        hook(call, plan, "before_up")
+        run_cluster_hook(call, plan, "before_up")
         interruptible(job)
 
         def remember() -> None:
-            """A start that is refused leaves the current cluster what it was."""
+            """Called once nothing refuses the start: until then the current cluster stays the current one."""
             memory().remember(cluster.path, cluster.text, plan.cluster, rehearse=cluster.rehearse)
 
         try:
             result = walk(job, options, lambda actions: agree(call, actions), look, remember)
         except Interrupted as error:
-            raise detached(cluster.plan, display.progress) from error
+            raise as_detached(cluster.plan, display.progress) from error
         if result.ready:
-            hook(call, plan, "after_up")
+            run_cluster_hook(call, plan, "after_up")
     took = display.progress.elapsed
     human = (
-        drawing.done(plan, took, changed=result.changed, only=options.wish.only)
+        drawing.render_done(plan, took, changed=result.changed, only=options.wish.only)
         if result.ready
-        else drawing.detached(plan, result.started, took)
+        else drawing.render_detached(plan, result.started, took)
     )
     call.screen.present(
         human, drawing.to_json(plan, display.progress, ready=result.ready, changed=result.changed)
@@ -127,8 +127,8 @@ def first_look(cluster: Cluster) -> Preflight:
     return FirstLook(cluster.spec)
 
 
-def agree(call: Call, actions: tuple[Action, ...]) -> bool:
-    """Ask only where something that runs would stop."""
+def agree(call: Invocation, actions: tuple[Action, ...]) -> bool:
+    """Ask the user, only where something that runs would stop."""
     from dplaunch.model.plan import Change
     from dplaunch.view import actions as drawing
     from dplaunch.words import plural
@@ -136,28 +136,28 @@ def agree(call: Call, actions: tuple[Action, ...]) -> bool:
     stopping = [a for a in actions if a.change in (Change.STOP, Change.RESTART)]
     if not stopping:
         return True
-    call.screen.say(drawing.drawn(actions))
+    call.screen.say(drawing.render(actions))
     return call.agree(f"This stops {plural(len(stopping), 'running process')}. Continue?")
 
 
-def detached(plan: Plan, progress: Progress) -> Interrupted:
-    """What Ctrl-C during ``up`` means: everything that was started keeps running."""
+def as_detached(plan: Plan, progress: Progress) -> Interrupted:
+    """The error of Ctrl-C during ``up``: everything that was started keeps running."""
     from dplaunch.model.progress import Step
 
     if all(unit.step is Step.WAITING for unit in progress.units.values()):
         return Interrupted("interrupted; nothing was started", hint="run `dplaunch up` again")
     return Interrupted(
-        f"detached from {plan.cluster}; it keeps running, and the router opens each group once it answers",
-        hint="`dplaunch status` shows it, `dplaunch up` waits and proves it, `dplaunch down` stops it",
+        f"Detached from {plan.cluster}. The cluster keeps running; the router proves and opens each group.",
+        hint="`dplaunch status` shows it, `dplaunch up` waits for it and proves it, `dplaunch down` stops it",
     )
 
 
-def hook(call: Call, plan: Plan, name: str) -> None:
-    """Run a hook of the cluster file and show what it said."""
+def run_cluster_hook(call: Invocation, plan: Plan, name: str) -> None:
+    """Run a hook of the cluster file and print its output."""
     import os
 
     from dplaunch.workspace import run_hook
 
-    said = run_hook(plan, name, os.environ)
-    if said:
-        call.screen.say(said.rstrip())
+    output = run_hook(plan, name, os.environ)
+    if output:
+        call.screen.say(output.rstrip())

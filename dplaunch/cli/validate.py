@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dplaunch.cli.verb import Call
+from dplaunch.cli.verb import Invocation
 from dplaunch.errors import ExitCode
 
 
-def validate(call: Call) -> ExitCode:
-    """Show every problem of the cluster file with its line; touch nothing."""
+def validate(call: Invocation) -> ExitCode:
+    """Show every problem of the cluster file with its line. Reach no node."""
     from dplaunch.cli.cluster import load
     from dplaunch.view import problems
 

@@ -1,7 +1,7 @@
 """What all verbs share: their common options, and how their outcome becomes an exit code.
 
-A verb is a function of a ``Call`` and its own options that returns an ``ExitCode``. ``verb`` gives it
-the common options, so that each stands in one place and means the same everywhere.
+A verb is a function of a ``Invocation`` and its own options that returns an ``ExitCode``. ``verb`` gives it
+the common options, so that each is defined once and means the same everywhere.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ if TYPE_CHECKING:  # rich and all below it are loaded by the verb that runs, not
     from dplaunch.view.screen import Screen
 
 option = functools.partial(typer.Option, show_envvar=False)
-"""An option of a verb. Each can be set as DPLAUNCH_VERB_OPTION; the help says so once."""
+"""An option of a verb. Each can be set as DPLAUNCH_VERB_OPTION, which the main help explains once."""
 
-CLUSTER_HELP = "The cluster file; else DPLAUNCH_CLUSTER, cluster.yaml here, the current cluster."
+CLUSTER_HELP = (
+    "Use this cluster file (default: DPLAUNCH_CLUSTER, else ./cluster.yaml, else the current cluster)."
+)
 
 
 class Form(str, Enum):
@@ -36,7 +38,7 @@ class Form(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Invocation:
     """One invocation of a verb."""
 
     screen: Screen
@@ -45,11 +47,14 @@ class Call:
     rehearse: bool = False
 
     def agree(self, question: str) -> bool:
-        """Ask before something that runs would stop. Raises UsageError where nobody can answer."""
+        """Ask before something that runs would stop. Raises UsageError without a terminal."""
         if self.yes:
             return True
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise UsageError(f"{question} Nobody can answer here", hint="say -y to go ahead without asking")
+            raise UsageError(
+                f"{question} Without a terminal this cannot be asked",
+                hint="use -y to continue without being asked",
+            )
         return self.screen.ask(question, sys.stdin)
 
 
@@ -58,13 +63,13 @@ Argument = Annotated[
 ]
 Option = Annotated[str | None, option("--file", "-f", help=CLUSTER_HELP, show_default=False)]
 LongOption = Annotated[str | None, option("--file", help=CLUSTER_HELP, show_default=False)]
-Output = Annotated[Form, option("--output", "-o", help="text, or json with a stable schema.")]
-Yes = Annotated[bool, option("--yes", "-y", help="Do not ask before something stops.")]
+Output = Annotated[Form, option("--output", "-o", help="Print text, or json with a stable schema.")]
+Yes = Annotated[bool, option("--yes", "-y", help="Stop things without asking (default: ask).")]
 Rehearse = Annotated[
-    bool, option("--rehearse", help="On this machine, with rehearsal engines instead of real ones.")
+    bool, option("--rehearse", help="Run on this machine, with rehearsal engines instead of real ones.")
 ]
-Quiet = Annotated[bool, option("--quiet", "-q", help="Results and errors only.")]
-Verbose = Annotated[int, option("--verbose", "-v", count=True, help="More: a row per engine; details.")]
+Quiet = Annotated[bool, option("--quiet", "-q", help="Print results and errors only.")]
+Verbose = Annotated[int, option("--verbose", "-v", count=True, help="Print more: a row per engine, details.")]
 
 COMMON: dict[str, tuple[Any, Any]] = {
     "cluster_file": (Option, None),
@@ -104,8 +109,8 @@ def verb(
     return run
 
 
-def carry_out(common: dict[str, Any], work: Callable[[Call], ExitCode]) -> int:
-    """Run a verb; show what it raised; the exit code."""
+def carry_out(common: dict[str, Any], work: Callable[[Invocation], ExitCode]) -> int:
+    """Run a verb and print its error, if any. Returns the exit code."""
     from dplaunch.view.screen import Screen
 
     screen = Screen(
@@ -116,7 +121,7 @@ def carry_out(common: dict[str, Any], work: Callable[[Call], ExitCode]) -> int:
         verbose=common["verbose"],
         environ=os.environ,
     )
-    call = Call(screen, common["cluster_file"], common["yes"], common["rehearse"])
+    call = Invocation(screen, common["cluster_file"], common["yes"], common["rehearse"])
     try:
         return int(work(call))
     except DplaunchError as error:
@@ -126,13 +131,13 @@ def carry_out(common: dict[str, Any], work: Callable[[Call], ExitCode]) -> int:
         screen.fail(Interrupted("interrupted; nothing was changed"))
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read our output has enough of it (`| head`): no error, and none at exit either.
+        # The reader of our output has seen enough (`| head`): this is not an error, not at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(ExitCode.DONE)
     except OSError as error:
         # A file the user named (--save, -O, --collect), or the place their output goes to.
         place = error.filename or "the output"
-        screen.fail(UsageError(f"{place} cannot be written: {error.strerror}", hint="name another place"))
+        screen.fail(UsageError(f"{place} cannot be written: {error.strerror}", hint="choose another path"))
         return int(ExitCode.USAGE)
 
 

@@ -1,4 +1,4 @@
-"""A verb at work on its cluster: a job, with the screen listening."""
+"""A verb at work on its cluster: a job whose events go to the screen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from dplaunch import progress
-from dplaunch.cli.verb import Call
+from dplaunch.cli.verb import Invocation
 from dplaunch.fleet.guards import Address, GuardedMachines, open_session
 from dplaunch.fleet.job import Job
 from dplaunch.model.event import Event, NodeFailed, Note
@@ -22,7 +22,7 @@ from dplaunch.workspace import read_secrets
 
 
 @contextmanager
-def watching(call: Call, plan: Plan, only: Container[str] | None = None) -> Iterator[Display]:
+def watching(call: Invocation, plan: Plan, only: Container[str] | None = None) -> Iterator[Display]:
     """The display of a walk, removed at its end."""
     display = Display(call.screen, progress.begin(plan, only), progress.apply)
     with closing(display):
@@ -30,7 +30,7 @@ def watching(call: Call, plan: Plan, only: Container[str] | None = None) -> Iter
 
 
 @contextmanager
-def at_work(plan: Plan, display: Display | Teller, *, base: Path | None = None) -> Iterator[Job]:
+def at_work(plan: Plan, display: Display | Warnings, *, base: Path | None = None) -> Iterator[Job]:
     """A job whose driver has not reached any node yet.
 
     ``base``: secrets are read; their files are named from there.
@@ -50,28 +50,28 @@ def at_work(plan: Plan, display: Display | Teller, *, base: Path | None = None) 
         options.shared.close()
 
 
-class Teller:
-    """Listens where a verb has a result and no picture: only what goes wrong is said."""
+class Warnings:
+    """Prints lost nodes and notes as warnings, for verbs that print a result and no progress."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Invocation) -> None:
         self._screen = call.screen
 
     def handle(self, event: Event) -> None:
-        """Nodes that are lost and notes are told, nothing else."""
+        """Print a lost node or a note; ignore other events."""
         if isinstance(event, (NodeFailed, Note)):
             self._screen.warn(event.text)
 
     def tick(self, at: float) -> None:
-        """Time is of no interest."""
+        """Nothing to redraw."""
 
 
 def interruptible(job: Job) -> None:
-    """From here on Ctrl-C is decided in the driver's loop."""
+    """From here on the driver's loop handles Ctrl-C."""
     signal.signal(signal.SIGINT, job.driver.interrupt)
 
 
 def address(plan: Plan) -> Address:
-    """A rehearsal has state of its own: it never meets the production cluster of the same name."""
+    """Where nodes keep the state. A rehearsal has its own, apart from a cluster of the same name."""
     return Address(f"{plan.cluster}.rehearsal" if plan.local else plan.cluster)
 
 

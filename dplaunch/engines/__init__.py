@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import cast
 
 from dplaunch.engines import others
-from dplaunch.engines.adapter import EngineAdapter, PortNeed, Sheet, Site, StandIn
+from dplaunch.engines.adapter import EngineAdapter, PortNeed, Site, StandIn, Template
 from dplaunch.engines.facts import EngineFacts
 
 Loader = Callable[[], EngineAdapter]
@@ -63,9 +63,9 @@ __all__ = [
     "EngineAdapter",
     "EngineFacts",
     "PortNeed",
-    "Sheet",
     "Site",
     "StandIn",
+    "Template",
     "adapter",
     "facts",
     "kinds",

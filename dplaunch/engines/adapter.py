@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 from dplaunch.engines.facts import Dense, EngineFacts, Software
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, NodeSpec, RoleSpec
-from dplaunch.model.plan import File, Process, Seat
+from dplaunch.model.plan import File, Flow, Process, Seat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class Template:
     """A file still to be rendered: template and finished values."""
 
     path: str
@@ -90,10 +90,15 @@ class EngineAdapter(Protocol):
         del spec
         return None
 
+    def flow(self, spec: ClusterSpec) -> Flow | None:
+        """How its KV transfer wants requests to go through split roles; None: as the router does it."""
+        del spec
+        return None
+
     def ports(self, spec: ClusterSpec, role: RoleSpec) -> tuple[PortNeed, ...]:
         """The ports that a role needs, of the names in ``facts.ports``."""
 
-    def files(self, site: Site) -> tuple[Sheet | File, ...]:
+    def files(self, site: Site) -> tuple[Template | File, ...]:
         """What the role needs on the node."""
 
     def processes(self, site: Site) -> Iterable[Process]:

@@ -51,7 +51,7 @@ class Help:
 
 @dataclass(frozen=True, slots=True)
 class Software:
-    """A package or toolkit, and the versions of it that fit; ``whose`` says who wants them.
+    """A package or toolkit, and the versions of it that fit; ``whose`` names who wants them.
 
     What is ``wanted`` must be so; anything else is only what the engine was released with.
     """
@@ -97,7 +97,7 @@ class EngineFacts:
     stages: tuple[Stage, ...] = ()
     """Log lines of start-up, in order."""
     packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Software to look at on a node, in the order it is shown: what it is called here, and the Python
+    """Software to look at on a node, in the order it is printed: what it is called here, and the Python
     packages that it may be installed as; none for a toolkit, which is found in its own way."""
     must_agree: tuple[str, ...] = ()
     """Software of which all nodes need the same version."""

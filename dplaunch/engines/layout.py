@@ -35,7 +35,7 @@ def per_node(site: Site) -> Iterator[Process]:
 def front_and_headless(site: Site, headless: Ready) -> Iterator[Process]:
     """One process for each group on the node; the one with rank 0 answers for all ranks of the group.
 
-    The others have no endpoint: ``headless`` says when they are ready.
+    The others have no endpoint: ``headless`` decides when they are ready.
     """
     for process in per_node(site):
         front = [e for e in process.endpoints if e.ranks == (0,)]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ArgValue, ClusterSpec, EnvValue
 
-ALIKE = ("quantization", "dtype", "kv-cache-dtype", "block-size", "revision")
-"""Flags that prefill and decode must agree on; no engine checks it (facts §2.3)."""
+MUST_AGREE = ("quantization", "dtype", "kv-cache-dtype", "block-size", "revision")
+"""Flags that prefill and decode must agree on; no engine checks it."""
 
 
 def environments(spec: ClusterSpec) -> Iterator[tuple[str, Mapping[str, EnvValue]]]:
@@ -41,28 +41,23 @@ def forbidden(spec: ClusterSpec, variables: Collection[str], why: str, hint: str
                 yield Problem(why.format(name=name), key=f"{place}.{name}", hint=hint)
 
 
-def alike(spec: ClusterSpec) -> Iterator[Problem]:
+def check_agreement(spec: ClusterSpec) -> Iterator[Problem]:
     """Warnings: settings that differ between prefill and decode although their KV must fit."""
     if not spec.disaggregated:
         return
     first, *others = spec.roles
     for other in others:
-        for flag in ALIKE:
+        for flag in MUST_AGREE:
             ours, theirs = first.args.get(flag), other.args.get(flag)
             if ours != theirs:
                 yield Problem(
-                    f"{flag} is {_shown(ours)} for {first.name} and {_shown(theirs)} for {other.name}: "
-                    "their KV would not fit together, and nothing checks it",
+                    f"{flag} is {_describe(ours)} for {first.name} and {_describe(theirs)} for {other.name}: "
+                    "their KV caches would not match, and the engines do not check it",
                     key=f"roles.{other.name}.args.{flag}",
-                    hint="give it once, in defaults.args",
+                    hint="set it once, in defaults.args",
                     warning=True,
                 )
 
 
-def _shown(value: object) -> str:
+def _describe(value: object) -> str:
     return "not set" if value is None else f"'{value}'"
-
-
-def listed(names: Iterable[str]) -> str:
-    """``0.9.1 or 0.10.1rc1``."""
-    return " or ".join(names)

@@ -72,24 +72,24 @@ class Split:
 
 def split(seats: Sequence[Seat], labels: Sequence[str], envs: Sequence[Env], flags: Sequence[Flags]) -> Split:
     """Separate what all engines have from what only some have; engines with equal rests share an arm."""
-    shown = [_literal(env) for env in envs]
-    shared_env, shared_flags = _shared(shown), _shared(flags)
+    literals = [_literal(env) for env in envs]
+    shared_env, shared_flags = _shared(literals), _shared(flags)
     rests: dict[tuple[object, ...], list[int]] = {}
     for index in range(len(seats)):
-        rest = (_rest(shown[index], shared_env), _rest(flags[index], shared_flags))
+        rest = (_rest(literals[index], shared_env), _rest(flags[index], shared_flags))
         rests.setdefault(rest, []).append(index)
     arms = tuple(
         Arm(
             engines=tuple(seats[i].name for i in members),
             labels=tuple(labels[i] for i in members),
-            env=_rest(shown[members[0]], shared_env),
-            flags=_spoken(w for _, w in _rest(flags[members[0]], shared_flags)),
+            env=_rest(literals[members[0]], shared_env),
+            flags=_given(w for _, w in _rest(flags[members[0]], shared_flags)),
         )
         for members in rests.values()
     )
     return Split(
         tuple(shared_env.items()),
-        _spoken(shared_flags.values()),
+        _given(shared_flags.values()),
         tuple(arm for arm in arms if arm.env or arm.flags),
     )
 
@@ -107,5 +107,5 @@ def _rest(own: Mapping[str, _Value], shared: Mapping[str, _Value]) -> tuple[tupl
     return tuple((k, v) for k, v in own.items() if k not in shared)
 
 
-def _spoken(flags: Iterable[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+def _given(flags: Iterable[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
     return tuple(w for w in flags if w)

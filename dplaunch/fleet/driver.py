@@ -1,7 +1,7 @@
 """The interface between walks and the substrate on which processes run.
 
 A driver carries out what a walk decides. No call raises because one node is lost: the node is then in
-``unreached``, with its reason, and missing in the result. All calls are made from one thread.
+``unreached``, with its reason, and absent from the result. All calls are made from one thread.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ class Driver(Protocol):
         """The launcher's monotonic clock, seconds."""
 
     def open(self, nodes: Iterable[str] | None = None) -> None:
-        """Reach every node (or ``nodes``) at once; those that are reached stay so."""
+        """Reach every node (or ``nodes``) at once; nodes that are reached already stay reached."""
 
     def interrupt(self, *_: object) -> None:
         """Note a Ctrl-C; fit to be a signal handler."""
 
     def unheard(self) -> AbstractContextManager[None]:
-        """While the user is asked: Ctrl-C raises at once."""
+        """A block in which Ctrl-C raises at once, for example while the user is asked."""
 
     def listen(self, take: OnSignal, until: Callable[[], bool], deadline: float) -> bool:
         """Deliver signals until ``until()`` holds or the clock passes ``deadline``; whether it held."""
@@ -81,7 +81,7 @@ class Driver(Protocol):
         """A file of the node's folder. Raises DplaunchError."""
 
     def swap(self, node: str, file: File, seen: FileSeen) -> bool:
-        """Write ``file`` unless what is there is no longer what was ``seen``. Raises DplaunchError."""
+        """Write ``file`` unless it was changed since ``seen``; whether it did so. Raises DplaunchError."""
 
     def start(
         self, plan: Plan, places: Collection[Place], secrets: Mapping[SecretRef, str]
@@ -128,20 +128,20 @@ class Driver(Protocol):
         """The node that keeps the lock. Raises HostError where no node is reached."""
 
     def record(self, entry: Entry) -> None:
-        """Add a line to the audit trail."""
+        """Add an entry to the audit trail."""
 
     def trail(self, count: int) -> tuple[Entry, ...]:
         """Its last entries, oldest first."""
 
     def hello(self, node: str) -> Hello:
-        """How a node that is reached introduced itself."""
+        """What a reached node reported about itself when its session began."""
 
     def ahead(self) -> dict[str, float]:
         """Node → seconds by which its clock is ahead of the median of all that are reached."""
 
 
 class Machines(Driver, Protocol):
-    """What a driver offers besides where nodes are machines: looking at them and running commands."""
+    """What a driver also offers where nodes are machines: surveys, commands and connections."""
 
     def execute(self, nodes: Collection[str], argv: Sequence[str], timeout: float) -> tuple[ExecResult, ...]:
         """Run a command on these nodes at once; a result for each, in the plan's order."""

@@ -1,4 +1,4 @@
-"""What every walk works with: a plan, a driver, and who listens to events."""
+"""What every walk works with: a plan, a driver, and where events go."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Job:
     driver: Machines
     emit: Emit
     operator: str = "?"
-    """user@host of who runs the verb, for lock and audit trail."""
+    """user@host of the person who runs the verb, for lock and audit trail."""
     secrets: Mapping[SecretRef, str] = field(default_factory=dict, repr=False)
     took: dict[str, float] = field(default_factory=dict)
     """Seconds of each phase that has ended, those of one name together."""
@@ -70,11 +70,16 @@ def connect(job: Job) -> None:
 
 
 def connect_all(job: Job) -> None:
-    """Reach every node, or raise HostError naming all that are missing: a cluster starts whole or not."""
+    """Reach every node, or raise HostError naming all that are unreachable: a cluster starts whole."""
     with phase(job, "connect", plural(len(job.plan.nodes), "node")):
         job.driver.open()
-        if job.driver.unreached:
-            raise missing(job.plan, job.driver.unreached)
+        need_all(job)
+
+
+def need_all(job: Job) -> None:
+    """Raises HostError naming the nodes that are unreachable, where there are any."""
+    if job.driver.unreached:
+        raise missing(job.plan, job.driver.unreached)
 
 
 def missing(plan: Plan, unreached: Mapping[str, HostError]) -> HostError:
@@ -94,8 +99,8 @@ def missing(plan: Plan, unreached: Mapping[str, HostError]) -> HostError:
 
 
 def need_started(job: Job, purpose: str) -> None:
-    """Raises DplaunchError naming what of the plan was never started: nothing to ``purpose`` then."""
-    ended = (State.EXITED, State.DONE)  # how one ended is learnt by whoever asks it
+    """Raises DplaunchError naming processes that were never started, where ``purpose`` needs them."""
+    ended = (State.EXITED, State.DONE)  # they were started, and the walk reports how they ended
     known = {p.place for p in job.driver.observe().processes if p.alive or p.state in ended}
     absent = [p for p in job.plan.processes if p.place not in known]
     if absent:
@@ -129,9 +134,3 @@ def record(
             phases=phases,
         )
     )
-
-
-def raise_first(failures: Mapping[str, DplaunchError]) -> None:
-    """Raise why the first of these nodes failed; nothing where none did."""
-    for error in failures.values():
-        raise error

@@ -23,9 +23,9 @@ _Document = dict[str, Any]
 
 
 def set_state(job: Job, groups: Collection[str], state: MemberState) -> bool:
-    """Put every endpoint of ``groups`` into ``state``, the others as they are; False without a file to edit.
+    """Put every endpoint of ``groups`` into ``state``, the others keep theirs; False without a file to edit.
 
-    Does nothing where the router is another's, which keeps its own list.
+    Does nothing with a foreign router, which keeps its own list.
     """
 
     def edit(document: _Document) -> _Document:
@@ -76,7 +76,7 @@ def align(job: Job, groups: Collection[str], state: MemberState) -> bool:
 
 
 def read_states(job: Job) -> dict[str, str]:
-    """Group → state at the router; empty where the router is another's or has no file yet."""
+    """Group → state at the router; empty where the router is foreign or has no file yet."""
     return {member["group"]: member["state"] for member in _members(job)}
 
 
@@ -122,7 +122,7 @@ def _edit(job: Job, edit: Callable[[_Document], _Document], *, create: bool) -> 
         if text == seen.text or job.driver.swap(router.node, replace(planned, text=text), seen):
             return True
     raise DplaunchError(
-        f"{planned.path} on {router.node} keeps changing: it was not written in {TRIES} tries",
+        f"{planned.path} on {router.node} keeps changing: it could not be written in {TRIES} tries",
         hint="another change is under way; look with `dplaunch lock`",
     )
 

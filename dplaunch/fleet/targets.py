@@ -11,19 +11,19 @@ from dplaunch.ranges import expand
 
 
 def find(words: Sequence[str], plan: Plan) -> tuple[Process, ...]:
-    """The processes meant, in plan order, each once. Raises UsageError for a word that means none."""
+    """The processes that ``words`` name, in plan order, each once. Raises UsageError for an unknown word."""
     chosen = {p.name for word in words for p in _one(word, plan)}
     return tuple(p for p in plan.processes if p.name in chosen)
 
 
 def widen(chosen: Iterable[Process], plan: Plan) -> tuple[Process, ...]:
-    """A data-parallel group lives and dies together: with any of its engines come all of them."""
+    """``chosen`` with the rest of their groups: a data-parallel group starts and stops as one."""
     groups = {p.group for p in chosen}
     return tuple(p for p in plan.processes if p.group in groups)
 
 
 def nodes_of(word: str, plan: Plan) -> tuple[str, ...]:
-    """The nodes a target stands on; ``node:n3`` also where nothing runs, ``all`` is every node."""
+    """The nodes a target stands on; ``node:n3`` may be a node where nothing runs, ``all`` is every node."""
     if word == "all":
         return tuple(node.name for node in plan.nodes)
     if word.startswith("node:"):
@@ -59,7 +59,7 @@ def _one(word: str, plan: Plan) -> list[Process]:
 
 
 def _names(process: Process) -> set[str]:
-    """Its own, and those of its endpoints."""
+    """Its own name and those of its endpoints."""
     return {process.name, *(endpoint.name for endpoint in process.endpoints)}
 
 
@@ -70,7 +70,7 @@ def _or_unknown(word: str, found: list[Process], plan: Plan) -> list[Process]:
 
 
 def unknown_target(word: str, plan: Plan) -> UsageError:
-    """The error for a word that means nothing here, with the nearest that does."""
+    """The error for a word that names no target, with the nearest one that does."""
     known = [name for p in plan.processes for name in (*_names(p), p.role)]
     known += [f"node:{n.name}" for n in plan.nodes] + ["all"]
     near = difflib.get_close_matches(word, sorted(set(known)), n=1)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from dplaunch.model.observed import Observed, ObservedProcess
 from dplaunch.model.plan import Endpoint, Place, Plan
-from dplaunch.model.summary import Health, LastProof, RoleSummary, Summary
+from dplaunch.model.summary import ClusterHealth, LastProof, RoleSummary, Summary
 from dplaunch.model.trail import Result
 
 Seen = dict[Place, ObservedProcess]
@@ -45,24 +45,24 @@ def last_proof(observed: Observed) -> LastProof | None:
         return None
     reason = last.reason if last.result is Result.FAILED else last.unproved
     age = max(0.0, clock - last.at)
-    holds = last.result is not Result.FAILED and not reason
-    return LastProof(holds=holds, verb=last.verb, who=last.who, age=age, reason=reason)
+    passed = last.result is not Result.FAILED and not reason
+    return LastProof(passed=passed, verb=last.verb, who=last.who, age=age, reason=reason)
 
 
-def judge_health(plan: Plan, observed: Observed, seen: Seen) -> Health:
+def judge_health(plan: Plan, observed: Observed, seen: Seen) -> ClusterHealth:
     """The cluster in one word."""
     if not observed.nodes:
-        return Health.UNKNOWN
-    if not any(p.alive for p in observed.processes):
-        return Health.DOWN if not observed.unreached else Health.UNKNOWN
+        return ClusterHealth.UNKNOWN
     found = [seen.get(process.place) for process in plan.processes]
     if all(process is not None and process.serves for process in found):
-        return Health.SERVING
+        return ClusterHealth.SERVING  # also where nothing but jobs was to run, and all are done
+    if not any(p.alive for p in observed.processes):
+        return ClusterHealth.DOWN if not observed.unreached else ClusterHealth.UNKNOWN
     if observed.unreached or not all(process is not None and _lives(process) for process in found):
-        return Health.DEGRADED
-    # Everything runs: what does not answer yet has not been ready, or stopped being so. A router
-    # that answers 503 while engines load is the former.
-    return Health.STARTING
+        return ClusterHealth.DEGRADED
+    # Everything runs: what does not respond is not ready yet, or has stopped being ready. A router
+    # responds 503 while engines load.
+    return ClusterHealth.STARTING
 
 
 def _lives(process: ObservedProcess) -> bool:

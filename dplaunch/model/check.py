@@ -1,4 +1,4 @@
-"""What preflight speaks of: commands for nodes, their outputs, facts read from them, and findings."""
+"""The values of a preflight: commands for nodes, their outputs, facts read from them, and findings."""
 
 from __future__ import annotations
 
@@ -10,90 +10,90 @@ from typing import Any
 from dplaunch.ranges import grouped
 
 Facts = Mapping[str, Any]
-"""What a probe read on one node; JSON all through. ``unread``: a list of what it could not make sense of."""
+"""What a probe read on one node, as JSON values. ``unread``: a list of what it could not read."""
 
 
 class Level(Enum):
-    """How a finding counts. Order: the worst first."""
+    """The weight of a finding. Order: the worst first."""
 
     FAIL = "fail"
-    """Would not work, or not for long."""
+    """The cluster would not work, or not for long."""
     WARN = "warn"
     OK = "ok"
     ABSENT = "n/a"
-    """Does not apply here: no such hardware, tool or setting."""
+    """Not applicable: the hardware, tool or setting is missing here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing found on one node (``node`` empty: about several or all of them)."""
+    """A result of a check on one node; with ``node`` empty about several or all nodes."""
 
     probe: str
     """Dotted name: ``npu.link``, ``host.clock``."""
     level: Level
     text: str
-    """One sentence, without the node's name: equal texts of several nodes are folded into one line."""
+    """One sentence, without the name of the node: equal texts of several nodes become one line."""
     node: str = ""
     remedy: str = ""
-    """What to do; a command where there is one. Never run by dplaunch when it changes a machine."""
+    """What to do, if possible a command. dplaunch never runs a command that changes a machine."""
     fix: str = ""
-    """The command that would repair it there, for ``check --fix`` to print; empty where none is safe."""
+    """The command that repairs it on that node, which ``check --fix`` prints; empty if no command is safe."""
 
 
-Alike = tuple[Finding, tuple[str, ...]]
+FoldedFinding = tuple[Finding, tuple[str, ...]]
 """A finding without its node, and all nodes that have it."""
 
 
-def alike(findings: Iterable[Finding]) -> list[Alike]:
-    """Equal findings of several nodes as one, in order of appearance."""
+def fold_findings(findings: Iterable[Finding]) -> list[FoldedFinding]:
+    """Return equal findings of several nodes as one, in order of appearance."""
     nodes = grouped((replace(finding, node=""), finding.node) for finding in findings)
     return [(finding, tuple(dict.fromkeys(filter(None, names)))) for finding, names in nodes.items()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """One command for a node. Commands of one ``lane`` run one after another, lanes side by side."""
+    """A command for a node. Commands of one ``lane`` run one after another, lanes run in parallel."""
 
     key: str
     argv: tuple[str, ...] = ()
     path: str = ""
-    """In place of a command: a file to read, which costs no process."""
+    """A file to read instead of running a command, which saves a process."""
     timeout: float = 10.0
-    """Seconds, after which its whole process group is ended."""
+    """Seconds after which its whole process group is ended."""
     lane: str = ""
     """Empty: a lane of its own."""
     again: str = ""
-    """Pattern: an output that matches is no answer yet, the command is tried again a few times."""
+    """Pattern: if the output matches it, the tool was busy, and the command is run again a few times."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """What came of a command. Both texts are cut at 64 KiB; bytes that are no UTF-8 are replaced."""
+    """The result of a command. Both texts are cut off at 64 KiB; bytes that are not UTF-8 are replaced."""
 
     code: int | None = None
-    """-n: killed by signal n. None: it never ran or was ended; ``problem`` says why."""
+    """-n: killed by signal n. None: it did not run or was ended, for the reason in ``problem``."""
     out: str = ""
     err: str = ""
     seconds: float = 0.0
     problem: str = ""
-    """``not found``, ``timed out after 10 s``, ``busy``…; empty when it ran to its end."""
+    """``not found``, ``timed out after 10 s``, ``busy``…; empty if it ran to its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSurvey:
-    """One node's answers. ``facts``: probe name → what it read."""
+    """What was read on one node. ``facts``: probe name → its facts."""
 
     node: str
     facts: Mapping[str, Facts] = field(default_factory=dict)
     seconds: float = 0.0
-    """The time its own survey took, by its own clock."""
+    """How long the survey took on that node, by its own clock."""
     problem: str = ""
-    """Why there are none: not reached, silent."""
+    """Why there are no facts: the node is unreachable or silent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
-    """A whole preflight."""
+class CheckReport:
+    """The result of a whole preflight."""
 
     findings: tuple[Finding, ...] = ()
     nodes: tuple[NodeSurvey, ...] = ()
@@ -101,5 +101,5 @@ class Checked:
 
     @property
     def failed(self) -> bool:
-        """Anything is wrong enough that a start would not work."""
+        """Some finding is so bad that a start would not work."""
         return any(finding.level is Level.FAIL for finding in self.findings)

@@ -1,7 +1,7 @@
-"""``ClusterSpec``: what the cluster file means, after ranges, defaults and names are resolved.
+"""``ClusterSpec``: the meaning of a cluster file, with ranges, defaults and names resolved.
 
-Made by ``spec`` from YAML, read by ``plan`` and ``engines``. Nothing here is as the user
-typed it: node ranges are expanded, each role names its nodes, ports have their bases.
+``spec`` makes it from YAML; ``plan`` and ``engines`` read it. Node ranges are expanded, each role names its
+nodes, and ports have their bases.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Literal, Union
 
 ArgValue = Union[str, int, float, bool, None, "tuple[ArgValue, ...]", "Mapping[str, ArgValue]"]
-"""A value of an engine's flag: ``True`` is the bare flag, ``False``/``None`` leaves it out,
-a mapping or a tuple of mappings becomes JSON, a tuple of scalars is given as several words."""
+"""The value of an engine's flag: ``True`` gives the bare flag, ``False`` and ``None`` leave the flag out, a
+mapping or a tuple of mappings becomes JSON, a tuple of scalars becomes several words."""
 
 Family = Literal["a2", "a3", "gpu", "cpu"]
-"""What the devices of a node are."""
+"""The kind of a node's devices."""
 
 PREFILL = "prefill"
 DECODE = "decode"
@@ -24,7 +24,7 @@ SERVE = "serve"
 
 @dataclass(frozen=True, slots=True)
 class SecretRef:
-    """Where a secret comes from, on the operator's machine. Holds the name, never the value."""
+    """Where the operator's machine finds a secret: its name, never its value."""
 
     source: Literal["env", "file"]
     name: str
@@ -34,7 +34,7 @@ class SecretRef:
 
 
 EnvValue = Union[str, SecretRef]
-"""Literal text in which ``${NAME}`` is that node's value and ``$$`` a dollar; or a secret."""
+"""Text in which ``${NAME}`` stands for the node's own value and ``$$`` for a dollar; or a secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,24 +47,24 @@ class SshSpec:
     jump: str | None = None
     host_keys: Literal["strict", "accept-new"] = "strict"
     connect_timeout: float = 10.0
-    """Seconds until a silent host counts as unreached."""
+    """Seconds after which a silent host counts as unreachable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSpec:
-    """Which engine: ``version`` decides what is rendered ("0.9.1", "0.23.0")."""
+    """The engine. ``version`` ("0.9.1", "0.23.0") decides what is rendered."""
 
     kind: str
     version: str
     path: str | None = None
     """``script``: the user's run_dp_template.sh, absolute on the operator's machine."""
     script_text: str | None = None
-    """``script``: its content, read when the file was loaded."""
+    """``script``: its content, read together with the cluster file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
-    """What a node is. ``family`` decides connector environment and device checks."""
+    """The hardware of a node. ``family`` decides the connector's environment and the device checks."""
 
     name: str = ""
     devices: int = 0
@@ -87,30 +87,30 @@ class NodeSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeSpec:
-    """What surrounds every process on a node."""
+    """The environment of every process on a node."""
 
     setup: tuple[str, ...] = ()
-    """Shell lines run before the engine (a non-login shell knows nothing of CANN)."""
+    """Shell lines to run before the engine (a non-login shell lacks CANN's environment)."""
     python: str = "python3"
-    """The engine's Python; the router runs in it too."""
+    """The engine's Python, which also runs the router."""
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A running container of that name on every node, in which everything happens."""
+    """A running container with this name on every node, in which everything runs."""
 
     name: str
     engine: Literal["docker", "podman"] = "docker"
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        """The words before a command that make it run inside."""
+        """The words before a command that run it inside the container."""
         return (self.engine, "exec", "-i", self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleSpec:
-    """One role. ``dp`` is the size of ONE group; ``masters`` holds one node name per group."""
+    """One role. ``dp`` is the size of one group; ``masters`` holds one node name for each group."""
 
     name: str
     nodes: tuple[str, ...]
@@ -121,48 +121,44 @@ class RoleSpec:
     pcp: int = 1
     dcp: int = 1
     expert_parallel: bool = False
-    """True renders ``--enable-expert-parallel``; its size is dp × tp."""
+    """Renders ``--enable-expert-parallel``; the expert-parallel size is dp × tp."""
     masters: tuple[str, ...] = ()
-    """Node name of rank 0 per group; empty means each group's first node."""
+    """The node of rank 0 of each group; empty: each group's first node."""
     env: Mapping[str, EnvValue] = field(default_factory=dict)
-    """``defaults.env`` overlaid by the role's own."""
+    """``defaults.env``, overridden by the role's own."""
     args: Mapping[str, ArgValue] = field(default_factory=dict)
-    """``defaults.args`` overlaid by the role's own."""
+    """``defaults.args``, overridden by the role's own."""
     ports: Mapping[str, int] = field(default_factory=dict)
-    """First TCP ports to hand out on each host, by the engine's names; its own base where one is missing."""
+    """The engine's port name → first TCP port on each host; the engine has a default for each name."""
     drain_timeout: float = 600.0
-    """Seconds that requests of a group have to finish before it is stopped."""
+    """How many seconds the requests of a group have to finish before it is stopped."""
 
     @property
     def devices_per_rank(self) -> int:
-        """Devices one engine occupies: tp × pp × pcp (dcp reuses the tp devices)."""
+        """Devices of one engine: tp × pp × pcp (dcp uses the devices of tp)."""
         return self.tp * self.pp * self.pcp
-
-    @property
-    def ep_size(self) -> int:
-        """Expert-parallel size of one group, dp × tp; 1 when off."""
-        return self.dp * self.tp if self.expert_parallel else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KvTransferSpec:
-    """How prefill hands KV to decode; sizes, roles and ports are computed by the engine adapter."""
+    """How KV moves from prefill to decode. The engine's adapter computes sizes, roles and ports."""
 
     connector: str
     extra: Mapping[str, ArgValue] = field(default_factory=dict)
     rank_table: str | None = None
-    """LLMDataDist only: path of the rank table on the nodes."""
+    """For LLMDataDist only: the path of the rank table on the nodes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouterSpec:
-    """The process clients talk to."""
+    """The process that clients connect to."""
 
     node: str
-    kind: Literal["dplaunch", "vllm-router", "vllm-ascend", "none"] = "dplaunch"
+    kind: str = "dplaunch"
+    """dplaunch, none, or the name of a foreign one."""
     port: int = 8000
     path: str | None = None
-    """``vllm-ascend``: the upstream proxy script on the node."""
+    """The script of a foreign one on the node."""
     workers: int = 1
     policy: Literal["tokens", "round-robin"] = "tokens"
     args: Mapping[str, ArgValue] = field(default_factory=dict)
@@ -170,17 +166,17 @@ class RouterSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsSpec:
-    """What ``check`` looks at on every node that loads the model."""
+    """The weights that ``check`` compares on every node that loads the model."""
 
     path: str | None = None
-    """A folder, the same on every node; None when the model is a name, whose place the engine chooses."""
+    """A folder, the same on every node; None if the model is a name, whose folder the engine chooses."""
     check: Literal["size", "sha256"] = "size"
-    """How files are compared between nodes."""
+    """How the files of different nodes are compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmupSpec:
-    """Requests that every engine which computes prompts gets before "ready", one after another."""
+    """Requests that every engine that computes prompts gets before it is proved, one after another."""
 
     requests_per_engine: int = 2
     prompt_tokens: int = 1024
@@ -189,7 +185,7 @@ class WarmupSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Override:
-    """Entries that win for one engine (``decode-3``) or one node (``node:n2``)."""
+    """Values that override others for one engine (``decode-3``) or one node (``node:n2``)."""
 
     env: Mapping[str, EnvValue] = field(default_factory=dict)
     args: Mapping[str, ArgValue] = field(default_factory=dict)
@@ -197,7 +193,7 @@ class Override:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSpec:
-    """The whole cluster file, resolved. Precedence of env and args: defaults < role < node < override."""
+    """A whole cluster file. Precedence of env and args: defaults < role < node < override."""
 
     name: str
     engine: EngineSpec
@@ -206,7 +202,7 @@ class ClusterSpec:
     hardware: Hardware
     nodes: tuple[NodeSpec, ...]
     roles: tuple[RoleSpec, ...]
-    """prefill before decode; or one role that does both."""
+    """Prefill and decode, in this order; or one role that does both."""
     runtime: RuntimeSpec = RuntimeSpec()
     container: Container | None = None
     weights: WeightsSpec = WeightsSpec()
@@ -216,15 +212,15 @@ class ClusterSpec:
     warmup: WarmupSpec | None = None
     overrides: Mapping[str, Override] = field(default_factory=dict)
     hooks: Mapping[str, str] = field(default_factory=dict)
-    """before_up, after_up, after_down: a shell command on the operator's machine."""
+    """before_up, after_up, after_down → a shell command for the operator's machine."""
     drain_timeout: float = 600.0
-    """Seconds that what runs has to finish before it is stopped; each role has its own resolved."""
+    """How many seconds running requests have to finish before a stop; each role has its own value."""
     ready_timeout: float = 2400.0
-    """Seconds ``up`` waits for readiness."""
+    """How many seconds ``up`` waits for readiness."""
     source: str = ""
-    """Path of the cluster file, as given."""
+    """The path of the cluster file, as given."""
 
     @property
     def disaggregated(self) -> bool:
-        """Prefill and decode are separate roles."""
+        """Whether prefill and decode are separate roles."""
         return len(self.roles) > 1

@@ -1,6 +1,6 @@
-"""Typed events: the only thing that flows from the walks to the view while something happens.
+"""Events: the only values that flow from the walks to the view while something happens.
 
-``at`` is seconds (monotonic of the launcher, put in by the walk); nothing downstream reads a clock.
+``at`` is in seconds by the launcher's monotonic clock and is set by the walk; the view reads no clock.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseBegan(Event):
-    """A phase of the walk: connect, lock, start, load, prove, stop …"""
+    """A phase of a walk has begun: connect, lock, start, load, prove, stop …"""
 
     phase: str
     detail: str = ""
@@ -25,7 +25,7 @@ class PhaseBegan(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseEnded(Event):
-    """The phase is over, ``seconds`` after it began."""
+    """A phase is over, ``seconds`` after it began."""
 
     phase: str
     seconds: float
@@ -34,7 +34,7 @@ class PhaseEnded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeFailed(Event):
-    """A node was not reached or its stream broke; others go on."""
+    """A node is unreachable or its stream broke; the walk continues on the other nodes."""
 
     node: str
     text: str
@@ -43,7 +43,7 @@ class NodeFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surveyed(Event):
-    """A node has answered ``done`` of the ``count`` commands of a preflight."""
+    """A node has run ``done`` of the ``count`` commands of a preflight."""
 
     node: str
     done: int
@@ -52,7 +52,7 @@ class Surveyed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started(Event):
-    """exec succeeded."""
+    """A process has started: its exec succeeded."""
 
     process: str
     node: str
@@ -61,19 +61,19 @@ class Started(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Milestone(Event):
-    """A log line that marks a start-up stage (``index`` of ``count``), or progress inside it."""
+    """A process has reached a start-up stage (``index`` of ``count``), or made progress inside it."""
 
     process: str
     stage: str
     index: int
     count: int
     fraction: float = 0.0
-    """0…1 inside the stage, where the line says so (shards loaded)."""
+    """0…1 inside the stage, if its line carries progress (shards loaded)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready(Event):
-    """/health is 200 and /v1/models names the served model, asked on the node itself."""
+    """A process is ready: asked on its own node, /health is 200 and /v1/models has the served model."""
 
     process: str
     seconds: float
@@ -81,7 +81,7 @@ class Ready(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proved(Event):
-    """A known-answer completion came back right (``process`` may be ``router``)."""
+    """The answer to a completion whose right answer is known is right (``process`` may be ``router``)."""
 
     process: str
     seconds: float
@@ -90,7 +90,7 @@ class Proved(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed(Event):
-    """A process failed: exit, refused start, wrong answer. ``cause`` is the line that says why."""
+    """A process exited, was not started or gave a wrong answer. ``cause``: the log line that explains it."""
 
     process: str
     node: str
@@ -98,25 +98,25 @@ class Failed(Event):
     cause: str = ""
     log: str = ""
     mute: bool = False
-    """It ended in a way that writes no error: killed, or with code 0."""
+    """It ended in a way that logs no error: it was killed, or exited with code 0."""
     tail: tuple[str, ...] = ()
     hint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped(Event):
-    """The verdict of a stop sequence; ``left`` names what is still alive or bound."""
+    """A stop sequence has ended; ``left`` names what is still alive or bound."""
 
     process: str
     node: str
     seconds: float
     how: str = ""
-    """TERM, INT, KILL, swept, "was not running"."""
+    """TERM, INT, KILL, swept, or "was not running"."""
     left: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note(Event):
-    """One sentence for the user that fits no other event."""
+    """One sentence for the user that no other event carries."""
 
     text: str

@@ -73,7 +73,9 @@ class ObservedProcess:
     """Processes still alive below a main process that is gone."""
     ports: tuple[int, ...] = ()
     problem: str = ""
-    """Why its state cannot be used."""
+    """Why its state cannot be used, as a sentence that begins with its name."""
+    hint: str = ""
+    """What to do about the problem."""
 
     @property
     def place(self) -> Place:

@@ -119,7 +119,7 @@ class Endpoint:
     url: str
     """http://ADDRESS:PORT, without a path."""
     ranks: tuple[int, ...] = ()
-    """Whom it answers for: one rank, all of a node, all of a group; nobody's where it is a service's."""
+    """Ranks it answers for: one, a node's or a whole group's; none for a service."""
     api: Api = Api()
     model: str = ""
     """The served model that it must name to be ready; empty: not asked."""
@@ -214,7 +214,7 @@ class NodePlan:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A start-up stage: the log line that shows it was reached. A group ``percent`` tells progress inside."""
+    """A start-up stage: its pattern matches a log line. The group ``percent`` is the progress inside it."""
 
     name: str
     pattern: str
@@ -270,7 +270,7 @@ class Plan:
 
 
 class Change(Enum):
-    """The whole vocabulary of change; the value is the symbol shown."""
+    """The whole vocabulary of change; the value is the symbol that is printed."""
 
     START = "+"
     STOP = "-"

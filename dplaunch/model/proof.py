@@ -1,4 +1,4 @@
-"""What a proof found: which engines answered right through which others, and whether KV moved."""
+"""The result of a proof: which pairs of engines gave right answers, and whether KV moved."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The engines one request goes through, in order: prefill and decode, or one that does both."""
+    """The engines that one request goes through, in order: prefill and decode, or one that does both."""
 
     engines: tuple[str, ...]
     nodes: tuple[str, ...]
-    """Of the engines, in the same order."""
+    """The nodes of these engines, in the same order."""
 
     @property
     def key(self) -> str:
-        """``prefill-0,decode-3``: what the router's header takes."""
+        """``prefill-0,decode-3``: the value of the router's header."""
         return ",".join(self.engines)
 
     @property
     def places(self) -> tuple[tuple[str, str], ...]:
-        """Each engine with its node."""
+        """Each engine and its node."""
         return tuple(zip(self.engines, self.nodes, strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back for one known-answer request, the second one where the first was wrong."""
+    """The answer to a request whose right answer is known; the second one if the first was wrong."""
 
     seconds: float = 0.0
     text: str = ""
     wrong: str = ""
-    """What is wrong with it (``answered 200 with empty text``); empty when it is believable."""
+    """What is wrong with it (``answered 200 with empty text``); empty if it is plausible."""
     first: str = ""
-    """What was wrong with the first one, where it was asked again."""
+    """What was wrong with the first answer, if the request was repeated."""
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
-    """By how much a decode engine's counter of KV that came from elsewhere has grown; None: it has none."""
+class KvGrowth:
+    """How much a decode engine's counter of KV from other engines has grown; None: it has no counter."""
 
     engine: str
     node: str
@@ -46,13 +46,13 @@ class Moved:
 
     @property
     def wrong(self) -> bool:
-        """It counts, and nothing came."""
+        """The engine has a counter, and it has not grown."""
         return self.grown is not None and self.grown <= 0
 
 
 @dataclass(frozen=True, slots=True)
-class Odd:
-    """What all failed pairs have in common and no good one has: an ``engine`` or a ``node``."""
+class OddOneOut:
+    """The ``engine`` or ``node`` (``kind``) that is in every failed pair and in no good one."""
 
     kind: str
     name: str
@@ -61,35 +61,38 @@ class Odd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """The whole of it."""
+    """The result of a whole proof."""
 
     pairs: tuple[tuple[Pair, Answer], ...] = ()
     total: int = 0
-    """Pairs there are; fewer are asked where they are many."""
+    """Number of pairs of the cluster; if there are many, only some of them are asked."""
     router: tuple[Answer, ...] = ()
-    """Through the router without a choice of engines: whole, then as a stream."""
-    moved: tuple[Moved, ...] = ()
-    odd: Odd | None = None
+    """Through the router, which chooses the engines: one answer at once, then one as a stream."""
+    kv_growth: tuple[KvGrowth, ...] = ()
+    odd_one_out: OddOneOut | None = None
     notes: tuple[str, ...] = ()
-    """Sentences about what is no failure, and worth knowing."""
+    """Sentences about what did not fail but is worth knowing."""
 
     @property
     def failed(self) -> tuple[tuple[Pair, Answer], ...]:
-        """Pairs whose answer is wrong."""
+        """The pairs whose answer is wrong."""
         return tuple((pair, answer) for pair, answer in self.pairs if answer.wrong)
 
     @property
     def good(self) -> tuple[tuple[Pair, Answer], ...]:
-        """Pairs whose answer is believable."""
+        """The pairs whose answer is plausible."""
         return tuple((pair, answer) for pair, answer in self.pairs if not answer.wrong)
 
     def suspects(self, pair: Pair) -> tuple[tuple[str, str], ...]:
-        """A failed pair's engines with their nodes, in the order to look at them: the odd one, decode."""
-        odd, decode_first = self.odd.name if self.odd else "", pair.places[::-1]
-        return tuple(sorted(decode_first, key=lambda place: place[0] != odd))
+        """Return a failed pair's engines with their nodes in the order to look at them.
+
+        The odd one out comes first, then decode, then prefill.
+        """
+        odd, decode_first = self.odd_one_out, pair.places[::-1]
+        return tuple(sorted(decode_first, key=lambda place: odd is None or place[0] != odd.name))
 
     @property
-    def holds(self) -> bool:
-        """Nothing of it failed."""
-        wrong = any(answer.wrong for answer in self.router) or any(moved.wrong for moved in self.moved)
+    def passed(self) -> bool:
+        """Every answer is plausible, and every counter of KV has grown."""
+        wrong = any(answer.wrong for answer in self.router) or any(kv.wrong for kv in self.kv_growth)
         return not wrong and not self.failed

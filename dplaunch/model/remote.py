@@ -69,7 +69,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpReply:
-    """``status`` is None where no whole response came in time; ``error`` says why."""
+    """``status`` is None where no whole response came in time; ``error`` gives the reason."""
 
     status: int | None = None
     body: str = ""
@@ -88,7 +88,7 @@ class FileSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecResult:
-    """One node's answer to ``exec``. ``code`` is None when it never ran: ``problem`` says why."""
+    """One node's answer to ``exec``. ``code`` is None when it never ran: ``problem`` gives the reason."""
 
     node: str
     code: int | None = None

@@ -1,4 +1,4 @@
-"""``Summary``: what the fleet concludes from a plan and an observation. The verdict is made there."""
+"""The state of a cluster as ``fleet.verdict`` concludes it from a plan and an observation."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from dataclasses import dataclass
 from enum import Enum
 
 
-class Health(Enum):
-    """The cluster in one word."""
+class ClusterHealth(Enum):
+    """The state of the cluster in one word."""
 
     SERVING = "serving"
-    """Every engine and the router answer."""
+    """Every engine and the router respond."""
     STARTING = "starting"
-    """Everything needed runs, some of it is not ready yet."""
+    """Everything runs, but part of it is not ready yet."""
     DEGRADED = "degraded"
-    """Some of it serves, some of it failed, is missing or was not reached."""
+    """Part of the cluster serves; another part failed, is missing or unreachable."""
     DOWN = "down"
-    """Nothing of it runs."""
+    """Nothing runs."""
     UNKNOWN = "unknown"
-    """No node that would know was reached."""
+    """The nodes that would know are unreachable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleSummary:
-    """One role in figures, counted in endpoints; a group is ready when all of its endpoints are."""
+    """One role in figures. ``engines`` counts endpoints; a group is ready if all of its endpoints are."""
 
     role: str
     groups: int
@@ -34,9 +34,9 @@ class RoleSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastProof:
-    """The last time that somebody asked for real answers, if nothing was done to the cluster since."""
+    """The last proof, if nothing has changed the cluster since."""
 
-    holds: bool
+    passed: bool
     verb: str
     who: str
     """user@host."""
@@ -48,19 +48,19 @@ class LastProof:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """The verdict on a cluster. Names are process names; nodes are named as the file does."""
+    """The state of a cluster. Process names are those of the plan, node names those of the cluster file."""
 
-    state: Health
+    state: ClusterHealth
     roles: tuple[RoleSummary, ...] = ()
     held: tuple[str, ...] = ()
-    """Groups that the router keeps closed: they were not proved yet, or are being changed."""
+    """Groups that the router keeps closed because they are not proved yet, or are being changed."""
     leftover: tuple[str, ...] = ()
-    """Not planned, and still there."""
+    """Processes that are not planned and still run, or left processes behind."""
     unreached: tuple[str, ...] = ()
-    """Nodes that did not answer."""
+    """Unreachable nodes."""
     stale: tuple[str, ...] = ()
-    """Nodes that run another revision than the plan's."""
+    """Nodes that run another revision than that of the plan."""
     router_ok: bool | None = None
-    """None: the plan has no router, or it was not asked."""
+    """None: the plan has no router."""
     proof: LastProof | None = None
-    """None: nobody proved it since it was changed."""
+    """None: the cluster was changed after its last proof, or was never proved."""

@@ -1,4 +1,4 @@
-"""What the first session of a bundle on a node needs besides ``boot.py``: the bundle's files, written once.
+"""Write a bundle's files once, when its first session on a node has run ``boot.py``.
 
 It arrives as text, so it may import nothing of ours.
 """

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from dplaunch.engines import EngineAdapter, PortNeed, Sheet, Site, StandIn, adapter, facts
+from dplaunch.engines import EngineAdapter, PortNeed, Site, StandIn, Template, adapter, facts
 from dplaunch.engines.layout import url
 from dplaunch.errors import Problem, SpecError
 from dplaunch.model.cluster import ClusterSpec, NodeSpec, RouterSpec
@@ -151,7 +151,7 @@ def _engines(spec: ClusterSpec, engine: EngineAdapter) -> Iterator[_Engines]:
                 yield _Engines(node.name, files, tuple(_completed(p, needs, files) for p in drafts))
 
 
-def _rendered(sheet: Sheet | File) -> File:
+def _rendered(sheet: Template | File) -> File:
     return (
         sheet
         if isinstance(sheet, File)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dplaunch.engines import adapter
+from dplaunch.engines.routers import NONE, router_kind
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.model.plan import Seat
@@ -24,9 +25,11 @@ def check(spec: ClusterSpec) -> tuple[Problem, ...]:
 
 def _router(spec: ClusterSpec) -> Iterator[Problem]:
     router = spec.router
-    if router is not None and router.kind == "vllm-ascend" and not spec.disaggregated:
+    if router is None or router.kind == NONE or spec.disaggregated:
+        return
+    if router_kind(router).splits:
         yield Problem(
-            "vLLM-Ascend's proxy needs prefill and decode engines, and there is only one role",
+            f"a router of kind {router.kind} needs prefill and decode engines, and there is only one role",
             key="router.kind",
             hint="router: {kind: dplaunch}",
         )

@@ -1,4 +1,4 @@
-"""What ``up`` will do: the plan against what the nodes say runs. Pure; asks nobody."""
+"""What ``up`` will do: the plan compared with what the nodes report. Pure: no host is contacted."""
 
 from __future__ import annotations
 
@@ -60,12 +60,9 @@ def _decide(process: Process, running: ObservedProcess | None, *, force: bool) -
 
 def _widened(wanted: list[Process], first: dict[Place, Action]) -> Iterator[Action]:
     """Engines that could stay go with their group when one of it has to start; a reason to stay wins."""
-    moving: dict[str, str] = {}
+    moving = {p.group: p.name for p in reversed(wanted) if first[p.place].change is not Change.KEEP}
     for process in wanted:
-        if first[process.node, process.name].change is not Change.KEEP:
-            moving.setdefault(process.group, process.name)
-    for process in wanted:
-        action = first[process.node, process.name]
+        action = first[process.place]
         cause = moving.get(process.group)
         if cause is not None and action.change is Change.KEEP and not action.reason:
             action = replace(action, change=Change.RESTART, reason=f"its group restarts with {cause}")

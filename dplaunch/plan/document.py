@@ -36,7 +36,7 @@ def from_json(data: Mapping[str, Any]) -> Plan:
 
 
 def load(text: str, name: str) -> Plan:
-    """A saved plan. Raises UsageError naming the file when it is none, or of another format."""
+    """A saved plan. Raises UsageError naming the file when it is not a plan, or has another format."""
     hint = "save one with: dplaunch plan --save FILE"
     try:
         data = json.loads(text)
@@ -44,7 +44,9 @@ def load(text: str, name: str) -> Plan:
     except (ValueError, AttributeError):
         raise UsageError(f"{name} is not a saved plan", hint=hint) from None
     if found != FORMAT:
-        raise UsageError(f"{name} is a plan of format {found}, and this dplaunch reads {FORMAT}", hint=hint)
+        raise UsageError(
+            f"{name} is a plan of format {found}, but this dplaunch reads format {FORMAT}", hint=hint
+        )
     try:
         return from_json(data)
     except (KeyError, TypeError, ValueError):

@@ -43,7 +43,7 @@ class Allocator:
     """Node → address."""
     taken: dict[str, dict[int, User]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    _told: set[tuple[str, str, str, str]] = field(default_factory=set)
+    _reported: set[tuple[str, str, str, str]] = field(default_factory=set)
 
     def take(self, node: str, ports: Iterable[int], user: User) -> None:
         """Give ``ports`` of ``node`` to ``user``, who must have them; a second taker is a problem."""
@@ -53,11 +53,11 @@ class Allocator:
                 self._collide(node, port, owner, user)
 
     def _collide(self, node: str, port: int, owner: User, user: User) -> None:
-        # the same two uses meet on every rank of every node: once is enough
+        # the same two uses meet on every rank of every node: report it once
         pair = (owner.key, owner.use, user.key, user.use)
-        if pair in self._told:
+        if pair in self._reported:
             return
-        self._told.add(pair)
+        self._reported.add(pair)
         self.problems.append(
             Problem(
                 f"port {port} of {node} ({self.nodes[node]}) is wanted by both {owner} and {user}",
@@ -156,7 +156,10 @@ class _Placing:
         user = self._user(claim)
         fits = base + count <= END
         if not fits:
-            text, hint = f"{user}: no {count} free ports from {first} on", f"lower {user.key}"
+            text, hint = (
+                f"{user} needs {count} free ports from {first} on, and there are fewer",
+                f"lower {user.key}",
+            )
             self.allocator.problems.append(Problem(text, key=user.key, hint=hint))
         for seat, ports in _ranges(base if fits else first, claim):
             if fits:
@@ -180,8 +183,8 @@ class _Placing:
     def _user(self, claim: _Claim) -> User:
         """The key is where the base stands in the file: at the role when it differs from the others'."""
         name = claim.need.name
-        alike = len({self._base(other, name) for other in self.spec.roles}) == 1
-        key = f"ports.{name}" if alike else f"roles.{claim.role.name}.ports.{name}"
+        shared = len({self._base(other, name) for other in self.spec.roles}) == 1
+        key = f"ports.{name}" if shared else f"roles.{claim.role.name}.ports.{name}"
         return User(claim.owner, claim.need.use, key)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from dplaunch.errors import DplaunchError
-from dplaunch.fleet.job import Job, missing, phase
-from dplaunch.model.check import Alike, Finding, Level, alike
+from dplaunch.fleet.job import Job, need_all, phase
+from dplaunch.model.check import Finding, FoldedFinding, Level, fold_findings
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.model.observed import Observed
 from dplaunch.model.remote import SurveyReply
@@ -36,10 +36,9 @@ class FirstLook:
         """The quick part, in the sessions that are open. Warnings are notes, anything worse raises."""
         with phase(job, "check", plural(len(job.driver.reached), "node")):
             found = self._quick(job, observed)
-        if job.driver.unreached:
-            raise missing(job.plan, job.driver.unreached)
+        need_all(job)
         _note(job, [f for f in found if f.level is Level.WARN])
-        wrong = alike(f for f in found if f.level is Level.FAIL)
+        wrong = fold_findings(f for f in found if f.level is Level.FAIL)
         if wrong:
             # the first one's remedy is the error's hint, and not said again
             hint = wrong[0][0].remedy
@@ -122,11 +121,11 @@ def _ignore(*_: object) -> None:
 
 
 def _note(job: Job, findings: Sequence[Finding]) -> None:
-    for kind in alike(findings):
+    for kind in fold_findings(findings):
         job.note(_told(kind))
 
 
-def _told(kind: Alike, known: str = "") -> str:
+def _told(kind: FoldedFinding, known: str = "") -> str:
     """One line; without the remedy where it is ``known``."""
     finding, nodes = kind
     remedy = "" if finding.remedy == known else finding.remedy

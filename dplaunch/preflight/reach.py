@@ -1,7 +1,7 @@
 """The host's TCP plane: real listeners, real connects, on the ports engines and router will use.
 
 An NPU's ping says nothing about it, and a firewall that opens the fixed ports only is not enough: the
-other ports of a data-parallel group are random (facts §1.4), so that some random ones are tried too.
+other ports of a data-parallel group are random, so that some random ones are tried too.
 """
 
 from __future__ import annotations

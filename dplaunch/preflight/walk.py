@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from dplaunch.engines import titles
 from dplaunch.fleet.job import Job, connect, phase
-from dplaunch.model.check import Checked, Facts, Finding, Level, NodeSurvey
+from dplaunch.model.check import CheckReport, Facts, Finding, Level, NodeSurvey
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.preflight import fingerprint, node, reach
 from dplaunch.preflight.survey import Answer, ask, facts, targets
@@ -38,7 +38,7 @@ def probes(options: CheckOptions, *, rehearsal: bool) -> tuple[Probe, ...]:
     return tuple(p for p in every if not rehearsal or p.name.startswith("host."))
 
 
-def check(job: Job, spec: ClusterSpec, options: CheckOptions) -> Checked:
+def check(job: Job, spec: ClusterSpec, options: CheckOptions) -> CheckReport:
     """Ask every node everything. Never raises for a node: one not reached is a finding."""
     began = job.now
     connect(job)
@@ -66,7 +66,7 @@ def check(job: Job, spec: ClusterSpec, options: CheckOptions) -> Checked:
         *kept,
     )
     surveys = tuple(_survey(job, t.name, seen, answers) for t in nodes)
-    return Checked(findings=findings, nodes=surveys, seconds=job.now - began)
+    return CheckReport(findings=findings, nodes=surveys, seconds=job.now - began)
 
 
 def _stages(

@@ -41,13 +41,13 @@ class Settings:
 
 
 def parse(argv: Sequence[str], env: Mapping[str, str]) -> Settings:
-    """Settings from ``argv``; the key comes from ``VLLM_API_KEY``, where no ``ps`` shows it.
+    """Settings from ``argv``; the key comes from ``DPROUTER_API_KEY``, where no ``ps`` shows it.
 
     Raises ``SystemExit`` (2) with argparse's own sentence when an argument is wrong.
     """
     chosen = vars(_parser().parse_args(argv))
     chosen["max_body"] = int(chosen["max_body"] * 1024 * 1024)
-    return Settings(**chosen, api_key=env.get("VLLM_API_KEY", ""))
+    return Settings(**chosen, api_key=env.get("DPROUTER_API_KEY", ""))
 
 
 def _parser() -> argparse.ArgumentParser:

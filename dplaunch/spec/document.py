@@ -85,7 +85,7 @@ def _problem(document: Document, finding: Finding, line: int, column: int) -> Pr
 
 
 def read(text: str, file: str, reading: Callable[[KeyPath], Reading]) -> Document:
-    """Read the text of ``file``. Raises ``SpecError`` when it is no YAML map at all."""
+    """Read the text of ``file``. Raises ``SpecError`` when it is not a YAML map."""
     lines = tuple(_BREAK.split(text))
     if hopeless := unreadable(text, file, lines):
         raise SpecError((hopeless,))
@@ -110,12 +110,13 @@ def read(text: str, file: str, reading: Callable[[KeyPath], Reading]) -> Documen
 def _not_a_map(node: Node, file: str, lines: tuple[str, ...]) -> Problem:
     what = "a list" if isinstance(node, SequenceNode) else "text"
     place = _place(node)
+    line = min(place.line, len(lines))  # nothing after a last "---" stands on the line below it
     return Problem(
         f"the file holds {what}, not keys with values",
         file=file,
-        line=place.line,
+        line=line,
         column=place.column,
-        source_line=lines[place.line - 1].rstrip(),
+        source_line=lines[line - 1].rstrip(),
         hint="start with: cluster: NAME (dplaunch init writes a whole file)",
     )
 
@@ -146,7 +147,7 @@ class _Walk:
         return data
 
     def bottomless(self, node: Node, path: KeyPath) -> bool:
-        """Whether to go no deeper, after saying why."""
+        """Return whether to stop here, after adding a finding that explains it."""
         if any(node is outer for outer in self.open):
             self.add(
                 path, f"{dotted(path)} contains itself", "an alias (*name) may not stand inside what it names"
@@ -213,10 +214,13 @@ class _Walk:
         if not isinstance(node, ScalarNode):
             self.add(path, "a key must be one word, not a list or a map", place=_place(node))
             return None
-        odd = None if node.style else scalars.surprise(node.value, node.tag)
-        if odd and self.reading((*path, node.value)) is not Reading.WRITTEN:
+        surprise = None if node.style else scalars.surprise(node.value, node.tag)
+        if surprise and self.reading((*path, node.value)) is not Reading.WRITTEN:
             self.add(
-                (*path, node.value), f"the key {odd.text}", f'write "{node.value}" in quotes', _place(node)
+                (*path, node.value),
+                f"the key {surprise.text}",
+                f'write "{node.value}" in quotes',
+                _place(node),
             )
         return str(node.value)
 
@@ -233,9 +237,9 @@ class _Walk:
             return None
         if reading is Reading.WRITTEN:
             return str(node.value)
-        odd = None if node.style else scalars.surprise(node.value, node.tag)
-        if odd:
-            self.add(path, *odd)
+        surprise = None if node.style else scalars.surprise(node.value, node.tag)
+        if surprise:
+            self.add(path, *surprise)
         try:
             return scalars.value(node.value, node.tag)
         except ValueError:

@@ -10,7 +10,7 @@ from typing import Any
 
 from dplaunch.errors import UsageError
 from dplaunch.spec.finding import nearest
-from dplaunch.spec.jsonschema import Json, Site, bare_schema, find, properties, required
+from dplaunch.spec.jsonschema import Json, SchemaKey, bare_schema, find, properties, required
 from dplaunch.spec.reference import Entry, entries
 
 _INDEX = re.compile(r"\[[^\]]*\]")
@@ -29,10 +29,11 @@ def explain(key: str, others: Iterable[str] = ()) -> str:
         raise _unknown(key, schema, others)
     documented = [entry for entry in entries() if entry.comment]
     chosen = (_closest(schema, site, path, documented) for site in sites)
-    return "\n".join(_part(schema, site, entry) for site, entry in zip(sites, chosen, strict=True))
+    asked = path if exact else None
+    return "\n".join(_part(schema, site, entry, asked) for site, entry in zip(sites, chosen, strict=True))
 
 
-def _closest(schema: Json, site: Site, path: tuple[str, ...], documented: list[Entry]) -> Entry:
+def _closest(schema: Json, site: SchemaKey, path: tuple[str, ...], documented: list[Entry]) -> Entry:
     """Of the places that document the key, the one nearest to the path that was asked for."""
     about = (entry for entry in documented if find(schema, entry.path) == site)
     return max(about, key=lambda entry: _shared(entry.path, path))
@@ -52,14 +53,17 @@ def _unknown(key: str, schema: Json, others: Iterable[str]) -> UsageError:
     return UsageError(f"the cluster file has no key '{key}'", hint=hint)
 
 
-def _part(schema: Json, site: Site, entry: Entry) -> str:
+def _part(schema: Json, site: SchemaKey, entry: Entry, asked: tuple[str, ...] | None) -> str:
+    """Under the path that was asked for; where the reference has another one, its example follows."""
     value = properties(schema)[site]
     facts = [kind(schema, value)]
     if required(schema, site):
         facts.append("required")
     if "default" in value:
         facts.append(f"default {_written(value['default'])}")
-    return "\n".join([f"{'.'.join(entry.path)}: {'; '.join(facts)}", "", *entry.lines, ""])
+    path = asked or entry.path
+    example = [] if path == entry.path else [f"As in the example at {'.'.join(entry.path)}:", ""]
+    return "\n".join([f"{'.'.join(path)}: {'; '.join(facts)}", "", *example, *entry.lines, ""])
 
 
 def kind(schema: Json, value: Json) -> str:

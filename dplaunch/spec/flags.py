@@ -29,19 +29,19 @@ def _spelt(key: str) -> str:
             f"'{key}' is written with dashes", f"write {key.lstrip('-') or 'the name'}, without them"
         )
     if not _FLAG.fullmatch(flag(key)):
-        raise refuse(f"'{key}' is no flag", "write the flag without its dashes: max-model-len")
+        raise refuse(f"'{key}' is not a flag name", "write the flag without its dashes: max-model-len")
     return flag(key)
 
 
 def _router_flag(key: str) -> str:
     name = _spelt(key)
     if name in _ROUTER:
-        raise refuse(f"'{key}' is computed by dplaunch", f"say it with {_ROUTER[name]}")
+        raise refuse(f"'{key}' is computed by dplaunch", f"set {_ROUTER[name]} instead")
     return name
 
 
 def twins(data: object, path: KeyPath = ()) -> Iterator[Finding]:
-    """Every flag of the file that one ``args`` has in two spellings: two wishes."""
+    """Find every flag that one ``args`` gives twice, in two spellings."""
     if path[-1:] == ("args",) and isinstance(data, dict):
         seen: dict[str, str] = {}
         for key in data:
@@ -55,14 +55,14 @@ def twins(data: object, path: KeyPath = ()) -> Iterator[Finding]:
 
 
 def computed(data: object, engine: EngineFacts | None, path: KeyPath = ()) -> Iterator[Finding]:
-    """Every flag in the ``args`` of engines that dplaunch itself computes, with the key that says it."""
+    """Find every flag in engine ``args`` that dplaunch computes, with the key to set instead."""
     if path[-1:] == ("args",) and isinstance(data, dict):
         for key in data:
             name = flag(str(key)).partition(".")[0]  # kv-transfer-config.kv_port sets a part of it
             flags = engine.computed if engine else {}
-            if says := next((says for flags, says in flags.items() if re.fullmatch(flags, name)), ""):
+            if instead := next((key for flag_, key in flags.items() if re.fullmatch(flag_, name)), ""):
                 text = f"'{key}' is computed by dplaunch"
-                yield Finding((*path, key), text, f"say it with {says}", at_key=True)
+                yield Finding((*path, key), text, f"set {instead} instead", at_key=True)
     elif isinstance(data, dict | list) and path[:1] not in {("kv_transfer",), ("router",)}:
         for step, item in data.items() if isinstance(data, dict) else enumerate(data):
             yield from computed(item, engine, (*path, step))

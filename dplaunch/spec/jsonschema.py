@@ -1,4 +1,4 @@
-"""JSON Schema of the cluster file: from the models, with what the reference says about each key."""
+"""JSON Schema of the cluster file: from the models, with the description of each key from the reference."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ANY = "*"
 Json = dict[str, Any]
 
 
-class Site(NamedTuple):
+class SchemaKey(NamedTuple):
     """A key of the schema: the title of its section, and its name there. Roles share one section."""
 
     section: str
@@ -41,16 +41,16 @@ def bare_schema() -> Json:
     return schema
 
 
-def properties(schema: Json) -> dict[Site, Json]:
+def properties(schema: Json) -> dict[SchemaKey, Json]:
     """Every key of the file."""
     return {
-        Site(section["title"], key): value
+        SchemaKey(section["title"], key): value
         for section in _sections(schema)
         for key, value in section["properties"].items()
     }
 
 
-def required(schema: Json, site: Site) -> bool:
+def required(schema: Json, site: SchemaKey) -> bool:
     """Whether its section cannot be without the key."""
     return any(
         site.key in section.get("required", ())
@@ -59,14 +59,14 @@ def required(schema: Json, site: Site) -> bool:
     )
 
 
-def find(schema: Json, path: tuple[str, ...]) -> Site | None:
+def find(schema: Json, path: tuple[str, ...]) -> SchemaKey | None:
     """The key at ``path``; ``None`` when there is none.
 
     A free key (a variable, a flag, an engine's name) leads to the key that holds it. Indices of lists
     may be left out: ``nodes.ssh.port``.
     """
     here = schema
-    site: Site | None = None
+    site: SchemaKey | None = None
     for part in path:
         step = _step(schema, here, part)
         if step is None:
@@ -75,14 +75,14 @@ def find(schema: Json, path: tuple[str, ...]) -> Site | None:
     return site
 
 
-def _step(schema: Json, here: Json, part: str) -> tuple[Site | None, Json] | None:
+def _step(schema: Json, here: Json, part: str) -> tuple[SchemaKey | None, Json] | None:
     forms = list(_forms(schema, here))
     if (part == ANY or part.isdigit()) and any("items" in form for form in forms):
         return None, here
     for form in forms:
         below = form.get("properties", {})
         if "title" in form and part in below:
-            return Site(form["title"], part), below[part]
+            return SchemaKey(form["title"], part), below[part]
         if "title" in form and part == ANY:
             return None, next(iter(below.values()))
         if form.get("additionalProperties"):

@@ -1,4 +1,4 @@
-"""The way from text to ``ClusterSpec``: read, validate, resolve, judge; every problem told at once."""
+"""The way from text to ``ClusterSpec``: read, validate, resolve, judge; every problem reported at once."""
 
 from __future__ import annotations
 

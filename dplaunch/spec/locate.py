@@ -1,6 +1,6 @@
 """Where a key path of another room's problem stands in the file.
 
-Other rooms see what the file means, not what it says: a node by its name where the file has a range,
+Other rooms see resolved values, not the text of the file: a node by its name where the file has a range,
 a role's flag where the file has it under ``defaults``.
 """
 

@@ -1,6 +1,6 @@
 """A file with mistakes, with the mistakes cut out, so that rules can still judge the rest.
 
-Every problem is to be told at once, but none that only follows from another: ``broken`` holds
+The user sees every problem at once, but none that only follows from another: ``broken`` holds
 the paths that rules must not rely on.
 """
 

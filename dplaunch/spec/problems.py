@@ -84,7 +84,9 @@ def _missing(path: KeyPath) -> Finding:
     where = f" in {dotted(path[:-1])}" if path[:-1] else ""
     name = ".".join(part for part in path if isinstance(part, str))
     return Finding(
-        path, f"'{path[-1]}' is missing{where}", f"add it; dplaunch explain {name} says what it takes"
+        path,
+        f"'{path[-1]}' is missing{where}",
+        f"add it; run `dplaunch explain {name}` for the values it takes",
     )
 
 

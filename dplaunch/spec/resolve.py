@@ -62,7 +62,7 @@ def resolve(file: schema.File, source: str, script_text: str | None) -> ClusterS
 
 
 def beside(source: str, path: str) -> str:
-    """A path of the file, relative to the file's own folder; ``~`` is left to whoever opens it."""
+    """A path of the file, relative to the file's own folder; ``~`` is expanded when the file is opened."""
     return path if path.startswith("~") else normpath(join(dirname(source), path))
 
 

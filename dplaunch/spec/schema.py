@@ -3,6 +3,7 @@
 What keys mean stands in ``reference.yaml``; rules across keys are in ``rules``.
 """
 
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -18,6 +19,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from dplaunch.engines import kinds
+from dplaunch.engines.routers import OURS
 from dplaunch.model.cluster import Family
 from dplaunch.spec import values
 from dplaunch.spec.document import Reading
@@ -52,20 +54,23 @@ def _empty() -> Any:
     return Field(default_factory=dict, validate_default=True)
 
 
-class _AnyEngine:
-    """In the schema the kind of an engine is one of those that are registered."""
+class _OneOf:
+    """In the schema one of the names that are known when it is made."""
+
+    def __init__(self, known: Callable[[], Iterable[str]]) -> None:
+        self._known = known
 
     def __get_pydantic_json_schema__(
         self, core: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, object]:
         del core, handler
-        return {"enum": list(kinds()), "type": "string"}
+        return {"enum": list(self._known()), "type": "string"}
 
 
 class Engine(_Section):
     """Which engine runs."""
 
-    kind: Annotated[str, PlainValidator(values.engine_kind), _AnyEngine()]
+    kind: Annotated[str, PlainValidator(values.engine_kind), _OneOf(kinds)]
     version: values.Version | None = None
     path: Text | None = None
 
@@ -202,7 +207,7 @@ class Router(_Section):
     """The process clients talk to."""
 
     node: Text | None = None
-    kind: Literal["dplaunch", "vllm-router", "vllm-ascend", "none"] = "dplaunch"
+    kind: Annotated[str, PlainValidator(values.router_kind), _OneOf(lambda: values.ROUTERS)] = OURS
     port: Port = 8000
     path: Text | None = None
     workers: Size = 1

@@ -1,4 +1,4 @@
-"""What a YAML parser's complaint means, in words for somebody who does not think in tokens."""
+"""Translate a YAML parser's error into what is wrong in the file and how to fix it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def syntax_problem(error: yaml.YAMLError, file: str, lines: tuple[str, ...]) -> 
 
 
 def _where(error: yaml.YAMLError, complaint: str, lines: tuple[str, ...]) -> tuple[int, int]:
-    """Where reading stopped, or began: the end of the file says less than what was left open."""
+    """Where reading stopped, or began: what was never closed helps more than the end of the file."""
     last = max((number for number, line in enumerate(lines, 1) if line.strip()), default=1)
     end = (last, len(lines[last - 1].rstrip()))
     places = [

@@ -1,9 +1,9 @@
-"""The kinds of value a cluster file holds, each with what it accepts and how it says no."""
+"""The kinds of value in a cluster file: what each accepts, and the message for anything else."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from dplaunch import durations
-from dplaunch.engines import kinds
+from dplaunch.engines import kinds, routers
 from dplaunch.model.cluster import ArgValue, EnvValue, Hardware, SecretRef
 from dplaunch.ranges import RangeError, expand
 from dplaunch.spec.finding import did_you_mean
@@ -25,6 +25,8 @@ PRESETS = {
     "cpu": Hardware(name="cpu", devices=0, family="cpu"),
 }
 """Hardware by name: devices are NPU dies or GPUs of one node."""
+
+ROUTERS = (*routers.KINDS, routers.NONE)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _HOST = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9._:%-]*")
@@ -106,9 +108,18 @@ def _duration(value: object) -> float:
 
 def engine_kind(value: object) -> str:
     """A kind that some engine is registered under."""
-    if isinstance(value, str) and value in kinds():
+    return _among(kinds(), value)
+
+
+def router_kind(value: object) -> str:
+    """A kind of router, or none."""
+    return _among(ROUTERS, value)
+
+
+def _among(known: Iterable[str], value: object) -> str:
+    if isinstance(value, str) and value in known:
         return value
-    raise PydanticKnownError("literal_error", {"expected": ", ".join(f"'{kind}'" for kind in kinds())})
+    raise PydanticKnownError("literal_error", {"expected": ", ".join(f"'{name}'" for name in known)})
 
 
 def _version(value: object) -> str:
@@ -146,7 +157,7 @@ def secret(value: object) -> SecretRef:
         name = value.get(key)
         if value.keys() == {key} and isinstance(name, str) and name:
             return SecretRef("env" if source == "env" else "file", name)
-    raise refuse("{it} names no secret", hint)
+    raise refuse("{it} does not name a secret", hint)
 
 
 def _env_value(value: object) -> EnvValue:
@@ -186,13 +197,13 @@ def _schema(*kinds: dict[str, Any]) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": list(kinds)} if len(kinds) > 1 else kinds[0])
 
 
-_name = checked(_NAME, "is no name: letters, digits, '.', '_', '-', at most 63")
-_host = checked(_HOST, "is no host name and no address")
+_name = checked(_NAME, "is not a valid name: use up to 63 letters, digits, '.', '_' and '-'")
+_host = checked(_HOST, "is neither a host name nor an address")
 
 Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, AfterValidator(_name)]
-Word = Annotated[str, AfterValidator(checked(_WORD, "is no single word, or begins with a dash"))]
-Folder = Annotated[str, AfterValidator(checked(_FOLDER, "is no absolute path"))]
+Word = Annotated[str, AfterValidator(checked(_WORD, "must be one word that does not begin with a dash"))]
+Folder = Annotated[str, AfterValidator(checked(_FOLDER, "is not an absolute path"))]
 Size = Annotated[int, Field(ge=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 NodeNames = Annotated[tuple[str, ...], PlainValidator(_each(_name)), _RANGE]
@@ -211,7 +222,7 @@ ExpertParallel = Annotated[
 ]
 Secret = Annotated[SecretRef, PlainValidator(secret), WithJsonSchema(_SECRET)]
 EnvName = Annotated[
-    str, AfterValidator(checked(_ENV_NAME, "is no environment variable: letters, digits and '_'"))
+    str, AfterValidator(checked(_ENV_NAME, "is not a valid variable name: use letters, digits and '_'"))
 ]
 EnvText = Annotated[
     EnvValue,

@@ -6,9 +6,9 @@ from dplaunch.errors import HostError
 from dplaunch.model.cluster import Container
 
 NOT_FOUND = 127
-"""What a shell answers for a program that is not there."""
+"""Exit code of a shell that does not find a program."""
 CANNOT_RUN = (126, NOT_FOUND)
-"""What ``docker exec`` and ``podman exec`` answer for a program that the container cannot run."""
+"""Exit codes of ``docker exec`` and ``podman exec`` when the container cannot run a program."""
 
 # What docker and podman print (lower case) → what that means, what to do. The first that fits counts.
 _PRINTED = (
@@ -21,10 +21,10 @@ _PRINTED = (
     (
         ("is restarting",),
         "container {name} on {label} is restarting",
-        "`{engine} logs {name}` on {label} says why it ends; run the command again when it stays up",
+        "`{engine} logs {name}` on {label} shows why it ends; run the command again when it stays up",
     ),
     (
-        ("on running containers",),  # podman says the same of a paused one
+        ("on running containers",),  # podman prints the same for a paused one
         "container {name} on {label} does not run",
         "`{engine} start {name}` on {label}, or `{engine} unpause {name}` if it is paused",
     ),
@@ -36,7 +36,7 @@ _PRINTED = (
             "permission denied while trying to connect",
             "cannot connect to podman",
         ),
-        "{label} may not use {engine}",
+        "the user of {label} may not use {engine}",
         "start {engine} there, or log in as a user who may use it; `{engine} ps` must work",
     ),
 )
@@ -87,7 +87,7 @@ def _cannot_run(node: str, where: str, program: str, enter: str, detail: tuple[s
     )
 
 
-STILL_RUNS = "what runs there goes on; `dplaunch status` asks again"
+STILL_RUNS = "processes there keep running; check with `dplaunch status`"
 
 
 def lost_link(node: str, label: str) -> HostError:

@@ -80,7 +80,7 @@ def read(files: Iterable[str]) -> tuple[Line, ...]:
 
 
 def stamps(files: Iterable[str]) -> tuple[tuple[str, int, int], ...]:
-    """What tells whether ``read`` would say anything new: name, time and size of each file that is there."""
+    """Name, time and size of each file: they change whenever ``read`` would return something else."""
     found = []
     for file in files:
         with contextlib.suppress(OSError):
@@ -120,7 +120,7 @@ def check(lines: Iterable[Line], called: tuple[str, ...], key: str) -> tuple[Ver
 
 
 def append(file: str, name: str, kind: str, key: str, *, hashed: bool = False) -> None:
-    """Adds a line unless it is there; whole, whoever else appends at the same time."""
+    """Adds a line unless it is there; whole, even if others append at the same time."""
     path = Path(file)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.open("a+b") as handle:

@@ -15,7 +15,7 @@ from dplaunch.transport.host import SILENCE, PipeHost
 from dplaunch.transport.stream import CHUNK, SLICE, Pipe, Tail
 
 PATIENCE = 2.0
-"""Seconds for a session to end by itself what it runs, once its stdin has ended: nobody else knows of it."""
+"""Seconds for a session to end its processes once its stdin has ended: only it knows them."""
 STOPS = 0.2
 """Seconds it has to end after each signal."""
 
@@ -90,7 +90,7 @@ class LocalPipe:
         self._tail.add(data)
 
     def _rest_of_stderr(self) -> None:
-        """After the end of stdout: what the process says last, unless a child keeps stderr open."""
+        """After the end of stdout: what the process prints last, unless a child keeps stderr open."""
         poll = select.poll()
         poll.register(self._err, select.POLLIN)
         while self._err_open and poll.poll(200):

@@ -21,7 +21,7 @@ class Once:
         self._made: dict[Hashable, Future[Any]] = {}
 
     def get(self, key: Hashable, make: Callable[[], T], *, valid: Callable[[T], bool] = lambda _: True) -> T:
-        """The value of ``key``; made anew when there is none or it is no longer ``valid``."""
+        """The value of ``key``; made again when it is missing or it is no longer ``valid``."""
         with self._lock:
             future = self._made.get(key)
             mine = future is None or (future.done() and not valid(future.result()))

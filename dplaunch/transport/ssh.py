@@ -20,7 +20,7 @@ from paramiko.agent import Agent, AgentKey
 from dplaunch.errors import HostError
 from dplaunch.model.cluster import Container, SshSpec
 from dplaunch.model.plan import NodePlan
-from dplaunch.transport import alike, knownhosts, unreached
+from dplaunch.transport import hostgroups, knownhosts, unreached
 from dplaunch.transport.failures import lost_link
 from dplaunch.transport.host import Options, PipeHost, command_line
 from dplaunch.transport.knownhosts import Verdict
@@ -177,14 +177,14 @@ def _resolve(node: str, host: str, spec: SshSpec, options: Options) -> Target:
 def _like_another(
     host: str, spec: SshSpec, options: Options, ask: Callable[[], tuple[str, Config]]
 ) -> Config | None:
-    """What ssh says of a host that its configuration cannot tell from this one. None: ask for it."""
-    known = options.shared.get(("patterns",), lambda: alike.patterns(options.ssh_config))
-    group = None if known is None else alike.group(host, known)
+    """Return ssh's settings for a host of the same group, as they hold for this one. None: ask for it."""
+    known = options.shared.get(("patterns",), lambda: hostgroups.patterns(options.ssh_config))
+    group = None if known is None else hostgroups.group(host, known)
     if group is None:
         return None
     with contextlib.suppress(HostError):  # then it is asked for itself, and the error is its own
-        asked, answer = options.shared.get(("alike", group, spec.user, spec.port), ask)
-        return answer if asked == host else alike.answer_for(host, asked, answer)
+        asked, answer = options.shared.get(("group", group, spec.user, spec.port), ask)
+        return answer if asked == host else hostgroups.answer_for(host, asked, answer)
     return None
 
 
@@ -225,7 +225,7 @@ def _socket(target: Target, spec: SshSpec, options: Options) -> socket.socket | 
     except OSError as error:
         raise unreached.no_connection(target, error) from error
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if sys.platform == "linux":  # the kernel ends a connection whose packets nobody acknowledges
+    if sys.platform == "linux":  # the kernel ends a connection whose packets are not acknowledged
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
     return sock
 
@@ -336,7 +336,7 @@ def _keys(target: Target, options: Options, problems: list[str]) -> Keys:
     """Keys to try with their names: the cluster file's, the agent's, then files. Notes the unusable ones."""
     if target.key_given:
         if not Path(target.keys[0]).exists():
-            raise HostError(target.node, f"there is no key {target.keys[0]}", hint="correct `ssh.key`")
+            raise HostError(target.node, f"the key {target.keys[0]} does not exist", hint="correct `ssh.key`")
         yield from _from_file(target.keys[0], options, problems)
     yield from _from_agent(target)
     for path in target.keys[1:] if target.key_given else target.keys:
@@ -350,7 +350,7 @@ def _from_file(path: str, options: Options, problems: list[str]) -> Keys:
 
     try:
         yield path, options.shared.get(("key", path), load)
-    except (TypeError, paramiko.PasswordRequiredException):  # TypeError: how cryptography says it
+    except (TypeError, paramiko.PasswordRequiredException):  # TypeError: what cryptography raises
         problems.append(f"{path} is encrypted")
     except (paramiko.SSHException, paramiko.pkey.UnknownKeyType, ValueError, OSError) as error:
         problems.append(f"{path} cannot be used ({error})")

@@ -1,4 +1,4 @@
-"""How to reach a host: what ``ssh -G`` says of it, overlaid by the cluster file."""
+"""How to reach a host: what ``ssh -G`` prints for it, overlaid by the cluster file."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Target:
 
 
 def resolve(node: str, host: str, spec: SshSpec, config: Config) -> Target:
-    """What the configuration says, with the cluster file's entries winning."""
+    """Return the configuration's settings, with the cluster file's entries winning."""
     user_files, global_files = (
         _paths(_words(config, name, default))
         for name, default in (

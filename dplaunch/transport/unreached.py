@@ -57,12 +57,12 @@ def no_handshake(target: Target, why: str, *, silent: bool) -> HostError:
     if "banner" in why:
         return HostError(
             target.node,
-            f"{where} closed the connection on port {port} before it said anything",
-            hint="sshd may be at its MaxStartups or block this address: run it again, or ask the host's log",
+            f"{where} closed the connection on port {port} before the SSH handshake",
+            hint="sshd may be at its MaxStartups or block this address: try again, or read the host's log",
         )
     return HostError(
         target.node,
-        f"{where} and this machine found no way to talk SSH: {why}",
+        f"{where} and this machine could not agree on an SSH handshake: {why}",
         hint=f"try `ssh -v {target.login}`",
     )
 
@@ -84,7 +84,7 @@ def bad_key(target: Target, verdict: Verdict, place: str, key: str) -> HostError
         file, name = place.rpartition(":")[0], names(target.hostname, target.port, target.key_alias)[0]
         return HostError(
             target.node,
-            f"the host key of {where} has changed: {place} knows another one than {key}",
+            f"the host key of {where} has changed: {place} has another one than {key}",
             hint=f"if the machine was reinstalled, `ssh-keygen -f {file} -R '{name}'` and accept the new key;"
             " if not, somebody may be in between",
         )
@@ -115,7 +115,7 @@ def no_login(
         hint = "make a key with `ssh-keygen -t ed25519` and copy it with `ssh-copy-id`, or set `ssh.key`"
     else:
         hint = f"`ssh-copy-id -i {key}.pub {target.login}`, or set `ssh.user` and `ssh.key`"
-    keys = f"tried {', '.join(tried)}" if tried else "there was no key to try"
+    keys = f"tried {', '.join(tried)}" if tried else "no key was found to try"
     return HostError(
         target.node,
         f"{target.label} rejected the login of {target.user} ({'; '.join((keys, *problems))})",

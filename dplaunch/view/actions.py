@@ -12,23 +12,23 @@ from dplaunch.model.plan import Action, Change
 from dplaunch.model.step import Wave
 from dplaunch.ranges import fold, grouped
 from dplaunch.view import style
-from dplaunch.view.sheet import sheet
+from dplaunch.view.table import tabulate
 from dplaunch.words import plural
 
 _COLOUR = {
     Change.START: style.GOOD,
     Change.STOP: style.BAD,
-    Change.RESTART: style.ODD,
+    Change.RESTART: style.WARN,
     Change.KEEP: style.DIM,
 }
 _ORDER = (Change.STOP, Change.RESTART, Change.START, Change.KEEP)
 
 
-def drawn(actions: Sequence[Action], waves: Sequence[Wave] = ()) -> RenderableType:
-    """The table, the steps of ``waves`` and a sentence of sums; only that when nothing is to do."""
+def render(actions: Sequence[Action], waves: Sequence[Wave] = ()) -> RenderableType:
+    """The table of changes, the steps of ``waves`` and the counts; one sentence when nothing changes."""
     if all(action.change is Change.KEEP for action in actions):
         return Text(_unchanged(len(actions)), style.GOOD)
-    table = sheet(("", "CHANGE", "PROCESSES", "NODES", "WHY"), _rows(actions), flex=("PROCESSES", "NODES"))
+    table = tabulate(("", "CHANGE", "PROCESSES", "NODES", "WHY"), _rows(actions), flex=("PROCESSES", "NODES"))
     steps = [Text(line) for line in _steps(waves)]
     return Group(table, Text(""), *steps, *([Text("")] if steps else []), Text(_sums(actions)))
 
@@ -59,35 +59,32 @@ def _steps(waves: Sequence[Wave]) -> Iterator[str]:
 
 
 def _rows(actions: Sequence[Action]) -> list[tuple[Text | str, ...]]:
-    found: dict[tuple[int, str, str], list[Action]] = {}
-    for action in actions:
-        family = action.process.rstrip("0123456789")
-        found.setdefault((_ORDER.index(action.change), family, action.reason), []).append(action)
+    kinds = grouped(((a.change, a.process.rstrip("0123456789"), a.reason), a) for a in actions)
     return [
         (
-            Text(alike[0].change.value, _COLOUR[alike[0].change]),
-            Text(alike[0].change.name.lower(), _COLOUR[alike[0].change]),
-            fold(action.process for action in alike),
-            fold(action.node for action in alike),
-            alike[0].reason,
+            Text(change.value, _COLOUR[change]),
+            Text(change.name.lower(), _COLOUR[change]),
+            fold(action.process for action in same),
+            fold(action.node for action in same),
+            reason,
         )
-        for _, alike in sorted(found.items(), key=lambda item: item[0][0])
+        for (change, _, reason), same in sorted(kinds.items(), key=lambda item: _ORDER.index(item[0][0]))
     ]
 
 
 def _sums(actions: Sequence[Action]) -> str:
-    said = {
+    words = {
         Change.STOP: "to stop",
         Change.RESTART: "to restart",
         Change.START: "to start",
         Change.KEEP: "unchanged",
     }
-    counts = [(sum(action.change is change for action in actions), said[change]) for change in _ORDER]
-    return ", ".join(f"{count} {words}" for count, words in counts if count)
+    counts = [(sum(action.change is change for action in actions), words[change]) for change in _ORDER]
+    return ", ".join(f"{count} {what}" for count, what in counts if count)
 
 
 def _unchanged(count: int) -> str:
     if not count:
         return "nothing to do: the plan is empty and nothing runs"
     verb = "runs" if count == 1 else "run"
-    return f"nothing to do: {plural(count, 'process')} {verb} as the file says"
+    return f"nothing to do: {plural(count, 'process')} already {verb} as planned"

@@ -9,7 +9,7 @@ from dplaunch.view.screen import Screen
 
 
 class Board:
-    """On a terminal one picture in place; elsewhere the same text is not printed twice in a row."""
+    """On a terminal one picture in place; elsewhere text that differs from the last one."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
@@ -19,7 +19,7 @@ class Board:
         )
 
     def show(self, picture: RenderableType) -> None:
-        """Replace what is shown."""
+        """Replace the picture."""
         if self._live:
             self._live.start()
             self._live.update(picture, refresh=True)
@@ -31,6 +31,6 @@ class Board:
             self._screen.write(self._last)
 
     def close(self) -> None:
-        """Leave the last picture standing."""
+        """Leave the last picture on the screen."""
         if self._live:
             self._live.stop()

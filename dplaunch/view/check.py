@@ -1,4 +1,4 @@
-"""Findings of a preflight: the worst first, of these the odd ones out; equal ones folded over nodes."""
+"""Findings of a preflight: the worst first, of these the rarest; equal ones folded over nodes."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from dplaunch import durations
-from dplaunch.model.check import Alike, Checked, Finding, Level, alike
+from dplaunch.model.check import CheckReport, Finding, FoldedFinding, Level, fold_findings
 from dplaunch.model.plan import Plan
 from dplaunch.ranges import fold, grouped
 from dplaunch.view import report, style
-from dplaunch.view.sheet import sheet
+from dplaunch.view.table import tabulate
 from dplaunch.words import plural
 
 _ORDER = tuple(Level)
-_STYLES = {Level.FAIL: style.BAD, Level.WARN: style.ODD, Level.OK: style.GOOD, Level.ABSENT: style.DIM}
-_SHOWN = {Level.FAIL: "FAIL", Level.WARN: "warn", Level.OK: "ok", Level.ABSENT: "n/a"}
+_STYLES = {Level.FAIL: style.BAD, Level.WARN: style.WARN, Level.OK: style.GOOD, Level.ABSENT: style.DIM}
+_LABELS = {Level.FAIL: "FAIL", Level.WARN: "warn", Level.OK: "ok", Level.ABSENT: "n/a"}
 
 
-def drawn(plan: Plan, checked: Checked, *, verbose: int) -> RenderableType:
-    """One line per kind of finding. What is well on all nodes is one line per probe, unless ``verbose``."""
+def render(plan: Plan, checked: CheckReport, *, verbose: int) -> RenderableType:
+    """One line per kind of finding. Without ``verbose``, all that is well is one line per probe."""
     kinds = _ranked(checked.findings)
-    shown = kinds if verbose else [*_bad(kinds), *_well(kinds)]
-    rows = [row for kind in shown for row in _rows(kind)]
+    listed = kinds if verbose else [*_bad(kinds), *_well(kinds)]
+    rows = [row for kind in listed for row in _rows(kind)]
     return Group(
-        _headline(plan, checked), sheet(("", "PROBE", "NODES", "FOUND"), rows, flex=("NODES", "FOUND"))
+        _headline(plan, checked), tabulate(("", "PROBE", "NODES", "FOUND"), rows, flex=("NODES", "FOUND"))
     )
 
 
-def fixes(checked: Checked) -> Text:
-    """All that is wrong, by node: as comments, with the command that would repair it where there is one."""
+def render_fixes(checked: CheckReport) -> Text:
+    """Everything wrong, by node: as comments, with the command that would repair it where there is one."""
     wrong = _bad(_ranked(checked.findings))
     if not wrong:
         return Text("# nothing wrong: nothing to repair")
-    parts = ["# Look at these, then run them yourself: dplaunch changes no machine."]
+    parts = ["# Read these, then run them yourself: dplaunch changes no machine."]
     for finding, nodes in wrong:
         parts.append(f"# {finding.probe} on {fold(nodes)}: {style.plain(finding.text)}")
         parts.append(finding.fix or f"# → {style.plain(finding.remedy) or 'no command repairs it'}")
     return style.lines(*parts)
 
 
-def to_json(plan: Plan, checked: Checked) -> dict[str, Any]:
+def to_json(plan: Plan, checked: CheckReport) -> dict[str, Any]:
     """``{cluster, seconds, failed, findings: [{level, probe, node, text}], nodes: [{node, facts}]}``."""
     return {
         "cluster": plan.cluster,
@@ -67,67 +67,71 @@ def to_json(plan: Plan, checked: Checked) -> dict[str, Any]:
     }
 
 
-def page(plan: Plan, checked: Checked) -> str:
+def page(plan: Plan, checked: CheckReport) -> str:
     """The HTML report."""
     kinds = _ranked(checked.findings)
-    rows = [report.Row(_cells(kind), _level(kind[0])) for kind in kinds]
+    rows = [report.HtmlRow(_cells(kind), _level(kind[0])) for kind in kinds]
     times = [
-        report.Row((n.node, durations.describe(n.seconds), n.problem), "fail" if n.problem else "")
+        report.HtmlRow((n.node, durations.describe(n.seconds), n.problem), "fail" if n.problem else "")
         for n in checked.nodes
     ]
     return report.page(
         f"{plan.cluster}: preflight",
         (_headline(plan, checked).plain, plan.engine, f"model {plan.served_model_name} ({plan.model})"),
         (
-            report.Table("Findings", ("", "Probe", "Nodes", "Found", "What to do"), rows),
-            report.Table("Nodes", ("Node", "Its own time", "Problem"), times),
+            report.HtmlTable("Findings", ("", "Probe", "Nodes", "Found", "What to do"), rows),
+            report.HtmlTable("Nodes", ("Node", "Its own time", "Problem"), times),
         ),
     )
 
 
-def _ranked(findings: Sequence[Finding]) -> list[Alike]:
-    """Equal findings as one, the worst first, then those that the fewest nodes have."""
-    return sorted(alike(findings), key=lambda kind: (_ORDER.index(kind[0].level), len(kind[1])))
+def _ranked(findings: Sequence[Finding]) -> list[FoldedFinding]:
+    """Equal findings as one, the worst first, of these the rarest."""
+    return sorted(fold_findings(findings), key=lambda kind: (_ORDER.index(kind[0].level), len(kind[1])))
 
 
-def _bad(kinds: Sequence[Alike]) -> list[Alike]:
+def _bad(kinds: Sequence[FoldedFinding]) -> list[FoldedFinding]:
     return [kind for kind in kinds if kind[0].level in (Level.FAIL, Level.WARN)]
 
 
-def _well(kinds: Sequence[Alike]) -> Iterator[Alike]:
-    """Per probe one line: what the most nodes say, for all of them."""
+def _well(kinds: Sequence[FoldedFinding]) -> Iterator[FoldedFinding]:
+    """One line per probe: the finding of most nodes, for all of them."""
     well = grouped((kind[0].probe, kind) for kind in kinds if kind[0].level is Level.OK)
     for probe, mine in well.items():
         finding, most = max(mine, key=lambda kind: len(kind[1]))
         nodes = tuple(node for _, names in mine for node in names)
-        text = finding.text if len(mine) == 1 else f"{finding.text} ({fold(most) or 'all'}; others alike: -v)"
+        text = (
+            finding.text
+            if len(mine) == 1
+            else f"{finding.text} ({fold(most) or 'all'}; similar on the others, see -v)"
+        )
         yield Finding(probe=probe, level=Level.OK, text=text), nodes
 
 
-def _headline(plan: Plan, checked: Checked) -> Text:
-    levels = [finding.level for finding, _ in alike(checked.findings)]
-    wrong, odd = levels.count(Level.FAIL), levels.count(Level.WARN)
-    said = (
-        ", ".join(part for part in (wrong and f"{wrong} wrong", odd and plural(odd, "warning")) if part)
+def _headline(plan: Plan, checked: CheckReport) -> Text:
+    levels = [finding.level for finding, _ in fold_findings(checked.findings)]
+    wrong, warned = levels.count(Level.FAIL), levels.count(Level.WARN)
+    summary = (
+        ", ".join(part for part in (wrong and f"{wrong} wrong", warned and plural(warned, "warning")) if part)
         or "nothing wrong"
     )
-    how = style.BAD if wrong else style.ODD if odd else style.GOOD
+    colour = style.BAD if wrong else style.WARN if warned else style.GOOD
     took = f"{plural(len(plan.nodes), 'node')} checked in {durations.describe(checked.seconds)}"
-    return Text.assemble((plan.cluster, style.HEAD), f": {took}: ", (said, how))
+    return Text.assemble((plan.cluster, style.HEAD), f": {took}: ", (summary, colour))
 
 
-def _rows(kind: Alike) -> Iterator[tuple[Text, Text, Text, Text]]:
+def _rows(kind: FoldedFinding) -> Iterator[tuple[Text, Text, Text, Text]]:
     finding, nodes = kind
-    mark = Text(_SHOWN[finding.level], _STYLES[finding.level])
+    mark = Text(_LABELS[finding.level], _STYLES[finding.level])
     text = Text(style.plain(finding.text))
     yield mark, Text(finding.probe), Text(fold(nodes), style.NAME), text
     if finding.remedy and finding.level is not Level.OK:
         yield Text(), Text(), Text(), Text(f"→ {style.plain(finding.remedy)}", style.DIM)
 
 
-def _cells(kind: Alike) -> tuple[str, ...]:
+def _cells(kind: FoldedFinding) -> tuple[str, ...]:
     finding, nodes = kind
-    return _SHOWN[finding.level], finding.probe, fold(nodes), finding.text, finding.remedy
+    return _LABELS[finding.level], finding.probe, fold(nodes), finding.text, finding.remedy
 
 
 def _level(finding: Finding) -> str:

@@ -1,4 +1,4 @@
-"""What failed first, why and what to do; then, folded, what only followed from it."""
+"""What failed first, why and what to do; then, folded, what only follows from it."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ from dplaunch.words import plural
 _VERDICTS = {
     LineKind.CAUSE: "failed first",
     LineKind.UNKNOWN: "failed first, in a way that is not in the catalogue",
-    LineKind.GENERIC: "failed, and does not say why",
+    LineKind.GENERIC: "failed; its log does not show why",
     LineKind.CONSEQUENCE: "shows no cause of its own: another process failed first",
-    LineKind.WARNING: "warns; nothing failed",
+    LineKind.WARNING: "logged a warning; nothing failed",
 }
 _REST = (
     ((LineKind.CAUSE, LineKind.UNKNOWN), "also seen"),
     ((LineKind.GENERIC, LineKind.CONSEQUENCE), "follows from it"),
     ((LineKind.WARNING,), "warnings"),
 )
-_SHOWN = 12
+_LISTED = 12
 """Lines of each kind; ``verbose``: all of them."""
 
 
-def drawn(found: Diagnosis, *, verbose: bool = False) -> Text:
+def render(found: Diagnosis, *, verbose: bool = False) -> Text:
     """The verdict, the line, cause and remedy, and the rest folded by signature."""
     read = f"{plural(found.processes, 'log')}, {plural(found.lines, 'line')}"
     if not found.processes:
-        said = "there is no log: nothing was started, or `down` has ended it (--previous reads it then)"
-        return Text(said, style.ODD)
+        nothing = "No logs yet: nothing has been started since the last `down`."
+        return Text(f"{nothing} Use --previous for the run before.", style.WARN)
     if not found.failed:
         return style.lines(Text(f"no failure in {read}", style.GOOD), *_waiting(found))
     mute, verdict = _mute(found.unexplained), _verdict(found.first) if found.first else ()
     if (
         found.first and found.first.follows and found.unexplained
-    ):  # what the others follow from could not say why
+    ):  # the cause ended without an error in its log
         parts = [*mute, *verdict]
     else:
         parts = [*verdict, *_suspects(found), *mute]
     parts += _waiting(found)
     for kinds, title in _REST:
         some = [sighting for sighting in found.others if sighting.kind in kinds]
-        parts += _rest(f"{title}:", some, len(some) if verbose else _SHOWN)
+        parts += _rest(f"{title}:", some, len(some) if verbose else _LISTED)
     return style.lines(*parts, Text(f"read: {read}", style.DIM))
 
 
-def explained(signature: Signature) -> Text:
-    """All that is known of a signature."""
-    says = [Text.assemble(("  | ", style.DIM), style.plain(line)) for line in signature.excerpt]
+def render_signature(signature: Signature) -> Text:
+    """Everything known about a signature."""
+    excerpt = [Text.assemble(("  | ", style.DIM), style.plain(line)) for line in signature.excerpt]
     versions = [_aside("versions", signature.versions)] if signature.versions else []
     engines = ", ".join(signature.engines)
     return style.lines(
@@ -62,12 +62,15 @@ def explained(signature: Signature) -> Text:
         _aside("engines", engines),
         *versions,
         Text("looks like:"),
-        *says,
+        *excerpt,
     )
 
 
 def to_json(found: Diagnosis) -> dict[str, Any]:
-    """``{found, first, others, silent, ended, waiting, logs, lines}``; ``first``: null where no log tells."""
+    """``{found, first, others, silent, ended, waiting, logs, lines}``.
+
+    ``first`` is null where no log shows a cause.
+    """
     return {
         "found": found.failed,
         "first": None if found.first is None else _sighting_json(found.first),
@@ -97,7 +100,7 @@ def signature_json(signature: Signature) -> dict[str, Any]:
 
 def _verdict(first: Sighting) -> list[Text]:
     node = f" on {first.node}" if first.node else ""
-    colour = style.ODD if first.kind is LineKind.WARNING else style.BAD
+    colour = style.WARN if first.kind is LineKind.WARNING else style.BAD
     who = Text.assemble((first.process, style.HEAD), f"{node} ", (_VERDICTS[first.kind], colour))
     line = Text.assemble((f"  {first.number} | ", style.DIM), style.plain(first.text))
     parts = [who, line]
@@ -117,30 +120,30 @@ def _suspects(found: Diagnosis) -> list[Text]:
     if not found.silent:
         return []
     names = Text.assemble((fold(found.silent), style.HEAD), " shows no error: look there first")
-    return [Text.assemble(("suspect: ", style.ODD), names)]
+    return [Text.assemble(("suspect: ", style.WARN), names)]
 
 
 def _mute(ended: Sequence[EndedProcess]) -> Iterable[Text]:
-    """What ended without a word, equal ends together."""
+    """What ended without an error in its log, equal endings together."""
     for how in dict.fromkeys(one.how for one in ended):
-        alike = [one for one in ended if one.how == how]
-        names, nodes = fold(one.process for one in alike), fold(one.node for one in alike)
+        same = [one for one in ended if one.how == how]
+        names, nodes = fold(one.process for one in same), fold(one.node for one in same)
         yield Text.assemble(
-            (names, style.HEAD), f" on {nodes}: ", (how, style.BAD), "; no error is in its log"
+            (names, style.HEAD), f" on {nodes}: ", (how, style.BAD), "; its log shows no error"
         )
-        logs = f"`dplaunch logs {alike[0].process} -n 50`"
+        logs = f"`dplaunch logs {same[0].process} -n 50`"
         yield _aside(
             "remedy", f"see {logs}, and `dmesg` on {nodes}: the kernel kills what takes too much memory"
         )
 
 
 def _waiting(found: Diagnosis) -> list[Text]:
-    """Who may be stuck: no line of a log is an error when nothing happens."""
+    """What may be stuck: a process that hangs logs no error."""
     if not found.waiting:
         return []
     more = f": loading, or stuck; `dplaunch logs {found.waiting[0]} -n 50` shows where"
     verb = "does" if len(found.waiting) == 1 else "do"
-    return [Text.assemble((fold(found.waiting), style.HEAD), (f" {verb} not serve", style.ODD), more)]
+    return [Text.assemble((fold(found.waiting), style.HEAD), (f" {verb} not serve", style.WARN), more)]
 
 
 def _rest(title: str, sightings: list[Sighting], most: int) -> Iterable[Text]:
@@ -154,10 +157,10 @@ def _rest(title: str, sightings: list[Sighting], most: int) -> Iterable[Text]:
 def _folded(sighting: Sighting) -> Text:
     """``  EI0006 ×63: decode-[0-16,18-63]: another rank did not answer …``."""
     names = Text(fold(sighting.processes), style.NAME)
-    said = sighting.signature.cause if sighting.signature else style.plain(sighting.text)
+    cause = sighting.signature.cause if sighting.signature else style.plain(sighting.text)
     what = sighting.signature.id if sighting.signature else "unknown"
     times = f" ×{sighting.count}" if sighting.count > 1 else ""
-    return Text.assemble(f"  {what}{times}: ", names, f": {said}")
+    return Text.assemble(f"  {what}{times}: ", names, f": {cause}")
 
 
 def _aside(word: str, text: str) -> Text:

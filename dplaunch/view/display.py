@@ -1,4 +1,4 @@
-"""What one sees while a walk runs."""
+"""What is on the screen while a walk runs."""
 
 from __future__ import annotations
 
@@ -12,25 +12,31 @@ from dplaunch import durations
 from dplaunch.model.event import Event
 from dplaunch.model.progress import Progress, RoleProgress
 from dplaunch.view import style
-from dplaunch.view.narrate import Narrator, failures, slowest, standing, surveyed
+from dplaunch.view.narrate import (
+    Narrator,
+    count_failures,
+    describe_progress,
+    describe_slowest,
+    describe_survey,
+)
 from dplaunch.view.screen import Screen
 
 _FRAME = 0.1
 """Seconds between two pictures."""
 _SILENCE = 30.0
-"""Without a terminal: say where things stand after so long without a line."""
+"""Seconds without a line after which, without a terminal, a line describes the progress."""
 _WIDE = 110
 _STOPPING = ("stop", "take down")
-"""Phases in which a bar counts what is gone."""
+"""Phases in which a bar counts what has stopped."""
 
 Fold = Callable[[Progress, Event], Progress]
 
 
 class Display:
-    """Events in, one writer out: a live picture on a terminal, else a line per event worth one.
+    """Prints events: a live picture on a terminal, else a line for each event that is worth one.
 
     ``fold`` is ``progress.apply``. Call ``tick`` with the same clock as the events' ``at`` when nothing
-    happens, so that times go on, and ``close`` (contextlib.closing) whatever happened.
+    happens, so that times keep counting, and always ``close`` (contextlib.closing).
     """
 
     def __init__(self, screen: Screen, progress: Progress, fold: Fold) -> None:
@@ -38,39 +44,39 @@ class Display:
         self._screen = screen
         self._fold = fold
         screen.make_room = self.pause
-        self._drawn = self._told = float("-inf")
+        self._drawn = self._printed = float("-inf")
         self._narrator = Narrator(terse=screen.live, verbose=screen.verbose)
         self._live = _live(screen) if screen.live else None  # opened with the first picture
 
     def handle(self, event: Event) -> None:
-        """Take one event: fold it, say it, draw."""
+        """Fold one event into the progress, print its lines, redraw."""
         self.progress = self._fold(self.progress, event)
-        for line in self._narrator.tell(event, self.progress):
+        for line in self._narrator.narrate(event, self.progress):
             self._say(line, event.at)
         self._draw(event.at)
 
     def tick(self, at: float) -> None:
-        """Nothing happened, time did."""
+        """Let time pass without an event."""
         self._draw(at)
-        if not self._live and self.progress.phase and at - self._told >= _SILENCE:
-            self._say(standing(self.progress, at), at)
+        if not self._live and self.progress.phase and at - self._printed >= _SILENCE:
+            self._say(describe_progress(self.progress, at), at)
 
     def pause(self) -> None:
-        """Take the picture away; the next event brings a new one, below whatever was written meanwhile."""
+        """Remove the picture; the next event draws a new one below what is written meanwhile."""
         if self._live:
             self._live.stop()
             self._live = _live(self._screen)
 
     def close(self) -> None:
-        """Remove the picture; what was told stays."""
+        """Remove the picture; printed lines stay."""
         if self._live:
             self._live.stop()
             self._live = None
         for line in self._narrator.rest():
-            self._say(line, max(self._told, self.progress.at))
+            self._say(line, max(self._printed, self.progress.at))
 
     def _say(self, line: Text, at: float) -> None:
-        self._told = at
+        self._printed = at
         if not self._screen.live:
             since = at - (at if self.progress.began is None else self.progress.began)
             line = Text.assemble((f"{since:7.1f} s  ", style.DIM), line)
@@ -80,10 +86,10 @@ class Display:
         if self._live and at - self._drawn >= _FRAME:
             self._drawn = at
             self._live.start()
-            self._live.update(picture(self.progress, at), refresh=True)
+            self._live.update(draw_progress(self.progress, at), refresh=True)
 
 
-def picture(progress: Progress, at: float) -> RenderableType:
+def draw_progress(progress: Progress, at: float) -> RenderableType:
     """The phase under way with its time, and a bar per role."""
     phase = progress.phase
     total = at - (at if progress.began is None else progress.began)
@@ -91,7 +97,7 @@ def picture(progress: Progress, at: float) -> RenderableType:
         (phase.name if phase else "…", style.HEAD),
         f" {durations.describe(at - phase.began)}" if phase else "",
         (f"  {phase.detail}" if phase and phase.detail else "", style.DIM),
-        (f"  {surveyed(progress)}" if progress.surveyed else "", style.DIM),
+        (f"  {describe_survey(progress)}" if progress.surveyed else "", style.DIM),
         (
             f"  ({durations.describe(total)} in all)" if phase and total - (at - phase.began) >= 1 else "",
             style.DIM,
@@ -100,7 +106,7 @@ def picture(progress: Progress, at: float) -> RenderableType:
         overflow="ellipsis",
     )
     parts: list[RenderableType] = [title, *_bars(progress, at)]
-    return Group(*parts, failures(progress)) if progress.failures else Group(*parts)
+    return Group(*parts, count_failures(progress)) if progress.failures else Group(*parts)
 
 
 def _bars(progress: Progress, at: float) -> list[_Bar]:
@@ -110,14 +116,14 @@ def _bars(progress: Progress, at: float) -> list[_Bar]:
 
 
 class _Bar:
-    """One role: bar, counts, and whom it waits for; on a second line where the first is short."""
+    """One role: bar, counts, and what it waits for, on a second line where the terminal is narrow."""
 
     def __init__(self, role: RoleProgress, at: float, margin: int, *, stopping: bool) -> None:
         self._role = role
         self._margin = margin
         self._done = role.stopped / max(1, role.total) if stopping else role.fraction
         self._counts = f"{role.stopped} of {role.total} stopped" if stopping else _counts(role)
-        self._awaited = "" if stopping else slowest(role, at)
+        self._awaited = "" if stopping else describe_slowest(role, at)
 
     def __rich_console__(self, _: Console, options: ConsoleOptions) -> Iterator[Text]:
         """One line, or two."""

@@ -1,7 +1,8 @@
-"""What ``down`` freed and what it could not: the few in full, the many folded."""
+"""What ``down`` stopped and what it could not stop; usual endings folded, others named."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -10,22 +11,19 @@ from rich.text import Text
 
 from dplaunch import durations
 from dplaunch.model.event import Stopped
-from dplaunch.ranges import fold
+from dplaunch.ranges import fold, grouped
 from dplaunch.view import style
 from dplaunch.words import plural
 
 
-def drawn(verdicts: Sequence[Stopped], unreached: Sequence[str]) -> Text:
-    """One line per role, what is left by pid and command, nodes that could not be asked, the verdict."""
-    by_role: dict[str, list[Stopped]] = {}
-    for verdict in verdicts:
-        role, _, number = verdict.process.rpartition("-")
-        by_role.setdefault(role if number.isdigit() else verdict.process, []).append(verdict)
+def render(verdicts: Sequence[Stopped], unreached: Sequence[str]) -> Text:
+    """One line per role, what is left by pid and command, unreachable nodes, the verdict."""
+    by_role = grouped((re.sub(r"-\d+$", "", verdict.process), verdict) for verdict in verdicts)
     parts = [_role(role, stopped) for role, stopped in by_role.items()]
     parts += [_left(verdict) for verdict in verdicts if verdict.left]
     if unreached:
-        text = ": what runs there, if anything, goes on; `dplaunch down` again when it can be reached"
-        parts.append(Text.assemble(("not reached ", style.BAD), fold(unreached), text))
+        text = ": what runs there keeps running; run `dplaunch down` again when they can be reached"
+        parts.append(Text.assemble(("unreachable ", style.BAD), fold(unreached), text))
     return style.lines(*parts, _end(verdicts, unreached))
 
 
@@ -50,12 +48,12 @@ def _role(role: str, verdicts: Sequence[Stopped]) -> Text:
     freed = [verdict for verdict in verdicts if not verdict.left]
     hows = Counter(verdict.how for verdict in freed if verdict.how)
     usual = hows.most_common(1)[0][0] if hows else ""
-    said = [_how(how, count, freed, usual) for how, count in hows.most_common()]
+    endings = [_how(how, count, freed, usual) for how, count in hows.most_common()]
     count = (
         f"{len(freed)} of {len(verdicts)} stopped" if len(freed) < len(verdicts) else f"{len(freed)} stopped"
     )
     took = durations.describe(max(verdict.seconds for verdict in verdicts))
-    return Text(f"{role}: {count}" + (f" ({', '.join(said)})" if said else "") + f" in {took}")
+    return Text(f"{role}: {count}" + (f" ({', '.join(endings)})" if endings else "") + f" in {took}")
 
 
 def _how(how: str, count: int, verdicts: Sequence[Stopped], usual: str) -> str:
@@ -73,9 +71,9 @@ def _end(verdicts: Sequence[Stopped], unreached: Sequence[str]) -> Text:
     left = [verdict for verdict in verdicts if verdict.left]
     if left:
         where = fold(verdict.node for verdict in left)
-        hint = "; `dplaunch down` again tries again"
-        return Text.assemble((f"{plural(len(left), 'process')} not freed on {where}", style.BAD), hint)
+        hint = "; run `dplaunch down` again"
+        return Text.assemble((f"{plural(len(left), 'process')} not stopped on {where}", style.BAD), hint)
     if not verdicts:
         return Text("nothing was stopped" if unreached else "nothing runs")
-    colour = style.ODD if unreached else style.GOOD
-    return Text(f"{plural(len(verdicts), 'process')} stopped, nothing of them is left", colour)
+    colour = style.WARN if unreached else style.GOOD
+    return Text(f"{plural(len(verdicts), 'process')} stopped; nothing is left", colour)

@@ -11,10 +11,10 @@ from dplaunch.errors import DplaunchError, HostError, SpecError
 from dplaunch.view import problems, style
 
 
-def drawn(error: DplaunchError, width: int = 10_000, *, brief: bool = False) -> Text:
-    """``error: …``, the detail lines (not when ``brief``: somebody has read them), ``hint: …``."""
+def render(error: DplaunchError, width: int = 10_000, *, brief: bool = False) -> Text:
+    """``error: …``, the detail lines (not when ``brief``: they were printed before), ``hint: …``."""
     if isinstance(error, SpecError):
-        return problems.drawn(error.problems, width)
+        return problems.render(error.problems, width)
     parts = [Text.assemble(("error: ", style.BAD), _node(error), style.plain(error.text))]
     parts += [Text.assemble(("  | ", style.DIM), style.plain(line)) for line in error.detail if not brief]
     if error.hint:
@@ -23,7 +23,7 @@ def drawn(error: DplaunchError, width: int = 10_000, *, brief: bool = False) -> 
 
 
 def to_json(error: DplaunchError) -> dict[str, Any]:
-    """``{"error": {kind, text, hint, node, exit_code, detail}}``; of a file also its ``problems``."""
+    """``{"error": {kind, text, hint, node, exit_code, detail}}``; a SpecError has ``problems`` too."""
     body: dict[str, Any] = {
         "kind": _kind(error),
         "text": error.text,

@@ -9,11 +9,11 @@ from dplaunch import durations
 from dplaunch.model.timeline import StageTimes, StartUp, Timeline
 from dplaunch.ranges import fold
 from dplaunch.view import timeline as words
-from dplaunch.view.report import Picture, Row, Section, Table, escaped, page
+from dplaunch.view.report import HtmlRow, HtmlTable, Picture, Section, escape, page
 from dplaunch.words import shorten
 
 ROWS = 200
-"""More engines share rows: of each few neighbours the slowest is drawn."""
+"""With more engines, neighbours share a row that draws the slowest of them."""
 _COLOURS = (
     "#9aa5b1",
     "#4e79a7",
@@ -28,10 +28,10 @@ _COLOURS = (
     "#9c755f",
     "#edc948",
 )
-"""Told apart on dark, on light and on paper; the legend names each."""
+"""Distinct on dark, on light and on paper; the legend names each."""
 _WIDTH, _NAMES, _HEIGHT = 1100, 210, 16
 _LETTERS = 32
-"""Of a name, what fits before its row."""
+"""Characters of a name that fit before its row."""
 _TOP = 24
 _TICKS = 10
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
@@ -41,25 +41,27 @@ def report(cluster: str, up: StartUp) -> str:
     """The whole file."""
     sections: list[Section] = [
         Picture("Engines", chart(up), note=words.CLOCKS),
-        Table("Stages", words.STAGE_HEADS, [_stage(times, up) for times in up.stages]),
+        HtmlTable("Stages", words.STAGE_HEADS, [_stage(times, up) for times in up.stages]),
     ]
     waits = [
-        Row((group.group, durations.describe(group.lost), words.lost(group)))
+        HtmlRow((group.group, durations.describe(group.lost), words.describe_loss(group)))
         for group in up.groups
         if group.lost
     ]
     if waits:
-        sections.append(Table("Waiting for the slowest", ("GROUP", "LOST", "WHERE"), waits))
+        sections.append(HtmlTable("Waiting for the slowest", ("GROUP", "LOST", "WHERE"), waits))
     if up.phase_times:
-        rows = [Row(row) for row in words.phase_rows(up.phase_times)]
-        sections.append(Table("Phases", words.PHASE_HEADS, rows, note=words.walked(up.phase_times)))
-    engines = [Row(row) for row in words.engine_rows(up)]
-    sections.append(Table("Every engine", words.ENGINE_HEADS, engines))
+        rows = [HtmlRow(row) for row in words.phase_rows(up.phase_times)]
+        sections.append(
+            HtmlTable("Phases", words.PHASE_HEADS, rows, note=words.describe_walk(up.phase_times))
+        )
+    engines = [HtmlRow(row) for row in words.engine_rows(up)]
+    sections.append(HtmlTable("Every engine", words.ENGINE_HEADS, engines))
     return page(f"{cluster}: start-up", (words.headline(up), *words.notes(up)), sections)
 
 
-def _stage(times: StageTimes, up: StartUp) -> Row:
-    return Row(words.stage_row(times, up), "warn" if words.slow(times) else "")
+def _stage(times: StageTimes, up: StartUp) -> HtmlRow:
+    return HtmlRow(words.stage_row(times, up), "warn" if words.stands_out(times) else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class _Lane:
     """A row of the chart: the slowest of some engines."""
 
     name: str
-    shown: Timeline
+    engine: Timeline
 
 
 def chart(up: StartUp) -> str:
@@ -78,12 +80,12 @@ def chart(up: StartUp) -> str:
     colours = _colours(up.timelines)
     legend, above = _legend(colours)
     bottom = above + _TOP + len(lanes) * _HEIGHT
-    drawn = "".join(
+    svg = "".join(
         _lane(lane, above + _TOP + place * _HEIGHT, scale, colours) for place, lane in enumerate(lanes)
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {bottom + 8}" width="100%">\n'
-        f"{legend}{_axis(whole, scale, above + _TOP, bottom)}{drawn}</svg>"
+        f"{legend}{_axis(whole, scale, above + _TOP, bottom)}{svg}</svg>"
     )
 
 
@@ -97,21 +99,21 @@ def _colours(timelines: Sequence[Timeline]) -> dict[str, str]:
 def _lanes(timelines: Sequence[Timeline]) -> Iterable[_Lane]:
     share = max(1, -(-len(timelines) // ROWS))
     for role in dict.fromkeys(timeline.role for timeline in timelines):
-        alike = [timeline for timeline in timelines if timeline.role == role]
-        for first in range(0, len(alike), share):
-            few = alike[first : first + share]
+        engines = [timeline for timeline in timelines if timeline.role == role]
+        for first in range(0, len(engines), share):
+            few = engines[first : first + share]
             name = f"{fold(t.process for t in few)} · {fold(t.node for t in few)}"
             yield _Lane(shorten(name, _LETTERS), words.slowest_first(few)[0])
 
 
 def _lane(lane: _Lane, top: int, scale: float, colours: dict[str, str]) -> str:
-    label = f'<text x="{_NAMES - 8}" y="{top + 12}" text-anchor="end">{escaped(lane.name)}</text>'
-    who = f"{lane.shown.process} on {lane.shown.node}"
+    label = f'<text x="{_NAMES - 8}" y="{top + 12}" text-anchor="end">{escape(lane.name)}</text>'
+    who = f"{lane.engine.process} on {lane.engine.node}"
     bars = "".join(
         f'<rect x="{_NAMES + span.begin * scale:.1f}" y="{top + 2}" height="{_HEIGHT - 4}" '
         f'width="{span.seconds * scale:.1f}" fill="{colours[span.stage]}">'
-        f"<title>{escaped(f'{who}: {span.stage} {durations.describe(span.seconds)}')}</title></rect>"
-        for span in lane.shown.spans
+        f"<title>{escape(f'{who}: {span.stage} {durations.describe(span.seconds)}')}</title></rect>"
+        for span in lane.engine.spans
         if span.begin is not None and span.seconds
     )
     return f"{label}{bars}\n"
@@ -119,25 +121,25 @@ def _lane(lane: _Lane, top: int, scale: float, colours: dict[str, str]) -> str:
 
 def _legend(colours: dict[str, str]) -> tuple[str, int]:
     """Boxes and names, and the height they take."""
-    drawn, left, top = "", _NAMES, 4
+    svg, left, top = "", _NAMES, 4
     for name, colour in colours.items():
         width = 28 + 8 * len(name)
         if left + width > _WIDTH:
             left, top = _NAMES, top + 18
-        drawn += f'<rect x="{left}" y="{top}" width="12" height="12" fill="{colour}"/>'
-        drawn += f'<text x="{left + 16}" y="{top + 10}">{escaped(name)}</text>\n'
+        svg += f'<rect x="{left}" y="{top}" width="12" height="12" fill="{colour}"/>'
+        svg += f'<text x="{left + 16}" y="{top + 10}">{escape(name)}</text>\n'
         left += width
-    return drawn, top + 18
+    return svg, top + 18
 
 
 def _axis(whole: float, scale: float, top: int, bottom: int) -> str:
     step = next((step for step in _STEPS if whole / step <= _TICKS), _STEPS[-1])
-    drawn = ""
+    svg = ""
     for count in range(int(whole / step) + 1):
         left = _NAMES + count * step * scale
-        drawn += f'<line x1="{left:.1f}" x2="{left:.1f}" y1="{top}" y2="{bottom}"/>'
-        drawn += f'<text x="{left:.1f}" y="{top - 6}" text-anchor="middle">{_tick(count * step)}</text>\n'
-    return drawn
+        svg += f'<line x1="{left:.1f}" x2="{left:.1f}" y1="{top}" y2="{bottom}"/>'
+        svg += f'<text x="{left:.1f}" y="{top - 6}" text-anchor="middle">{_tick(count * step)}</text>\n'
+    return svg
 
 
 def _tick(at: float) -> str:

@@ -1,4 +1,7 @@
-"""Log lines of many engines: an aligned name with its own colour, then the line. Made to be fast."""
+"""Log lines of many engines: an aligned name with its own colour, then the line.
+
+Every line of every log passes here, so it is written for speed.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,15 @@ from dplaunch.ranges import fold
 from dplaunch.view import style
 
 _COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
-"""Terminal colours told apart on dark and light: none of them the red of errors."""
+"""Terminal colours that differ on dark and light; none of them is the red of errors."""
 _MANY = 1
-"""Bold: a line of several."""
+"""Bold: a line of several processes."""
 
 
 class LogPrinter:
     """``line(folded)`` → text to write, with its newline.
 
-    ``names``: who may speak, for the margin. ``prefix`` False: the bare lines (of a single process).
+    ``names``: every process whose lines may come, for the margin. ``prefix`` False: lines without names.
     ``times``: put the arrival before each line, in ``zone`` (default: local).
     """
 
@@ -39,7 +42,7 @@ class LogPrinter:
         self._zone = zone
 
     def line(self, folded: FoldedLine) -> str:
-        """One line; of several processes with the folded name: ``decode-[0-31] | …``."""
+        """One line under its name; names of several processes are folded: ``decode-[0-31] | …``."""
         return f"{self._time(folded.at)}{self._name(folded.processes)}{style.plain(folded.text)}\n"
 
     def _name(self, processes: tuple[str, ...]) -> str:
@@ -68,7 +71,7 @@ def color_of(name: str) -> int:
 
 
 def to_json(line: LogLine) -> dict[str, Any]:
-    """One line as JSON: ``{process, node, offset, at, text}``; nothing is folded there."""
+    """One line as JSON: ``{process, node, offset, at, text}``. JSON lines are never folded."""
     return {
         "process": line.process,
         "node": line.node,

@@ -1,7 +1,7 @@
-"""Events worth a line, as lines: for files and pipes all of it, above a live display what stays true.
+"""Events worth a line, as lines: everything for files and pipes, above a live display only what lasts.
 
-One tale has one teller: it remembers what it said, so that sixty-four ranks that fail for one reason
-are one block and one line, and a role is reported when all of it got somewhere.
+A narrator remembers what it has printed, so that sixty-four ranks that fail for one reason make one block
+and one line, and a role is reported once, when all of it has reached a state.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from dplaunch.view import style
 from dplaunch.words import plural
 
 TAIL = 10
-"""Lines of a failed process's log shown with the first failure of a kind."""
+"""Lines of a failed process's log printed with the first failure of a kind."""
 
 STAGES_EVERY = 3.0
-"""Seconds between two lines about a role's stages: a quick start is not a page."""
+"""Seconds between two lines about a role's stages: a quick start prints few."""
 
 
 class Narrator:
-    """``tell(event, progress after it)`` → the lines to print. ``terse``: a live display shows the rest."""
+    """Turns events into lines to print. ``terse``: a live display shows the rest."""
 
     def __init__(self, *, terse: bool, verbose: int = 0) -> None:
         self._terse = terse
         self._verbose = verbose
-        self._said: set[tuple[str, str]] = set()
-        self._alike: dict[tuple[str, str], list[str]] = {}
+        self._printed: set[tuple[str, str]] = set()
+        self._failures: dict[tuple[str, str], list[str]] = {}
         self._staged: dict[str, float] = {}
         self._rules: dict[type[ev.Event], Callable[[Any, Progress], Iterator[Text]]] = {
             ev.PhaseBegan: self._phase_began,
@@ -47,22 +47,22 @@ class Narrator:
             ev.Note: self._note,
         }
 
-    def tell(self, event: ev.Event, progress: Progress) -> tuple[Text, ...]:
-        """Lines for one event; most events of many ranks are worth none."""
+    def narrate(self, event: ev.Event, progress: Progress) -> tuple[Text, ...]:
+        """Lines for one event; most events of many ranks print none."""
         rule = self._rules.get(type(event))
         return tuple(rule(event, progress)) if rule else ()
 
     def rest(self) -> tuple[Text, ...]:
-        """What was held back because it was said before: failures of the same kind, folded."""
-        told = [
+        """Failures like one that was printed, which were held back: folded."""
+        folded = [
             Text.assemble(
                 (f"{len(names) - 1} more", style.BAD), f" failed like {names[0]}: {fold(names[1:])}"
             )
-            for names in self._alike.values()
+            for names in self._failures.values()
             if len(names) > 1
         ]
-        self._alike.clear()
-        return tuple(told)
+        self._failures.clear()
+        return tuple(folded)
 
     def _phase_began(self, event: ev.PhaseBegan, _: Progress) -> Iterator[Text]:
         if not self._terse:
@@ -70,23 +70,23 @@ class Narrator:
 
     def _phase_ended(self, event: ev.PhaseEnded, progress: Progress) -> Iterator[Text]:
         detail = next((p.detail for p in reversed(progress.phases) if p.name == event.phase), event.detail)
-        said = f" ({detail})" if detail and self._terse else ""
+        more = f" ({detail})" if detail and self._terse else ""
         yield Text.assemble(
-            (event.phase, style.GOOD), f": done in {durations.describe(event.seconds)}", (said, style.DIM)
+            (event.phase, style.GOOD), f": done in {durations.describe(event.seconds)}", (more, style.DIM)
         )
 
     def _node_failed(self, event: ev.NodeFailed, _: Progress) -> Iterator[Text]:
         named = "" if event.node in event.text else f"{event.node}: "
-        yield Text.assemble(("UNREACHED ", style.BAD), named, style.plain(event.text))
+        yield Text.assemble(("UNREACHABLE ", style.BAD), named, style.plain(event.text))
         if event.hint:
             yield _aside("hint", event.hint)
 
     def _failed(self, event: ev.Failed, _: Progress) -> Iterator[Text]:
         kind = (_unnamed(event.text, event), _unnamed(event.cause, event))
-        alike = self._alike.setdefault(kind, [])
-        alike.append(event.process)
-        if len(alike) == 1 or self._verbose:
-            yield from failure(event, TAIL * (1 + 3 * self._verbose))
+        same = self._failures.setdefault(kind, [])
+        same.append(event.process)
+        if len(same) == 1 or self._verbose:
+            yield from describe_failure(event, TAIL * (1 + 3 * self._verbose))
 
     def _started(self, event: ev.Started, progress: Progress) -> Iterator[Text]:
         if self._verbose:
@@ -112,8 +112,8 @@ class Narrator:
     def _proved(self, event: ev.Proved, progress: Progress) -> Iterator[Text]:
         if self._verbose:
             took = durations.describe(event.seconds)
-            yield Text(f"{event.process}: answered right in {took}: {style.plain(event.text)}")
-        yield from self._whole("answered right", event.process, progress, lambda role: role.proved)
+            yield Text(f"{event.process}: answered correctly in {took}: {style.plain(event.text)}")
+        yield from self._whole("answered correctly", event.process, progress, lambda role: role.proved)
 
     def _stopped(self, event: ev.Stopped, progress: Progress) -> Iterator[Text]:
         if self._verbose:
@@ -131,7 +131,7 @@ class Narrator:
     def _whole(
         self, word: str, process: str, progress: Progress, count: Callable[[RoleProgress], int]
     ) -> Iterator[Text]:
-        """One line when a role is complete in something."""
+        """One line when a whole role has reached a state."""
         units = progress.of(process)
         if self._terse or not units:
             return
@@ -141,22 +141,24 @@ class Narrator:
             yield Text(f"{role.role}: {of}{word}", style.GOOD)
 
     def _once(self, role: str, word: str) -> bool:
-        new = (role, word) not in self._said
-        self._said.add((role, word))
+        new = (role, word) not in self._printed
+        self._printed.add((role, word))
         return new
 
 
-def standing(progress: Progress, at: float) -> Text:
-    """Where everything is, in one line: for a log that has been silent for a while."""
-    said = [
-        ", ".join(filter(None, (f"{role.role} {role.ready} of {role.total} ready", slowest(role, at))))
+def describe_progress(progress: Progress, at: float) -> Text:
+    """The progress of every role in one line, for a log without news."""
+    roles = [
+        ", ".join(
+            filter(None, (f"{role.role} {role.ready} of {role.total} ready", describe_slowest(role, at)))
+        )
         for role in progress.roles
     ]
-    return Text("; ".join(filter(None, (surveyed(progress), *said))))
+    return Text("; ".join(filter(None, (describe_survey(progress), *roles))))
 
 
-def surveyed(progress: Progress) -> str:
-    """``300 of 1280 answers, n3 has 12 of 160``: the node that came least far."""
+def describe_survey(progress: Progress) -> str:
+    """``300 of 1280 answers, n3 has 12 of 160``: with the node that is furthest behind."""
     if not progress.surveyed:
         return ""
     done, count = (sum(column) for column in zip(*progress.surveyed.values(), strict=True))
@@ -164,7 +166,7 @@ def surveyed(progress: Progress) -> str:
     return f"{done} of {count} answers, {node} has {own} of {of}"
 
 
-def slowest(role: RoleProgress, at: float) -> str:
+def describe_slowest(role: RoleProgress, at: float) -> str:
     """``slowest decode-17 on n6: load weights 3/7 45 %, for 21 s``."""
     process = role.slowest
     if process is None or process.step is Step.WAITING:
@@ -178,8 +180,8 @@ def slowest(role: RoleProgress, at: float) -> str:
     return f"slowest {process.name} on {process.node}: {stage}, for {durations.describe(at - process.since)}"
 
 
-def failure(event: ev.Failed, tail: int = TAIL) -> Iterator[Text]:
-    """A failure: what, why, the log's end where it says more, where the log is. What to do ends the verb."""
+def describe_failure(event: ev.Failed, tail: int = TAIL) -> Iterator[Text]:
+    """A failure: what, why, the log's end where it adds something, the path of the log."""
     named = "" if event.process in event.text else f"{event.process} on {event.node}: "
     yield Text.assemble(("FAILED ", style.BAD), named, style.plain(event.text))
     if event.cause:
@@ -190,7 +192,7 @@ def failure(event: ev.Failed, tail: int = TAIL) -> Iterator[Text]:
         yield _aside("log", f"{event.node}:{event.log}")
 
 
-def failures(progress: Progress) -> Text:
+def count_failures(progress: Progress) -> Text:
     """``3 processes failed: decode-[4-6]``."""
     names = list(dict.fromkeys(event.process for event in progress.failures))
     return Text(f"{plural(len(names), 'process')} failed: {fold(names)}", style.BAD)

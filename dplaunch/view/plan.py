@@ -12,7 +12,7 @@ from dplaunch.errors import Problem
 from dplaunch.model.plan import Plan, Seat
 from dplaunch.ranges import fold, ranges
 from dplaunch.view import problems, style
-from dplaunch.view.sheet import Sheet, sheet
+from dplaunch.view.table import Table, tabulate
 from dplaunch.words import plural
 
 _HEADS = ("ROLE", "NODES", "GROUPS", "ENGINES", "RANKS", "DEVICES")
@@ -20,11 +20,11 @@ _PORTS = ("http", "rpc", "kv")
 """Columns in every plan; an engine's further ports follow."""
 
 
-def drawn(plan: Plan, warnings: Sequence[Problem] = (), *, verbose: int = 0) -> RenderableType:
-    """Headline, table (``-v``: a row per engine), how to read it, and what the file was warned about."""
+def render(plan: Plan, warnings: Sequence[Problem] = (), *, verbose: int = 0) -> RenderableType:
+    """Headline, table (``-v``: a row per engine), how to read it, and the warnings of the file."""
     rows = _engine_table(plan) if verbose else _node_table(plan)
-    told = (Text(""), problems.drawn(warnings)) if warnings else ()
-    return Group(_headline(plan), Text(""), rows, Text(""), _legend(plan), *told)
+    notes = (Text(""), problems.render(warnings)) if warnings else ()
+    return Group(_headline(plan), Text(""), rows, Text(""), _legend(plan), *notes)
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ def _headline(plan: Plan) -> Text:
     )
 
 
-def _node_table(plan: Plan) -> Sheet:
+def _node_table(plan: Plan) -> Table:
     rows = [
         (
             row.seats[0].role,
@@ -58,16 +58,16 @@ def _node_table(plan: Plan) -> Sheet:
         )
         for (_, _, *ports_and_devices), row in _folded(plan).items()
     ]
-    return _sheet(plan, rows, flex=("NODES", "ENGINES", "HTTP", "KV"))
+    return _tabulate(plan, rows, flex=("NODES", "ENGINES", "HTTP", "KV"))
 
 
-def _engine_table(plan: Plan) -> Sheet:
+def _engine_table(plan: Plan) -> Table:
     names = _port_names(plan)
     rows = [
         (seat.role, seat.node, str(seat.group), seat.name, str(seat.rank), *_columns([seat], names))
         for seat in _seats(plan)
     ]
-    return _sheet(plan, rows, flex=("NODES", "ENGINES"))
+    return _tabulate(plan, rows, flex=("NODES", "ENGINES"))
 
 
 def _folded(plan: Plan) -> dict[tuple[str, ...], _Row]:
@@ -82,10 +82,10 @@ def _folded(plan: Plan) -> dict[tuple[str, ...], _Row]:
     return rows
 
 
-def _sheet(plan: Plan, rows: Sequence[tuple[str, ...]], flex: tuple[str, ...]) -> Sheet:
+def _tabulate(plan: Plan, rows: Sequence[tuple[str, ...]], flex: tuple[str, ...]) -> Table:
     heads = (*_HEADS, *(name.upper() for name in _port_names(plan)))
     services = [row + ("-",) * (len(heads) - len(row)) for row in _services(plan)]
-    return sheet(heads, [*rows, *services], flex=flex)
+    return tabulate(heads, [*rows, *services], flex=flex)
 
 
 def _port_names(plan: Plan) -> tuple[str, ...]:
@@ -122,7 +122,7 @@ def _services(plan: Plan) -> list[tuple[str, ...]]:
 
 
 def _legend(plan: Plan) -> Text:
-    """How the numbers come about, for somebody who reads such a table for the first time."""
+    """How the numbers follow from each other, for readers who see such a table for the first time."""
     by_role: dict[str, list[Seat]] = {}
     for seat in _seats(plan):
         by_role.setdefault(seat.role, []).append(seat)

@@ -1,4 +1,4 @@
-"""Problems of a cluster file, drawn as compilers draw them."""
+"""Problems of a cluster file, in the form that compilers use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dplaunch.words import plural
 _WORD = re.compile(r"""("[^"]*"|'[^']*'|[^\s:,\[\]{}#]+)""")
 
 
-def drawn(problems: Sequence[Problem], width: int = 10_000) -> Text:
+def render(problems: Sequence[Problem], width: int = 10_000) -> Text:
     """Each problem as ``file:line:column: error: text``, its line, a caret, its help; then the count."""
     parts = [part for problem in problems for part in (*_problem(problem, width), Text(""))]
     return style.lines(*parts, count(problems)) if problems else Text("")
@@ -27,18 +27,18 @@ def count(problems: Iterable[Problem]) -> Text:
     """``2 errors, 1 warning in cluster.yaml``."""
     problems = tuple(problems)
     wrong = sum(not problem.warning for problem in problems)
-    odd = len(problems) - wrong
-    said = [plural(n, noun) for n, noun in ((wrong, "error"), (odd, "warning")) if n]
+    warned = len(problems) - wrong
+    counts = [plural(n, noun) for n, noun in ((wrong, "error"), (warned, "warning")) if n]
     files = ", ".join(dict.fromkeys(problem.file for problem in problems if problem.file))
-    return Text(", ".join(said) + (f" in {files}" if files else ""), style.BAD if wrong else style.ODD)
+    return Text(", ".join(counts) + (f" in {files}" if files else ""), style.BAD if wrong else style.WARN)
 
 
 def verdict(plan: Plan, warnings: Sequence[Problem]) -> Text:
-    """``validate`` of a good file: its warnings, and what it would be."""
+    """``validate`` of a good file: its warnings, its engine and its size."""
     engines = sum(process.kind == "engine" for process in plan.processes)
     size = f"{plural(engines, 'engine')} on {plural(len(plan.nodes), 'node')}"
     good = Text.assemble((f"{plan.cluster} is valid", style.GOOD), f": {plan.engine}, {size}")
-    return style.lines(drawn(warnings), good) if warnings else good
+    return style.lines(render(warnings), good) if warnings else good
 
 
 def verdict_json(warnings: Sequence[Problem]) -> dict[str, Any]:
@@ -61,10 +61,13 @@ def to_json(problem: Problem) -> dict[str, Any]:
 
 
 def _problem(problem: Problem, width: int) -> list[Text]:
-    word, colour = ("warning", style.ODD) if problem.warning else ("error", style.BAD)
-    said = Text.assemble((f"{_place(problem)}", style.HEAD), (f"{word}: ", colour), problem.text)
+    word, colour = ("warning", style.WARN) if problem.warning else ("error", style.BAD)
+    headline = Text.assemble((f"{_place(problem)}", style.HEAD), (f"{word}: ", colour), problem.text)
     margin = len(f"  {problem.line} ") if problem.line else 2
-    parts = [said, *(_snippet(problem, width - margin - 3, colour) if problem.source_line.strip() else [])]
+    parts = [
+        headline,
+        *(_snippet(problem, width - margin - 3, colour) if problem.source_line.strip() else []),
+    ]
     if problem.hint:
         parts.append(Text.assemble((f"{'':{margin}}= help: ", style.NAME), problem.hint))
     if problem.source:
@@ -80,14 +83,14 @@ def _place(problem: Problem) -> str:
 def _snippet(problem: Problem, width: int, colour: str) -> list[Text]:
     line, column = _window(problem.source_line.rstrip("\n"), problem.column, max(20, width))
     number = f"  {problem.line} "
-    shown = [Text.assemble((f"{number}| ", style.DIM), line)]
+    snippet = [Text.assemble((f"{number}| ", style.DIM), line)]
     if problem.column:
         before = line[: column - 1]
         pad = "".join("\t" if char == "\t" else " " * cell_len(char) for char in before)
         word = _WORD.match(line, column - 1)
         caret = "^" * max(1, cell_len(word[0]) if word else 1)
-        shown.append(Text.assemble((f"{'':{len(number)}}| ", style.DIM), pad, (caret, colour)))
-    return shown
+        snippet.append(Text.assemble((f"{'':{len(number)}}| ", style.DIM), pad, (caret, colour)))
+    return snippet
 
 
 def _window(line: str, column: int, width: int) -> tuple[str, int]:

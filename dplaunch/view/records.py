@@ -1,4 +1,4 @@
-"""One flat record per endpoint, or process without any: what should run joined with what was seen.
+"""One flat record per endpoint, or process without any: what should run, joined with what was observed.
 
 Table and JSON read the same records.
 """
@@ -12,7 +12,7 @@ from dplaunch.model.observed import Observed, ObservedProcess, State
 from dplaunch.model.plan import Plan, Process
 
 MISSING = "missing"
-"""Planned, and its node knows nothing of it."""
+"""Planned, but unknown to its node."""
 UNKNOWN = "unknown"
 """Its node is unreachable."""
 
@@ -20,12 +20,12 @@ _UP = (State.RUNNING, State.UNGUARDED, State.STOPPING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class UnitStatus:
     """An endpoint, or a process without any."""
 
     name: str
     process: str
-    """Whose it is."""
+    """The process it belongs to."""
     kind: str
     role: str
     group: str
@@ -33,12 +33,12 @@ class Record:
     expected: bool
     """In the plan."""
     clock: float | None
-    """Its node's clock when it answered; None when it was not reached."""
+    """Its node's clock when it replied; None when the node is unreachable."""
     seen: ObservedProcess | None = None
     ranks: tuple[int, ...] = ()
     url: str = ""
     healthy: bool | None = None
-    """None where it was not asked, or has nothing to ask."""
+    """None where health was not asked, or there is nothing to ask."""
 
     @property
     def state(self) -> str:
@@ -49,7 +49,7 @@ class Record:
 
     @property
     def serves(self) -> bool:
-        """It answers; where it was not asked, it runs; a job is done."""
+        """It is healthy; where health was not asked, it runs; a job is done."""
         if self.seen is None or not self.seen.runs or self.kind == "job":
             return self.state == State.DONE.value
         return self.healthy is not False
@@ -60,14 +60,14 @@ class Record:
         return self.expected and not self.serves and self.state == State.RUNNING.value
 
     @property
-    def odd(self) -> bool:
-        """Worth a look: it does not serve, nobody guards it, or nobody planned it."""
+    def unusual(self) -> bool:
+        """It needs attention: it does not serve, has no guard, or is not in the plan."""
         usual = self.state in (State.RUNNING.value, State.DONE.value)
         return not (self.serves and self.expected and usual)
 
     @property
     def word(self) -> str:
-        """Its state as a person says it."""
+        """Its state in words for people."""
         if self.seen is None:
             return "unreachable" if self.clock is None else "missing"
         left = f", {len(self.seen.left)} left behind" if self.seen.left else ""
@@ -78,12 +78,18 @@ class Record:
             return seen.ending
         if seen.state is State.FOREIGN:
             return "foreign (of another host or boot)"
-        if seen.state is State.INCOMPATIBLE:
-            return seen.problem or "started by another version of dplaunch"
         if not seen.runs:
             return str(seen.state.value)
         health = "running" if self.healthy is None else "serving" if self.healthy else "not ready"
         return health if seen.state is State.RUNNING else f"{health}, unguarded"
+
+    @property
+    def explanation(self) -> str:
+        """Why its state cannot be used, and what to do; without its name, so that equal ones fold."""
+        if self.seen is None:
+            return ""
+        problem = self.seen.problem.removeprefix(f"{self.seen.name} ")
+        return "; ".join(filter(None, (problem, self.seen.hint)))
 
     @property
     def age(self) -> float:
@@ -92,15 +98,15 @@ class Record:
 
     @property
     def ended(self) -> float:
-        """Seconds since it ended by its node's clock; 0 when it runs or nobody knows."""
+        """Seconds since it ended by its node's clock; 0 when it runs or this is unknown."""
         return self._since(self.seen.ended_at) if self.seen and self.seen.state not in _UP else 0.0
 
     def _since(self, moment: float) -> float:
         return max(0.0, self.clock - moment) if self.clock and moment else 0.0
 
 
-def records(plan: Plan, observed: Observed) -> tuple[Record, ...]:
-    """Planned processes in plan order (engines before services), then what else is there and not over."""
+def records(plan: Plan, observed: Observed) -> tuple[UnitStatus, ...]:
+    """Planned processes in plan order (engines before services), then other processes that still run."""
     clocks = {node.name: node.clock for node in observed.nodes}
     seen = {process.place: process for process in observed.processes}
     planned = sorted(plan.processes, key=lambda process: process.kind != "engine")
@@ -116,12 +122,14 @@ def _there(process: ObservedProcess) -> bool:
     return process.alive or process.state is State.FOREIGN
 
 
-def _planned(process: Process, seen: ObservedProcess | None, clocks: dict[str, float]) -> Iterator[Record]:
+def _planned(
+    process: Process, seen: ObservedProcess | None, clocks: dict[str, float]
+) -> Iterator[UnitStatus]:
     health = {endpoint.name: endpoint.healthy for endpoint in seen.endpoints} if seen else {}
     urls = {endpoint.name: endpoint for endpoint in process.endpoints}
     for unit in process.units:
         endpoint = urls.get(unit)
-        yield Record(
+        yield UnitStatus(
             name=unit,
             process=process.name,
             kind=process.kind,
@@ -137,8 +145,8 @@ def _planned(process: Process, seen: ObservedProcess | None, clocks: dict[str, f
         )
 
 
-def _other(process: ObservedProcess, clock: float | None) -> Record:
-    return Record(
+def _other(process: ObservedProcess, clock: float | None) -> UnitStatus:
+    return UnitStatus(
         name=process.name,
         process=process.name,
         kind=process.kind,

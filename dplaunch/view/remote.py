@@ -1,4 +1,4 @@
-"""What a command said on many nodes: equal answers once, the odd ones first."""
+"""What a command printed on many nodes: equal results once, the rarest first."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ from typing import Any
 from rich.text import Text
 
 from dplaunch.model.remote import ExecResult
-from dplaunch.ranges import fold
+from dplaunch.ranges import fold, grouped
 from dplaunch.view import style
 
 
-def drawn(results: Sequence[ExecResult]) -> Text:
-    """A block per distinct answer, headed by its nodes: failures first, then the rarer answers."""
-    kinds: dict[tuple[object, ...], list[ExecResult]] = {}
-    for result in results:
-        kinds.setdefault((result.code, result.out, result.err, _reason(result)), []).append(result)
-    ordered = sorted(kinds.values(), key=lambda alike: (alike[0].code == 0, len(alike)))
-    return style.lines(*(line for alike in ordered for line in _block(alike)))
+def render(results: Sequence[ExecResult]) -> Text:
+    """A block per distinct result, headed by its nodes: failures first, then the rarer results."""
+    kinds = grouped(((result.code, result.out, result.err, _reason(result)), result) for result in results)
+    ordered = sorted(kinds.values(), key=lambda same: (same[0].code == 0, len(same)))
+    return style.lines(*(line for same in ordered for line in _block(same)))
 
 
 def to_json(results: Sequence[ExecResult]) -> dict[str, Any]:
@@ -32,21 +30,21 @@ def to_json(results: Sequence[ExecResult]) -> dict[str, Any]:
     }
 
 
-def _block(alike: Sequence[ExecResult]) -> list[Text]:
-    first = alike[0]
-    many = f" ({len(alike)})" if len(alike) > 1 else ""
+def _block(same: Sequence[ExecResult]) -> list[Text]:
+    first = same[0]
+    many = f" ({len(same)})" if len(same) > 1 else ""
     verdict = _reason(first) or (f"exit code {first.code}" if first.code else "")
-    head = Text.assemble((fold(result.node for result in alike), style.HEAD), many, ":")
+    head = Text.assemble((fold(result.node for result in same), style.HEAD), many, ":")
     if verdict:
         head.append(f" {verdict}", style.BAD)
     body = [Text(f"  {style.plain(line)}") for line in _rows(first.out)]
-    return [head, *body, *(Text(f"  {style.plain(line)}", style.ODD) for line in _rows(first.err))]
+    return [head, *body, *(Text(f"  {style.plain(line)}", style.WARN) for line in _rows(first.err))]
 
 
 def _reason(result: ExecResult) -> str:
-    """Why it never ran, without the node's own name, so that equal reasons fold."""
-    said = style.plain(result.problem).removeprefix(f"{result.node}: ")
-    return re.sub(rf"(?<![\w.-]){re.escape(result.node)}(?![\w.-])", "the node", said)
+    """Why it did not run, without the node's name, so that equal reasons fold."""
+    reason = style.plain(result.problem).removeprefix(f"{result.node}: ")
+    return re.sub(rf"(?<![\w.-]){re.escape(result.node)}(?![\w.-])", "the node", reason)
 
 
 def _rows(text: str) -> list[str]:

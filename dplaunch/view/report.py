@@ -1,6 +1,6 @@
 """A report as one HTML file: no script, nothing loaded from elsewhere, fit for dark, light and paper.
 
-Everything but a ``Picture``'s SVG is escaped here; who draws the SVG escapes with ``escaped``. The page is
+Everything but a ``Picture``'s SVG is escape here; the code that draws the SVG uses ``escape``. The page is
 well-formed XML too.
 """
 
@@ -14,7 +14,7 @@ from dplaunch.view import style
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class HtmlRow:
     """Cells of one row. ``level`` colours it: ``ok``, ``warn``, ``fail``, or nothing."""
 
     cells: Sequence[str]
@@ -22,12 +22,12 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class HtmlTable:
     """Heads and rows of equal length below a title; ``note`` stands under the title."""
 
     title: str
     heads: Sequence[str]
-    rows: Sequence[Row]
+    rows: Sequence[HtmlRow]
     note: str = ""
 
 
@@ -40,42 +40,42 @@ class Picture:
     note: str = ""
 
 
-Section = Table | Picture
+Section = HtmlTable | Picture
 
 
 def page(title: str, subtitle: Sequence[str], sections: Sequence[Section]) -> str:
     """The whole file: a title, lines of facts below it, the sections in order."""
-    facts = "".join(f"<p>{escaped(line)}</p>\n" for line in subtitle)
+    facts = "".join(f"<p>{escape(line)}</p>\n" for line in subtitle)
     body = "".join(_section(section) for section in sections)
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'
-        f"<title>{escaped(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        f"<header>\n<h1>{escaped(title)}</h1>\n{facts}</header>\n{body}</body>\n</html>\n"
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<header>\n<h1>{escape(title)}</h1>\n{facts}</header>\n{body}</body>\n</html>\n"
     )
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     """Text from anywhere as HTML text or attribute: markup, control characters, broken Unicode."""
     clean = style.plain(text).encode("utf-8", "replace").decode()
     return html.escape(clean.replace("\ufffe", "?").replace("\uffff", "?"))
 
 
 def _section(section: Section) -> str:
-    note = f'<p class="note">{escaped(section.note)}</p>\n' if section.note else ""
-    body = _table(section) if isinstance(section, Table) else f'<div class="picture">{section.svg}</div>'
-    return f"<section>\n<h2>{escaped(section.title)}</h2>\n{note}{body}\n</section>\n"
+    note = f'<p class="note">{escape(section.note)}</p>\n' if section.note else ""
+    body = _table(section) if isinstance(section, HtmlTable) else f'<div class="picture">{section.svg}</div>'
+    return f"<section>\n<h2>{escape(section.title)}</h2>\n{note}{body}\n</section>\n"
 
 
-def _table(table: Table) -> str:
-    heads = "".join(f"<th>{escaped(head)}</th>" for head in table.heads)
+def _table(table: HtmlTable) -> str:
+    heads = "".join(f"<th>{escape(head)}</th>" for head in table.heads)
     rows = "\n".join(_row(row) for row in table.rows)
     return f"<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
 
 
-def _row(row: Row) -> str:
-    kind = f' class="{escaped(row.level)}"' if row.level else ""
-    return f"<tr{kind}>" + "".join(f"<td>{escaped(cell)}</td>" for cell in row.cells) + "</tr>"
+def _row(row: HtmlRow) -> str:
+    kind = f' class="{escape(row.level)}"' if row.level else ""
+    return f"<tr{kind}>" + "".join(f"<td>{escape(cell)}</td>" for cell in row.cells) + "</tr>"
 
 
 _STYLE = """

@@ -1,4 +1,4 @@
-"""The two streams: stdout is data, stderr is talk. Everything that is printed is printed through here."""
+"""The two streams: results on stdout, everything else on stderr. All printing goes through here."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _PIPE_WIDTH = 10_000
 
 
 class Screen:
-    """Where a verb shows its result and talks. ``json``: results and errors as one JSON document each.
+    """What a verb prints. ``json``: results and errors as one JSON document each.
 
-    ``quiet`` drops talk, never results, warnings or errors. NO_COLOR, FORCE_COLOR, TERM and COLUMNS are
-    taken from ``environ`` as rich takes them.
+    ``quiet`` drops progress and remarks, never results, warnings or errors. NO_COLOR, FORCE_COLOR, TERM
+    and COLUMNS of ``environ`` have the meaning that rich gives them.
     """
 
     def __init__(
@@ -39,25 +39,25 @@ class Screen:
         self.verbose = verbose
         self.out = out
         self.make_room: Callable[[], None] = _nothing
-        """Takes a live picture away before a question is put."""
+        """Removes a live picture before a question is asked."""
         self.data = _console(out, os.environ if environ is None else environ)
         self.talk = _console(err, os.environ if environ is None else environ)
 
     @property
     def live(self) -> bool:
-        """A display that redraws itself is welcome: both streams are terminals that can."""
+        """Whether a display may redraw itself: both streams are terminals that can."""
         able = self.data.is_terminal and self.talk.is_terminal and not self.talk.is_dumb_terminal
         return able and not self.quiet and not self.json
 
     @property
     def color(self) -> bool:
-        """Data may be coloured."""
+        """Whether stdout may be coloured."""
         return self.data.color_system is not None and not self.data.no_color
 
     # Group: print would glue bare Texts together and forget which of them must not be wrapped
 
     def present(self, human: RenderableType, machine: Mapping[str, Any]) -> None:
-        """A verb's result on stdout, in the form that was asked for."""
+        """A verb's result on stdout, as text or JSON."""
         if self.json:
             self.write(json.dumps(machine, indent=2, ensure_ascii=False) + "\n")
         else:
@@ -69,13 +69,13 @@ class Screen:
         self.out.flush()
 
     def say(self, text: RenderableType) -> None:
-        """Talk on stderr; nothing when quiet."""
+        """A remark on stderr; nothing when quiet."""
         if not self.quiet:
             self.talk.print(Group(text), crop=False)
 
     def warn(self, text: str) -> None:
         """One warning on stderr."""
-        line = Text.assemble(("warning: ", style.ODD), style.plain(text))
+        line = Text.assemble(("warning: ", style.WARN), style.plain(text))
         self.talk.print(line, soft_wrap=True)
 
     def fail(self, error: DplaunchError) -> None:
@@ -84,10 +84,10 @@ class Screen:
             self.write(json.dumps(errors.to_json(error), indent=2, ensure_ascii=False) + "\n")
         else:
             brief = error.reported and not self.quiet
-            self.talk.print(errors.drawn(error, self.talk.width, brief=brief), soft_wrap=True)
+            self.talk.print(errors.render(error, self.talk.width, brief=brief), soft_wrap=True)
 
     def ask(self, question: str, answers: TextIO) -> bool:
-        """Put a yes/no question on stderr, read one line; anything but yes is no."""
+        """Ask a yes/no question on stderr and read one line; anything but yes is no."""
         self.make_room()
         self.talk.print(f"{question} [y/N] ", end="", soft_wrap=True)
         return answers.readline().strip().lower() in ("y", "yes")

@@ -1,9 +1,10 @@
-"""How the cluster is: one sentence, the odd ones out, a table per role and node; ``-v``: per process."""
+"""The state of a cluster: a sentence, what needs attention, a row per role and node (``-v``: process)."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -12,30 +13,30 @@ from rich.text import Text
 from dplaunch import durations
 from dplaunch.model.observed import Observed
 from dplaunch.model.plan import Plan
-from dplaunch.model.summary import Health, Summary
-from dplaunch.ranges import families, fold, ranges
+from dplaunch.model.summary import ClusterHealth, Summary
+from dplaunch.ranges import families, fold, grouped, ranges
 from dplaunch.view import style
-from dplaunch.view.records import MISSING, UNKNOWN, Record, records
-from dplaunch.view.sheet import Sheet, sheet
+from dplaunch.view.records import MISSING, UNKNOWN, UnitStatus, records
+from dplaunch.view.table import Table, tabulate
 from dplaunch.words import plural
 
 _COLOUR = {
-    Health.SERVING: style.GOOD,
-    Health.STARTING: style.ODD,
-    Health.DEGRADED: style.BAD,
-    Health.DOWN: style.BAD,
-    Health.UNKNOWN: style.ODD,
+    ClusterHealth.SERVING: style.GOOD,
+    ClusterHealth.STARTING: style.WARN,
+    ClusterHealth.DEGRADED: style.BAD,
+    ClusterHealth.DOWN: style.BAD,
+    ClusterHealth.UNKNOWN: style.WARN,
 }
 
 
-def drawn(plan: Plan, observed: Observed, summary: Summary, *, verbose: int = 0) -> RenderableType:
+def render(plan: Plan, observed: Observed, summary: Summary, *, verbose: int = 0) -> RenderableType:
     """Everything about a cluster on one screen."""
     found = records(plan, observed)
     parts: list[RenderableType] = [headline(plan, summary)]
     parts += _remarks(observed, summary)
     parts += _unproved(summary)
-    parts += _odd(found, down=summary.state in (Health.DOWN, Health.UNKNOWN))
-    if found and summary.state is not Health.DOWN:
+    parts += _troubles(found, down=summary.state in (ClusterHealth.DOWN, ClusterHealth.UNKNOWN))
+    if found and summary.state is not ClusterHealth.DOWN:
         parts += [Text(""), _per_process(found) if verbose else _per_node(found)]
         parts += _logs(found) if verbose else ()
     return Group(*parts)
@@ -43,21 +44,21 @@ def drawn(plan: Plan, observed: Observed, summary: Summary, *, verbose: int = 0)
 
 def headline(plan: Plan, summary: Summary) -> Text:
     """``deepseek-r1: serving — 72 of 72 engines ready, router ok, http://…``."""
-    proved = summary.proof is not None and summary.proof.holds
+    proved = summary.proof is not None and summary.proof.passed
     word, colour = summary.state.value, _COLOUR[summary.state]
-    if summary.stale and summary.state is not Health.DOWN:
-        word, colour = f"{word}, but by another plan than this file's", style.ODD
-    elif summary.state is Health.SERVING and not proved:
-        word, colour = f"{word}, not proved", style.ODD
-    said = Text.assemble((plan.cluster, style.HEAD), ": ", (word, colour))
-    if summary.state is Health.DOWN:
-        return said.append(" — nothing of it runs")
+    if summary.stale and summary.state is not ClusterHealth.DOWN:
+        word, colour = f"{word}, but with another plan than this file's", style.WARN
+    elif summary.state is ClusterHealth.SERVING and not proved:
+        word, colour = f"{word}, not proved", style.WARN
+    sentence = Text.assemble((plan.cluster, style.HEAD), ": ", (word, colour))
+    if summary.state is ClusterHealth.DOWN:
+        return sentence.append(" — nothing runs")
     ready = sum(role.engines_ready for role in summary.roles)
     engines = sum(role.engines for role in summary.roles)
     facts = [f"{ready} of {plural(engines, 'engine')} ready"]
     if summary.router_ok is not None:
         facts.append("router ok" if summary.router_ok else "router not ready")
-    return said.append(f" — {', '.join([*facts, plan.url])}")
+    return sentence.append(f" — {', '.join([*facts, plan.url])}")
 
 
 def to_json(plan: Plan, observed: Observed, summary: Summary) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def _proof(summary: Summary) -> dict[str, Any] | None:
         return None
     proof = summary.proof
     return {
-        "holds": proof.holds,
+        "holds": proof.passed,
         "verb": proof.verb,
         "who": proof.who,
         "age": round(proof.age, 1),
@@ -107,7 +108,7 @@ def _nodes(plan: Plan, observed: Observed) -> list[dict[str, Any]]:
     ]
 
 
-def _process(record: Record) -> dict[str, Any]:
+def _process(record: UnitStatus) -> dict[str, Any]:
     seen = record.seen
     return {
         "name": record.name,
@@ -130,116 +131,112 @@ def _process(record: Record) -> dict[str, Any]:
 
 
 def _remarks(observed: Observed, summary: Summary) -> list[Text]:
-    """Nodes that did not answer, by reason; nodes with another plan; groups that clients do not reach."""
-    reasons: dict[str, list[str]] = {}
-    for node, reason in observed.unreached.items():
-        reasons.setdefault(reason, []).append(node)
-    said = [_unreached(nodes, reason) for reason, nodes in reasons.items()]
+    """Unreachable nodes by reason; nodes with another plan; groups that are closed to clients."""
+    reasons = grouped((reason, node) for node, reason in observed.unreached.items())
+    remarks = [_unreached(nodes, reason) for reason, nodes in reasons.items()]
     if summary.stale:
         nodes = fold(summary.stale)
-        text = ": run another plan than this file's; `dplaunch up --dry-run` shows what differs"
-        said.append(Text.assemble(("changed ", style.ODD), (nodes, style.HEAD), text))
-    if summary.held and summary.state is not Health.DOWN:
+        text = ": run another plan than this file's; run `dplaunch up --dry-run` to see the differences"
+        remarks.append(Text.assemble(("changed ", style.WARN), (nodes, style.HEAD), text))
+    if summary.held and summary.state is not ClusterHealth.DOWN:
         which = "it" if len(summary.held) == 1 else "them"
         text = f": not open to clients yet; run `dplaunch up` to prove and open {which}"
-        said.append(Text.assemble(("held ", style.ODD), (fold(summary.held), style.HEAD), text))
-    return said
+        remarks.append(Text.assemble(("held ", style.WARN), (fold(summary.held), style.HEAD), text))
+    return remarks
 
 
 def _unproved(summary: Summary) -> list[Text]:
-    """Why an answer of /health is not all: only where all of them are good."""
+    """Why a healthy cluster is not proved; nothing where it is unhealthy or proved."""
     proof = summary.proof
-    if summary.state is not Health.SERVING or (proof and proof.holds):
+    if summary.state is not ClusterHealth.SERVING or (proof and proof.passed):
         return []
     if proof is None:
-        return [Text("/health answers everywhere, but no completion was asked for yet: `dplaunch test` does")]
+        return [Text("every /health check passes, but no completion was requested yet; run `dplaunch test`")]
     what = f"{proof.verb} by {proof.who} failed {durations.describe(proof.age)} ago"
-    return [Text.assemble((what, style.BAD), f": {style.plain(proof.reason)}; `dplaunch test` asks again")]
+    return [
+        Text.assemble((what, style.BAD), f": {style.plain(proof.reason)}; run `dplaunch test` to check again")
+    ]
 
 
 def _unreached(nodes: Sequence[str], reason: str) -> Text:
     named = "" if len(nodes) == 1 and nodes[0] in reason else f" {fold(nodes)}"
-    return Text.assemble(("not reached", style.BAD), (named, style.HEAD), f": {style.plain(reason)}")
+    return Text.assemble(("unreachable", style.BAD), (named, style.HEAD), f": {style.plain(reason)}")
 
 
-def _odd(found: Sequence[Record], *, down: bool) -> list[Text]:
-    """Processes that are not as they should be, equal ones folded, the rarest first; loading is not odd."""
+def _troubles(found: Sequence[UnitStatus], *, down: bool) -> list[Text]:
+    """Processes that need attention, equal ones folded, the rarest first; those that load are left out."""
     expected = {UNKNOWN, MISSING} if down else {UNKNOWN}
-    kinds: dict[tuple[str, str], list[Record]] = {}
-    for record in found:
-        if record.odd and record.state not in expected and not record.awaited:
-            kinds.setdefault((record.word, record.role), []).append(record)
-    return [_oddity(word, alike) for (word, _), alike in sorted(kinds.items(), key=lambda kind: len(kind[1]))]
+    wrong = [
+        record for record in found if record.unusual and record.state not in expected and not record.awaited
+    ]
+    kinds = grouped(((record.word, record.role, record.explanation), record) for record in wrong)
+    return [
+        _trouble(word, members)
+        for (word, *_), members in sorted(kinds.items(), key=lambda kind: len(kind[1]))
+    ]
 
 
-def _oddity(word: str, alike: Sequence[Record]) -> Text:
-    first = alike[0]
-    pids = {pid for record in alike if record.seen for pid in record.seen.left}
+def _trouble(word: str, members: Sequence[UnitStatus]) -> Text:
+    first = members[0]
+    pids = {pid for record in members if record.seen for pid in record.seen.left}
     facts = [f"pids {ranges(pids)}"] if pids else []
     facts += [f"{durations.describe(first.ended)} ago"] if first.ended else []
     more = f" ({'; '.join(facts)})" if facts else ""
-    alone = len({record.process for record in alike}) == 1
+    more += f": {style.plain(first.explanation)}" if first.explanation else ""
+    alone = len({record.process for record in members}) == 1
     log = f", log {first.node}:{first.seen.log}" if alone and first.ended and first.seen else ""
-    names, nodes = fold(record.name for record in alike), fold(record.node for record in alike)
-    said = (word, style.ODD if first.serves else style.BAD)
-    return Text.assemble((names, style.HEAD), f" on {nodes}: ", said, more, log)
+    names, nodes = fold(record.name for record in members), fold(record.node for record in members)
+    state = (word, style.WARN if first.serves else style.BAD)
+    return Text.assemble((names, style.HEAD), f" on {nodes}: ", state, more, log)
 
 
-def _per_node(found: Sequence[Record]) -> Sheet:
-    """A row per role and node; nodes with equal counts and states share one; the odd ones come first."""
-    rows: dict[tuple[str, ...], list[Record]] = {}
-    for members in _by_node(found):
-        key = (members[0].role, _state(members), str(len(members)))
-        rows.setdefault(key, []).extend(members)
-    ordered = sorted(rows.items(), key=lambda row: not any(record.odd for record in row[1]))
-    cells = [_node_row(state, alike) for (_, state, _), alike in ordered]
-    return sheet(("ROLE", "NODES", "GROUPS", "READY", "STATE", "UP"), cells, flex=("NODES", "STATE"))
+def _per_node(found: Sequence[UnitStatus]) -> Table:
+    """A row per role and node, or several that have equal counts and states; what needs attention first."""
+    nodes = grouped(((record.role, record.node), record) for record in found).values()
+    rows = grouped(((node[0].role, _state(node), len(node)), node) for node in nodes)
+    folded = [(state, list(chain(*same))) for (_, state, _), same in rows.items()]
+    folded.sort(key=lambda row: not any(record.unusual for record in row[1]))
+    cells = [_node_row(state, members) for state, members in folded]
+    return tabulate(("ROLE", "NODES", "GROUPS", "READY", "STATE", "UP"), cells, flex=("NODES", "STATE"))
 
 
-def _node_row(state: str, alike: Sequence[Record]) -> tuple[str | Text, ...]:
-    groups = ranges(int(n) for n in {record.group.rpartition("/")[2] for record in alike} if n.isdigit())
+def _node_row(state: str, members: Sequence[UnitStatus]) -> tuple[str | Text, ...]:
+    groups = ranges(int(n) for n in {record.group.rpartition("/")[2] for record in members} if n.isdigit())
     # the youngest: nothing was restarted since then
-    up = min((record.age for record in alike if record.age), default=None)
+    up = min((record.age for record in members if record.age), default=None)
     return (
-        alike[0].role,
-        fold(record.node for record in alike),
+        members[0].role,
+        fold(record.node for record in members),
         groups or "-",
-        f"{sum(record.serves for record in alike)}/{len(alike)}",
-        Text(state, _colour(alike)),
+        f"{sum(record.serves for record in members)}/{len(members)}",
+        Text(state, _colour(members)),
         "-" if up is None else durations.describe(up),
     )
 
 
-def _by_node(found: Iterable[Record]) -> list[list[Record]]:
-    groups: dict[tuple[str, str], list[Record]] = {}
-    for record in found:
-        groups.setdefault((record.role, record.node), []).append(record)
-    return list(groups.values())
-
-
-def _state(members: Sequence[Record]) -> str:
-    """One word when all are alike, else counts, the odd ones first."""
-    words = Counter((not record.odd, record.word) for record in members)
+def _state(members: Sequence[UnitStatus]) -> str:
+    """One word when all have the same state, else counts, those that need attention first."""
+    words = Counter((not record.unusual, record.word) for record in members)
     if len(words) == 1:
         return members[0].word
     return "; ".join(f"{words[key]} {key[1]}" for key in sorted(words))
 
 
-def _colour(alike: Sequence[Record]) -> str:
-    if not any(record.odd for record in alike):
+def _colour(members: Sequence[UnitStatus]) -> str:
+    if not any(record.unusual for record in members):
         return style.GOOD
-    return style.ODD if all(record.serves or record.awaited for record in alike) else style.BAD
+    return style.WARN if all(record.serves or record.awaited for record in members) else style.BAD
 
 
 _HEADS = ("NAME", "NODE", "RANK", "PID", "PORT", "STATE", "UP", "RESTARTS")
 
 
-def _per_process(found: Sequence[Record]) -> Sheet:
-    ordered = sorted(found, key=lambda record: not record.odd)
-    return sheet(_HEADS, [_row(record) for record in ordered], flex=("NAME", "NODE", "STATE"))
+def _per_process(found: Sequence[UnitStatus]) -> Table:
+    ordered = sorted(found, key=lambda record: not record.unusual)
+    return tabulate(_HEADS, [_row(record) for record in ordered], flex=("NAME", "NODE", "STATE"))
 
 
-def _row(record: Record) -> tuple[str | Text, ...]:
+def _row(record: UnitStatus) -> tuple[str | Text, ...]:
     seen = record.seen
     return (
         record.name,
@@ -253,8 +250,8 @@ def _row(record: Record) -> tuple[str | Text, ...]:
     )
 
 
-def _logs(found: Sequence[Record]) -> list[Text]:
-    """Where the logs are: one line per pattern, NAME and NODE standing for themselves."""
+def _logs(found: Sequence[UnitStatus]) -> list[Text]:
+    """Where the logs are: one line per pattern, with NAME and NODE in place of the names."""
     paths = dict.fromkeys(
         record.seen.log.replace(f"/{record.node}/proc/{record.process}/", "/NODE/proc/NAME/")
         for record in found

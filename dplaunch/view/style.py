@@ -8,7 +8,7 @@ from rich.text import Text
 
 GOOD = "green"
 BAD = "bold red"
-ODD = "yellow"
+WARN = "yellow"
 NAME = "cyan"
 HEAD = "bold"
 DIM = "dim"

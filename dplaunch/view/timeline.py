@@ -1,4 +1,4 @@
-"""Where start-up time went: a table by stage, who was waited for, the walk's phases; ``-v``: per engine."""
+"""Where start-up time went: by stage, who waited for whom, the phases of ``up``; ``-v``: per engine."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from rich.text import Text
 
 from dplaunch import durations
 from dplaunch.model.timeline import GroupPath, PhaseTimes, StageTimes, StartUp, Timeline
-from dplaunch.ranges import fold
+from dplaunch.ranges import fold, grouped
 from dplaunch.view import style
-from dplaunch.view.sheet import Sheet, sheet
+from dplaunch.view.table import Table, tabulate
 from dplaunch.words import join_words, plural
 
 GROUPS = 3
-"""Groups whose waiting is told; with ``-v`` all."""
-_ALIKE = 0.1
-"""Seconds by which nobody counts as slower."""
+"""Groups whose waiting time is listed; with ``-v`` all."""
+_EQUAL = 0.1
+"""Engines whose times differ by fewer seconds count as equally fast."""
 CLOCKS = "each engine's lines are timed from the start of its own process, by its own node's clock"
 
 
-def drawn(cluster: str, up: StartUp, *, verbose: int = 0) -> RenderableType:
+def render(cluster: str, up: StartUp, *, verbose: int = 0) -> RenderableType:
     """Everything on one screen."""
     parts: list[RenderableType] = [Text.assemble((cluster, style.HEAD), f": {headline(up)}")]
     if up.stages:
         parts += [Text(""), _stages(up)]
     if verbose:
-        parts += [Text(""), sheet(ENGINE_HEADS, engine_rows(up), flex=("STAGES",))]
+        parts += [Text(""), tabulate(ENGINE_HEADS, engine_rows(up), flex=("STAGES",))]
     waiting = [group for group in up.groups if group.lost > 0]
     if waiting:
-        parts += [Text(""), *(Text(lost(g)) for g in (waiting if verbose else waiting[:GROUPS]))]
+        parts += [Text(""), *(Text(describe_loss(g)) for g in (waiting if verbose else waiting[:GROUPS]))]
     if up.phase_times:
-        parts += [Text(""), Text(walked(up.phase_times)), _phases(up.phase_times)]
+        parts += [Text(""), Text(describe_walk(up.phase_times)), _phases(up.phase_times)]
     return Group(*parts, Text(""), *(Text(f"note: {note}", style.DIM) for note in notes(up)))
 
 
@@ -45,42 +45,38 @@ def headline(up: StartUp) -> str:
     last = max(timed, key=_total)
     where = f"{last.process} on {last.node}"
     if len(timed) == 1:
-        return f"{where} took {figure(_total(last), up)}"
-    return f"the slowest of {len(timed)} engines took {figure(_total(last), up)}: {where}"
+        return f"{where} took {format_time(_total(last), up)}"
+    return f"the slowest of {len(timed)} engines took {format_time(_total(last), up)}: {where}"
 
 
-def lost(group: GroupPath) -> str:
+def describe_loss(group: GroupPath) -> str:
     """What a group lost to its slowest engine, the worst stages named."""
     worst = sorted((wait for wait in group.waits if wait.lost > 0), key=lambda wait: -wait.lost)[:3]
     where = join_words([f"{durations.describe(w.lost)} in {w.stage} ({w.engine} on {w.node})" for w in worst])
     return f"{group.group}: {durations.describe(group.lost)} lost waiting for its slowest engine, {where}"
 
 
-def walked(times: PhaseTimes) -> str:
-    """``up of 73 processes took 4 min 12 s; the median of 5 earlier ones is 3 min 58 s``."""
-    said = f"{times.verb} of {plural(times.started, 'process')} took {durations.describe(times.total)}"
+def describe_walk(times: PhaseTimes) -> str:
+    """``up of 73 processes took 4 min 12 s; the median of 5 earlier starts is 3 min 58 s``."""
+    sentence = f"{times.verb} of {plural(times.started, 'process')} took {durations.describe(times.total)}"
     if times.usual_total is None:
-        return f"{said}; no earlier one of as many is recorded"
+        return f"{sentence}; no earlier start of the same size is recorded"
     if len(times.earlier) == 1:
-        return f"{said}; the one before took {durations.describe(times.usual_total)}"
-    return (
-        f"{said}; the median of {len(times.earlier)} earlier ones is {durations.describe(times.usual_total)}"
-    )
+        return f"{sentence}; the start before took {durations.describe(times.usual_total)}"
+    usual = durations.describe(times.usual_total)
+    return f"{sentence}; the median of {len(times.earlier)} earlier starts is {usual}"
 
 
 def notes(up: StartUp) -> list[str]:
-    """What the figures do not say by themselves."""
-    said = [CLOCKS]
+    """What readers must know about the figures."""
+    found = [CLOCKS]
     if up.resolution >= 1:
-        said.append("the lines carry whole seconds: a figure is right to within one second")
+        found.append("log times are whole seconds, so a figure is exact to one second")
     if up.untimed:
         names = join_words([f"`{name}`" for name in up.untimed])
-        said.append(f"the lines that begin {names} carry no time: it counts with the stage before")
-    problems: dict[str, list[str]] = {}
-    for timeline in up.timelines:
-        if timeline.problem:
-            problems.setdefault(timeline.problem, []).append(timeline.process)
-    return said + [f"{fold(names)}: {style.plain(problem)}" for problem, names in problems.items()]
+        found.append(f"the lines that begin {names} carry no time; these stages count with the one before")
+    problems = grouped((timeline.problem, timeline.process) for timeline in up.timelines if timeline.problem)
+    return found + [f"{fold(names)}: {style.plain(problem)}" for problem, names in problems.items()]
 
 
 def to_json(cluster: str, up: StartUp) -> dict[str, Any]:
@@ -98,27 +94,34 @@ def to_json(cluster: str, up: StartUp) -> dict[str, Any]:
 
 
 def engine_rows(up: StartUp) -> list[tuple[str, str, str, str]]:
-    """Engine, node, total, its stages in words, those that took no time left out; the slowest first."""
+    """Engine, node, total, and its stages without those that took no time; the slowest first."""
     return [_engine_row(timeline, up) for timeline in slowest_first(up.timelines)]
 
 
 def _engine_row(timeline: Timeline, up: StartUp) -> tuple[str, str, str, str]:
     spans = [(s.stage, s.seconds) for s in timeline.spans if s.seconds and s.seconds >= up.resolution / 2]
-    said = ", ".join(f"{stage} {figure(took, up)}" for stage, took in spans)
-    total = "-" if timeline.total is None else figure(timeline.total, up)
-    return timeline.process, timeline.node, total, said or timeline.problem or "-"
+    stages = ", ".join(f"{stage} {format_time(took, up)}" for stage, took in spans)
+    total = "-" if timeline.total is None else format_time(timeline.total, up)
+    return timeline.process, timeline.node, total, stages or timeline.problem or "-"
 
 
 def stage_row(times: StageTimes, up: StartUp) -> tuple[str, ...]:
     """Role, stage, median, slowest, its engine and node where one is slower, the run before."""
-    before = "-" if times.before is None else figure(times.before, up)
-    alike = times.engines > 1 and times.spread < max(up.resolution, _ALIKE)
-    who = ("-", "-") if alike else (times.engine, times.node)
-    return times.role, times.stage, figure(times.median, up), figure(times.slowest, up), *who, before
+    before = "-" if times.before is None else format_time(times.before, up)
+    equal = times.engines > 1 and times.spread < max(up.resolution, _EQUAL)
+    who = ("-", "-") if equal else (times.engine, times.node)
+    return (
+        times.role,
+        times.stage,
+        format_time(times.median, up),
+        format_time(times.slowest, up),
+        *who,
+        before,
+    )
 
 
-def figure(value: float, up: StartUp) -> str:
-    """Seconds as exact as the lines are."""
+def format_time(value: float, up: StartUp) -> str:
+    """Seconds, as exact as the log times."""
     return (
         durations.describe(round(value)).replace(".0 s", " s")
         if up.resolution >= 1
@@ -126,13 +129,13 @@ def figure(value: float, up: StartUp) -> str:
     )
 
 
-def slow(times: StageTimes) -> bool:
-    """The slowest stands out: it took a quarter longer than the middle, and more than a second."""
+def stands_out(times: StageTimes) -> bool:
+    """Whether the slowest took a quarter longer than the median, and more than a second longer."""
     return times.spread > max(1.0, times.median / 4)
 
 
 def slowest_first(timelines: Sequence[Timeline]) -> list[Timeline]:
-    """The order in which engines are shown."""
+    """The order in which engines are listed."""
     return sorted(timelines, key=lambda timeline: -_total(timeline))
 
 
@@ -151,21 +154,21 @@ def _total(timeline: Timeline) -> float:
     return -1.0 if timeline.total is None else timeline.total
 
 
-def _stages(up: StartUp) -> Sheet:
+def _stages(up: StartUp) -> Table:
     one = len({times.role for times in up.stages}) == 1
     rows = [_stage_cells(times, up)[one:] for times in up.stages]
-    return sheet(STAGE_HEADS[one:], rows, flex=("STAGE", "ENGINE", "NODE"))
+    return tabulate(STAGE_HEADS[one:], rows, flex=("STAGE", "ENGINE", "NODE"))
 
 
 def _stage_cells(times: StageTimes, up: StartUp) -> tuple[str | Text, ...]:
     role, stage, middle, slowest, *rest = stage_row(times, up)
-    return role, stage, middle, Text(slowest, style.ODD if slow(times) else ""), *rest
+    return role, stage, middle, Text(slowest, style.WARN if stands_out(times) else ""), *rest
 
 
-def _phases(times: PhaseTimes) -> Sheet:
+def _phases(times: PhaseTimes) -> Table:
     if not times.usual:
-        return sheet(PHASE_HEADS[:2], [row[:2] for row in phase_rows(times)])
-    return sheet(PHASE_HEADS, phase_rows(times))
+        return tabulate(PHASE_HEADS[:2], [row[:2] for row in phase_rows(times)])
+    return tabulate(PHASE_HEADS, phase_rows(times))
 
 
 def _engine_json(timeline: Timeline) -> dict[str, Any]:

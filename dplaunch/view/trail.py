@@ -1,4 +1,4 @@
-"""Who did what to the cluster, and who holds it now."""
+"""Who did what to the cluster, and who holds its lock."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from rich.text import Text
 from dplaunch import durations
 from dplaunch.model.trail import Entry, Lock
 from dplaunch.view import style
-from dplaunch.view.sheet import sheet
+from dplaunch.view.table import tabulate
 from dplaunch.words import plural
 
 
-def audit(entries: Sequence[Entry], *, zone: tzinfo | None = None) -> RenderableType:
+def render_audit(entries: Sequence[Entry], *, zone: tzinfo | None = None) -> RenderableType:
     """A row per entry, oldest first; times in ``zone`` (default: local)."""
     if not entries:
-        return Text("nothing was recorded on this cluster yet")
+        return Text("nothing has been recorded for this cluster yet")
     rows = [
         (_date(entry.at, zone), *map(style.plain, (entry.who, entry.verb, _outcome(entry), entry.revision)))
         for entry in entries
     ]
-    return sheet(("WHEN", "WHO", "VERB", "OUTCOME", "REVISION"), rows, flex=("WHO", "OUTCOME"))
+    return tabulate(("WHEN", "WHO", "VERB", "OUTCOME", "REVISION"), rows, flex=("WHO", "OUTCOME"))
 
 
 def audit_json(entries: Sequence[Entry]) -> dict[str, Any]:
@@ -33,14 +33,14 @@ def audit_json(entries: Sequence[Entry]) -> dict[str, Any]:
     return {"entries": [{**asdict(entry), "result": entry.result.value} for entry in entries]}
 
 
-def lock(node: str, held: Lock | None, *, zone: tzinfo | None = None) -> Text:
+def render_lock(node: str, held: Lock | None, *, zone: tzinfo | None = None) -> Text:
     """Who holds the lock kept on ``node``."""
     if held is None:
         return Text(f"the lock is free (kept on {node})")
     holder, verb = style.plain(held.holder), style.plain(held.verb)
     since = _date(held.since, zone)
     return Text.assemble(
-        "held by ", (holder, style.ODD), f": `dplaunch {verb}` since {since}, lock on {node}"
+        "held by ", (holder, style.WARN), f": `dplaunch {verb}` since {since}, lock on {node}"
     )
 
 
@@ -56,7 +56,7 @@ def _outcome(entry: Entry) -> str:
         took = durations.describe(sum(entry.phases.values()))
         words.append(f"{plural(entry.started, 'process')} started in {took}")
     if entry.unproved:
-        words.append(f"not proved before: {entry.unproved}")
+        words.append(f"still not proved: {entry.unproved}")
     return ", ".join(words)
 
 

@@ -1,4 +1,4 @@
-"""The lines to go on with when ``up`` is done."""
+"""What ``up`` and ``restart`` print at their end: the endpoint, a request to paste, the next commands."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from dplaunch.view import style
 from dplaunch.words import plural
 
 
-def done(plan: Plan, took: float, *, changed: bool = True, only: str | None = None) -> RenderableType:
-    """``up`` has ended well: the endpoint, a request to paste, how to look and stop. ``only``: one role."""
+def render_done(plan: Plan, took: float, *, changed: bool = True, only: str | None = None) -> RenderableType:
+    """``up`` has succeeded: the endpoint, a request to paste, the next commands. ``only``: the one role."""
     engines = sum(only in (None, endpoint.role) for endpoint in plan.endpoints)
     proved = f"{plural(engines, 'engine')} ready and proved" if engines else "ready and proved"
-    said = f"{proved} in {durations.describe(took)}" if changed else f"nothing to do, {proved}"
+    summary = f"{proved} in {durations.describe(took)}" if changed else f"nothing to do, {proved}"
     if only is not None:
-        return Text.assemble((f"{only} of {plan.cluster} is up", style.GOOD), f": {said}")
+        return Text.assemble((f"{only} of {plan.cluster} is up", style.GOOD), f": {summary}")
     return Group(
-        Text.assemble((f"{plan.cluster} is up", style.GOOD), f": {said}"),
+        Text.assemble((f"{plan.cluster} is up", style.GOOD), f": {summary}"),
         Text.assemble("endpoint  ", (plan.url, style.NAME), f"  model {plan.served_model_name}"),
         Text(""),
         *_unwrapped(curl(plan)),
@@ -35,28 +35,31 @@ def done(plan: Plan, took: float, *, changed: bool = True, only: str | None = No
     )
 
 
-def detached(plan: Plan, started: int, took: float) -> RenderableType:
-    """``up --detach`` has started so many processes and waits for nothing."""
-    said = (
+def render_detached(plan: Plan, started: int, took: float) -> RenderableType:
+    """``up --detach`` has started ``started`` processes; our router proves and opens their groups."""
+    summary = (
         f"{plural(started, 'process')} started in {durations.describe(took)}" if started else "nothing to do"
     )
+    later = (
+        "the router proves each group and opens it" if plan.router_process else "it loads and is not proved"
+    )
     return Group(
-        Text(f"{plan.cluster}: {said}; what runs loads and serves without waiting here"),
+        Text(f"{plan.cluster}: {summary}; {later}"),
         Text.assemble("endpoint  ", (plan.url, style.NAME), "  (503 until every role serves)"),
         Text(""),
         *_commands(plan, "dplaunch status --wait ready"),
     )
 
 
-def restarted(names: Sequence[str], took: float) -> Text:
-    """``restart`` has ended well."""
+def render_restarted(names: Sequence[str], took: float) -> Text:
+    """``restart`` has succeeded."""
     count = plural(len(names), "process")
-    said = f": {fold(names)}; ready, proved and back in service in {durations.describe(took)}"
-    return Text.assemble((f"{count} restarted", style.GOOD), said)
+    summary = f": {fold(names)}; ready, proved and back in service in {durations.describe(took)}"
+    return Text.assemble((f"{count} restarted", style.GOOD), summary)
 
 
 def curl(plan: Plan) -> str:
-    """A streaming chat request, ready to paste; an API key is named, never shown."""
+    """A streaming chat request, ready to paste; an API key is named, never printed."""
     body = {
         "model": plan.served_model_name,
         "messages": [{"role": "user", "content": "Hello"}],
@@ -98,9 +101,9 @@ def _authorization(plan: Plan) -> list[str]:
 def _commands(plan: Plan, first: str) -> list[Text]:
     engine = next((endpoint.name for endpoint in reversed(plan.endpoints)), "all")
     commands = {
-        first: "how it is",
-        f"dplaunch logs -f {engine}": "what it says",
-        "dplaunch down": "stop it all",
+        first: "its state",
+        f"dplaunch logs -f {engine}": "its log",
+        "dplaunch down": "stop everything",
     }
     width = max(map(len, commands))
     return [
@@ -109,5 +112,5 @@ def _commands(plan: Plan, first: str) -> list[Text]:
 
 
 def _unwrapped(text: str) -> list[Text]:
-    """Lines to paste: a terminal may wrap them, we never."""
+    """Lines to paste, never wrapped by us."""
     return [Text(line, no_wrap=True, overflow="ignore") for line in text.splitlines()]

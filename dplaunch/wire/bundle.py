@@ -23,7 +23,7 @@ of one byte never takes more from stdin than was asked for: what follows belongs
 
 NODE = Path(__file__).parent.parent / "node"
 EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The oldest time a zip can tell: the same sources make the same bytes."""
+"""The oldest time that a zip can store: the same sources make the same bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ _PACKING = threading.Lock()
 
 
 def bundle(root: Path = NODE) -> Bundle:
-    """``guard/``, ``rehearsal/`` and ``__main__.py`` of ``root`` as one zip, packed once however many ask."""
+    """``guard/``, ``rehearsal/`` and ``__main__.py`` of ``root`` as one zip, packed once."""
     with _PACKING:
         return _pack(root)
 
@@ -70,7 +70,7 @@ def _text(name: str) -> bytes:
 def opening(cluster: str, node: str, state: str | None, code: Bundle) -> bytes:
     """What a session reads first: see ``docs/guard-protocol.md``."""
     boot, unpack = _text("boot.py"), _text("unpack.py")
-    home = state.encode().hex() if state else "-"  # whatever it holds, it is one word
+    home = state.encode().hex() if state else "-"  # in hex it is one word, whatever it contains
     sizes = f"{home} {code.sha} {len(unpack)} {len(code.data)}\n".encode()
     header = encode({"cluster": cluster, "node": node, "state": state})
     return f"{len(boot)}\n".encode() + boot + sizes + unpack + code.data + header

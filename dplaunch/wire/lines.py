@@ -13,8 +13,8 @@ NOISE_LINES = 200
 """Lines of a login shell's chatter that are skipped before the guard's first line."""
 
 
-class Spoken(Protocol):
-    """The part of a stream that a greeting needs."""
+class GreetingStream(Protocol):
+    """The part of a stream that ``greet`` needs."""
 
     def send(self, data: bytes) -> None:
         """Sends all of it."""
@@ -42,7 +42,7 @@ def decode(line: bytes) -> Mapping[str, Any]:
     return message
 
 
-def greet(stream: Spoken, node: str, opening: bytes) -> Mapping[str, Any]:
+def greet(stream: GreetingStream, node: str, opening: bytes) -> Mapping[str, Any]:
     """Send ``opening`` and return the guard's hello; what a login shell prints before it is skipped.
 
     Raises HostError when no hello comes or the guard speaks another protocol.

@@ -113,6 +113,7 @@ def _process(node: str, found: Mapping[str, Any]) -> ObservedProcess:
         left=tuple(int(pid) for pid in found.get("left") or ()),
         ports=tuple(int(port) for port in found.get("ports") or ()),
         problem=str(found.get("problem") or ""),
+        hint=str(found.get("hint") or ""),
     )
 
 
@@ -131,7 +132,8 @@ def started(node: str, reply: Reply) -> tuple[StartResult, ...]:
 def verdict(node: str, message: Reply) -> StopVerdict:
     """A ``stopped`` event."""
     left = [f"pid {found['pid']} ({found['command']})" for found in message.get("left") or ()]
-    left += [str(message["problem"])] if message.get("problem") else []
+    if message.get("problem"):
+        left.append("; ".join(filter(None, (str(message["problem"]), str(message.get("hint") or "")))))
     left += [f"port {found['port']} held by {_port_holder(found)}" for found in message.get("ports") or ()]
     return StopVerdict(
         node=node,
@@ -175,7 +177,7 @@ def entries(_: str, reply: Reply) -> tuple[Entry, ...]:
 
 
 def entry(line: Any) -> Entry | None:
-    """One line of the trail; None where it is none that this dplaunch knows."""
+    """One line of the trail; None where this dplaunch does not know its form."""
     if not isinstance(line, Mapping):
         return None
     result = next((known for known in Result if known.value == line.get("result")), None)
@@ -214,7 +216,7 @@ def surveyed(_: str, reply: Reply) -> SurveyReply:
 
 
 def listening(_: str, message: Reply) -> Listening:
-    """The ``listening`` event: what was opened, and what could not be though nothing listens there."""
+    """The ``listening`` event: opened ports, and free ports that could not be opened."""
     closed = {int(one["port"]): str(one["error"]) for one in message["refused"] if not one["held"]}
     return Listening(random=tuple(message["random"]), closed=closed)
 

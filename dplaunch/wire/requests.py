@@ -119,7 +119,7 @@ def forget() -> Request:
 def watch(processes: Iterable[Process], patterns: Iterable[Pattern], headers: Mapping[str, str]) -> Request:
     """Log lines from the beginning of the run, health and exits, as they come.
 
-    ``headers`` go with every question: an engine with an API key names its models to nobody else.
+    ``headers`` go with every question: an engine may list its models only to requests with an API key.
     """
     watched = [
         {

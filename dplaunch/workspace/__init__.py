@@ -1,6 +1,6 @@
-"""The operator's side: which file, which cluster is current, what its secrets are, its hooks.
+"""The operator's side: cluster files, the current cluster, secrets and hooks.
 
-Everything else of a cluster's state lives on its nodes.
+All other state of a cluster is on its nodes.
 """
 
 from dplaunch.workspace.cluster import Cluster, load_cluster, read_plan

@@ -1,4 +1,4 @@
-"""From the file that is meant to a plan: read, load, check, build."""
+"""Turns the chosen cluster file into a plan: reads, loads, checks, builds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROUTER = Path(__file__).parent.parent / "router"
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A cluster file and what follows from it."""
+    """A cluster file, its meaning and its plan."""
 
     spec: ClusterSpec
     plan: Plan
@@ -30,66 +30,66 @@ class Cluster:
 
 
 def load_cluster(pick: Pick, *, rehearse: bool = False) -> Cluster:
-    """Load and plan. Raises UsageError when there is no file, SpecError with all its problems at once."""
+    """Load the chosen file and plan it.
+
+    Raises UsageError if the file cannot be read, SpecError with all problems of the file.
+    """
     rehearse = rehearse or pick.rehearse
-    text = read_text(pick)
-    loaded = load(text, shown(pick.path), read_file=lambda path: Path(path).read_text(encoding="utf-8"))
+    text, name = read_text(pick), shorten_path(pick.path)
+    loaded = load(text, name, read_file=lambda path: Path(path).read_text(encoding="utf-8"))
     checked = plans.check(loaded.spec)
-    located = _once(map(loaded.locate, checked))
-    found = tuple(sorted((*loaded.warnings, *located), key=lambda p: (p.line, p.column)))
+    found = _sort_problems((*loaded.warnings, *map(loaded.locate, checked)))
     if any(not problem.warning for problem in checked):
         raise SpecError(found)
     plan = plans.build(
         loaded.spec,
         rehearse=rehearse,
         python=sys.executable,
-        router_files=router_files(),
+        router_files=read_router_files(),
         checked=found,
     )
     return Cluster(loaded.spec, plan, pick.path, text, rehearse, found)
 
 
-def _once(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Each once: what stands under defaults, or for a range, was seen for everyone it is for."""
-    first: dict[tuple[int, int, str], Problem] = {}
-    for problem in problems:
-        first.setdefault((problem.line, problem.column, problem.text), problem)
-    return tuple(first.values())
+def _sort_problems(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Return the problems in file order, each once: an entry of ``defaults`` is checked for every role."""
+    first = {(problem.line, problem.column, problem.text): problem for problem in problems}
+    return tuple(sorted(first.values(), key=lambda problem: (problem.line, problem.column)))
 
 
 def read_plan(path: Path) -> Plan:
-    """A plan saved by ``plan --save``. Raises UsageError."""
-    return plans.load(read_file(path, "save one with `dplaunch plan --save FILE`"), shown(path))
+    """Return a plan that ``plan --save`` wrote. Raises UsageError."""
+    return plans.load(read_file(path, "save one with `dplaunch plan --save FILE`"), shorten_path(path))
 
 
 def read_text(pick: Pick) -> str:
-    """The cluster file's text; the remembered copy's when the file of the current cluster is gone."""
+    """Return the text of the cluster file, or of its remembered copy if the file itself is gone."""
     path = pick.text_from if pick.text_from and not pick.path.exists() else pick.path
     return read_file(path, "give the path of a cluster file, or write one with `dplaunch init`")
 
 
 def read_file(path: Path, hint: str) -> str:
-    """A text file the user named. Raises UsageError; ``hint`` is for a file that is not there."""
+    """Return the text of a file that the user named. Raises UsageError; ``hint`` is for a missing file."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise UsageError(f"there is no file {shown(path)}", hint=hint) from error
+        raise UsageError(f"{shorten_path(path)} does not exist", hint=hint) from error
     except IsADirectoryError as error:
-        raise UsageError(f"{shown(path)} is a folder, not a file") from error
+        raise UsageError(f"{shorten_path(path)} is a folder, not a file") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{shown(path)} is not UTF-8 text (byte {error.start})") from error
+        raise UsageError(f"{shorten_path(path)} is not UTF-8 text (byte {error.start})") from error
     except OSError as error:
-        raise UsageError(f"{shown(path)} cannot be read: {error.strerror}") from error
+        raise UsageError(f"{shorten_path(path)} cannot be read: {error.strerror}") from error
 
 
-def router_files() -> dict[str, str]:
-    """Return the router's sources, which ``up`` puts beside the engines: path in its package → text."""
+def read_router_files() -> dict[str, str]:
+    """Return the router's sources, which ``up`` sends to its node: path in its package → text."""
     paths = sorted(ROUTER.rglob("*.py"))
     return {path.relative_to(ROUTER).as_posix(): path.read_text(encoding="utf-8") for path in paths}
 
 
-def shown(path: Path) -> str:
-    """The path as the user would write it: relative when it lies below here."""
+def shorten_path(path: Path) -> str:
+    """Return the path as the user would write it: relative if it is below the working folder."""
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:

@@ -1,4 +1,4 @@
-"""A folder of collected logs, as ``logs --collect`` writes it or as somebody else made it."""
+"""Folders of collected logs, written by ``logs --collect`` or by other tools."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PREVIOUS = ".prev"
 
 @dataclass(frozen=True, slots=True)
 class CollectedLog:
-    """One file: the process is called after it, the node after its folder."""
+    """One log file. The process is named after the file, the node after its folder."""
 
     process: str
     node: str
@@ -23,28 +23,29 @@ class CollectedLog:
 
     @contextmanager
     def lines(self) -> Iterator[Iterable[str]]:
-        """Its lines, one by one: logs are long."""
+        """Give its lines one by one, since logs are long."""
         with self.path.open(encoding="utf-8", errors="replace") as file:
             yield (line.rstrip("\r\n") for line in file)
 
 
-def collected(folder: Path, *, previous: bool = False) -> tuple[CollectedLog, ...]:
-    """Every ``*.log`` and ``*.txt`` at any depth; ``previous``: those of the run before (``*.prev.log``).
+def find_logs(folder: Path, *, previous: bool = False) -> tuple[CollectedLog, ...]:
+    """Return every ``*.log`` and ``*.txt`` at any depth; with ``previous`` those of the run before.
 
-    Raises UsageError where there are none.
+    The names of the latter end in ``.prev``. Raises UsageError if there are none.
     """
     files = sorted(p for p in folder.rglob("*") if p.suffix in _ENDINGS and p.is_file())
     wanted = [p for p in files if p.stem.endswith(_PREVIOUS) is previous]
     if not wanted:
         raise UsageError(
-            f"{folder} holds no logs (*.log or *.txt)", hint="`dplaunch logs all --collect DIR` writes them"
+            f"{folder} holds no logs (*.log or *.txt)",
+            hint="collect them with `dplaunch logs all --collect DIR`",
         )
     stems = [path.stem for path in wanted]
-    return tuple(_named(folder, path, alone=stems.count(path.stem) == 1) for path in wanted)
+    return tuple(_name_log(folder, path, alone=stems.count(path.stem) == 1) for path in wanted)
 
 
-def _named(folder: Path, path: Path, *, alone: bool) -> CollectedLog:
-    """Equal names of several folders are told apart by their folder."""
+def _name_log(folder: Path, path: Path, *, alone: bool) -> CollectedLog:
+    """Name a log after its file; if several folders hold that file name, with its folder in front."""
     place = path.relative_to(folder)
     name = place.name.removesuffix(path.suffix).removesuffix(_PREVIOUS)
     node = place.parent.name

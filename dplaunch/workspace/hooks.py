@@ -1,4 +1,4 @@
-"""Hooks: shell commands of the cluster file, run on the operator's machine around a verb."""
+"""Hooks: shell commands of the cluster file that run on the operator's machine before or after a verb."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from collections.abc import Mapping
 from dplaunch.errors import DplaunchError
 from dplaunch.model.plan import Plan
 
-STANDS = {
+OUTCOMES = {
     "before_up": "nothing was started",
-    "after_up": "the cluster is up and goes on",
+    "after_up": "the cluster is up and keeps running",
     "after_down": "everything was stopped",
 }
-"""How the cluster stands when a hook fails."""
+"""Hook → the state of the cluster when the hook fails."""
 
 
 def run_hook(plan: Plan, name: str, environ: Mapping[str, str]) -> str | None:
-    """Run one hook to its end; its output, None when the file has no such hook.
+    """Run a hook to its end. Returns its output, or None if the cluster file does not have the hook.
 
-    It finds the cluster in DPLAUNCH_HOOK_CLUSTER, _ENDPOINT, _MODEL. Raises DplaunchError when it fails.
+    The hook's environment has DPLAUNCH_HOOK_CLUSTER, DPLAUNCH_HOOK_ENDPOINT and DPLAUNCH_HOOK_MODEL. Raises
+    DplaunchError if it fails.
     """
     command = plan.hooks.get(name)
     if command is None:
@@ -29,13 +30,13 @@ def run_hook(plan: Plan, name: str, environ: Mapping[str, str]) -> str | None:
         "DPLAUNCH_HOOK_ENDPOINT": plan.url,
         "DPLAUNCH_HOOK_MODEL": plan.served_model_name,
     }
-    # The user wrote a shell command into the cluster file: it is run as one.
+    # A hook is a shell command by definition; it comes from the user's own cluster file.
     done = subprocess.run(  # noqa: S602
         command, shell=True, env={**environ, **facts}, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         raise DplaunchError(
-            f"the hook {name} exited with code {done.returncode}; {STANDS[name]}",
+            f"the hook {name} exited with code {done.returncode}; {OUTCOMES[name]}",
             hint=f"run it by hand: {command}",
             detail=tuple((done.stdout + done.stderr).splitlines()[-10:]),
         )

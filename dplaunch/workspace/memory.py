@@ -1,4 +1,4 @@
-"""Which cluster file is meant: given, from the environment, here, or the current cluster's."""
+"""Chooses the cluster file, and remembers which cluster is current."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ HERE = "cluster.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """The file to work on. ``rehearse`` is remembered from the ``up`` that made it current."""
+    """The chosen cluster file. ``rehearse`` is remembered from the ``up`` that made the cluster current."""
 
     path: Path
     rehearse: bool = False
     text_from: Path | None = None
-    """The remembered copy, when the file itself is gone."""
+    """The remembered copy, which is read if the file itself is gone."""
 
 
 class Memory:
-    """What this machine remembers about clusters: ``<state home>/dplaunch/.operator/``."""
+    """What this machine remembers about clusters, in ``<state home>/dplaunch/.operator/``."""
 
     def __init__(self, environ: Mapping[str, str], cwd: Path) -> None:
         self._environ = environ
@@ -40,21 +40,24 @@ class Memory:
 
     @property
     def folder(self) -> Path:
-        """Where the memory lies; the leading dot keeps it apart from cluster names."""
+        """The folder of the memory; the leading dot keeps it apart from clusters' folders."""
         return self.state_home / "dplaunch" / ".operator"
 
     def pick(self, given: str | None) -> Pick:
-        """The file to work on. Raises UsageError naming the places that were looked at."""
+        """Return the file to work on. Raises UsageError if there is none.
+
+        It is ``given``, $DPLAUNCH_CLUSTER, cluster.yaml in the working folder, or the current cluster's file.
+        """
         named = given or self._environ.get("DPLAUNCH_CLUSTER")
         if named:
-            return self._rehearsed(self._cwd / named)
+            return self._pick_file(self._cwd / named)
         if (self._cwd / HERE).exists():
-            return self._rehearsed(self._cwd / HERE)
-        current = self._current()
+            return self._pick_file(self._cwd / HERE)
+        current = self._pick_current()
         if current is None:
             raise UsageError(
-                f"no cluster file: none was given, there is no {HERE} here, and no cluster is current",
-                hint="give one (`dplaunch up cluster.yaml`), or start one with `dplaunch init`",
+                f"no cluster file was given, this folder has no {HERE}, and no cluster is current",
+                hint="give one (`dplaunch up cluster.yaml`), or write one with `dplaunch init`",
             )
         return current
 
@@ -67,23 +70,23 @@ class Memory:
         write_by_rename(self.folder / "current.json", json.dumps(entry))
 
     def forget(self, name: str) -> None:
-        """The cluster is down: it is no longer the current one."""
-        entry = self._entry()
+        """Take note that the cluster is down: it is no longer the current one."""
+        entry = self._read_entry()
         if entry and entry.get("cluster") == name:
             (self.folder / "current.json").unlink(missing_ok=True)
 
-    def _current(self) -> Pick | None:
-        entry = self._entry()
+    def _pick_current(self) -> Pick | None:
+        entry = self._read_entry()
         if not entry:
             return None
         return Pick(Path(entry["file"]), rehearse=bool(entry["rehearse"]), text_from=Path(entry["copy"]))
 
-    def _rehearsed(self, path: Path) -> Pick:
-        entry = self._entry()
+    def _pick_file(self, path: Path) -> Pick:
+        entry = self._read_entry()
         same = bool(entry) and Path(str(entry.get("file"))) == path.resolve()
         return Pick(path, rehearse=same and bool(entry.get("rehearse")))
 
-    def _entry(self) -> dict[str, str]:
+    def _read_entry(self) -> dict[str, str]:
         try:
             entry = json.loads((self.folder / "current.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -92,7 +95,7 @@ class Memory:
 
 
 def write_by_rename(path: Path, text: str) -> None:
-    """Write whole or not at all. Raises OSError naming ``path``."""
+    """Write the whole text or nothing. Raises OSError naming ``path``."""
     new = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         new.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The values of secrets, read on the operator's machine at the moment they are sent."""
+"""The values of secrets, read on the operator's machine just before they are sent."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from dplaunch.model.plan import Plan
 
 
 def read_secrets(plan: Plan, environ: Mapping[str, str], base: Path) -> dict[SecretRef, str]:
-    """Every secret the plan names → its value. Raises UsageError naming the first that is missing."""
+    """Return each secret of the plan → its value. Raises UsageError for the first that is missing."""
     wanted = {v for process in plan.processes for v in process.env.values() if isinstance(v, SecretRef)}
     if plan.api_key is not None:
         wanted.add(plan.api_key)
-    return {ref: read_secret(ref, environ, base) for ref in sorted(wanted, key=str)}
+    return {ref: _read_secret(ref, environ, base) for ref in sorted(wanted, key=str)}
 
 
-def read_secret(ref: SecretRef, environ: Mapping[str, str], base: Path) -> str:
-    """One secret; a file's trailing newline is not part of it."""
+def _read_secret(ref: SecretRef, environ: Mapping[str, str], base: Path) -> str:
+    """Return one secret. The newline at the end of a file does not belong to it."""
     if ref.source == "env":
         if not environ.get(ref.name):
             raise UsageError(

@@ -72,7 +72,7 @@ def test_up_ask_look_read_again_restart_down(laptop, until):
 
     down = laptop.json("down", "-y")
     assert down["clean"]
-    assert "nothing of it runs" in laptop("analyze", "-f", "cluster.yaml", code=1).stdout
+    assert "nothing runs" in laptop("analyze", "-f", "cluster.yaml", code=1).stdout
     assert not any(alive(pid) for pid in after.values())
     assert laptop.json("status", "cluster.yaml", code=1)["state"] == "down"
     with pytest.raises(OSError, match="refused"):

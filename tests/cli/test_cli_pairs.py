@@ -40,7 +40,9 @@ def test_a_pair_whose_kv_is_broken_answers_200_and_up_refuses_and_names_it(lapto
 def test_cold_pairs_are_forgiven_once_and_all_is_proved(laptop):
     with_override(laptop, "decode-[0-1]", "FIRST_FETCH_FAILS", "1")
     said = laptop("up", "--test", "all").stderr
-    assert "the first request failed and the second was answered right: prefill-[0-1] → decode-[0-1]" in said
+    assert (
+        "the first request failed and the second was answered correctly: prefill-[0-1] → decode-[0-1]" in said
+    )
     proof = laptop.json("test")
     assert (proof["ok"], proof["total"], proof["notes"]) == (True, 8, [])
     assert {k["moved"] for k in proof["kv"]} == {True}

@@ -18,7 +18,7 @@ def test_without_any_file_it_says_where_it_looked(cli, verb):
 
 def test_a_missing_file(cli):
     result = cli("plan", "nowhere.yaml", code=2)
-    assert "there is no file nowhere.yaml" in result.stderr
+    assert "nowhere.yaml does not exist" in result.stderr
 
 
 def test_a_folder_is_no_file(cli):
@@ -116,7 +116,7 @@ def test_down_of_nothing_is_done(laptop):
         (["up", "--timeout", "soon"], "soon"),
         (["status", "--wait", "godot"], "ready"),
         (["up", "--only", "decoder"], "decode"),
-        (["logs", "all", "--grep", "(["], "is no regular expression"),
+        (["logs", "all", "--grep", "(["], "is not a regular expression"),
     ],
 )
 def test_wrong_words_are_answered_with_right_ones(laptop, words, said):
@@ -142,7 +142,7 @@ def test_init_writes_an_example_with_my_hosts(cli):
     cli("init", "--preset", "deepseek-r1-a3-4p4d", "--hosts", "192.0.2.[11-18]")
     plan = cli.json("plan")
     assert plan["nodes"][7]["host"] == "192.0.2.18"
-    assert "is there already" in cli("init", "--preset", "laptop", code=2).stderr
+    assert "already exists" in cli("init", "--preset", "laptop", code=2).stderr
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from plans import a_job, a_plan, a_process
 
 from dplaunch.fleet.verdict import last_proof, summarise
 from dplaunch.model.observed import Observed, ObservedEndpoint, ObservedNode, ObservedProcess, State
-from dplaunch.model.summary import Health
+from dplaunch.model.summary import ClusterHealth
 from dplaunch.model.trail import Entry, Result
 
 PLAN = a_plan(
@@ -36,15 +36,15 @@ def look(states, unreached=None):
 @pytest.mark.parametrize(
     ("states", "health"),
     [
-        (RUNS, Health.SERVING),
-        ({}, Health.DOWN),
-        ({**RUNS, "decode-3": (State.RUNNING, False)}, Health.STARTING),
-        ({**RUNS, "decode-3": (State.EXITED, None)}, Health.DEGRADED),
-        ({k: v for k, v in RUNS.items() if k != "router"}, Health.DEGRADED),
-        ({**RUNS, "decode-3": (State.UNGUARDED, True)}, Health.SERVING),
-        ({"decode-3": (State.EXITED, None)}, Health.DOWN),
-        ({**RUNS, "decode-3": (State.INCOMPATIBLE, None)}, Health.DEGRADED),
-        ({"decode-3": (State.INCOMPATIBLE, None)}, Health.DEGRADED),
+        (RUNS, ClusterHealth.SERVING),
+        ({}, ClusterHealth.DOWN),
+        ({**RUNS, "decode-3": (State.RUNNING, False)}, ClusterHealth.STARTING),
+        ({**RUNS, "decode-3": (State.EXITED, None)}, ClusterHealth.DEGRADED),
+        ({k: v for k, v in RUNS.items() if k != "router"}, ClusterHealth.DEGRADED),
+        ({**RUNS, "decode-3": (State.UNGUARDED, True)}, ClusterHealth.SERVING),
+        ({"decode-3": (State.EXITED, None)}, ClusterHealth.DOWN),
+        ({**RUNS, "decode-3": (State.INCOMPATIBLE, None)}, ClusterHealth.DEGRADED),
+        ({"decode-3": (State.INCOMPATIBLE, None)}, ClusterHealth.DEGRADED),
     ],
 )
 def test_health_in_one_word(states, health):
@@ -52,9 +52,9 @@ def test_health_in_one_word(states, health):
 
 
 def test_a_node_that_did_not_answer_is_never_down_but_unknown():
-    assert summarise(PLAN, look({}, {"n2": "silent"})).state is Health.UNKNOWN
-    assert summarise(PLAN, look(RUNS, {"n2": "silent"})).state is Health.SERVING
-    assert summarise(PLAN, Observed(unreached={"n1": "a", "n2": "b"})).state is Health.UNKNOWN
+    assert summarise(PLAN, look({}, {"n2": "silent"})).state is ClusterHealth.UNKNOWN
+    assert summarise(PLAN, look(RUNS, {"n2": "silent"})).state is ClusterHealth.SERVING
+    assert summarise(PLAN, Observed(unreached={"n1": "a", "n2": "b"})).state is ClusterHealth.UNKNOWN
 
 
 def test_the_summary_counts_endpoints_and_groups_and_names_what_is_left():
@@ -77,7 +77,7 @@ def test_a_parent_of_many_endpoints_is_counted_by_them():
     one = replace(seen("decode@n2", "n2", State.RUNNING), endpoints=half)
     summary = summarise(plan, Observed(nodes=(ObservedNode(name="n2", processes=(one,)),)))
     assert [(r.engines, r.engines_ready, r.groups_ready) for r in summary.roles] == [(2, 1, 0)]
-    assert summary.state is Health.STARTING
+    assert summary.state is ClusterHealth.STARTING
 
 
 def test_a_job_that_is_done_needs_nothing_more():
@@ -85,10 +85,10 @@ def test_a_job_that_is_done_needs_nothing_more():
     done = seen("convert", "n1", State.DONE, endpoints=(), kind="job")
     serving = seen("serve-0", "n1", State.RUNNING, healthy=True)
     observed = Observed(nodes=(ObservedNode(name="n1", processes=(done, serving)),))
-    assert summarise(plan, observed).state is Health.SERVING
+    assert summarise(plan, observed).state is ClusterHealth.SERVING
     failed = seen("convert", "n1", State.EXITED, kind="job")
     observed = Observed(nodes=(ObservedNode(name="n1", processes=(failed, serving)),))
-    assert summarise(plan, observed).state is Health.DEGRADED
+    assert summarise(plan, observed).state is ClusterHealth.DEGRADED
 
 
 def test_groups_that_the_router_keeps_closed_are_named():
@@ -109,7 +109,7 @@ def test_what_stopped_on_a_node_it_left_hides_nothing_on_its_new_one():
     there = [seen("router", "n2", State.STOPPED), seen("e-1", "n2", State.RUNNING, healthy=True)]
     nodes = (ObservedNode(name="n1", processes=tuple(here)), ObservedNode(name="n2", processes=tuple(there)))
     summary = summarise(plan, Observed(nodes=nodes))
-    assert (summary.state, summary.leftover, summary.router_ok) == (Health.SERVING, (), True)
+    assert (summary.state, summary.leftover, summary.router_ok) == (ClusterHealth.SERVING, (), True)
 
 
 def entry(result=Result.READY, **fields):
@@ -132,4 +132,4 @@ def entry(result=Result.READY, **fields):
 def test_the_last_proof_is_the_last_line_of_all_trails(trails, proof):
     nodes = tuple(ObservedNode(name=f"n{i}", clock=5000.0, last=last) for i, last in enumerate(trails))
     found = last_proof(Observed(nodes=nodes))
-    assert (found and (found.holds, found.verb, found.age, found.reason)) == proof
+    assert (found and (found.passed, found.verb, found.age, found.reason)) == proof

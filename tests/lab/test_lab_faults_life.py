@@ -35,7 +35,7 @@ def test_a_second_operator_then_a_killed_launcher_then_up_again(site):
     first.communicate()
     until(lambda: not site.locked())
     assert pids(site.status()) == before  # nobody waits for a launcher
-    site.write()  # as if it had not been told to hang: its group is started anew, the others go on
+    site.write()  # as if it had not been told to hang: its group is started again, the others keep running
     site("up", "-y")
     seen = site.status()
     assert seen["state"] == "serving"
@@ -52,7 +52,10 @@ def test_ctrl_c_detaches_up(site):
     _, err = up.communicate(timeout=10)
     assert up.returncode == 130
     lines = err.splitlines()
-    assert "error: detached from faults: what was started goes on" in lines
+    assert (
+        "error: Detached from faults. The cluster keeps running; the router proves and opens each group."
+        in lines
+    )
     assert "`dplaunch status`" in lines[-1]
     assert "`dplaunch down`" in lines[-1]
     assert site.status()["state"] == "starting"
@@ -96,7 +99,7 @@ def test_a_killed_guard_is_told_and_its_engine_goes_on_and_is_found_by_down(site
     assert not json.loads(site("up", "-o", "json").stdout)["changed"]
     assert pids(site.status()) == before
     out = site("down", "-y", "--grace", "0.5s").stdout
-    assert "4 processes stopped, nothing of them is left" in out
+    assert "4 processes stopped; nothing is left" in out
 
 
 def test_followed_logs_survive_a_pulled_cable_with_nothing_lost_and_nothing_twice(site):
@@ -110,7 +113,7 @@ def test_followed_logs_survive_a_pulled_cable_with_nothing_lost_and_nothing_twic
     size = log.stat().st_size
     ask = "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9000/v1/models')"
     host.run(["python3", "-c", ask])
-    until(lambda: log.stat().st_size > size)  # it goes on writing
+    until(lambda: log.stat().st_size > size)  # it keeps writing
     host.plug()
     while len("".join(seen)) <= size:
         seen.append(follow.stdout.readline())
@@ -130,7 +133,7 @@ def test_a_power_cut_is_told_and_up_brings_the_group_back(site):
     host.power_off()
     seen = site("status", code=3).stdout
     assert "faults: degraded — 2 of 3 engines ready" in seen
-    assert "not reached: n3" in seen
+    assert "unreachable: n3" in seen
     host.power_on()
     seen = site("status", code=5).stdout
     assert "decode-1 on n3: gone, its machine was restarted" in seen
@@ -147,13 +150,13 @@ def test_down_with_a_host_off_stops_the_others_and_is_finished_later(site):
     site("up", "-q")
     site.lab["h3"].unplug()
     out = site("down", "-y", code=3).stdout
-    assert "not reached n3: " in out
+    assert "unreachable n3: " in out
     assert "`dplaunch down` again" in out
     assert "3 processes stopped" in out
     until(lambda: {p.partition(":")[0] for p in site.left()} == {"h3"})  # sessions end after their launcher
     site.lab["h3"].plug()
-    assert "1 process stopped, nothing of them is left" in site("down", "-y").stdout
-    assert "down — nothing of it runs" in site("status", code=1).stdout
+    assert "1 process stopped; nothing is left" in site("down", "-y").stdout
+    assert "down — nothing runs" in site("status", code=1).stdout
     assert "nothing runs" in site("down").stdout
 
 

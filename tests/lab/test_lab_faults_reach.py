@@ -39,7 +39,7 @@ def test_a_host_that_is_off(site):
     seen = site("status", code=3).stdout
     assert "unknown" in seen
     # the kernel may know by now that nobody is at that address
-    assert re.search(r"not reached: (n3 \(192\.0\.2\.3\) did not answer|there is no route to n3)", seen)
+    assert re.search(r"unreachable: (n3 \(192\.0\.2\.3\) did not answer|there is no route to n3)", seen)
     assert "nothing was stopped" in site("down", code=3).stdout
     host.power_on()
     assert "nothing runs" in site("down").stdout
@@ -85,7 +85,7 @@ def test_a_key_that_has_changed(site):
 def test_a_login_that_is_rejected_everywhere_is_one_error(site):
     with rewritten(site.lab.path("/srv/lab/authorized_keys"), ""):
         done = site("up", code=3)
-    assert "error: 3 of 3 nodes were not reached: n[1-3]\n" in done.stderr
+    assert "error: 3 of 3 nodes are unreachable: n[1-3]\n" in done.stderr
     for n in (1, 2, 3):
         assert done.stderr.count(f"n{n} (192.0.2.{n}) rejected the login of root") == 1
     assert done.stderr.splitlines()[-1].startswith("hint: `ssh-copy-id")

@@ -104,7 +104,7 @@ def test_one_that_never_gets_ready(site):
     assert hint.startswith("dplaunch logs decode-")
     site.clean()
     done = site("up", "--timeout", "2s", "--keep", code=4)
-    assert "--keep: what runs goes on" in done.stderr
+    assert "--keep: nothing was stopped" in done.stderr
     assert "starting" in site("status", code=4).stdout
     site("down", "-y")
 
@@ -117,7 +117,7 @@ def test_hooks(site):
     site.clean()
     site.write(more='hooks: {after_up: "echo $DPLAUNCH_HOOK_ENDPOINT; exit 4", after_down: "echo gone"}\n')
     error, _ = site.fails("up", code=1)
-    assert error == "the hook after_up exited with code 4; the cluster is up and goes on"
+    assert error == "the hook after_up exited with code 4; the cluster is up and keeps running"
     assert site.status()["state"] == "serving"
     assert "gone" in site("down", "-y").stderr
 

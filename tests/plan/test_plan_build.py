@@ -251,7 +251,7 @@ def test_check_gathers_engine_router_and_ports():
         "ports.http",
     ]
     router = plan.check(bad)[1]
-    assert router.text.startswith("vLLM-Ascend's proxy needs prefill and decode")
+    assert router.text.startswith("a router of kind vllm-ascend needs prefill and decode")
     assert router.hint == "router: {kind: dplaunch}"
     proxy = RouterSpec(node="n1", kind="vllm-ascend", path="/p.py")
     assert plan.check(four_p_four_d(router=proxy)) == ()

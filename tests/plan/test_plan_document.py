@@ -8,7 +8,18 @@ from specs import four_p_four_d
 from dplaunch import plan
 from dplaunch.errors import UsageError
 from dplaunch.model.cluster import Container, RouterSpec, RuntimeSpec, SecretRef, SshSpec, WarmupSpec
-from dplaunch.model.plan import Api, Endpoint, LogFile, Plan, PortRange, Process, Ready, Seat, StopStep
+from dplaunch.model.plan import (
+    Api,
+    Endpoint,
+    LogFile,
+    NodePlan,
+    Plan,
+    PortRange,
+    Process,
+    Ready,
+    Seat,
+    StopStep,
+)
 
 ARGS = {"a": (1, {"b": None}), "c": {"source": "env", "name": "X"}, "d": 0.5, "e": True}
 
@@ -39,11 +50,11 @@ def every_field():
     parent = a_process(
         "decode@n1", "n1", endpoints=("decode-0", "decode-1"), role="decode", kind="engine", seats=(seat,), after=("convert-0",),
         logs=(LogFile("worker", "log/worker-*.log"),), env={"KEY": SecretRef("file", "k"), "A": "b"},
-        stop=(StopStep("INT", 1.5),), ports=(9001,), restarts=True, files=("x",), fingerprint="f", flags=("--x",),
+        stop=(StopStep("INT", 1.5),), ports=(9001,), restarts=True, files=("x",), flags=("--seed",), fingerprint="f",
         ready=Ready("line", "joined (.*)$"),
     )  # fmt: skip
     parent = replace(parent, endpoints=(replace(parent.endpoints[0], api=api), *parent.endpoints[1:]))
-    return a_plan(
+    whole = a_plan(
         a_process("router", "n1"),
         parent,
         a_job("convert-0", "n2"),
@@ -56,6 +67,8 @@ def every_field():
         rehearsal=True,
         local=True,
     )
+    inside = tuple(replace(node, container=Container("box", "podman")) for node in whole.nodes)
+    return replace(whole, nodes=inside)
 
 
 def test_every_field_survives_its_json():
@@ -70,13 +83,14 @@ def test_every_field_survives_its_json():
     assert back.processes[1].units == ("decode@n1",)
 
 
-@pytest.mark.parametrize("kind", [Plan, Process, Endpoint, Api, Seat])
+@pytest.mark.parametrize("kind", [Plan, NodePlan, Process, Endpoint, Api, Seat])
 def test_every_field_holds_something_else_than_its_default_in_that_plan(kind):
     """So that a field that is added is tried too."""
     planned = every_field()
     parent = planned.processes[1]
     value = {
         Plan: planned,
+        NodePlan: planned.nodes[0],
         Process: parent,
         Endpoint: parent.endpoints[0],
         Api: parent.endpoints[0].api,

@@ -98,7 +98,7 @@ def test_no_room_for_kv_is_a_problem():
     roles = tuple(replace(role, ports={"kv": 65500}) for role in spec.roles)
     (problem,) = problems(replace(spec, roles=roles))
     assert problem.key == "ports.kv"
-    assert problem.text == "decode/0 (KV transfer): no 64 free ports from 65500 on"
+    assert problem.text == "decode/0 (KV transfer) needs 64 free ports from 65500 on, and there are fewer"
     assert problem.hint == "lower ports.kv"
 
 

@@ -1,13 +1,14 @@
 """The router's script, run with programs that only tell how they were called."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 from fakevllm import TELLER, Stage
 from specs import cluster, four_p_four_d, serve
 
 from dplaunch import plan
-from dplaunch.model.cluster import RoleSpec, RouterSpec, RuntimeSpec, SecretRef
+from dplaunch.model.cluster import KvTransferSpec, RoleSpec, RouterSpec, RuntimeSpec, SecretRef
 from dplaunch.plan import services
 
 PD = (
@@ -120,26 +121,35 @@ def test_a_host_among_the_args_wins(stage, kind):
     assert found.count("--host") == 1
 
 
+PROXY = RouterSpec(node="n1", kind="vllm-ascend", path="/x/load_balance_proxy_server_example.py")
+LAYERWISE_PROXY = replace(PROXY, path="/x/proxy_layerwise_server_example.py")
+FOREIGN = RouterSpec(node="n1", kind="vllm-router", path="/x/layerwise")
+
+
 @pytest.mark.parametrize(
-    ("router", "flow"),
+    ("connector", "router", "flow"),
     [
-        (RouterSpec(node="n1"), "pull"),
-        (RouterSpec(node="n1", kind="vllm-router"), "pull"),
-        (RouterSpec(node="n1", kind="vllm-ascend", path="/x/load_balance_proxy_server_example.py"), "pull"),
-        (RouterSpec(node="n1", kind="vllm-ascend", path="/x/proxy_layerwise_server_example.py"), "push"),
-        (RouterSpec(node="n1", kind="vllm-router", path="/x/layerwise"), "pull"),
-        (None, "pull"),
+        ("MooncakeConnectorV1", RouterSpec(node="n1"), "pull"),
+        ("MooncakeConnectorV1", None, "pull"),
+        ("MooncakeLayerwiseConnector", RouterSpec(node="n1"), "push"),
+        ("MooncakeLayerwiseConnector", LAYERWISE_PROXY, "push"),
+        ("MooncakeLayerwiseConnector", None, "push"),
+        ("AscendStoreConnector", RouterSpec(node="n1"), "pull"),
+        ("AscendStoreConnector", PROXY, "pull"),
+        ("AscendStoreConnector", LAYERWISE_PROXY, "push"),
+        ("AscendStoreConnector", FOREIGN, "pull"),
     ],
 )
-def test_the_router_decides_the_flow_of_split_roles(router, flow):
-    assert services.flow(cluster(*PD), router) == flow
+def test_the_connector_decides_the_flow_of_split_roles_and_else_the_router(connector, router, flow):
+    spec = cluster(*PD, kv_transfer=KvTransferSpec(connector=connector))
+    assert services.flow(spec, router) == flow
     assert services.flow(cluster(serve(dp=2, tp=1)), router) == "alone"
 
 
 @pytest.mark.parametrize(
     ("kind", "variable", "health", "models", "last"),
     [
-        ("dplaunch", "VLLM_API_KEY", "/live", "", False),
+        ("dplaunch", "DPROUTER_API_KEY", "/live", "", False),
         ("vllm-router", "VLLM_API_KEY", "/health", "/v1/models", True),
         ("vllm-ascend", "OPENAI_API_KEY", "/healthcheck", "", True),
     ],

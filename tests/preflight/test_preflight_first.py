@@ -6,7 +6,7 @@ from scene import Scene
 from specs import cluster, four_p_four_d, serve
 
 from dplaunch.errors import DplaunchError, HostError
-from dplaunch.fleet.change.options import Options
+from dplaunch.fleet.change.options import ChangeOptions
 from dplaunch.fleet.change.up import up
 from dplaunch.model.event import Note, PhaseEnded, Ready, Started
 from dplaunch.model.remote import SurveyReply
@@ -31,10 +31,10 @@ def saved(values):
 def bring_up(*nodes: Node, spec=SPEC, error=None, **options):
     stage = Scene(build(spec), *nodes)
     if error is None:
-        up(stage.job, Options(**options), lambda _: True, FirstLook(spec))
+        up(stage.job, ChangeOptions(**options), lambda _: True, FirstLook(spec))
     else:
         with pytest.raises(error):
-            up(stage.job, Options(**options), lambda _: True, FirstLook(spec))
+            up(stage.job, ChangeOptions(**options), lambda _: True, FirstLook(spec))
     return stage
 
 

@@ -168,7 +168,7 @@ def test_the_command_line_is_read_and_the_key_comes_from_the_environment():
     argv = (
         "--members m.json --host 0.0.0.0 --port 80 --workers 2 --policy round-robin --model x --max-body 0.5"
     )
-    found = settings.parse(argv.split(), {"VLLM_API_KEY": "sesame"})
+    found = settings.parse(argv.split(), {"DPROUTER_API_KEY": "sesame"})
     assert (found.port, found.workers, found.policy, found.max_body) == (80, 2, "round-robin", 512 * 1024)
     assert (found.api_key, settings.parse(["--members", "m"], {}).api_key) == ("sesame", "")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dplaunch.view.problems import drawn
+from dplaunch.view.problems import render
 
 CASES = Path(__file__).parent / "cases"
 
@@ -22,7 +22,7 @@ def gone(path):
 def test_a_wrong_file_has_the_problems_of_its_case(problems, expect, path):
     found = problems(path.read_text(), gone, path.name)
     keys = ", ".join(problem.key or "(the file)" for problem in found)
-    expect(path.with_suffix(".problems"), f"{drawn(found)}\n\nkeys: {keys}\n")
+    expect(path.with_suffix(".problems"), f"{render(found)}\n\nkeys: {keys}\n")
     assert found
 
 

@@ -12,10 +12,10 @@ from dplaunch.engines import facts, kinds
 from dplaunch.errors import ExitCode, UsageError
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.spec.explain import explain
-from dplaunch.spec.jsonschema import Site, bare_schema, find, json_schema, properties, required
+from dplaunch.spec.jsonschema import SchemaKey, bare_schema, find, json_schema, properties, required
 from dplaunch.spec.reference import entries, reference
 from dplaunch.spec.values import PRESETS
-from dplaunch.view.errors import drawn
+from dplaunch.view.errors import render
 
 EXPLANATIONS = Path(__file__).parent / "explanations"
 
@@ -114,18 +114,18 @@ def test_a_comment_of_two_lines_is_one_sentence(comments):
 @pytest.mark.parametrize(
     ("path", "site"),
     [
-        ("roles.decode.dp", Site("Role", "dp")),
-        ("roles.*.dp", Site("Role", "dp")),
-        ("roles.*", Site("dplaunch cluster file", "roles")),
-        ("nodes.ssh.port", Site("Ssh", "port")),
-        ("nodes.0.ssh.port", Site("Ssh", "port")),
-        ("nodes.*.ssh.port", Site("Ssh", "port")),
-        ("nodes", Site("dplaunch cluster file", "nodes")),
-        ("overrides.decode-3.env", Site("EnvAndArgs", "env")),
-        ("overrides.*.args", Site("EnvAndArgs", "args")),
-        ("defaults.env.HOME", Site("EnvAndArgs", "env")),
-        ("defaults.args.seed", Site("EnvAndArgs", "args")),
-        ("hardware.devices", Site("Hardware", "devices")),
+        ("roles.decode.dp", SchemaKey("Role", "dp")),
+        ("roles.*.dp", SchemaKey("Role", "dp")),
+        ("roles.*", SchemaKey("dplaunch cluster file", "roles")),
+        ("nodes.ssh.port", SchemaKey("Ssh", "port")),
+        ("nodes.0.ssh.port", SchemaKey("Ssh", "port")),
+        ("nodes.*.ssh.port", SchemaKey("Ssh", "port")),
+        ("nodes", SchemaKey("dplaunch cluster file", "nodes")),
+        ("overrides.decode-3.env", SchemaKey("EnvAndArgs", "env")),
+        ("overrides.*.args", SchemaKey("EnvAndArgs", "args")),
+        ("defaults.env.HOME", SchemaKey("EnvAndArgs", "env")),
+        ("defaults.args.seed", SchemaKey("EnvAndArgs", "args")),
+        ("hardware.devices", SchemaKey("Hardware", "devices")),
         ("roles.other.dp", None),
         ("nodes.dp", None),
         ("x", None),
@@ -137,9 +137,9 @@ def test_a_path_leads_to_a_key(schema, path, site):
 
 
 def test_required_is_per_section(schema):
-    assert required(schema, Site("Role", "nodes"))
-    assert not required(schema, Site("Role", "dp"))
-    assert not required(schema, Site("Router", "node"))
+    assert required(schema, SchemaKey("Role", "nodes"))
+    assert not required(schema, SchemaKey("Role", "dp"))
+    assert not required(schema, SchemaKey("Router", "node"))
 
 
 EXPLAINED = {
@@ -182,7 +182,7 @@ UNKNOWN = {
 def test_explain_of_an_unknown_key_helps(expect, name):
     with pytest.raises(UsageError) as error:
         explain(UNKNOWN[name])
-    expect(EXPLANATIONS / f"{name}.txt", f"{drawn(error.value)}\n")
+    expect(EXPLANATIONS / f"{name}.txt", f"{render(error.value)}\n")
     assert error.value.exit_code == ExitCode.USAGE
 
 

@@ -12,7 +12,8 @@ from typing import Any
 from lab import HOME, Lab, LabHost
 from npustub import NpuStub
 
-from dplaunch.probes.engine_flags import END, SURE, passed
+from dplaunch.engines import facts
+from dplaunch.probes.engine_flags import END, passed
 from dplaunch.workspace import Pick, load_cluster
 
 DPLAUNCH = str(Path(sys.executable).parent / "dplaunch")
@@ -147,5 +148,7 @@ def shard(size: int) -> bytes:
 def help_text(cluster: Path) -> str:
     """What an engine prints that knows every flag of the plan."""
     plan = load_cluster(Pick(cluster)).plan
-    flags = dict.fromkeys((SURE, *(flag for node in plan.nodes for flag in passed(node.files))))
+    help_ = facts("vllm-ascend").help
+    assert help_
+    flags = dict.fromkeys((help_.sure, *passed(plan.processes)))
     return "".join(f"  {flag} VALUE\n" for flag in flags) + f"{END}\n"

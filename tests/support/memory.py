@@ -207,12 +207,16 @@ class MemoryDriver:
         wanted = tuple(places)
         self._hurried.clear()
         self._call("stop", wanted)
-        reached = [place for place in wanted if self._fault("stop", place[0]) is None]
+        faults = {node: self._fault("stop", node) for node in dict.fromkeys(node for node, _ in wanted)}
+        reached = [place for place in wanted if place[0] in self._reached]
         slow = {(node, name) for node, name in reached if name in self.nodes[node].slow}
         self.listen(lambda _: None, until=lambda: slow <= self._hurried, deadline=self._now + grace)
-        verdicts = [self.nodes[n].stop(name, "KILL" if (n, name) in slow else "TERM") for n, name in reached]
-        for verdict in verdicts:
-            take(verdict)
+        verdicts = []
+        for node, name in reached:
+            refused, how = faults[node], "KILL" if (node, name) in slow else "TERM"
+            alive = StopVerdict(node=node, process=name, left=(refused.text,)) if refused else None
+            verdicts.append(alive or self.nodes[node].stop(name, how))
+            take(verdicts[-1])
         return tuple(verdicts)
 
     def hurry(self, places: Iterable[Place]) -> None:

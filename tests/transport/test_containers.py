@@ -80,8 +80,8 @@ def test_commands_run_inside(engines):
         ),
         ("paused", "docker", "container paused on n1 (this machine) is paused", "docker unpause paused"),
         ("failing", "docker", "container failing on n1 (this machine) is restarting", "docker logs failing"),
-        ("stopped", "docker", "n1 (this machine) may not use docker", "start docker there"),
-        ("denied", "docker", "n1 (this machine) may not use docker", "`docker ps` must work"),
+        ("stopped", "docker", "the user of n1 (this machine) may not use docker", "start docker there"),
+        ("denied", "docker", "the user of n1 (this machine) may not use docker", "`docker ps` must work"),
     ],
 )
 def test_what_is_wrong_with_a_container_is_a_sentence(engines, container, engine, text, hint):

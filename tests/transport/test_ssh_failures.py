@@ -89,7 +89,7 @@ def test_a_connection_closed_before_the_banner(fails, listener):
 
     threading.Thread(target=slam, daemon=True).start()
     error = fails(1, port=listener.getsockname()[1], connect_timeout=5.0)
-    assert "before it said anything" in error.text
+    assert "before the SSH handshake" in error.text
     assert "MaxStartups" in error.hint
 
 
@@ -124,7 +124,7 @@ def test_a_changed_key_names_the_line_and_its_cure(fails, sshd, host_keys):
     other = (make_key(sshd.folder / f"other_{host_keys}").parent / f"other_{host_keys}.pub").read_text()
     config, path = known(sshd, f"changed_{host_keys}", "# a comment", f"{sshd.name(1)} {other.strip()}")
     error = fails(1, config=config, host_keys=host_keys)
-    assert error.text.startswith(f"the host key of n1 (127.0.1.1) has changed: {path}:2 knows another one")
+    assert error.text.startswith(f"the host key of n1 (127.0.1.1) has changed: {path}:2 has another one")
     assert f"`ssh-keygen -f {path} -R '{sshd.name(1)}'`" in error.hint
     assert len(path.read_text().splitlines()) == 2
 
@@ -156,18 +156,18 @@ def test_an_encrypted_key_asks_for_ssh_add(fails, sshd):
     config = Path(sshd.write_config("locked_config"))
     config.write_text(config.read_text().replace(f"{sshd.key}\n", f"{locked}\n"))
     error = fails(1, config=str(config))
-    assert f"there was no key to try; {locked} is encrypted" in error.text
+    assert f"no key was found to try; {locked} is encrypted" in error.text
     assert error.hint == f"unlock the key first: `ssh-add {locked}`"
 
 
 def test_no_key_at_all(fails, sshd):
     config = Path(sshd.write_config("keyless"))
     config.write_text(config.read_text().replace(f"{sshd.key}\n", f"{sshd.folder}/none\n"))
-    assert "there was no key to try" in fails(1, config=str(config)).text
+    assert "no key was found to try" in fails(1, config=str(config)).text
 
 
 def test_a_key_of_the_cluster_file_that_is_not_there(fails, sshd):
-    assert fails(1, key="/no/such/key").text == "there is no key /no/such/key"
+    assert fails(1, key="/no/such/key").text == "the key /no/such/key does not exist"
 
 
 def test_no_python3(sshd):
@@ -190,7 +190,7 @@ def test_a_connection_that_drops_in_the_middle(sshd):
         os.kill(pid, signal.SIGKILL)
     with pytest.raises(HostError, match=r"^the connection to n3 \(127.0.1.3\) was lost$") as caught:
         list(lines)
-    assert "goes on" in caught.value.hint
+    assert "keep running" in caught.value.hint
     with pytest.raises(HostError, match="was lost"):
         host.stream(["true"])
     host.close()

@@ -2,7 +2,7 @@
 
 from plans import a_plan, a_process
 
-from dplaunch.model.check import Checked, Finding, Level, NodeSurvey
+from dplaunch.model.check import CheckReport, Finding, Level, NodeSurvey
 from dplaunch.view import check as drawing
 
 TLS = Finding(
@@ -13,14 +13,14 @@ WELL = Finding(probe="host.disk", level=Level.OK, node="n1", text="free: 79 GiB"
 
 
 def test_what_no_command_repairs_is_not_left_out_of_the_fixes(draw, golden):
-    golden("fixes", draw(drawing.fixes(Checked(findings=(TLS, TAKEN, WELL)))))
+    golden("fixes", draw(drawing.render_fixes(CheckReport(findings=(TLS, TAKEN, WELL)))))
 
 
 def test_where_all_is_well_there_is_nothing_to_repair(draw, golden):
-    golden("fixes-none", draw(drawing.fixes(Checked(findings=(WELL,)))))
+    golden("fixes-none", draw(drawing.render_fixes(CheckReport(findings=(WELL,)))))
 
 
 def test_times_in_json_are_figures_one_can_read():
-    checked = Checked(nodes=(NodeSurvey(node="n1", seconds=0.08689999999999999),))
+    checked = CheckReport(nodes=(NodeSurvey(node="n1", seconds=0.08689999999999999),))
     [node] = drawing.to_json(a_plan(a_process("serve-0", "n1")), checked)["nodes"]
     assert node["seconds"] == 0.087

@@ -17,38 +17,38 @@ def concluded(changed, ranks=8):
 
 
 def test_the_first_failure_has_cause_remedy_and_source_and_the_rest_is_folded(draw, golden):
-    golden("diagnosis", draw(view.drawn(concluded({5: failing(5, [OUT])})), 200))
+    golden("diagnosis", draw(view.render(concluded({5: failing(5, [OUT])})), 200))
 
 
 def test_where_all_only_wait_the_silent_one_is_named(draw, golden):
-    golden("diagnosis-suspect", draw(view.drawn(concluded({5: quiet(5)})), 200))
+    golden("diagnosis-suspect", draw(view.render(concluded({5: quiet(5)})), 200))
 
 
 def test_who_else_shows_it_is_folded(draw, golden):
     found = concluded({n: failing(n, [OUT]) for n in (2, 3, 4)})
-    golden("diagnosis-of-three", draw(view.drawn(found), 200))
+    golden("diagnosis-of-three", draw(view.render(found), 200))
 
 
 def test_an_unknown_error_is_shown_and_said_to_be_unknown(draw, golden):
     unknown = OUT.replace("NPU out of memory", "the moon is full")
-    golden("diagnosis-unknown", draw(view.drawn(concluded({5: failing(5, [unknown])})), 200))
+    golden("diagnosis-unknown", draw(view.render(concluded({5: failing(5, [unknown])})), 200))
 
 
 def test_nothing_found_and_nothing_read_are_two_things(draw, golden):
-    golden("diagnosis-without-failure", draw(view.drawn(concluded({0: quiet(0)}, ranks=1)), 80))
-    golden("diagnosis-without-logs", draw(view.drawn(Diagnosis()), 200))
+    golden("diagnosis-without-failure", draw(view.render(concluded({0: quiet(0)}, ranks=1)), 80))
+    golden("diagnosis-without-logs", draw(view.render(Diagnosis()), 200))
 
 
 def test_what_was_killed_without_a_word_is_no_success(draw, golden):
     ends = tuple(EndedProcess(f"decode-{n}", "n1", "killed by SIGKILL") for n in (0, 3))
     found = replace(concluded({0: quiet(0)}, ranks=1), ended=ends)
-    golden("diagnosis-killed", draw(view.drawn(found), 200))
+    golden("diagnosis-killed", draw(view.render(found), 200))
     assert view.to_json(found)["found"]
 
 
 def test_what_does_not_serve_is_named_where_no_log_tells(draw, golden):
     found = replace(concluded({0: quiet(0)}, ranks=1), waiting=("decode-0", "decode-1"))
-    golden("diagnosis-waiting", draw(view.drawn(found), 200))
+    golden("diagnosis-waiting", draw(view.render(found), 200))
     assert view.to_json(found)["waiting"] == ["decode-0", "decode-1"]
 
 
@@ -56,7 +56,7 @@ def test_what_ended_with_an_error_in_its_log_is_told_once(draw):
     found = replace(
         concluded({5: failing(5, [OUT])}), ended=(EndedProcess("decode-5", "n1", "exited with code 1"),)
     )
-    assert "exited" not in draw(view.drawn(found), 200)
+    assert "exited" not in draw(view.render(found), 200)
 
 
 def test_many_others_are_cut_unless_all_are_wanted(draw):
@@ -64,7 +64,7 @@ def test_many_others_are_cut_unless_all_are_wanted(draw):
     for number in range(20):
         evidence.add(f"e-{chr(97 + number)}", "", [OUT.replace("NPU out of memory", f"moon {number}")])
     found = evidence.conclude()
-    short, long = (draw(view.drawn(found, verbose=verbose), 200) for verbose in (False, True))
+    short, long = (draw(view.render(found, verbose=verbose), 200) for verbose in (False, True))
     assert ("7 more" in short, "7 more" in long) == (True, False)
     assert len(long.splitlines()) == len(short.splitlines()) + 6
 
@@ -76,5 +76,5 @@ def test_the_json_has_stable_names(golden):
 
 def test_a_signature_is_explained_with_what_it_looks_like(draw, golden):
     signature = explain("kv-module-path")
-    golden("signature", draw(view.explained(signature), 200))
+    golden("signature", draw(view.render_signature(signature), 200))
     golden("signature", view.signature_json(signature))

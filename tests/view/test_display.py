@@ -14,7 +14,7 @@ from dplaunch.model import event as ev
 from dplaunch.model.cluster import SecretRef
 from dplaunch.model.plan import Plan
 from dplaunch.view import up as up_view
-from dplaunch.view.display import Display, picture
+from dplaunch.view.display import Display, draw_progress
 from dplaunch.view.screen import Screen
 
 STAGES = ("imports", "weights", "graphs")
@@ -127,13 +127,13 @@ def at(plan: Plan, *history: Iterator[ev.Event]):
 @pytest.mark.parametrize(("width", "failed"), [(80, 0), (200, 3)])
 def test_the_picture_fits_the_terminal(draw, golden, big_plan, width, failed):
     progress = at(big_plan, start(big_plan), load(big_plan), failures(failed))
-    golden(f"picture-{width}", draw(picture(progress, 66.0), width))
+    golden(f"picture-{width}", draw(draw_progress(progress, 66.0), width))
 
 
 def test_a_picture_never_wraps(draw, make_plan):
     plan = make_plan("a-node-with-a-name-of-more-than-sixty-characters-{}.cluster.example.com".format)
     progress = at(plan, start(plan), load(plan))
-    assert max(map(len, draw(picture(progress, 66.0), 80).split("\n"))) <= 80
+    assert max(map(len, draw(draw_progress(progress, 66.0), 80).split("\n"))) <= 80
 
 
 def test_while_stopping_the_bars_count_what_is_gone(draw, golden, big_plan):
@@ -141,7 +141,7 @@ def test_while_stopping_the_bars_count_what_is_gone(draw, golden, big_plan):
     events += [
         ev.Stopped(at=1.0, process=f"decode-{n}", node="n5", seconds=1.0, how="TERM") for n in range(32)
     ]  # type: ignore[misc]
-    golden("picture-stopping", draw(picture(at(big_plan, iter(events)), 2.0), 80))
+    golden("picture-stopping", draw(draw_progress(at(big_plan, iter(events)), 2.0), 80))
 
 
 def test_on_a_terminal_the_picture_is_drawn_ten_times_a_second_at_most_and_taken_away(big_plan, terminal):
@@ -173,11 +173,11 @@ def test_a_question_takes_the_picture_away_first(big_plan, terminal):
 
 
 def test_up_ends_with_a_request_to_paste_and_the_next_commands(draw, golden, big_plan):
-    golden("up", draw(up_view.done(big_plan, 112.0), 80))
+    golden("up", draw(up_view.render_done(big_plan, 112.0), 80))
 
 
 def test_a_second_up_says_that_nothing_was_to_do(draw, golden, big_plan):
-    golden("up-unchanged", draw(up_view.done(big_plan, 1.0, changed=False)).split("\n")[0])
+    golden("up-unchanged", draw(up_view.render_done(big_plan, 1.0, changed=False)).split("\n")[0])
 
 
 @pytest.mark.parametrize(
@@ -197,12 +197,12 @@ def test_a_model_name_with_a_quote_survives_the_shell(big_plan):
 
 
 def test_detached_says_what_is_not_known_yet(draw, golden, big_plan):
-    golden("up-detached", draw(up_view.detached(big_plan, 73, 2.0), 100))
-    golden("up-detached-unchanged", draw(up_view.detached(big_plan, 0, 2.0), 100))
+    golden("up-detached", draw(up_view.render_detached(big_plan, 73, 2.0), 100))
+    golden("up-detached-unchanged", draw(up_view.render_detached(big_plan, 0, 2.0), 100))
 
 
 def test_up_and_restart_in_short(golden, big_plan):
-    golden("restart", up_view.restarted(["decode-0", "decode-1"], 9.0).plain)
+    golden("restart", up_view.render_restarted(["decode-0", "decode-1"], 9.0).plain)
     value = up_view.to_json(big_plan, at(big_plan, start(big_plan)), ready=True, changed=True)
     assert value["phases"][0] == {"phase": "connect", "seconds": 0.4}
     assert value["processes"]["decode-0"] == "starting"
@@ -230,7 +230,7 @@ def test_what_is_counted_are_endpoints(draw, golden):
     lines = play(plan, start(plan), iter(loading), iter(ready), iter(rest))
     golden("display-endpoints", "\n".join(lines[-5:]))
     half = at(plan, start(plan), iter(loading), iter(ready))
-    golden("picture-endpoints", draw(picture(half, 20.0), 80))
+    golden("picture-endpoints", draw(draw_progress(half, 20.0), 80))
 
 
 def test_a_long_survey_names_the_node_that_came_least_far(golden, big_plan):

@@ -70,7 +70,7 @@ def test_equal_answers_are_one_block_and_failures_come_first(golden):
         ExecResult(node="n9", problem="n9 refused the connection"),
         ExecResult(node="n10", problem="n10 refused the connection"),
     ]
-    golden("exec", remote.drawn(results).plain)
+    golden("exec", remote.render(results).plain)
 
 
 def test_answers_as_json():
@@ -86,17 +86,17 @@ ALL = (stopped("router"), *(stopped(f"decode-{n}", "KILL" if n in (3, 4) else "T
 
 
 def test_down_folds_what_it_freed(golden):
-    golden("down", down.drawn(ALL, ()).plain)
+    golden("down", down.render(ALL, ()).plain)
 
 
 def test_down_names_what_is_left_and_whom_it_could_not_ask(golden):
     left = stopped("decode-64", "", ("pid 812 (python3 -m vllm)", "port 9015 held by pid 812 (python3)"))
-    golden("down-incomplete", down.drawn((*ALL, left), ("n3", "n4")).plain)
+    golden("down-incomplete", down.render((*ALL, left), ("n3", "n4")).plain)
 
 
 def test_down_of_nothing(golden):
-    golden("down-of-nothing", down.drawn((), ()).plain)
-    golden("down-of-nothing-reached", down.drawn((), ("n3",)).plain)
+    golden("down-of-nothing", down.render((), ()).plain)
+    golden("down-of-nothing-reached", down.render((), ("n3",)).plain)
 
 
 @pytest.mark.parametrize(
@@ -128,8 +128,8 @@ TRAIL = (
 
 
 def test_the_audit_trail_is_a_table_oldest_first(draw, golden):
-    golden("audit", draw(trail.audit(TRAIL, zone=timezone.utc), 100))
-    golden("audit-of-nothing", draw(trail.audit(())))
+    golden("audit", draw(trail.render_audit(TRAIL, zone=timezone.utc), 100))
+    golden("audit-of-nothing", draw(trail.render_audit(())))
 
 
 def test_the_audit_trail_as_json(golden):
@@ -140,21 +140,21 @@ def test_the_audit_trail_as_json(golden):
 @pytest.mark.parametrize("result", Result, ids=lambda result: result.value)
 def test_every_result_is_a_word_in_table_and_json(draw, result):
     entry = Entry(at=1.0, who="anna", verb="up", result=result)
-    assert f"up    {result.value}" in draw(trail.audit([entry], zone=timezone.utc))
+    assert f"up    {result.value}" in draw(trail.render_audit([entry], zone=timezone.utc))
     assert trail.audit_json([entry])["entries"][0]["result"] == result.value
 
 
 def test_names_from_the_trail_cannot_steer_the_terminal(draw):
     entry = Entry(at=1.0, who="\x1b[2Janna", verb="up", result=Result.FAILED, reason="\x1b[1mx")
-    assert "\x1b" not in draw(trail.audit([entry]))
+    assert "\x1b" not in draw(trail.render_audit([entry]))
 
 
 LOCK = Lock(holder="anna@ops1", verb="up", since=100.0)
 
 
 def test_who_holds_the_lock(golden):
-    golden("lock", trail.lock("n1", LOCK, zone=timezone.utc).plain)
-    golden("lock-free", trail.lock("n1", None).plain)
+    golden("lock", trail.render_lock("n1", LOCK, zone=timezone.utc).plain)
+    golden("lock-free", trail.render_lock("n1", None).plain)
 
 
 def test_the_lock_as_json(golden):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dplaunch.model.proof import Answer, Moved, Odd, Pair, Proof
+from dplaunch.model.proof import Answer, KvGrowth, OddOneOut, Pair, Proof
 from dplaunch.view import pairs as drawing
 
 
@@ -16,56 +16,60 @@ def proof(prefills=2, decodes=3, wrong=(), **fields):
         for d in range(decodes)
     )  # fmt: skip
     good = Answer(seconds=0.2, text=" Rome")
-    moved = tuple(Moved(f"decode-{d}", f"n{5 + d}", 190.0) for d in range(decodes))
-    basic = {"pairs": pairs, "total": len(pairs), "router": (good, good), "moved": moved}
+    kv_growth = tuple(KvGrowth(f"decode-{d}", f"n{5 + d}", 190.0) for d in range(decodes))
+    basic = {"pairs": pairs, "total": len(pairs), "router": (good, good), "kv_growth": kv_growth}
     return Proof(**{**basic, **fields})
 
 
 def test_a_few_pairs_are_a_matrix(draw, golden):
-    golden("pairs", draw(drawing.drawn("c", proof()), 100))
+    golden("pairs", draw(drawing.render("c", proof()), 100))
 
 
 def test_what_failed_is_listed_with_what_it_has_in_common(draw, golden):
     found = proof(
         wrong={(0, 2), (1, 2)},
         router=(Answer(text="Rome"), Answer(wrong="answered 200 with empty text")),
-        moved=(Moved("decode-0", "n5", 9.0), Moved("decode-1", "n6", 0.0), Moved("decode-2", "n7", 9.0)),
-        odd=Odd("engine", "decode-2", "n7"),
+        kv_growth=(
+            KvGrowth("decode-0", "n5", 9.0),
+            KvGrowth("decode-1", "n6", 0.0),
+            KvGrowth("decode-2", "n7", 9.0),
+        ),
+        odd_one_out=OddOneOut("engine", "decode-2", "n7"),
         notes=("prefill-0 → decode-0 was cold",),
     )
-    golden("pairs-failed", draw(drawing.drawn("c", found), 100))
+    golden("pairs-failed", draw(drawing.render("c", found), 100))
 
 
 def test_many_pairs_are_a_row_per_prefill_engine(draw, golden):
-    golden("pairs-many", draw(drawing.drawn("c", proof(decodes=12, wrong={(1, 11)}, total=99)), 130))
+    golden("pairs-many", draw(drawing.render("c", proof(decodes=12, wrong={(1, 11)}, total=99)), 130))
 
 
 def test_many_failures_of_a_kind_are_a_line_per_prefill_engine(draw, golden):
     found = proof(decodes=12, wrong={(1, d) for d in range(12)})
-    golden("pairs-many-failed", draw(drawing.drawn("c", found), 130))
+    golden("pairs-many-failed", draw(drawing.render("c", found), 130))
 
 
 def test_verbose_is_a_row_per_pair_with_its_answer(draw, golden):
-    golden("pairs-verbose", draw(drawing.drawn("c", proof(wrong={(0, 1)}), verbose=1), 100))
+    golden("pairs-verbose", draw(drawing.render("c", proof(wrong={(0, 1)}), verbose=1), 100))
 
 
 def test_engines_that_stand_alone_share_a_row(draw, golden):
     alone = tuple((Pair((f"serve-{n}",), ("n1",)), Answer(seconds=1.5)) for n in range(3))
-    golden("pairs-alone", draw(drawing.drawn("c", proof(pairs=alone, total=3, moved=()))))
+    golden("pairs-alone", draw(drawing.render("c", proof(pairs=alone, total=3, kv_growth=()))))
 
 
 def test_where_no_pair_can_be_chosen_there_is_no_table(draw, golden):
-    found = proof(pairs=(), total=0, moved=(), notes=("it pairs them itself",))
-    golden("pairs-none", draw(drawing.drawn("c", found)))
+    found = proof(pairs=(), total=0, kv_growth=(), notes=("it pairs them itself",))
+    golden("pairs-none", draw(drawing.render("c", found)))
 
 
 def test_a_node_may_be_the_odd_one(draw, golden):
-    golden("pairs-odd-node", draw(drawing.drawn("c", proof(odd=Odd("node", "n7", "n7"))), 100))
+    golden("pairs-odd-node", draw(drawing.render("c", proof(odd_one_out=OddOneOut("node", "n7", "n7"))), 100))
 
 
 @pytest.mark.parametrize(("grown", "moved"), [(None, None), (0.0, False), (9.0, True)])
 def test_moved_unmoved_and_uncounted_kv_differ_in_the_json(grown, moved):
-    value = drawing.to_json(proof(prefills=1, decodes=1, moved=(Moved("decode-0", "n5", grown),)))
+    value = drawing.to_json(proof(prefills=1, decodes=1, kv_growth=(KvGrowth("decode-0", "n5", grown),)))
     assert value["ok"] is (moved is not False)
     assert value["kv"] == [{"engine": "decode-0", "node": "n5", "grown": grown, "moved": moved}]
 

@@ -13,28 +13,28 @@ from dplaunch.view import plan as plan_view
 
 
 def test_seventy_two_engines_fit_on_a_screen(draw, golden, big_plan):
-    golden("plan", draw(plan_view.drawn(big_plan), 80))
+    golden("plan", draw(plan_view.render(big_plan), 80))
 
 
 def test_a_wide_screen_gets_wide_gaps_and_the_same_words(draw, golden, big_plan):
-    wide = draw(plan_view.drawn(big_plan), 200)
+    wide = draw(plan_view.render(big_plan), 200)
     golden("plan-wide", wide)
-    assert wide.split() == draw(plan_view.drawn(big_plan), 80).split()
+    assert wide.split() == draw(plan_view.render(big_plan), 80).split()
 
 
 def test_verbose_has_a_row_per_engine(draw, golden, big_plan):
-    drawn = draw(plan_view.drawn(big_plan, verbose=1), 100)
+    drawn = draw(plan_view.render(big_plan, verbose=1), 100)
     golden("plan-verbose", drawn)
     assert sum(line.startswith(("prefill ", "decode ")) for line in drawn.split("\n")) == 72
 
 
 def test_warnings_stand_at_the_end(draw, golden, make_plan):
     idle = Problem("8 devices stay unused", "c.yaml", 7, hint="raise dp", source="a document", warning=True)
-    golden("plan-with-a-warning", draw(plan_view.drawn(make_plan(), (idle,)), 80))
+    golden("plan-with-a-warning", draw(plan_view.render(make_plan(), (idle,)), 80))
 
 
 def test_long_node_names_lose_nothing_at_80_columns(draw, make_plan):
-    drawn = draw(plan_view.drawn(make_plan("atlas-800t-a3-rack07-unit{:02}.example.com".format)), 80)
+    drawn = draw(plan_view.render(make_plan("atlas-800t-a3-rack07-unit{:02}.example.com".format)), 80)
     table = drawn.split("\n\n")[1].split("\n")
     assert max(map(len, table)) <= 80
     first = table[1 : next(n for n in range(2, 9) if table[n].startswith("decode"))]
@@ -42,7 +42,7 @@ def test_long_node_names_lose_nothing_at_80_columns(draw, make_plan):
 
 
 def test_sixty_four_nodes_are_a_row_each_where_they_differ(draw, make_plan):
-    lines = draw(plan_view.drawn(make_plan(decode_nodes=60)), 80).split("\n")
+    lines = draw(plan_view.render(make_plan(decode_nodes=60)), 80).split("\n")
     assert sum(line.startswith("decode ") for line in lines) == 60
     assert {"968", "1024", "64"} < {*lines[-1].split()}
 
@@ -53,7 +53,7 @@ def test_stand_alone_engines_have_no_master(draw, golden, big_plan):
     (seat,) = engine.seats
     alone = replace(engine, seats=(replace(seat, ports={"http": seat.ports["http"]}, devices=()),))
     plan = replace(big_plan, nodes=(replace(node, processes=(alone,)),), router=None)
-    golden("plan-stand-alone", draw(plan_view.drawn(plan), 80))
+    golden("plan-stand-alone", draw(plan_view.render(plan), 80))
 
 
 ACTIONS = (
@@ -68,12 +68,12 @@ ACTIONS = (
 
 
 def test_actions_fold_by_change_and_reason_what_stops_first(draw, golden):
-    golden("actions", draw(actions_view.drawn(ACTIONS), 80))
+    golden("actions", draw(actions_view.render(ACTIONS), 80))
 
 
 def test_nothing_to_do_says_so(draw, golden):
-    golden("actions-unchanged", draw(actions_view.drawn(ACTIONS[-1:])))
-    golden("actions-none", draw(actions_view.drawn(())))
+    golden("actions-unchanged", draw(actions_view.render(ACTIONS[-1:])))
+    golden("actions-none", draw(actions_view.render(())))
 
 
 SMALL = a_plan(
@@ -93,7 +93,7 @@ CHANGES = (
 
 
 def test_a_dry_run_shows_its_steps_wave_by_wave(draw, golden):
-    golden("actions-in-waves", draw(actions_view.drawn(CHANGES, waves(CHANGES, SMALL)), 100))
+    golden("actions-in-waves", draw(actions_view.render(CHANGES, waves(CHANGES, SMALL)), 100))
 
 
 def test_a_restart_is_a_wave_for_each_group(draw, golden):
@@ -103,12 +103,12 @@ def test_a_restart_is_a_wave_for_each_group(draw, golden):
         if p.seats or p.endpoints
     )
     found = waves(restart, SMALL, group_by_group=True)
-    golden("actions-group-by-group", draw(actions_view.drawn(restart, found), 100))
+    golden("actions-group-by-group", draw(actions_view.render(restart, found), 100))
 
 
 def test_where_nothing_is_to_do_no_step_is_shown(draw):
     keep = CHANGES[-1:]
-    assert "wave" not in draw(actions_view.drawn(keep, waves(keep, SMALL)))
+    assert "wave" not in draw(actions_view.render(keep, waves(keep, SMALL)))
 
 
 def test_a_dry_run_as_json(golden):
@@ -124,6 +124,6 @@ def test_ports_of_an_engines_own_names_have_columns_of_their_own(draw, big_plan)
     seat = replace(first.seats[0], ports={**first.seats[0].ports, "hand-over": PortRange(8200, 4)})
     processes = (replace(first, seats=(seat,)), *rest)
     plan = replace(big_plan, nodes=(replace(big_plan.nodes[0], processes=processes), *big_plan.nodes[1:]))
-    table = draw(plan_view.drawn(plan, verbose=1), 120).split("\n\n")[1].split("\n")
+    table = draw(plan_view.render(plan, verbose=1), 120).split("\n\n")[1].split("\n")
     assert table[0].split()[-4:] == ["HTTP", "RPC", "KV", "HAND-OVER"]
     assert [line.split()[-1] for line in table[1:3]] == ["8200-8203", "-"]

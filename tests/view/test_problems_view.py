@@ -26,23 +26,23 @@ IGNORED = Problem("ignored by 0.23.0", "cluster.yaml", 7, 3, "x", '  "FOO BAR": 
 
 
 def test_problems_look_as_compilers_draw_them(golden):
-    golden("problems", problems.drawn((UNKNOWN_KEY, IGNORED)).plain)
+    golden("problems", problems.render((UNKNOWN_KEY, IGNORED)).plain)
 
 
 def test_a_problem_without_a_place_has_no_snippet(golden):
     missing = Problem("there is no such file", "nix.yaml", hint="dplaunch init")
-    golden("problem-without-a-place", problems.drawn((missing,)).plain)
+    golden("problem-without-a-place", problems.render((missing,)).plain)
 
 
 def test_a_source_is_a_last_line_and_stands_in_json(golden):
     sourced = Problem("x", "c.yaml", 3, 1, "k", "k: 1", "remove it", source="PR #1", warning=True)
-    golden("problem-with-a-source", problems.drawn((sourced,)).plain)
+    golden("problem-with-a-source", problems.render((sourced,)).plain)
     assert problems.to_json(sourced)["source"] == "PR #1"
     assert problems.to_json(UNKNOWN_KEY)["source"] == ""
 
 
 def test_warnings_are_yellow_and_errors_red():
-    spans = problems.drawn((UNKNOWN_KEY, IGNORED)).spans
+    spans = problems.render((UNKNOWN_KEY, IGNORED)).spans
     assert {str(span.style) for span in spans} >= {"yellow", "bold red"}
 
 
@@ -56,7 +56,7 @@ def test_warnings_are_yellow_and_errors_red():
     ],
 )
 def test_the_caret_stands_below_its_word(line, column, caret):
-    drawn = problems.drawn((Problem("x", "f", 1, column, source_line=line),)).plain.split("\n")
+    drawn = problems.render((Problem("x", "f", 1, column, source_line=line),)).plain.split("\n")
     assert drawn[1] == f"  1 | {line}"
     assert drawn[2] == f"    | {caret}"
 
@@ -64,7 +64,7 @@ def test_the_caret_stands_below_its_word(line, column, caret):
 @pytest.mark.parametrize("column", [1, 60, 150, 400])
 def test_a_long_line_is_shown_around_the_column(column):
     line = "".join(chr(ord("a") + n % 26) for n in range(400))
-    drawn = problems.drawn((Problem("x", "f", 1, column, source_line=line),), 80).plain.split("\n")
+    drawn = problems.render((Problem("x", "f", 1, column, source_line=line),), 80).plain.split("\n")
     assert len(drawn[1]) <= 80
     assert drawn[1][drawn[2].index("^")] == line[column - 1]
 
@@ -77,13 +77,13 @@ def test_a_valid_file_says_what_it_would_be(golden, big_plan):
 
 def test_an_error_is_a_sentence_its_lines_and_a_hint(golden):
     error = DplaunchError("decode-3 exited", hint="dplaunch logs decode-3", detail=("\x1b[31mOOM\x1b[0m",))
-    golden("error", errors.drawn(error).plain)
+    golden("error", errors.render(error).plain)
 
 
 def test_a_host_error_always_names_its_node():
-    assert errors.drawn(HostError("n3", "connection refused")).plain == "error: n3: connection refused"
-    assert errors.drawn(HostError("n3", "n3 refused")).plain == "error: n3 refused"
-    assert errors.drawn(HostError("n3", "n31 refused")).plain == "error: n3: n31 refused"
+    assert errors.render(HostError("n3", "connection refused")).plain == "error: n3: connection refused"
+    assert errors.render(HostError("n3", "n3 refused")).plain == "error: n3 refused"
+    assert errors.render(HostError("n3", "n31 refused")).plain == "error: n3: n31 refused"
 
 
 @pytest.mark.parametrize(
@@ -113,4 +113,4 @@ def test_a_bad_file_as_json_carries_its_problems():
 
 def test_a_bad_file_is_drawn_with_all_its_problems():
     wrong = (UNKNOWN_KEY, IGNORED)
-    assert errors.drawn(SpecError(wrong)).plain == problems.drawn(wrong).plain
+    assert errors.render(SpecError(wrong)).plain == problems.render(wrong).plain

@@ -41,7 +41,7 @@ def test_each_endpoint_of_a_parent_process_has_its_own_answer():
     first, second = two["decode-0"], two["decode-1"]
     assert {first.process, second.process} == {"decode@n1"}
     assert (first.ranks, first.url, second.ranks) == ((0,), "http://n1:9000", (1,))
-    assert (first.word, first.serves, first.odd) == ("serving", True, False)
+    assert (first.word, first.serves, first.unusual) == ("serving", True, False)
     assert (second.word, second.serves, second.awaited) == ("not ready", False, True)
     assert (first.age, second.age) == (60.0, 60.0)
 
@@ -54,9 +54,9 @@ def test_an_endpoint_that_was_not_asked_runs():
 def test_a_dead_parent_process_takes_its_endpoints_along():
     dead = found(seen(PARENT, state=State.EXITED, exit_code=1, left=(9,), ended_at=90.0))
     assert {dead[name].word for name in ("decode-0", "decode-1")} == {"exited with code 1, 1 left behind"}
-    assert {(dead[name].serves, dead[name].odd, dead[name].ended) for name in ("decode-0", "decode-1")} == {
-        (False, True, 10.0)
-    }
+    assert {
+        (dead[name].serves, dead[name].unusual, dead[name].ended) for name in ("decode-0", "decode-1")
+    } == {(False, True, 10.0)}
 
 
 @pytest.mark.parametrize(
@@ -70,21 +70,35 @@ def test_a_dead_parent_process_takes_its_endpoints_along():
 )
 def test_a_job_serves_when_it_is_done(fields, word, serves, odd):
     record = found(seen(JOB, **fields))["convert-0"]
-    assert (record.word, record.serves, record.odd) == (word, serves, odd)
+    assert (record.word, record.serves, record.unusual) == (word, serves, odd)
     assert record.awaited is (fields["state"] is State.RUNNING)
 
 
 @pytest.mark.parametrize(
-    ("state", "problem", "word"),
+    ("state", "word"),
+    [(State.INCOMPATIBLE, "incompatible"), (State.FOREIGN, "foreign (of another host or boot)")],
+)
+def test_what_is_not_ours_is_named_and_odd(state, word):
+    record = found(seen(PARENT, state=state))["decode-0"]
+    assert (record.word, record.serves, record.unusual, record.age) == (word, False, True, 0.0)
+    assert record.explanation == ""
+
+
+@pytest.mark.parametrize(
+    ("problem", "hint", "explanation"),
     [
-        (State.INCOMPATIBLE, "was started by dplaunch 0.7", "was started by dplaunch 0.7"),
-        (State.INCOMPATIBLE, "", "started by another version of dplaunch"),
-        (State.FOREIGN, "", "foreign (of another host or boot)"),
+        (
+            "decode@n1 was started by dplaunch 0.1",
+            "stop it with that",
+            "was started by dplaunch 0.1; stop it with that",
+        ),
+        ("/s/state.json cannot be read", "", "/s/state.json cannot be read"),
+        ("", "", ""),
     ],
 )
-def test_what_is_not_ours_is_named_and_odd(state, problem, word):
-    record = found(seen(PARENT, state=state, problem=problem))["decode-0"]
-    assert (record.word, record.serves, record.odd, record.age) == (word, False, True, 0.0)
+def test_why_a_state_cannot_be_used_is_explained_without_the_name(problem, hint, explanation):
+    record = found(seen(PARENT, state=State.INCOMPATIBLE, problem=problem, hint=hint))["decode-1"]
+    assert record.explanation == explanation
 
 
 def test_what_is_missing_differs_from_what_is_not_known():
@@ -103,7 +117,7 @@ def test_engines_come_before_services_and_what_nobody_planned_comes_last():
     )
     whole = found(stray, over)
     assert list(whole) == ["decode-0", "decode-1", "prefill-0", "router", "convert-0", "old-0"]
-    assert (whole["old-0"].word, whole["old-0"].odd, whole["old-0"].url) == (
+    assert (whole["old-0"].word, whole["old-0"].unusual, whole["old-0"].url) == (
         "serving, not in the plan",
         True,
         "http://n2:9",

@@ -73,7 +73,7 @@ def test_json_puts_result_and_error_on_stdout(terminal):
 def test_a_piped_table_is_never_folded(terminal, make_plan):
     screen, out, _ = screens(terminal, out_tty=False)
     screen.present(
-        plan_view.drawn(make_plan("atlas-800t-a3-rack07-unit{:02}.cluster.example.com".format)), {}
+        plan_view.render(make_plan("atlas-800t-a3-rack07-unit{:02}.cluster.example.com".format)), {}
     )
     row = next(line for line in out.getvalue().split("\n") if line.startswith("prefill "))
     assert "atlas-800t-a3-rack07-unit[01-04].cluster.example.com" in row

@@ -6,19 +6,19 @@ import pytest
 from plans import a_job, a_plan, a_process
 
 from dplaunch.model.observed import ObservedEndpoint, ObservedProcess, State
-from dplaunch.model.summary import Health, LastProof, RoleSummary, Summary
+from dplaunch.model.summary import ClusterHealth, LastProof, RoleSummary, Summary
 from dplaunch.view import status as status_view
 
 GOOD = Summary(
-    state=Health.SERVING,
+    state=ClusterHealth.SERVING,
     roles=(
         RoleSummary(role="prefill", groups=4, groups_ready=4, engines=8, engines_ready=8),
         RoleSummary(role="decode", groups=1, groups_ready=1, engines=64, engines_ready=64),
     ),
     router_ok=True,
-    proof=LastProof(holds=True, verb="up", who="ada@desk", age=90.0),
+    proof=LastProof(passed=True, verb="up", who="ada@desk", age=90.0),
 )
-BAD = replace(GOOD, state=Health.DEGRADED, unreached=("n8",))
+BAD = replace(GOOD, state=ClusterHealth.DEGRADED, unreached=("n8",))
 
 ODD = {
     "decode-17": {"state": State.EXITED, "exit_code": 1, "ended_at": 1_011_500.0, "healthy": None},
@@ -38,11 +38,11 @@ def troubled(big_plan, observe):
 
 
 def test_a_healthy_cluster_is_a_sentence_and_three_rows(draw, golden, big_plan, observe):
-    golden("status-serving", draw(status_view.drawn(big_plan, observe(big_plan), GOOD), 80))
+    golden("status-serving", draw(status_view.render(big_plan, observe(big_plan), GOOD), 80))
 
 
 FAILED = LastProof(
-    holds=False, verb="up", who="ada@desk", age=90.0, reason="decode-2 on n5 answered nonsense"
+    passed=False, verb="up", who="ada@desk", age=90.0, reason="decode-2 on n5 answered nonsense"
 )
 
 
@@ -52,7 +52,7 @@ FAILED = LastProof(
 def test_what_answers_health_but_was_not_proved_is_not_called_good(
     draw, golden, big_plan, observe, name, proof
 ):
-    golden(name, draw(status_view.drawn(big_plan, observe(big_plan), replace(GOOD, proof=proof)), 200))
+    golden(name, draw(status_view.render(big_plan, observe(big_plan), replace(GOOD, proof=proof)), 200))
 
 
 def test_a_failed_proof_stands_in_the_json(golden, big_plan, observe):
@@ -61,33 +61,35 @@ def test_a_failed_proof_stands_in_the_json(golden, big_plan, observe):
 
 
 def test_the_odd_ones_come_first_and_in_words(draw, golden, big_plan, troubled):
-    golden("status-degraded", draw(status_view.drawn(big_plan, troubled, BAD), 80))
+    golden("status-degraded", draw(status_view.render(big_plan, troubled, BAD), 80))
 
 
 def test_verbose_is_a_row_per_process_the_odd_ones_first(draw, golden, big_plan, troubled):
-    golden("status-verbose", draw(status_view.drawn(big_plan, troubled, BAD, verbose=1), 120))
+    golden("status-verbose", draw(status_view.render(big_plan, troubled, BAD, verbose=1), 120))
 
 
 def test_nodes_that_fail_for_one_reason_are_one_line(draw, golden, big_plan, observe):
     observed = observe(big_plan, unreached={f"n{n}": "timed out after 10 s" for n in (2, 3, 4)})
-    golden("status-unreachable", draw(status_view.drawn(big_plan, observed, BAD)))
+    golden("status-unreachable", draw(status_view.render(big_plan, observed, BAD)))
 
 
 def test_loading_is_no_oddity(draw, golden, big_plan, observe):
     loading = {p.name: {"healthy": False, "started_at": 1_011_450.0} for p in big_plan.processes}
-    starting = replace(GOOD, state=Health.STARTING)
-    golden("status-starting", draw(status_view.drawn(big_plan, observe(big_plan, loading), starting), 100))
+    starting = replace(GOOD, state=ClusterHealth.STARTING)
+    golden("status-starting", draw(status_view.render(big_plan, observe(big_plan, loading), starting), 100))
 
 
 def test_what_is_down_is_one_sentence(draw, golden, big_plan, observe):
     nothing = observe(big_plan, gone=tuple(p.name for p in big_plan.processes))
-    golden("status-down", draw(status_view.drawn(big_plan, nothing, replace(GOOD, state=Health.DOWN))))
+    golden(
+        "status-down", draw(status_view.render(big_plan, nothing, replace(GOOD, state=ClusterHealth.DOWN)))
+    )
 
 
 def test_what_died_altogether_says_how(draw, golden, big_plan, observe):
     dead = {p.name: {"state": State.EXITED, "exit_code": 137, "healthy": None} for p in big_plan.processes}
-    down = replace(GOOD, state=Health.DOWN)
-    golden("status-all-exited", draw(status_view.drawn(big_plan, observe(big_plan, dead), down)))
+    down = replace(GOOD, state=ClusterHealth.DOWN)
+    golden("status-all-exited", draw(status_view.render(big_plan, observe(big_plan, dead), down)))
 
 
 STATES = {
@@ -101,7 +103,7 @@ STATES = {
 
 
 def test_states_in_words(draw, golden, big_plan, observe):
-    golden("status-states", draw(status_view.drawn(big_plan, observe(big_plan, STATES), BAD), 100))
+    golden("status-states", draw(status_view.render(big_plan, observe(big_plan, STATES), BAD), 100))
 
 
 PARENTS = a_plan(
@@ -119,7 +121,7 @@ ENDPOINTS = {
     "convert-0": {"state": State.DONE, "exit_code": 0, "ended_at": 1_011_000.0},
 }
 OPENING = Summary(
-    state=Health.DEGRADED,
+    state=ClusterHealth.DEGRADED,
     roles=(RoleSummary(role="decode", groups=1, groups_ready=0, engines=6, engines_ready=2),),
     router_ok=False,
 )
@@ -127,15 +129,22 @@ OPENING = Summary(
 
 def test_endpoints_of_a_parent_process_and_jobs_have_a_row_each(draw, golden, observe):
     observed = observe(PARENTS, ENDPOINTS)
-    golden("status-endpoints", draw(status_view.drawn(PARENTS, observed, OPENING), 100))
-    golden("status-endpoints-verbose", draw(status_view.drawn(PARENTS, observed, OPENING, verbose=1), 100))
+    golden("status-endpoints", draw(status_view.render(PARENTS, observed, OPENING), 100))
+    golden("status-endpoints-verbose", draw(status_view.render(PARENTS, observed, OPENING, verbose=1), 100))
     golden("status-endpoints", status_view.to_json(PARENTS, observed, OPENING))
 
 
 def test_what_another_protocol_started_says_what_stops_it(draw, golden, observe):
-    problem = "was started by another version of dplaunch; stop it with dplaunch 0.7: dplaunch down"
-    changes = {"decode@n2": {"state": State.INCOMPATIBLE, "problem": problem, "healthy": None}}
-    golden("status-incompatible", draw(status_view.drawn(PARENTS, observe(PARENTS, changes), OPENING), 130))
+    def started_by(version: str, name: str) -> dict[str, object]:
+        hint = f"stop it with that version: pipx run --spec 'dplaunch=={version}' dplaunch down"
+        problem = f"{name} was started by dplaunch {version} (guard protocol 1, this version has 2)"
+        return {"state": State.INCOMPATIBLE, "problem": problem, "hint": hint, "healthy": None}
+
+    changes = {
+        name: started_by("0.2.0" if name == "router" else "0.1.9", name)
+        for name in ("router", "decode@n2", "convert-0", "convert-1")
+    }
+    golden("status-incompatible", draw(status_view.render(PARENTS, observe(PARENTS, changes), OPENING), 200))
 
 
 @pytest.mark.parametrize(
@@ -144,23 +153,23 @@ def test_what_another_protocol_started_says_what_stops_it(draw, golden, observe)
 )
 def test_groups_that_clients_do_not_reach_are_named(draw, golden, big_plan, observe, name, held):
     summary = replace(GOOD, held=held)
-    golden(name, draw(status_view.drawn(big_plan, observe(big_plan), summary), 100))
+    golden(name, draw(status_view.render(big_plan, observe(big_plan), summary), 100))
     assert status_view.to_json(big_plan, observe(big_plan), summary)["held"] == list(held)
 
 
 def test_of_a_cluster_that_is_down_no_group_is_held(draw, big_plan, observe):
     nothing = observe(big_plan, gone=tuple(p.name for p in big_plan.processes))
-    down = replace(GOOD, state=Health.DOWN, held=("decode/0",))
-    assert "held" not in draw(status_view.drawn(big_plan, nothing, down))
+    down = replace(GOOD, state=ClusterHealth.DOWN, held=("decode/0",))
+    assert "held" not in draw(status_view.render(big_plan, nothing, down))
 
 
 def test_a_node_with_another_plan_is_named(draw, golden, big_plan, observe):
     stale = replace(GOOD, stale=("n2", "n3"))
-    golden("status-another-plan", draw(status_view.drawn(big_plan, observe(big_plan), stale), 100))
+    golden("status-another-plan", draw(status_view.render(big_plan, observe(big_plan), stale), 100))
 
 
 def test_the_router_is_named_when_it_does_not_answer(golden, big_plan):
-    starting = replace(GOOD, state=Health.STARTING, router_ok=False)
+    starting = replace(GOOD, state=ClusterHealth.STARTING, router_ok=False)
     golden("status-router-silent", status_view.headline(big_plan, starting).plain)
     assert "router" not in status_view.headline(big_plan, replace(GOOD, router_ok=None)).plain
 

@@ -40,11 +40,11 @@ def up() -> StartUp:
 
 
 def test_a_table_by_stage_then_who_was_waited_for_then_phases(up, draw, golden):
-    golden("timeline", draw(drawing.drawn("r1", up), 80))
+    golden("timeline", draw(drawing.render("r1", up), 80))
 
 
 def test_verbose_has_a_row_per_engine_the_slowest_first(up, draw):
-    rows = draw(drawing.drawn("r1", up, verbose=1), 200).splitlines()
+    rows = draw(drawing.render("r1", up, verbose=1), 200).splitlines()
     head = next(n for n, row in enumerate(rows) if row.startswith("ENGINE"))
     assert rows[head + 1].split(maxsplit=2)[:2] == ["decode-3", "n0"]
     assert "weights 1 min 51 s, memory 10 s" in rows[head + 1]
@@ -56,23 +56,23 @@ def test_verbose_has_a_row_per_engine_the_slowest_first(up, draw):
 def test_it_fits_the_terminal(draw, width, verbose):
     prefill, decode = cluster(4, name="prefill", node="node-a"), cluster(64, node="node-b")
     up = analyse([*prefill[0], *decode[0]], [*prefill[1], *decode[1]], STAGES, PHASE_TIMES)
-    drawn = draw(drawing.drawn("r1", up, verbose=verbose), width)
+    drawn = draw(drawing.render("r1", up, verbose=verbose), width)
     assert max(map(len, drawn.splitlines())) <= width
     assert "ROLE" in drawn
 
 
 def test_whole_seconds_are_shown_as_such_and_said(draw, golden):
-    golden("timeline-whole-seconds", draw(drawing.drawn("r1", analyse(*cluster(fine=False), STAGES)), 200))
+    golden("timeline-whole-seconds", draw(drawing.render("r1", analyse(*cluster(fine=False), STAGES)), 200))
 
 
 def test_engines_without_times_share_a_note(draw, golden):
     now = [start(f"decode-{n}", "n1", {}) for n in range(4)]
-    golden("timeline-without-times", draw(drawing.drawn("r1", analyse(now, [], STAGES)), 200))
+    golden("timeline-without-times", draw(drawing.render("r1", analyse(now, [], STAGES)), 200))
 
 
 def test_one_earlier_start_is_the_one_before(golden):
     times = PhaseTimes(verb="up", started=1, phases={"load": 2.0}, earlier=({"load": 3.0},), usual_total=3.0)
-    golden("timeline-one-before", drawing.walked(times))
+    golden("timeline-one-before", drawing.describe_walk(times))
 
 
 def test_the_stable_form(up, golden):

@@ -234,9 +234,13 @@ def test_every_state_of_a_process_is_known(state):
 
 
 def test_a_process_of_another_protocol_is_there_with_its_problem():
-    entry = {"name": "a", "state": "incompatible", "problem": "stop it with dplaunch 0.7 down", "protocol": 1}
+    told = {"problem": "a was started by dplaunch 0.1", "hint": "stop it with that version"}
+    entry = {"name": "a", "state": "incompatible", "protocol": 1, **told}
     (process,) = replies.observed("n1", {"processes": [entry]}).processes
-    assert (process.problem, process.alive, process.runs) == ("stop it with dplaunch 0.7 down", True, False)
+    assert {"problem": process.problem, "hint": process.hint} == told
+    assert (process.alive, process.runs) == (True, False)
+    left = replies.verdict("n1", {"name": "a", "how": "left alone", **told}).left
+    assert left == ("a was started by dplaunch 0.1; stop it with that version",)
 
 
 @pytest.mark.parametrize("meta", [None, "odd", []])

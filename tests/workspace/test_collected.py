@@ -1,7 +1,7 @@
 import pytest
 
 from dplaunch.errors import UsageError
-from dplaunch.workspace.collected import collected
+from dplaunch.workspace.collected import find_logs
 
 
 def write(folder, *names: str):
@@ -15,7 +15,7 @@ def test_a_folder_of_logs_names_processes_after_files_and_nodes_after_folders(tm
     write(
         tmp_path, "n1/prefill-0.log", "n2/decode-0.log", "n2/decode-0.prev.log", "router.txt", "n2/plan.json"
     )
-    found = collected(tmp_path)
+    found = find_logs(tmp_path)
     assert [(log.process, log.node) for log in found] == [
         ("prefill-0", "n1"),
         ("decode-0", "n2"),
@@ -27,17 +27,17 @@ def test_a_folder_of_logs_names_processes_after_files_and_nodes_after_folders(tm
 
 def test_the_run_before_is_read_on_request(tmp_path):
     write(tmp_path, "n2/decode-0.log", "n2/decode-0.prev.log")
-    (log,) = collected(tmp_path, previous=True)
+    (log,) = find_logs(tmp_path, previous=True)
     assert (log.process, log.path.name) == ("decode-0", "decode-0.prev.log")
 
 
-def test_equal_names_are_told_apart_by_their_folders(tmp_path):
+def test_equal_names_get_their_folders_in_front(tmp_path):
     write(tmp_path, "run/n1/rank-0.log", "run/n2/rank-0.log")
-    assert [log.process for log in collected(tmp_path)] == ["run/n1/rank-0", "run/n2/rank-0"]
+    assert [log.process for log in find_logs(tmp_path)] == ["run/n1/rank-0", "run/n2/rank-0"]
 
 
-def test_a_folder_without_logs_says_how_to_get_some(tmp_path):
+def test_a_folder_without_logs_is_an_error_with_a_hint_how_to_get_some(tmp_path):
     write(tmp_path, "plan.json")
     with pytest.raises(UsageError, match=r"holds no logs") as caught:
-        collected(tmp_path)
+        find_logs(tmp_path)
     assert "--collect" in caught.value.hint

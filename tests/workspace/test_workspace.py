@@ -9,9 +9,9 @@ from plans import a_plan, a_process
 from dplaunch.errors import DplaunchError, SpecError, UsageError
 from dplaunch.model.cluster import SecretRef
 from dplaunch.workspace import Memory, Pick, load_cluster, read_plan, read_secrets, run_hook
-from dplaunch.workspace.presets import presets, with_hosts, written_for
+from dplaunch.workspace.presets import fill_preset, list_presets, replace_hosts
 
-LAPTOP = written_for("laptop", None)
+LAPTOP = fill_preset("laptop", None)
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_problems_of_the_engine_stand_at_their_line(tmp_path):
 
 
 def test_a_saved_plan_that_cannot_be_read(tmp_path):
-    with pytest.raises(UsageError, match="there is no file"):
+    with pytest.raises(UsageError, match="does not exist"):
         read_plan(tmp_path / "nothing.json")
 
 
@@ -105,9 +105,9 @@ def test_secrets_are_read_from_the_environment_and_from_files_beside_the_cluster
     assert read_secrets(plan, {"API_KEY": "k3y"}, tmp_path) == {KEY: "k3y", FILE: "t0ken"}
 
 
-@pytest.mark.parametrize(("environ", "said"), [({}, "API_KEY"), ({"API_KEY": ""}, "API_KEY")])
-def test_a_secret_that_is_not_set_is_named(environ, said, tmp_path):
-    with pytest.raises(UsageError, match=said):
+@pytest.mark.parametrize(("environ", "name"), [({}, "API_KEY"), ({"API_KEY": ""}, "API_KEY")])
+def test_a_secret_that_is_not_set_is_named(environ, name, tmp_path):
+    with pytest.raises(UsageError, match=name):
         read_secrets(a_plan(a_process("decode-0", "n1"), api_key=KEY), environ, tmp_path)
 
 
@@ -122,7 +122,7 @@ def test_a_hook_finds_the_cluster_in_its_environment():
     assert run_hook(plan, "before_up", {}) is None
 
 
-def test_a_hook_that_fails_says_what_it_said():
+def test_a_hook_that_fails_is_an_error_with_its_output():
     plan = a_plan(a_process("decode-0", "n1"), hooks={"before_up": "echo no disk >&2; exit 7"})
     with pytest.raises(DplaunchError, match="before_up exited with code 7") as caught:
         run_hook(plan, "before_up", {"PATH": "/usr/bin:/bin"})
@@ -130,20 +130,22 @@ def test_a_hook_that_fails_says_what_it_said():
 
 
 def test_every_example_says_in_its_first_line_what_it_is():
-    assert len(presets()) >= 8
-    assert all(len(about) > 20 for about in presets().values())
+    assert len(list_presets()) >= 8
+    assert all(len(about) > 20 for about in list_presets().values())
 
 
 def test_hosts_move_with_everything_that_names_them():
-    text = with_hosts('nodes:\n  - {name: "n[1-2]", host: "192.0.2.[1-2]"}\nmaster: 192.0.2.2\n', "a,b", "x")
+    text = replace_hosts(
+        'nodes:\n  - {name: "n[1-2]", host: "192.0.2.[1-2]"}\nmaster: 192.0.2.2\n', "a,b", "x"
+    )
     assert 'host: "a,b"' in text
     assert text.endswith("master: b\n")
 
 
 def test_hosts_are_dealt_over_several_entries():
     text = "nodes:\n  - {name: a, host: h1}\n  - {name: b, host: h2}\nrouter: {node: a}\n"
-    assert 'host: "x1"' in with_hosts(text, "x[1-2]", "x")
-    assert 'host: "x2"' in with_hosts(text, "x[1-2]", "x")
+    assert 'host: "x1"' in replace_hosts(text, "x[1-2]", "x")
+    assert 'host: "x2"' in replace_hosts(text, "x[1-2]", "x")
 
 
 def test_the_plan_is_the_same_on_every_machine(tmp_path):

@@ -1,11 +1,11 @@
-"""vLLM-Ascend: contract A (0.9.1, environment) and contract B (from 0.10.1rc1, flags), facts §1."""
+"""vLLM-Ascend: contract A (0.9.1, environment) and contract B (from 0.10.1rc1, flags)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from dplaunch.engines import rules
-from dplaunch.engines.adapter import EngineAdapter, PortNeed, Sheet, Site, StandIn
+from dplaunch.engines.adapter import EngineAdapter, PortNeed, Site, StandIn, Template
 from dplaunch.engines.ascend import advice, env, kv, kv_rules, lint, releases
 from dplaunch.engines.ascend.facts import FACTS
 from dplaunch.engines.ascend.releases import is_contract_a
@@ -30,7 +30,7 @@ from dplaunch.engines.vllm.shell import (
 from dplaunch.engines.vllm.stand_in import stand_in
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
-from dplaunch.model.plan import Process, Seat
+from dplaunch.model.plan import Flow, Process, Seat
 
 
 class Ascend(EngineAdapter):
@@ -50,12 +50,12 @@ class Ascend(EngineAdapter):
         version = _version(spec)
         own = (*_environment(spec, version), *_context_parallel(spec, version))
         engine = lint.ascend(version)
-        told = (
+        warnings = (
             *lint.check(spec, engine),
             *vllm_advice.check(spec, engine, _vllm(spec)),
             *advice.check(spec, engine),
         )
-        return (*unknown, *own, *kv_rules.check(spec, version), *rules.alike(spec), *told)
+        return (*unknown, *own, *kv_rules.check(spec, version), *rules.check_agreement(spec), *warnings)
 
     def software(self, spec: ClusterSpec) -> tuple[Software, ...]:
         """The versions of the file and of the release that it names."""
@@ -65,15 +65,19 @@ class Ascend(EngineAdapter):
         """By the vLLM below it."""
         return dense(_vllm(spec))
 
+    def flow(self, spec: ClusterSpec) -> Flow | None:
+        """As the connector hands KV over."""
+        return kv.flow(spec)
+
     def ports(self, spec: ClusterSpec, role: RoleSpec) -> tuple[PortNeed, ...]:
         """One KV port for each device of a rank; which side listens follows from the connector."""
         return tuple(needs(role, kv.width(spec, role, _version(spec)), listens=kv.listens(spec, role)))
 
-    def files(self, site: Site) -> tuple[Sheet, ...]:
+    def files(self, site: Site) -> tuple[Template, ...]:
         """The script of this role on this node."""
         template = "contract_a" if is_contract_a(_version(site.spec)) else "contract_b"
         values = context(site, self._recipe(site))
-        return (Sheet(site.script_path, f"vllm-ascend/{template}.sh.j2", values),)
+        return (Template(site.script_path, f"vllm-ascend/{template}.sh.j2", values),)
 
     def processes(self, site: Site) -> Iterator[Process]:
         """One for each rank."""
@@ -126,28 +130,25 @@ def _unknown_version(spec: ClusterSpec) -> Iterator[Problem]:
         return
     near = neighbours(version, (r.version for r in releases.RELEASES))
     yield Problem(
-        f"there is no vllm-ascend {version} with a known launch contract",
+        f"dplaunch does not know how to launch vllm-ascend {version}",
         key="engine.version",
-        hint=f"nearest known: {rules.listed(near)}",
+        hint=f"use {' or '.join(near)}, the nearest known",
     )
 
 
 def _environment(spec: ClusterSpec, version: str) -> Iterator[Problem]:
-    if is_contract_a(version):
-        why = "'{name}' is computed by dplaunch for every rank"
-        names = env.CONTRACT_A_ONLY
-    else:
-        why = (
-            "'{name}' must not be set from vllm-ascend 0.10 on: only 0.9.1 reads it as data parallelism, "
-            "later engines take their offline mode and die after loading the model"
-        )
-        names = env.CONTRACT_A_ONLY
-    yield from rules.forbidden(spec, names, why, "remove it")
+    computed = "'{name}' is computed by dplaunch for every rank"
+    offline = (
+        "'{name}' must not be set from vllm-ascend 0.10 on: only 0.9.1 reads it as data parallelism, "
+        "later engines enter their offline mode and die after loading the model"
+    )
+    why = computed if is_contract_a(version) else offline
+    yield from rules.forbidden(spec, env.CONTRACT_A_ONLY, why, "remove it")
     yield from rules.forbidden(
         spec,
         ("ASCEND_RT_VISIBLE_DEVICES",),
-        "'{name}' is computed by dplaunch for every rank",
-        "remove it; say how many devices a node has with hardware or devices",
+        computed,
+        "remove it; set hardware or devices to the number of devices of a node",
     )
 
 
@@ -158,7 +159,7 @@ def _context_parallel(spec: ClusterSpec, version: str) -> Iterator[Problem]:
         for key in ("pcp", "dcp"):
             if getattr(role, key) > 1:
                 yield Problem(
-                    f"vllm-ascend {version} has no context parallelism",
+                    f"vllm-ascend {version} does not support context parallelism",
                     key=f"roles.{role.name}.{key}",
                     hint=f"{key}: 1, or a version from 0.12.0rc1 on",
                 )

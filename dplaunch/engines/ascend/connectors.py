@@ -1,6 +1,6 @@
 """KV-transfer connectors of vllm-ascend as data: what exists in which version, and how it behaves.
 
-Source: registrations per tag, facts §2.1; behaviour §2.3 to §2.6.
+Source: vllm-ascend, vllm_ascend/distributed/__init__.py (later …/kv_transfer/__init__.py) of every tag.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The environment vllm-ascend needs, computed from addresses, hardware, connector and version (facts §1.6).
+"""The environment vllm-ascend needs, computed from addresses, hardware, connector and version.
+
+Source: vllm-ascend, examples/external_online_dp/run_dp_template.sh and its documents of each release.
 
 Values are ``env`` text: ``${local_ip}`` and the like are shell variables of the script.
 """
@@ -25,7 +27,7 @@ CONTRACT_A_ONLY = frozenset(
     )
 )
 """What only 0.9.1 reads as external data parallelism: later engines take VLLM_DP_* for their offline
-mode and die after loading (facts §1.4)."""
+mode and die after loading (vLLM, vllm/config/parallel.py)."""
 
 RDMA_INTRA_NODE: Env = {"HCCL_INTRA_ROCE_ENABLE": "1"}
 PCIE_INTRA_NODE: Env = {"HCCL_INTRA_PCIE_ENABLE": "1", "HCCL_INTRA_ROCE_ENABLE": "0"}
@@ -49,7 +51,7 @@ def _addresses() -> Env:
 
 
 def _contract_a(site: Site, seat: Seat) -> Env:
-    # the patch of 0.9.1 takes each rank's share out of the whole list itself (facts §1.2)
+    # the patch of 0.9.1 takes each rank's share out of the whole list itself
     devices: Env = {"ASCEND_RT_VISIBLE_DEVICES": group_devices(site, seat)} if seat.devices else {}
     if site.role.dp == 1:
         return devices

@@ -17,7 +17,7 @@ MOONCAKE_DIRECT = RandomPorts(
     owner="Mooncake's random range",
     source="vllm-ascend PR #6455, issue #8938",
 )
-"""Mooncake's AscendDirect binds at random there."""
+"""Mooncake's AscendDirect binds random ports there."""
 
 A3_DEVICES = 16
 """An Atlas 800 A3 has 8 cards of 2 dies; an A2 has 8 devices."""

@@ -1,4 +1,8 @@
-"""The ``--kv-transfer-config`` of vllm-ascend, computed from the topology (facts §2.2 to §2.6)."""
+"""The ``--kv-transfer-config`` of vllm-ascend, computed from the topology
+
+Source: vllm-ascend, mooncake_connector.py of v0.11.0, v0.13.0 and v0.18.0; vLLM, vllm/config/kv_transfer.py.
+.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from dplaunch.engines.flags import plain
 from dplaunch.engines.versions import at_least
 from dplaunch.engines.vllm.transfer import BOTH, KV_ROLES
 from dplaunch.model.cluster import DECODE, PREFILL, ClusterSpec, KvTransferSpec, RoleSpec
-from dplaunch.model.plan import Seat
+from dplaunch.model.plan import Flow, Seat
 
 FIELDS = frozenset(
     (
@@ -31,6 +35,7 @@ FIELDS = frozenset(
 )
 """Fields of KVTransferConfig: these of ``extra`` stand at the top, all others are the connector's own."""
 
+_FLOWS: dict[Kind, Flow] = {Kind.PULL: "pull", Kind.PUSH: "push"}
 POINT_TO_POINT = (Kind.PULL, Kind.PUSH, Kind.RANK_TABLE)
 _LISTENERS = {
     Kind.PULL: (PREFILL,),
@@ -91,7 +96,7 @@ def _nested_entry(entry: Mapping[str, Any], site: Site, seat: Seat, version: str
 
 
 def sizes(spec: ClusterSpec) -> Block:
-    """Data and tensor parallel size of ONE group of each side: both sides need both (facts §2.3)."""
+    """Data and tensor parallel size of ONE group of each side: each side needs both."""
     return {role.name: _size(role) for role in spec.roles if role.name in (PREFILL, DECODE)}
 
 
@@ -112,6 +117,12 @@ def _merged(below: Block, above: Block) -> Block:
 def mover(transfer: KvTransferSpec | None) -> Connector | None:
     """The connector that hands KV from engine to engine: the outer one, or MultiConnector's."""
     return next((c for c in transfer_connectors(transfer) if c.kind in POINT_TO_POINT), None)
+
+
+def flow(spec: ClusterSpec) -> Flow | None:
+    """Decode first where prefill pushes, prefill first where decode pulls; None: either will do."""
+    connector = mover(spec.kv_transfer)
+    return _FLOWS.get(connector.kind) if connector else None
 
 
 def width(spec: ClusterSpec, role: RoleSpec, version: str) -> int:

@@ -1,4 +1,4 @@
-"""What vllm-ascend refuses, or silently gets wrong, about KV transfer: problems by version (facts §2.7)."""
+"""What vllm-ascend refuses, or silently gets wrong, about KV transfer: problems by version."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from dplaunch.engines.ascend.connectors import Connector, Kind, find, registered, transfer_connectors
 from dplaunch.engines.ascend.kv import extra_of, mover
 from dplaunch.engines.flags import plain
+from dplaunch.engines.routers import NONE, router_kind
 from dplaunch.engines.versions import at_least
 from dplaunch.engines.vllm.transfer import names, nested
 from dplaunch.errors import Problem
@@ -18,7 +19,7 @@ MLA = ("deepseek", "kimi")
 
 COMPUTED = {
     "kv_role": "it follows from the role",
-    "kv_port": "say where to start with ports.kv",
+    "kv_port": "set ports.kv to choose where it starts",
     "kv_rank": "no connector of this engine reads it",
     "prefill": "sizes follow from the roles",
     "decode": "sizes follow from the roles",
@@ -107,14 +108,14 @@ def _roles(spec: ClusterSpec, connector: Connector) -> Iterator[Problem]:
         yield from _pull(prefill, decode)
     if connector.kind is Kind.PUSH and decode.pcp > 1:
         yield Problem(
-            f"{connector.name} knows no pcp on the decode side", key="roles.decode.pcp", hint="pcp: 1"
+            f"{connector.name} does not support pcp on the decode side", key="roles.decode.pcp", hint="pcp: 1"
         )
 
 
 def _sizes(spec: ClusterSpec, prefill: RoleSpec, decode: RoleSpec) -> Iterator[Problem]:
     if prefill.tp < decode.tp:
         yield Problem(
-            f"prefill has tp {prefill.tp}, decode {decode.tp}: tp of prefill must not be the smaller one",
+            f"prefill has tp {prefill.tp}, decode {decode.tp}: tp of prefill must be at least that of decode",
             key="roles.prefill.tp",
             hint=f"tp: {decode.tp} for prefill, or a smaller tp for decode",
         )
@@ -130,7 +131,7 @@ def _sizes(spec: ClusterSpec, prefill: RoleSpec, decode: RoleSpec) -> Iterator[P
 def _pull(prefill: RoleSpec, decode: RoleSpec) -> Iterator[Problem]:
     if decode.pp > 1:
         yield Problem(
-            f"decode has pp {decode.pp}: the connector knows no pipeline on the decode side",
+            f"decode has pp {decode.pp}: the connector does not support pipeline parallelism there",
             key="roles.decode.pp",
             hint="pp: 1",
         )
@@ -144,17 +145,17 @@ def _pull(prefill: RoleSpec, decode: RoleSpec) -> Iterator[Problem]:
 
 def _order(spec: ClusterSpec, connector: Connector) -> Iterator[Problem]:
     """Prefill first or decode first: the router must speak the connector's order."""
-    if spec.router is None or connector.kind is Kind.RANK_TABLE:
+    if spec.router is None or spec.router.kind == NONE or connector.kind is Kind.RANK_TABLE:
         return
-    layerwise_router = spec.router.kind == "vllm-ascend" and "layerwise" in (spec.router.path or "")
-    if connector.kind is Kind.PUSH and not layerwise_router:
+    flows = router_kind(spec.router).flows
+    if connector.kind is Kind.PUSH and "push" not in flows:
         yield Problem(
             f"{connector.name} starts with decode; the router '{spec.router.kind}' as given starts with "
             "prefill, and requests would hang",
             key="router.kind",
-            hint="router: {kind: vllm-ascend, path: …/load_balance_proxy_layerwise_server_example.py}",
+            hint="router: {kind: dplaunch}, or {kind: vllm-ascend, path: …/load_balance_proxy_layerwise_…py}",
         )
-    if connector.kind is Kind.PULL and layerwise_router:
+    if connector.kind is Kind.PULL and "pull" not in flows:
         yield Problem(
             f"{connector.name} starts with prefill; the layerwise proxy starts with decode",
             key="router.path",

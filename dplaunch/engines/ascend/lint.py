@@ -11,7 +11,7 @@ from dplaunch.engines.ascend.switches import ASCEND, ASCEND_PROXY, FAMILIES, NOT
 from dplaunch.engines.rules import arguments
 from dplaunch.engines.versions import at_least
 from dplaunch.engines.vllm import lint
-from dplaunch.engines.vllm.lint import CONFIG, Engine, as_map, successor, told
+from dplaunch.engines.vllm.lint import CONFIG, Engine, as_map, successor, warn
 from dplaunch.engines.vllm.switches import KEY, PROXY
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ArgValue, ClusterSpec
@@ -20,7 +20,7 @@ STRICT = {"eplb_config": "0.14.0rc1", "short_request_first_config": "0.24.0rc1"}
 """Sections that refuse keys they do not know, and since when."""
 
 _CLOSE = 0.86
-"""How alike an unknown key must be to a known one: higher than for our own keys, since engines have more."""
+"""How similar an unknown key must be to a known one: more than for our own keys, as engines have more."""
 
 
 def ascend(version: str) -> Engine:
@@ -41,18 +41,18 @@ def _proxy(spec: ClusterSpec, engine: Engine) -> Iterator[Problem]:
     rows = engine.rows(PROXY)
     for name in spec.router.args:
         for row in rows.get(name, ()):
-            yield from told(row, engine, f"router.args.{name}")
+            yield from warn(row, engine, f"router.args.{name}")
 
 
 def _config(spec: ClusterSpec, engine: Engine) -> Iterator[Problem]:
-    """Keys of ``--additional-config``: the engine ignores what it does not know, without a word."""
+    """Keys of ``--additional-config``: the engine silently ignores what it does not know."""
     for place, args in arguments(spec):
         for flag, value in args.items():
             head, _, below = flag.partition(".")
             if head == CONFIG:
                 for name in keys({below: value} if below else as_map(value)):
                     at = f"{place}.{flag}" if below or isinstance(value, str) else f"{place}.{flag}.{name}"
-                    yield from key_told(name, engine, at)
+                    yield from warn_key(name, engine, at)
 
 
 def keys(config: Mapping[str, ArgValue]) -> Iterator[str]:
@@ -63,15 +63,15 @@ def keys(config: Mapping[str, ArgValue]) -> Iterator[str]:
             yield from (f"{name}.{inner}" for inner in value)
 
 
-def key_told(name: str, engine: Engine, place: str) -> Iterator[Problem]:
-    """What there is to say about a key of ``--additional-config``."""
+def warn_key(name: str, engine: Engine, place: str) -> Iterator[Problem]:
+    """Yield warnings about one key of ``--additional-config``."""
     rows = engine.rows(KEY)
     section, _, inner = name.rpartition(".")
     dead = any(not row.lives(engine.version) for row in rows.get(section, ()))
     for row in rows.get(name, ()):
         # inside a section that is gone itself only what has a successor is worth a word
         if not dead or successor(row, engine):
-            yield from told(row, engine, place)
+            yield from warn(row, engine, place)
     if name not in rows and not dead:
         yield from _unknown(section, inner, engine, place)
 
@@ -87,7 +87,7 @@ def _unknown(section: str, inner: str, engine: Engine, place: str) -> Iterator[P
     close = get_close_matches(inner, known, n=1, cutoff=_CLOSE)
     if refused or close:
         effect = "is refused by" if refused else "is not known to"
-        after = "" if refused else ", which ignores it without a word"
+        after = "" if refused else ", which silently ignores it"
         yield Problem(
             f"{CONFIG} {section + '.' if section else ''}{inner} {effect} {engine}{after}",
             key=place,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from dplaunch.engines import rules
-from dplaunch.engines.adapter import EngineAdapter, PortNeed, Sheet, Site, StandIn
+from dplaunch.engines.adapter import EngineAdapter, PortNeed, Site, StandIn, Template
 from dplaunch.engines.ascend import lint as ascend_lint
 from dplaunch.engines.ascend.releases import is_contract_a
 from dplaunch.engines.script import lint as script_lint
@@ -57,13 +57,13 @@ class Script(EngineAdapter):
         return f"script for {spec.engine.version}" if spec.engine.version else "script"
 
     def check(self, spec: ClusterSpec) -> tuple[Problem, ...]:
-        """Problems of the script, and of what the file says that only the script can do."""
+        """Problems of the script, and of keys that only the script could honour."""
         computed = "'{name}' is computed by dplaunch for every rank"
         return (
             *_era(spec),
             *_unused(spec),
             *rules.forbidden(spec, ("LOCAL_IP", "NIC_NAME"), computed, "remove it"),
-            *_told(spec),
+            *_lint(spec),
         )
 
     def ports(self, spec: ClusterSpec, role: RoleSpec) -> tuple[PortNeed, ...]:
@@ -71,10 +71,10 @@ class Script(EngineAdapter):
         del spec
         return tuple(needs(role))
 
-    def files(self, site: Site) -> tuple[Sheet | File, ...]:
+    def files(self, site: Site) -> tuple[Template | File, ...]:
         """A script that prepares the shell, and the user's own."""
         own = File(site.script_path, site.spec.engine.script_text or "", 0o755)
-        return Sheet(_start_path(site), "script/start.sh.j2", context(site, self._recipe(site))), own
+        return Template(_start_path(site), "script/start.sh.j2", context(site, self._recipe(site))), own
 
     def processes(self, site: Site) -> Iterator[Process]:
         """One for each rank; what the script has it do after a signal is not known."""
@@ -118,9 +118,10 @@ def _era(spec: ClusterSpec) -> Iterator[Problem]:
     found = contracts(spec.engine.script_text or "")
     version = spec.engine.version
     if len(found) != 1:
-        what = "reads both VLLM_DP_* and --data-parallel-*" if found else "passes its arguments to neither"
+        which = "both VLLM_DP_* and" if found else "neither VLLM_DP_* nor"
         yield Problem(
-            f"{spec.engine.path or 'the script'} {what}: its positional arguments cannot be told",
+            f"{spec.engine.path or 'the script'} reads {which} --data-parallel-*: "
+            "dplaunch cannot know the order of its positional arguments",
             key="engine.path",
             hint="0.9.1: export VLLM_DP_SIZE=$1 …; from 0.10 on: --data-parallel-size $3 … "
             "(DEVICES HTTP_PORT DP_SIZE DP_RANK DP_ADDRESS DP_RPC_PORT TP_SIZE)",
@@ -142,7 +143,7 @@ def _era(spec: ClusterSpec) -> Iterator[Problem]:
         )
 
 
-def _told(spec: ClusterSpec) -> Iterator[Problem]:
+def _lint(spec: ClusterSpec) -> Iterator[Problem]:
     """What its documents got wrong, and what this version does not take, in script and file."""
     yield from script_lint.shape(spec)
     version = spec.engine.version
@@ -154,7 +155,7 @@ def _told(spec: ClusterSpec) -> Iterator[Problem]:
 
 
 def _unused(spec: ClusterSpec) -> Iterator[Problem]:
-    """What the file says and no script would ever hear of."""
+    """Find keys of the file that would never reach the script."""
     if spec.kv_transfer is not None:
         yield Problem(
             "kv_transfer has no effect with a script: the script itself gives --kv-transfer-config",

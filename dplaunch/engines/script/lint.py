@@ -1,6 +1,6 @@
-"""Mistakes in a user's own script that the official documents brought into the world (facts §1.8).
+"""Mistakes in a user's own script that official documents of vllm-ascend have spread.
 
-Only the shape of a script is looked at, never run; what cannot be told for certain is left alone.
+A script is only read, never run; anything uncertain is left alone.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 from dplaunch.engines.ascend.connectors import registered
 from dplaunch.engines.ascend.facts import MOONCAKE_DIRECT
 from dplaunch.engines.ascend.kv_rules import FORBIDDEN
-from dplaunch.engines.ascend.lint import key_told, keys
+from dplaunch.engines.ascend.lint import keys, warn_key
 from dplaunch.engines.script.shellwords import Line, lines, open_quote
 from dplaunch.engines.vllm import advice
-from dplaunch.engines.vllm.lint import CONFIG, Engine, told
+from dplaunch.engines.vllm.lint import CONFIG, Engine, warn
 from dplaunch.engines.vllm.switches import ENV, FLAG
 from dplaunch.engines.vllm.switches import KEY as KEY_OF_CONFIG
 from dplaunch.errors import Problem
@@ -39,7 +39,7 @@ def shape(spec: ClusterSpec) -> Iterator[Problem]:
     text = _COMMENT.sub("", spec.engine.script_text or "")
     name = _name(spec)
     found = tuple(lines(text))
-    if "<<" not in text:  # what stands in a here-document is no shell
+    if "<<" not in text:  # the content of a here-document is not shell
         for above, line in pairwise(found):
             yield from _joined(above, line, name)
         yield from _end(found, text, name)
@@ -73,7 +73,7 @@ def _name(spec: ClusterSpec) -> str:
 def _joined(above: Line, line: Line, name: str) -> Iterator[Problem]:
     """Two lines that the shell takes together though they are two, or apart though they are one."""
     flag = _FLAG.match(line.text.strip())
-    if flag and not above.goes_on and not line.inside:
+    if flag and not above.continues and not line.inside:
         slip = "is followed by a blank" if above.text.rstrip().endswith("\\") else "is missing"
         yield _warning(
             f"{name} line {above.number}: the \\ at its end {slip}, so --{flag[1]} is run as a command of "
@@ -81,7 +81,7 @@ def _joined(above: Line, line: Line, name: str) -> Iterator[Problem]:
             f"end line {above.number} with a \\ and nothing after it",
             _GUIDE,
         )
-    if above.goes_on and not above.inside and re.search(r"[^\s\\]\\$", above.text) and line.text[:1] == "-":
+    if above.continues and not above.inside and re.search(r"[^\s\\]\\$", above.text) and line.text[:1] == "-":
         yield _warning(
             f"{name} line {above.number}: no blank before the \\ and none before {line.text.split()[0]}: the "
             "shell makes one word of both",
@@ -97,8 +97,8 @@ def _end(found: tuple[Line, ...], text: str, name: str) -> Iterator[Problem]:
         source = "vllm-ascend v0.9.1, examples/external_online_dp/run_dp_template.sh"
         yield _warning(f"{name} line {number}: the {quote} is never closed", "close it", source)
     last = next((line for line in reversed(found) if line.text.strip()), None)
-    if last is not None and last.goes_on:
-        text = f"{name} line {last.number}: a \\ ends the last command, and nothing follows"
+    if last is not None and last.continues:
+        text = f"{name} line {last.number}: a \\ ends the last command, but no line follows"
         yield _warning(text, "remove it", _GUIDE)
 
 
@@ -125,7 +125,7 @@ def _switches(text: str, engine: Engine) -> Iterator[Problem]:
             if name not in seen:
                 seen.add(name)
                 for row in rows.get(name, ()):
-                    yield from _at(number, told(row, engine, KEY))
+                    yield from _at(number, warn(row, engine, KEY))
 
 
 def _at(number: int, problems: Iterator[Problem]) -> Iterator[Problem]:
@@ -138,7 +138,7 @@ def _configs(spec: ClusterSpec, text: str, engine: Engine) -> Iterator[Problem]:
         config = _parsed(value) or {}
         if flag == CONFIG and engine.rows(KEY_OF_CONFIG):
             for name in keys(config):
-                yield from _at(number, key_told(name, engine, KEY))
+                yield from _at(number, warn_key(name, engine, KEY))
         if flag == "speculative-config":
             yield from _at(number, advice.speculative(config.get("method"), KEY, engine))
         if flag == "kv-transfer-config" and engine.name == "vllm-ascend":
@@ -164,5 +164,5 @@ def _transfer(spec: ClusterSpec, config: Mapping[str, Any], engine: Engine) -> I
     first = MOONCAKE_DIRECT.first
     last = first + MOONCAKE_DIRECT.each * spec.hardware.devices
     if port is not None and first <= port < last:
-        text = f"kv_port {port} lies in {first}–{last - 1}, from which Mooncake draws at random"
-        yield _warning(text, "a port of 61000 and above is quiet", MOONCAKE_DIRECT.source)
+        text = f"kv_port {port} lies in {first}–{last - 1}, where Mooncake binds random ports"
+        yield _warning(text, "use a port from 61000 on", MOONCAKE_DIRECT.source)

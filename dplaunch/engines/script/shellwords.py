@@ -16,7 +16,7 @@ class Line(NamedTuple):
     inside: bool
 
     @property
-    def goes_on(self) -> bool:
+    def continues(self) -> bool:
         """It ends with a backslash: the shell takes the next line for more of this one."""
         return (len(self.text) - len(self.text.rstrip("\\"))) % 2 == 1
 
@@ -45,7 +45,7 @@ class _Reader:
             elif char in _QUOTES:
                 self.quote, self.opened = char, number
             else:
-                # a pattern of `case` closes what nobody opened
+                # a pattern of `case` closes a bracket that was never opened
                 self.depth = max(0, self.depth + (char == "(") - (char == ")"))
 
 

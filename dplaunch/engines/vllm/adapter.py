@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dplaunch.engines import rules
-from dplaunch.engines.adapter import EngineAdapter, PortNeed, Sheet, Site, StandIn
+from dplaunch.engines.adapter import EngineAdapter, PortNeed, Site, StandIn, Template
 from dplaunch.engines.facts import Dense, Software
 from dplaunch.engines.flags import plain, words
 from dplaunch.engines.settings import Env, Flags, user_flags
@@ -48,8 +48,8 @@ class Vllm(EngineAdapter):
             *unknown,
             *rules.forbidden(spec, COMPUTED_ENV, computed, "remove it"),
             *_transfer(spec),
-            *rules.alike(spec),
-            *(_told(spec) if usable else ()),
+            *rules.check_agreement(spec),
+            *(_lint(spec) if usable else ()),
         )
 
     def software(self, spec: ClusterSpec) -> tuple[Software, ...]:
@@ -67,10 +67,10 @@ class Vllm(EngineAdapter):
         width = 1 if at_least(spec.engine.version, ONE_NIXL_PORT_PER_RANK) else role.tp
         return tuple(needs(role, width, listens=True))
 
-    def files(self, site: Site) -> tuple[Sheet, ...]:
+    def files(self, site: Site) -> tuple[Template, ...]:
         """The script of this role on this node."""
         values = context(site, self._recipe(site))
-        return (Sheet(site.script_path, "vllm/run_dp_template.sh.j2", values),)
+        return (Template(site.script_path, "vllm/run_dp_template.sh.j2", values),)
 
     def processes(self, site: Site) -> Iterator[Process]:
         """One for each rank."""
@@ -119,7 +119,7 @@ def _block(site: Site, seat: Seat) -> dict[str, Any] | None:
     return {"kv_connector": transfer.connector, "kv_role": role, **on_cpu, **plain(transfer.extra)}
 
 
-def _told(spec: ClusterSpec) -> Iterator[Problem]:
+def _lint(spec: ClusterSpec) -> Iterator[Problem]:
     engine = lint.vllm(spec.engine.version)
     yield from lint.check(spec, engine)
     yield from advice.check(spec, engine, spec.engine.version)
@@ -131,12 +131,14 @@ def _transfer(spec: ClusterSpec) -> Iterator[Problem]:
         return
     if transfer.connector != NIXL:
         yield Problem(
-            f"dplaunch knows how to set up {NIXL} for vllm, not '{transfer.connector}'",
+            f"dplaunch supports only {NIXL} for vllm, not '{transfer.connector}'",
             key="kv_transfer.connector",
             hint=f"connector: {NIXL}",
         )
     if transfer.rank_table:
-        yield Problem("vllm reads no rank table", key="kv_transfer.rank_table", hint="remove rank_table")
+        yield Problem(
+            "vllm does not read a rank table", key="kv_transfer.rank_table", hint="remove rank_table"
+        )
     for key in COMPUTED_EXTRA:
         if key in transfer.extra:
             yield Problem(

@@ -1,6 +1,6 @@
 """What an engine takes and yet gets wrong: combinations and values that its documents or its users met.
 
-Every rule is a warning with its source; rules by the name of a model keep quiet where the name does not tell.
+Every rule is a warning with its source; rules that go by a model's name skip unknown names.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DENSE = re.compile(
     rf"|(?:meta-)?llama-?(?:2|3(?:\.[123])?)-{_SIZED}.*|mistral-7b.*|gemma-[23]-{_SIZED}.*",
     re.IGNORECASE,
 )
-"""Models whose name alone says that they have no experts."""
+"""Models without experts, recognised by their names alone."""
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
@@ -39,7 +39,7 @@ def check(spec: ClusterSpec, engine: Engine, version: str) -> Iterator[Problem]:
 
 
 def warning(text: str, key: str, hint: str, source: str) -> Problem:
-    """A problem that stops nothing."""
+    """Return a problem that does not stop a start."""
     return Problem(text, key=key, hint=hint, source=source, warning=True)
 
 

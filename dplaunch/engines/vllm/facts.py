@@ -46,7 +46,7 @@ COMPUTED = {
     "(?:no-)?enable-expert-parallel|ep": "ep of the role",
     "host": "address of the node",
     "kv-transfer-config": "kv_transfer",
-    "model": "model, at the top of the file",
+    "model": "model at the top of the file",
     "pipeline-parallel-size|pp": "pp of the role",
     "port": "ports.http",
     "prefill-context-parallel-size|pcp": "pcp of the role",

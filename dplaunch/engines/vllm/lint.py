@@ -69,7 +69,7 @@ def _variables(spec: ClusterSpec, engine: Engine, settled: Collection[str]) -> I
             for row in rows.get(name, ()):
                 kept = row.kept_by and row.kept_by in connectors
                 if name not in settled and not kept:
-                    yield from told(row, engine, f"{place}.{name}")
+                    yield from warn(row, engine, f"{place}.{name}")
 
 
 def _flags(spec: ClusterSpec, engine: Engine) -> Iterator[Problem]:
@@ -79,7 +79,7 @@ def _flags(spec: ClusterSpec, engine: Engine) -> Iterator[Problem]:
             if value is None or value is False:
                 continue
             for row in rows.get(name, ()):
-                yield from told(row, engine, f"{place}.{name}")
+                yield from warn(row, engine, f"{place}.{name}")
             if isinstance(value, str) and value.lstrip().startswith("{"):
                 yield from _json(name, value, f"{place}.{name}")
 
@@ -107,12 +107,12 @@ def as_map(value: ArgValue) -> Mapping[str, ArgValue]:
     return value if isinstance(value, Mapping) else {}
 
 
-def told(row: Switch, engine: Engine, place: str) -> Iterator[Problem]:
-    """The warning about a switch that this version does not take."""
+def warn(row: Switch, engine: Engine, place: str) -> Iterator[Problem]:
+    """Yield a warning if this version does not take the switch."""
     if row.lives(engine.version):
         return
     yield Problem(
-        f"{shown(row)} {_effect(row)} {engine}: {_why(row, engine)}",
+        f"{spell(row)} {_effect(row)} {engine}: {_why(row, engine)}",
         key=place,
         hint=_hint(row, engine),
         source=row.source,
@@ -120,13 +120,13 @@ def told(row: Switch, engine: Engine, place: str) -> Iterator[Problem]:
     )
 
 
-def shown(row: Switch) -> str:
-    """How users write it."""
+def spell(row: Switch) -> str:
+    """Return the switch as users write it."""
     return {FLAG: "--", PROXY: "the proxy's --", KEY: f"{CONFIG} ", ENV: ""}[row.kind] + row.name
 
 
 def _effect(row: Switch) -> str:
-    unnoticed = "is ignored without a word by" if row.kind == KEY else "does nothing in"
+    unnoticed = "is silently ignored by" if row.kind == KEY else "does nothing in"
     return {REFUSED: "is refused by", RESET: "is switched off by"}.get(row.effect, unnoticed)
 
 

@@ -38,7 +38,7 @@ def check(version: str) -> Iterator[Problem]:
 
 
 def unknown(name: str, version: str, what: str, like: str) -> Problem:
-    """A warning that says which release an unknown one is taken for."""
+    """Return a warning that names the release an unknown one is treated as."""
     return Problem(
         f"{name} {version} is {what}: scripts, flags and ports are written as for {like}",
         key="engine.version",

@@ -21,7 +21,7 @@ CONTRACT_A = (
     ("http_port", "HTTP_PORT"),
     ("dp_size_local", "DP_SIZE_LOCAL"),
 )
-"""Positional arguments of run_dp_template.sh, vllm-ascend 0.9.1 (facts §1.2)."""
+"""Positional arguments of run_dp_template.sh, vllm-ascend v0.9.1, examples/external_online_dp."""
 
 CONTRACT_B = (
     ("devices", "DEVICES"),
@@ -32,7 +32,7 @@ CONTRACT_B = (
     ("dp_rpc_port", "DP_RPC_PORT"),
     ("tp_size", "TP_SIZE"),
 )
-"""The same from 0.10.1rc1 on (facts §1.3)."""
+"""The same from 0.10.1rc1 on (vllm-ascend PR #2685)."""
 
 Contract = tuple[tuple[str, str], ...]
 Lines = tuple[tuple[str, str], ...]
@@ -109,8 +109,8 @@ def flag_names(site: Site, recipe: Recipe, seat: Seat) -> tuple[str, ...]:
     """Flags of an engine's command line, in order, without fields; none where a user's script writes it."""
     if not recipe.sizes:
         return ()
-    spoken = (words[0] for words in recipe.flags(site, seat).values() if words)
-    names = (*(flag for flag, _ in recipe.sizes), *spoken, "--served-model-name")
+    given = (words[0] for words in recipe.flags(site, seat).values() if words)
+    names = (*(flag for flag, _ in recipe.sizes), *given, "--served-model-name")
     return tuple(dict.fromkeys(re.split("[=.]", name)[0] for name in names))
 
 

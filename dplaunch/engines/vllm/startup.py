@@ -1,4 +1,4 @@
-"""Log lines of a vLLM server's start-up, in order (facts §8.2; the real engine's on a CPU agree).
+"""Log lines of a vLLM server's start-up, in order (vLLM and vllm-ascend; also on a CPU).
 
 Wording varies between versions: patterns are loose. A stage is named for what the engine does from that
 line on.

@@ -45,7 +45,7 @@ class Switch(NamedTuple):
     kept_by: str = ""
 
     def begun(self, version: str) -> bool:
-        """That version has it already, or nobody looked."""
+        """That version has it already, or that is not known."""
         if not self.first or at_least(version, self.first):
             return True
         return bool(self.lacking) and not at_least(self.lacking, version)

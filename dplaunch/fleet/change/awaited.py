@@ -1,4 +1,4 @@
-"""How far the processes have come that are waited for: a fold over signals. No clock, no node is asked."""
+"""How far the awaited processes have come: a fold over signals, without a clock and without a node."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Awaited:
         yield failed
 
     def describe(self) -> tuple[str, ...]:
-        """What is waited for and where it hangs, grouped by place; what came least far comes first."""
+        """What is waited for and where it hangs, grouped by place; the slowest first."""
         waiting = sorted(self.waiting, key=self._how_far)
         hanging = grouped((self._hangs_at(process), process) for process in waiting)
         return tuple(
@@ -108,7 +108,7 @@ class Awaited:
         )
 
     def slowest(self) -> str:
-        """The process that came least far."""
+        """The process that is furthest behind."""
         return min(self.waiting, key=self._how_far).name
 
     def _how_far(self, process: Process) -> tuple[bool, int, str]:
@@ -118,19 +118,11 @@ class Awaited:
     def _hangs_at(self, process: Process) -> str:
         status, stage = self._status.get(process.name), self._stage.get(process.name)
         if status == HTTPStatus.OK:
-            return f"serves, but {_models_path(process)} does not name the model"
+            return f"is healthy, but {process.endpoints[0].api.models} does not list the model"
         if status is not None:
-            return f"{_health_path(process)} answers {status}"
+            return f"{process.endpoints[0].api.health} responds {status}"
         if process.ready.how == "exit":
             return "has not ended"
         if process.kind != "engine":
-            return "no answer yet"
+            return "no response yet"
         return "no start-up line yet" if stage is None else f"last at `{self._stages[stage].name}`"
-
-
-def _health_path(process: Process) -> str:
-    return process.endpoints[0].api.health
-
-
-def _models_path(process: Process) -> str:
-    return process.endpoints[0].api.models

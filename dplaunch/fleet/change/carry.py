@@ -11,29 +11,29 @@ from dataclasses import dataclass
 
 from dplaunch.errors import DplaunchError, Interrupted, LockedError, NotReadyError
 from dplaunch.fleet.change.drain import drain
-from dplaunch.fleet.change.options import Options
+from dplaunch.fleet.change.options import ChangeOptions
 from dplaunch.fleet.change.ready import Readiness
 from dplaunch.fleet.change.start import put_files, start
 from dplaunch.fleet.change.stop import stop_in_order
 from dplaunch.fleet.failures import as_error
 from dplaunch.fleet.job import Job, phase
 from dplaunch.fleet.logs.cause import explain_delay, explain_failures
-from dplaunch.fleet.membership import MemberState, align, read_states
+from dplaunch.fleet.membership import align, read_states, release
 from dplaunch.fleet.proof.cluster import prove_groups
 from dplaunch.model.event import Failed
 from dplaunch.model.observed import Observed
-from dplaunch.model.plan import Place, Process
+from dplaunch.model.plan import ROUTER, Place, Process
 from dplaunch.model.step import Ended, Outcome, StepKind, Wave
 from dplaunch.words import plural
 
 
 @dataclass(frozen=True, slots=True)
 class Carrying:
-    """One wave on its way. ``observed``: what ran before it, health asked."""
+    """One wave being carried out. ``observed``: what ran before it, health asked."""
 
     job: Job
     wave: Wave
-    options: Options
+    options: ChangeOptions
     observed: Observed
 
     def carry(self, started: Callable[[], None]) -> tuple[Outcome, ...]:
@@ -41,11 +41,24 @@ class Carrying:
 
         ``started`` is called when everything has started and loads.
         """
-        try:
+
+        def steps() -> None:
             self.replace()
             started()
-            if not self.options.detach:
+            if self.options.detach:
+                release(self.job, self.wave.groups)
+            else:
                 self.establish()
+
+        return self._carry(steps)
+
+    def prove(self) -> tuple[Outcome, ...]:
+        """Its steps AWAIT and PROVE: nothing is changed."""
+        return self._carry(self.await_and_prove)
+
+    def _carry(self, steps: Callable[[], None]) -> tuple[Outcome, ...]:
+        try:
+            steps()
         except (Interrupted, LockedError):
             raise
         except GroupsFailed as failed:
@@ -55,7 +68,7 @@ class Carrying:
         return tuple(Outcome(group=group, ended=Ended.DONE) for group in self.wave.groups)
 
     def _outcomes(self, failed: frozenset[str], error: DplaunchError) -> tuple[Outcome, ...]:
-        """A failure ends the wave: the groups that did not fail themselves came no further."""
+        """A failure ends the wave for all its groups; those that did not fail themselves are skipped."""
         return tuple(
             Outcome(group=group, ended=Ended.FAILED, error=error)
             if group in failed
@@ -69,8 +82,7 @@ class Carrying:
         put_files(self.job, self._nodes_to_write())
         starting = self.wave.places(StepKind.START)
         if starting:
-            held: MemberState = "proving" if self.options.detach else "held"
-            align(self.job, {step.group for step in self.wave.of(StepKind.HOLD)}, held)
+            align(self.job, {step.group for step in self.wave.of(StepKind.HOLD)}, "held")
             with phase(self.job, "start", plural(len(starting), "process")):
                 self._need(start(self.job, starting))
 
@@ -87,7 +99,9 @@ class Carrying:
         stopping = [p for p in self.observed.processes if p.alive and p.place in leaving]
         if not stopping:
             return
-        drain(self.job, {step.group for step in self.wave.of(StepKind.DRAIN)}, self.options.drain_timeout)
+        groups = {step.group for step in self.wave.of(StepKind.DRAIN)}
+        routed = any(process.runs for process in self.observed.processes if process.role == ROUTER)
+        drain(self.job, groups, self.options.drain_timeout, routed=routed)
         with phase(self.job, "stop", plural(len(stopping), "process")):
             left = [verdict for verdict in stop_in_order(self.job, stopping) if verdict.left]
         if left:
@@ -138,7 +152,7 @@ class Carrying:
             raise GroupsFailed(groups, as_error(failures))
 
 
-class GroupsFailed(Exception):  # noqa: N818 - carries an outcome, is no error of the verb
+class GroupsFailed(Exception):  # noqa: N818 - carries an outcome, not an error of the verb
     """Processes of ``groups`` failed; ``error`` is the first failure."""
 
     def __init__(self, groups: frozenset[str], error: DplaunchError) -> None:

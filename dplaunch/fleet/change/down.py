@@ -27,11 +27,11 @@ class DownResult:
 
 
 GRACE = 30.0
-"""Seconds until what ignores its signal is killed: nothing is worth waiting for when all of it stops."""
+"""Seconds until what ignores its signal is killed: when everything stops, nothing needs a longer grace."""
 
 
 def down(job: Job, confirm: Callable[[Observed], bool], grace: float = GRACE) -> DownResult | None:
-    """Stop router, engines, services; forget what is gone. None when the user declined."""
+    """Stop router, engines, services; drop the state of what has ended. None when the user declined."""
     connect(job)
     if not job.driver.reached:
         return DownResult((), tuple(sorted(job.driver.unreached)))
@@ -44,7 +44,7 @@ def down(job: Job, confirm: Callable[[Observed], bool], grace: float = GRACE) ->
             return None
         result = DownResult(_stop(job, observed, grace), tuple(sorted(job.driver.unreached)))
         if result.clean:
-            job.driver.forget()  # what is left stays known, so that a later ``down`` finds it
+            job.driver.forget()  # otherwise a later ``down`` must find what is left
         if alive:
             record(job, "down", Result.STOPPED if result.clean else Result.INCOMPLETE)
     return DownResult(result.verdicts, tuple(sorted(job.driver.unreached)))

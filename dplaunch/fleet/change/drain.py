@@ -15,14 +15,14 @@ from dplaunch.fleet.job import Job, phase
 from dplaunch.fleet.membership import read_endpoints, set_state
 from dplaunch.fleet.proof.kv_counters import metrics_request
 from dplaunch.model.plan import ROUTER, Endpoint
-from dplaunch.model.remote import HttpRequest
+from dplaunch.model.remote import HttpReply, HttpRequest
 from dplaunch.ranges import fold
 from dplaunch.words import plural
 
 ASK_EVERY = 0.5
 QUIET_FOR = 2.0
 """Seconds without a request after which there is none: each of the router's workers looks at its file every
-half second, and tells the others its counts every second."""
+half second, and sends the others its counts every second."""
 ANSWER_WITHIN = 2.0
 REQUESTS = "dprouter_member_requests"
 
@@ -30,23 +30,24 @@ Busy = Mapping[str, int]
 """Endpoint → requests that run on it."""
 
 
-def drain(job: Job, groups: Collection[str], timeout: float | None) -> None:
+def drain(job: Job, groups: Collection[str], timeout: float | None, *, routed: bool) -> None:
     """Take ``groups`` out of service at our router, and wait until nothing runs on them.
 
     ``timeout``: seconds, instead of the roles' own. What still runs then is counted and named.
+    ``routed``: the router runs, and its counts are waited for.
     """
     leaving = read_endpoints(job, groups)
     if not leaving:
         return
     set_state(job, groups, "draining")
     times = job.plan.drain_timeout
-    longest = max(times.values())  # for a role that the plan has no more
+    longest = max(times.values())  # for a role that is no longer in the plan
     own = max(times.get(endpoint.role, longest) for endpoint in leaving)
     patience = own if timeout is None else timeout
     with phase(job, "drain", plural(len(leaving), "engine")):
-        busy = _wait(job, leaving, patience)
+        busy = _wait(job, leaving, patience, routed=routed)
         if busy is None:
-            job.note("the router did not tell what still runs; it is cut off")
+            job.note("the router did not report which requests still run; they will be cut off")
         elif busy:
             names, count = fold(busy), plural(sum(busy.values()), "request")
             job.note(
@@ -54,11 +55,11 @@ def drain(job: Job, groups: Collection[str], timeout: float | None) -> None:
             )
 
 
-def _wait(job: Job, leaving: Sequence[Endpoint], patience: float) -> Busy | None:
-    """What still runs when nothing has run for a while, or when time is up; None: nothing is known."""
+def _wait(job: Job, leaving: Sequence[Endpoint], patience: float, *, routed: bool) -> Busy | None:
+    """What still runs when all has been quiet for a while, or time is up; None: unknown."""
     deadline, quiet_since = job.now + patience, None
     while True:
-        busy = _count(job, leaving)
+        busy = _count(job, leaving, routed=routed)
         quiet_since = (quiet_since or job.now) if busy is not None and not busy else None
         quiet = quiet_since is not None and job.now - quiet_since >= QUIET_FOR
         if quiet or job.now >= deadline:
@@ -66,24 +67,25 @@ def _wait(job: Job, leaving: Sequence[Endpoint], patience: float) -> Busy | None
         job.driver.pause(ASK_EVERY)
 
 
-def _count(job: Job, leaving: Sequence[Endpoint]) -> Busy | None:
-    """Requests on these endpoints now; None when the router does not answer."""
-    router = job.plan.router_process
+def _count(job: Job, leaving: Sequence[Endpoint], *, routed: bool) -> Busy | None:
+    """Requests on these endpoints now; None when a router that runs does not answer."""
+    router = job.plan.router_process if routed else None
     gauges = [endpoint for endpoint in leaving if endpoint.api.running]
     asked = [metrics_request(job, e, filter(None, (e.api.running, e.api.waiting))) for e in gauges]
     replies = job.driver.ask([*asked, *([_router_request(router.endpoints[0])] if router else [])])
-    page = replies.get(ROUTER)
-    if page is None or page.status != HTTPStatus.OK:
+    page = _page(replies.get(ROUTER))
+    if router is not None and page is None:
         return None
-    counts = {e.name: total(page.body, f'{REQUESTS}{{member="{e.name}"}}') or 0 for e in leaving}
+    counts = {e.name: total(page or "", f'{REQUESTS}{{member="{e.name}"}}') or 0 for e in leaving}
     for endpoint in gauges:
-        reply = replies.get(endpoint.name)
-        if reply is not None and reply.status == HTTPStatus.OK:
-            own = sum(
-                total(reply.body, name) or 0 for name in (endpoint.api.running, endpoint.api.waiting) if name
-            )
-            counts[endpoint.name] = max(counts[endpoint.name], own)
+        text = _page(replies.get(endpoint.name)) or ""
+        names = filter(None, (endpoint.api.running, endpoint.api.waiting))
+        counts[endpoint.name] = max(counts[endpoint.name], sum(total(text, name) or 0 for name in names))
     return {name: int(count) for name, count in counts.items() if count}
+
+
+def _page(reply: HttpReply | None) -> str | None:
+    return reply.body if reply is not None and reply.status == HTTPStatus.OK else None
 
 
 def _router_request(router: Endpoint) -> HttpRequest:

@@ -12,8 +12,8 @@ from dplaunch.reconcile import Wish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """The flags of ``up`` and ``restart``. Times are seconds; None is what the cluster file says."""
+class ChangeOptions:
+    """The flags of ``up`` and ``restart``. Times are seconds; None takes the value of the cluster file."""
 
     verb: str = "up"
     wish: Wish = field(default_factory=Wish)
@@ -34,17 +34,17 @@ class Preflight(Protocol):
         """Under the lock, before anything is touched. Raises where a start would not work."""
 
     def meanwhile(self, job: Job) -> None:
-        """Everything has started and will load for long: ask what takes longer, and do not wait."""
+        """While everything loads: start the slow checks without waiting for them."""
 
     def report(self, job: Job) -> None:
-        """The answers are due: all is loaded, or has failed. May be called again."""
+        """Report the slow checks: everything has loaded, or failed. May be called again."""
 
 
 class NoPreflight:
     """Looks at nothing."""
 
     def before(self, job: Job, observed: Observed) -> None:
-        """Finds no fault."""
+        """Passes."""
 
     def meanwhile(self, job: Job) -> None:
         """Asks nothing."""

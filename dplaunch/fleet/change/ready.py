@@ -18,13 +18,13 @@ from dplaunch.model.plan import Process
 from dplaunch.model.remote import HealthSeen, LineSeen, Signal, Stream
 
 AFTERMATH = 1.0
-"""Seconds to keep listening after the first failure: the cause may stand in another log."""
+"""Seconds to keep listening after the first failure: the cause may be in another log."""
 RECONNECT_FOR = 60.0
 """Seconds until a node whose link broke counts as lost."""
 
 
 class Readiness:
-    """Waits until all of ``processes`` are ready. One use."""
+    """Waits until all of ``processes`` are ready. Used once."""
 
     def __init__(self, job: Job, processes: tuple[Process, ...], patience: float) -> None:
         self._job = job
@@ -38,7 +38,7 @@ class Readiness:
         self._streams: list[Stream] = []
 
     def wait(self) -> tuple[Failed, ...]:
-        """The failures, each with what its own log says; empty when all are ready.
+        """The failures, each with the cause in its own log; empty when all are ready.
 
         Raises NotReadyError when time is up (what hangs is named), HostError when a node stays away.
         """
@@ -61,7 +61,7 @@ class Readiness:
             self._job.driver.listen(self._take, until=self._settled_or_lost, deadline=tick)
             self._reach_again()
             if not self._awaited.failed:
-                self._suspects.tell()
+                self._suspects.report()
             if not self._settled() and self._job.now >= self._deadline:
                 raise self._out_of_time()
 
@@ -83,7 +83,7 @@ class Readiness:
         return not self._awaited.waiting
 
     def _settled_or_lost(self) -> bool:
-        """Done, or a node has to be reached again that was not tried yet."""
+        """Done, or a lost node was not yet tried again."""
         return self._settled() or bool(self._lost() - set(self._lost_since))
 
     def _lost(self) -> set[str]:
@@ -92,7 +92,7 @@ class Readiness:
     def _take(self, signal: Signal) -> None:
         if isinstance(signal, LineSeen) and signal.pattern == SUSPECTS:
             if self._awaited.pending.get(signal.process):
-                self._suspects.hear(signal.process, signal.node, signal.text)
+                self._suspects.add(signal.process, signal.node, signal.text)
             return
         for event in self._awaited.take(signal, self._job.now):
             if isinstance(event, Failed):
@@ -102,7 +102,7 @@ class Readiness:
             self._suspects.clear(signal.process)
 
     def _reach_again(self) -> None:
-        """Open sessions again where the link broke; processes there did not notice."""
+        """Open sessions again where the link broke; the processes there keep running."""
         lost = self._lost()
         for node in lost:
             if node not in self._lost_since:

@@ -17,7 +17,7 @@ def put_files(job: Job, nodes: Collection[str]) -> None:
 
 
 def start(job: Job, places: Collection[Place]) -> tuple[Failed, ...]:
-    """Start these processes, all nodes at once. Returns what was refused; what started is an event."""
+    """Start these processes, all nodes at once. Reports what started, returns what was refused."""
     failures = []
     for result in job.driver.start(job.plan, places, job.secrets):
         if result.refusal is None:

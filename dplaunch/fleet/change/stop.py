@@ -18,7 +18,7 @@ GRACE = 45.0
 def stop_in_order(
     job: Job, chosen: Iterable[ObservedProcess], grace: float | None = None
 ) -> tuple[Stopped, ...]:
-    """The router first, so that it sends nothing to an engine that goes; then the reverse of starting.
+    """The router first, so that it sends nothing to an engine that stops; then the reverse of starting.
 
     ``grace`` overrides the seconds of the processes' own stop steps.
     """

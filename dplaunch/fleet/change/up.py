@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from dplaunch.errors import DplaunchError, Interrupted, LockedError, UsageError
 from dplaunch.fleet.change.carry import Carrying
-from dplaunch.fleet.change.options import NoPreflight, Options, Preflight, UpResult
+from dplaunch.fleet.change.options import ChangeOptions, NoPreflight, Preflight, UpResult
 from dplaunch.fleet.change.stop import stop_in_order
-from dplaunch.fleet.job import Job, connect_all, need_started, phase, record
+from dplaunch.fleet.job import Job, connect_all, need_all, need_started, phase, record
 from dplaunch.fleet.membership import release
 from dplaunch.fleet.proof.cluster import prove_entrance
 from dplaunch.fleet.verdict import last_proof
 from dplaunch.model.observed import Observed, State
 from dplaunch.model.plan import Action, Change, Place
-from dplaunch.model.step import Ended, StepKind, Wave
+from dplaunch.model.step import Ended, Outcome, StepKind, Wave
 from dplaunch.model.trail import Result
 from dplaunch.plan.waves import waves
 from dplaunch.ranges import fold
@@ -25,33 +25,34 @@ Confirm = Callable[[tuple[Action, ...]], bool]
 """Shown what would stop; True continues."""
 
 
-def preview(job: Job, options: Options) -> Decision:
+def preview(job: Job, options: ChangeOptions) -> Decision:
     """What ``up`` would do, from a fresh look at every node. Touches nothing."""
     connect_all(job)
-    return decide(job.plan, job.driver.observe(), options.wish)
+    observed = job.driver.observe()
+    need_all(job)
+    return decide(job.plan, observed, options.wish)
 
 
 def up(
     job: Job,
-    options: Options,
+    options: ChangeOptions,
     confirm: Confirm,
     preflight: Preflight | None = None,
     begins: Callable[[], None] = lambda: None,
 ) -> UpResult:
     """Bring the cluster to its plan. Raises the failure after taking down what it started.
 
-    ``begins`` is called when nothing stands in the way any more, before anything is changed.
+    ``begins`` is called after the last refusal, before anything is changed.
     """
     look = preflight or NoPreflight()
     if options.detach and any(process.after for process in job.plan.processes):
         raise UsageError(
-            "--detach cannot start what must start after the engines serve",
-            hint="leave --detach out, or use `router: {kind: dplaunch}`, which starts together with them",
+            "--detach cannot start processes that must start after the engines are ready",
+            hint="omit --detach, or use `router: {kind: dplaunch}`, which starts together with them",
         )
     connect_all(job)
     with job.driver.locked(job.operator, options.verb):
-        observed = job.driver.observe(health=True)  # pairs are proved with those that serve
-        _need_compatible(observed)
+        observed = _look(job)
         decision = decide(job.plan, observed, options.wish)
         with job.driver.unheard():
             agreed = confirm(decision.actions)
@@ -63,12 +64,11 @@ def up(
         return _carry_all(job, options, decision, observed, look)
 
 
-def restart(job: Job, options: Options) -> UpResult:
+def restart(job: Job, options: ChangeOptions) -> UpResult:
     """Restart the groups that ``options.wish`` names, one after the other, each proved before it serves."""
     connect_all(job)
     with job.driver.locked(job.operator, options.verb):
-        observed = job.driver.observe(health=True)
-        _need_compatible(observed)
+        observed = _look(job)
         decision = decide(job.plan, observed, options.wish)
         return _carry_all(job, options, decision, observed, NoPreflight())
 
@@ -79,10 +79,10 @@ def wait_ready(job: Job, timeout: float | None) -> None:
     connect_all(job)
     need_started(job, "wait for")
     actions = tuple(Action(Change.KEEP, p.name, p.node, "", p.group) for p in job.plan.processes)
-    options = Options(verb=verb, timeout=timeout)
+    options = ChangeOptions(verb=verb, timeout=timeout)
     try:
         for wave in waves(actions, job.plan):
-            Carrying(job, wave, options, job.driver.observe(health=True)).await_and_prove()
+            _need_done(Carrying(job, wave, options, job.driver.observe(health=True)).prove())
         prove_entrance(job)
     except Interrupted:
         raise
@@ -92,7 +92,9 @@ def wait_ready(job: Job, timeout: float | None) -> None:
     record(job, verb, Result.PROVED)
 
 
-def _carry_all(job: Job, options: Options, decision: Decision, before: Observed, look: Preflight) -> UpResult:
+def _carry_all(
+    job: Job, options: ChangeOptions, decision: Decision, before: Observed, look: Preflight
+) -> UpResult:
     """Every wave of a decision; the caller holds the lock. ``before``: what ran when it was made."""
     if decision.changes:
         record(job, options.verb, Result.BEGAN)
@@ -105,17 +107,17 @@ def _carry_all(job: Job, options: Options, decision: Decision, before: Observed,
             begun.append(wave)
             _carry(Carrying(job, wave, options, observed), look)
             if options.wish.restart is not None:
-                begun.clear()  # this group serves again, whatever becomes of the others
+                begun.clear()  # this group serves again, even if a later one fails
         if not options.detach and _whole(job, decision, before):
             prove_entrance(job)
     except Interrupted:
-        _let_go(job, decision)
+        _let_go(job, {group for wave in decision.waves for group in wave.groups})
         record(job, options.verb, Result.INTERRUPTED)
         raise
     except LockedError:
         raise  # another operator is at work on it now
     except DplaunchError as error:
-        _take_down(job, options, begun)
+        _take_down(job, options, begun, before)
         record(job, options.verb, Result.FAILED, reason=error.text)
         look.report(job)
         raise
@@ -126,12 +128,16 @@ def _carry_all(job: Job, options: Options, decision: Decision, before: Observed,
 def _carry(carrying: Carrying, look: Preflight) -> None:
     """One wave. Raises why the first of its groups failed."""
     loads = bool(carrying.wave.of(StepKind.START))
-    for outcome in carrying.carry(lambda: look.meanwhile(carrying.job) if loads else None):
+    _need_done(carrying.carry(lambda: look.meanwhile(carrying.job) if loads else None))
+
+
+def _need_done(outcomes: Iterable[Outcome]) -> None:
+    for outcome in outcomes:
         if outcome.ended is Ended.FAILED and outcome.error is not None:
             raise outcome.error
 
 
-def _finish(job: Job, options: Options, decision: Decision, before: Observed) -> UpResult:
+def _finish(job: Job, options: ChangeOptions, decision: Decision, before: Observed) -> UpResult:
     result = UpResult(decision.actions, ready=not options.detach, changed=decision.changes)
     unproved = _unproved(options, before)
     if options.detach:
@@ -143,14 +149,14 @@ def _finish(job: Job, options: Options, decision: Decision, before: Observed) ->
     return result
 
 
-def _unproved(options: Options, before: Observed) -> str:
-    """Proving a part again does not mend what an earlier proof found wrong in the whole."""
+def _unproved(options: ChangeOptions, before: Observed) -> str:
+    """What an earlier proof of the whole cluster found wrong; a proof of a part does not repair it."""
     earlier = last_proof(before)
-    return earlier.reason if not options.wish.whole and earlier and not earlier.holds else ""
+    return earlier.reason if not options.wish.whole and earlier and not earlier.passed else ""
 
 
 def _whole(job: Job, decision: Decision, before: Observed) -> bool:
-    """All of the plan serves now: what was changed or kept was proved, what was left alone served before."""
+    """The whole plan serves now: what was changed or kept was proved, the rest served before."""
     handled = {action.place for action in decision.actions}
     served = {process.place for process in before.processes if process.serves}
     router = job.plan.router_process
@@ -161,39 +167,50 @@ def _starting(waves: Iterable[Wave]) -> set[Place]:
     return {place for wave in waves for place in wave.places(StepKind.START)}
 
 
-def _need_compatible(observed: Observed) -> None:
-    """Raises where something runs that was started by guards of another protocol."""
+def _look(job: Job) -> Observed:
+    """What runs, health asked: pairs are proved with what serves.
+
+    Raises where a node does not reply, or something was started by guards of another protocol.
+    """
+    observed = job.driver.observe(health=True)
+    need_all(job)
     for process in observed.processes:
         if process.state is State.INCOMPATIBLE:
             raise DplaunchError(
-                f"{process.name} on {process.node} {process.problem}",
-                hint="stop it with that version first; nothing was changed",
+                f"{process.name} on {process.node} was left alone, nothing was changed: {process.problem}",
+                hint=process.hint,
             )
+    return observed
 
 
-def _let_go(job: Job, decision: Decision) -> None:
-    """The launcher leaves: from now on the router proves what was started, and then opens it."""
+def _let_go(job: Job, groups: Collection[str]) -> None:
+    """From now on the router proves those of these groups that are closed, and then opens them."""
     try:
-        release(job, {group for wave in decision.waves for group in wave.groups})
+        release(job, groups)
     except DplaunchError as error:
         job.note(f"{error.text}: the router keeps new groups closed; `dplaunch up` opens them later")
 
 
-def _take_down(job: Job, options: Options, begun: Iterable[Wave]) -> None:
-    """Leave nothing half-dead: stop what these waves started, and report what could not be stopped."""
+def _take_down(job: Job, options: ChangeOptions, begun: Iterable[Wave], before: Observed) -> None:
+    """Leave nothing half-dead: stop what these waves started, and report what could not be stopped.
+
+    A group that still runs as ``before`` keeps running: it was to be stopped, and was not.
+    """
+    if job.driver.unreached:
+        job.driver.open(set(job.driver.unreached))
+    running = {(p.place, p.pid) for p in before.processes if p.runs}
+    seen = job.driver.observe().processes
+    same = {p.place for p in seen if p.runs and (p.place, p.pid) in running}
+    _let_go(job, {step.group for w in begun for step in w.of(StepKind.DRAIN) if same.issuperset(step.places)})
     started = _starting(begun)
     if options.keep:
         job.note("--keep: nothing was stopped; `dplaunch status -v` lists what runs")
         return
-    if not started:
-        return
-    if job.driver.unreached:
-        job.driver.open(set(job.driver.unreached))
-    alive = [p for p in job.driver.observe().processes if p.alive and p.place in started]
+    alive = [p for p in seen if p.alive and p.place in started - same]
     if alive:
         with phase(job, "take down", plural(len(alive), "process")):
             stop_in_order(job, alive)
-    for node in sorted(job.driver.unreached):
+    for node in sorted(job.driver.unreached) if started else ():
         job.note(
             f"{node} is unreachable: what was started there may still run; `dplaunch down` stops it later"
         )

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from dplaunch.errors import DplaunchError, HostError, LockedError
 from dplaunch.fleet.driver import OnSignal
-from dplaunch.fleet.guards.mailbox import Mailbox, OnEvent, silent
+from dplaunch.fleet.guards.mailbox import Mailbox, OnEvent, silence_error
 from dplaunch.fleet.guards.session import Message
 from dplaunch.model.cluster import SecretRef
 from dplaunch.model.observed import Observed
@@ -99,11 +99,11 @@ class Guards(Mailbox):
         return seen
 
     def swap(self, node: str, file: File, seen: FileSeen) -> bool:
-        """Write ``file`` unless what is there is no longer what was ``seen``. Raises DplaunchError."""
+        """Write ``file`` unless it was changed since ``seen``; whether it did so. Raises DplaunchError."""
         reply = self._ask_one(node, requests.put([file], expect=seen.sha), PUT_DEADLINE)
         refusal = replies.refusal(reply)
         if refusal is not None and refusal.kind != "changed":
-            raise refused(node, refusal)
+            raise refusal_error(node, refusal)
         return refusal is None
 
     def start(
@@ -134,8 +134,8 @@ class Guards(Mailbox):
     ) -> tuple[StopVerdict, ...]:
         """Stop these at once and wait for every verdict, each given to ``take`` as it comes.
 
-        ``grace``: the seconds that their stop steps wait in all; ``patient``: they wait as the plan says,
-        else this grace overrides it.
+        ``grace``: the seconds that their stop steps wait in all; ``patient``: they wait as planned, else
+        this grace overrides their steps.
         """
         wanted = grouped(places)
         verdicts: dict[Place, StopVerdict] = {}
@@ -152,10 +152,12 @@ class Guards(Mailbox):
         override = None if patient else grace
         asked = {node: requests.stop(names, override) for node, names in wanted.items()}
         answers = self.gather(asked, grace + STOP_SLACK, on_message)
-        for node, reply in answers.items():
-            refusal = replies.refusal(reply)
-            if refusal is not None:
-                raise refused(node, refusal)
+        refusals = {node: replies.refusal(reply) for node, reply in answers.items()}
+        for node, name in ((node, name) for node, names in wanted.items() for name in names):
+            refusal = refusals.get(node)
+            if refusal is not None and (node, name) not in verdicts:
+                verdicts[node, name] = StopVerdict(node=node, process=name, left=(refusal.text,))
+                take(verdicts[node, name])
         return tuple(verdicts.values())
 
     def hurry(self, places: Iterable[Place]) -> None:
@@ -223,7 +225,7 @@ class Guards(Mailbox):
         return reached[0]
 
     def record(self, entry: Entry) -> None:
-        """Add a line to the audit trail; a node that is gone is no reason to fail."""
+        """Add a line to the audit trail; a lost node is not a failure."""
         if self.sessions:
             self.gather({self.lock_node(): requests.record(entry)}, LOCK_DEADLINE)
 
@@ -235,11 +237,11 @@ class Guards(Mailbox):
         return tuple(sorted(entries, key=lambda entry: entry.at)[-count:])
 
     def hello(self, node: str) -> Hello:
-        """How a node that is reached introduced itself."""
+        """What a reached node reported about itself when its session began."""
         return replies.read(node, self.sessions[node].hello, replies.hello)
 
     def ahead(self) -> dict[str, float]:
-        """Node → seconds by which its clock is ahead of the median; exact to a first line's way here."""
+        """Node → seconds by which its clock is ahead of the median; exact to the time its first line took."""
         offsets = {name: self.hello(name).clock - s.heard for name, s in self.sessions.items()}
         middle = statistics.median_low(offsets.values()) if offsets else 0.0
         return {name: offset - middle for name, offset in offsets.items()}
@@ -251,7 +253,7 @@ class Guards(Mailbox):
         parse: Callable[[str, Reply], _Value],
         on_event: OnEvent | None = None,
     ) -> dict[str, _Value]:
-        """What each node replied; one that refused or made no sense is in ``unreached``, with its reason."""
+        """What each node replied; one that refused, or replied in another shape, is in ``unreached``."""
         found = {}
         for node, reply in self.gather(wanted, deadline, on_event).items():
             refusal = replies.refusal(reply)
@@ -264,7 +266,7 @@ class Guards(Mailbox):
         return found
 
     def _parse(self, node: str, reply: Reply, parse: Callable[[str, Reply], _Value]) -> _Value | None:
-        """None where the reply makes no sense: the node is lost then, and no other one with it."""
+        """None where the reply has another shape; then this node is lost, and no other."""
         try:
             return replies.read(node, reply, parse)
         except HostError as error:
@@ -279,14 +281,14 @@ class Guards(Mailbox):
             if node not in answers:
                 failed[node] = self._lost(node)
             elif refusal is not None:
-                failed[node] = refused(node, refusal)
+                failed[node] = refusal_error(node, refusal)
         return failed
 
     def _one(self, node: str, request: Request, parse: Callable[[str, Reply], _Value]) -> _Value:
         reply = self._ask_one(node, request, PUT_DEADLINE)
         refusal = replies.refusal(reply)
         if refusal is not None:
-            raise refused(node, refusal)
+            raise refusal_error(node, refusal)
         return replies.read(node, reply, parse)
 
     def _ask_one(self, node: str, request: Request, deadline: float) -> Reply:
@@ -296,10 +298,10 @@ class Guards(Mailbox):
         return answers[node]
 
     def _lost(self, node: str) -> HostError:
-        return self.unreached.get(node) or silent(node, 0.0)
+        return self.unreached.get(node) or silence_error(node, 0.0)
 
 
-def refused(node: str, refusal: Refusal) -> DplaunchError:
+def refusal_error(node: str, refusal: Refusal) -> DplaunchError:
     """A guard's refusal as an error that names the node."""
     return DplaunchError(f"{node}: {refusal.text}", hint=refusal.hint)
 
@@ -309,12 +311,12 @@ def _need_lock(node: str, reply: Reply) -> None:
     if refusal is None:
         return
     if refusal.kind == "locked":
-        raise held_by(node, replies.holder(reply))
-    raise refused(node, refusal)
+        raise lock_error(node, replies.holder(reply))
+    raise refusal_error(node, refusal)
 
 
 def _still_ours(node: str, reply: Reply) -> None:
-    """The lock ended with a link that broke; it is taken again, unless another operator was quicker."""
+    """The lock ended with a broken link; it is taken again, unless another operator was faster."""
     try:
         _need_lock(node, reply)
     except LockedError as other:
@@ -324,7 +326,7 @@ def _still_ours(node: str, reply: Reply) -> None:
         ) from other
 
 
-def held_by(node: str, lock: Lock | None) -> LockedError:
+def lock_error(node: str, lock: Lock | None) -> LockedError:
     """The error that names holder, verb and age."""
     holder, verb = (lock.holder, lock.verb) if lock else ("another operator", "?")
     age = max(0.0, time.time() - lock.since) if lock else 0.0
@@ -335,5 +337,5 @@ def held_by(node: str, lock: Lock | None) -> LockedError:
 
 
 def _reason(error: HostError) -> str:
-    """Why a node is not reached, and what helps."""
+    """Why a node is unreachable, and what to do."""
     return f"{error.text}; {error.hint}" if error.hint else error.text

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from dplaunch.errors import DplaunchError
-from dplaunch.fleet.guards.driver import SLACK, Guards, refused
+from dplaunch.fleet.guards.driver import SLACK, Guards, refusal_error
 from dplaunch.fleet.guards.session import Message
 from dplaunch.model.remote import Connected, ExecResult, Listening, SurveyReply
 from dplaunch.wire import replies, requests
@@ -86,7 +86,7 @@ class GuardedMachines(Guards):
                 return
             refusal = None if "event" in message else replies.refusal(message)
             if refusal is not None:
-                found[node] = refused(node, refusal)
+                found[node] = refusal_error(node, refusal)
             elif message.get("event") == "listening":
                 opened = self._parse(node, message, replies.listening)
                 if opened is not None:

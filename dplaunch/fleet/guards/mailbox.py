@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from dplaunch.errors import HostError, Interrupted
-from dplaunch.fleet.guards.session import Arrived, Interrupt, Mail, Message, Opener, Session
+from dplaunch.fleet.guards.session import Arrived, GuardSession, Interrupt, Mail, Message, Opener
 from dplaunch.model.plan import NodePlan
 from dplaunch.transport import fan_out
 from dplaunch.wire.replies import Reply
 from dplaunch.wire.requests import Request
 
 TICK = 0.1
-"""Seconds the loop waits for mail before it tells the time."""
+"""Seconds the loop waits for mail before ``on_tick``."""
 CONNECT_SLACK = 20.0
 """Seconds beyond the connect timeout for login, upload and the first line."""
 
@@ -29,11 +29,11 @@ OnReply = Callable[[str, Reply], None]
 
 
 class Mailbox:
-    """Open sessions to some nodes; those not reached are in ``unreached``, never in the way.
+    """Open sessions to some nodes; nodes without one are in ``unreached``, with the reason.
 
-    ``on_interrupt`` is asked at each Ctrl-C: True means "go on", False raises Interrupted.
-    ``patience``: seconds until a node counts as not reached; None is what its connect_timeout allows.
-    ``on_tick`` is told the time about ten times a second while the loop waits.
+    ``on_interrupt`` is asked at each Ctrl-C: True continues, False raises Interrupted.
+    ``patience``: seconds until a node counts as unreachable; None is what its connect_timeout allows.
+    ``on_tick`` is given the time about ten times a second while the loop waits.
     """
 
     def __init__(
@@ -44,9 +44,9 @@ class Mailbox:
         patience: float | None = None,
     ) -> None:
         self.clock = clock
-        self.mailbox: queue.SimpleQueue[tuple[Session | None, Mail]] = queue.SimpleQueue()
-        """Mail with the session it came from: what an earlier session of the node still says is not heard."""
-        self.sessions: dict[str, Session] = {}
+        self.mailbox: queue.SimpleQueue[tuple[GuardSession | None, Mail]] = queue.SimpleQueue()
+        """Mail with its session; mail from an earlier session of the node is ignored."""
+        self.sessions: dict[str, GuardSession] = {}
         self.unreached: dict[str, HostError] = {}
         self.on_interrupt: Callable[[], bool] = lambda: False
         self.on_tick: Callable[[float], None] = lambda _: None
@@ -58,7 +58,7 @@ class Mailbox:
         self._aside: dict[tuple[str, int], OnReply] = {}
         self._kept: dict[str, tuple[Request, OnReply]] = {}
         self._unheard = False
-        """Nobody reads mail now: Ctrl-C is decided at once."""
+        """The loop does not read mail now: Ctrl-C is decided at once."""
         self._presses = 0
 
     def open(self, names: Iterable[str] | None = None) -> None:
@@ -82,7 +82,7 @@ class Mailbox:
                 self._enter(name, outcome.value)
         door.shut(self.sessions.values())
 
-    def _enter(self, name: str, session: Session) -> None:
+    def _enter(self, name: str, session: GuardSession) -> None:
         self.unreached.pop(name, None)
         self.sessions[name] = session
         session.listen(lambda mail: self.mailbox.put((session, mail)))
@@ -91,20 +91,20 @@ class Mailbox:
             self.ask_aside({name: request}, take)
 
     def keep(self, node: str, request: Request, take: OnReply) -> None:
-        """Ask this again whenever the node is reached anew, first of all, until ``drop``."""
+        """Repeat this request first whenever the node is reached again, until ``drop``."""
         self._kept[node] = (request, take)
 
     def drop(self, node: str) -> None:
-        """No longer."""
+        """Stop repeating what ``keep`` was given."""
         self._kept.pop(node, None)
 
     def close(self) -> None:
-        """End all sessions; guarded processes go on, locks of this fleet are released."""
+        """End all sessions; guarded processes keep running, our locks are released."""
         fan_out(self.sessions, lambda name: self.sessions[name].close(), deadline=5.0)
         self.sessions.clear()
 
     def interrupt(self, *_: object) -> None:
-        """Post a Ctrl-C; fit to be a signal handler. It does not wait for silent hosts to be heard."""
+        """Post a Ctrl-C; fit to be a signal handler. It is handled even while silent hosts are awaited."""
         self.mailbox.put((None, Interrupt()))
         self._presses += 1
         if self._unheard:
@@ -117,7 +117,7 @@ class Mailbox:
 
     @contextmanager
     def unheard(self) -> Iterator[None]:
-        """While hosts are reached or the user is asked nobody reads mail: Ctrl-C raises where it comes."""
+        """A block in which no mail is read, because hosts or the user are asked: Ctrl-C raises at once."""
         self._unheard = True
         try:
             while self._presses:
@@ -127,7 +127,7 @@ class Mailbox:
             self._unheard = False
 
     def send(self, node: str, request: Request) -> int | None:
-        """Send one request; None when the node is gone (then it is in ``unreached``)."""
+        """Send one request; None when the node is lost (it is in ``unreached`` then)."""
         session = self.sessions.get(node)
         if session is None:
             return None
@@ -138,9 +138,9 @@ class Mailbox:
             return None
 
     def ask_aside(self, requests: Mapping[str, Request], take: OnReply) -> None:
-        """Ask several nodes and go on: ``take`` is given each reply when the loop hears it.
+        """Ask several nodes without waiting: ``take`` is given each reply when the loop reads it.
 
-        A node that is lost before it answers is never given.
+        ``take`` is not called for a node that is lost before it replies.
         """
         for node, request in requests.items():
             number = self.send(node, request)
@@ -152,7 +152,7 @@ class Mailbox:
     ) -> dict[str, Reply]:
         """Ask several nodes at once and wait up to ``deadline`` seconds for all replies.
 
-        Nodes that broke or stayed silent are missing in the result and in ``unreached``.
+        Nodes that are lost or stay silent are in ``unreached`` and not in the result.
         """
         waiting = {node: number for node, r in requests.items() if (number := self.send(node, r)) is not None}
         replies: dict[str, Reply] = {}
@@ -169,7 +169,7 @@ class Mailbox:
 
         self.deliver(take, until=done, deadline=self.clock() + deadline)
         for node in [n for n in waiting if n in self.sessions]:
-            self.lose(node, silent(node, deadline))
+            self.lose(node, silence_error(node, deadline))
         return replies
 
     def deliver(self, on_event: OnEvent, until: Callable[[], bool], deadline: float) -> bool:
@@ -186,7 +186,7 @@ class Mailbox:
             self._open_mail(sender, mail, on_event)
         return True
 
-    def _open_mail(self, sender: Session | None, mail: Mail, on_event: OnEvent) -> None:
+    def _open_mail(self, sender: GuardSession | None, mail: Mail, on_event: OnEvent) -> None:
         if isinstance(mail, Interrupt):
             if self._presses:
                 self._hear()
@@ -198,7 +198,7 @@ class Mailbox:
             self.lose(mail.node, mail.error)
 
     def lose(self, node: str, error: HostError) -> None:
-        """The session of ``node`` is of no use any more."""
+        """Close the session of ``node`` and note why."""
         session = self.sessions.pop(node, None)
         if session is not None:
             self.unreached[node] = error
@@ -207,16 +207,16 @@ class Mailbox:
 
 
 class _Door:
-    """Through it sessions come in; who is late finds it shut, and is sent away."""
+    """Collects the sessions being opened; one that comes after ``shut`` is closed."""
 
     def __init__(self, opener: Opener) -> None:
         self._opener = opener
         self._lock = threading.Lock()
-        self._inside: list[Session] = []
+        self._inside: list[GuardSession] = []
         self._shut = False
 
-    def pass_through(self, node: NodePlan) -> Session:
-        """Opens a session, in a thread of its own."""
+    def pass_through(self, node: NodePlan) -> GuardSession:
+        """Open a session. Runs in a thread of its own."""
         session = self._opener(node)
         with self._lock:
             late = self._shut
@@ -225,8 +225,8 @@ class _Door:
             session.close()
         return session
 
-    def shut(self, welcome: Iterable[Session]) -> None:
-        """Close what came in and is not ``welcome``, and what comes from now on."""
+    def shut(self, welcome: Iterable[GuardSession]) -> None:
+        """Close the sessions that are not ``welcome``, and those that come from now on."""
         with self._lock:
             self._shut = True
             inside = list(self._inside)
@@ -236,14 +236,14 @@ class _Door:
 
 
 def _reply_to(mail: Arrived) -> tuple[str, int]:
-    """Which request this ends; no request has number -1."""
+    """Node and number of the request that this ends; -1 where it ends none."""
     return mail.node, -1 if "event" in mail.message else mail.message.get("id", -1)
 
 
-def silent(node: str, seconds: float) -> HostError:
-    """A node that did not answer in time."""
+def silence_error(node: str, seconds: float) -> HostError:
+    """The error of a node that did not reply in time."""
     return HostError(
-        node, f"{node} did not answer within {seconds:.0f} s", hint=f"dplaunch exec node:{node} -- uptime"
+        node, f"{node} did not reply within {seconds:.0f} s", hint=f"dplaunch exec node:{node} -- uptime"
     )
 
 
@@ -251,4 +251,4 @@ def as_host_error(node: str, error: BaseException) -> HostError:
     """Whatever broke while reaching a node, as the error of that node."""
     if isinstance(error, HostError):
         return error
-    return HostError(node, f"{node} was not reached: {error or type(error).__name__}")
+    return HostError(node, f"{node} is unreachable: {error or type(error).__name__}")

@@ -41,21 +41,21 @@ class Interrupt:
 
 Mail = Arrived | Lost | Interrupt
 Post = Callable[[Arrived | Lost], None]
-"""Where a session puts what it hears; any thread may call it."""
+"""Where a session puts its messages; any thread may call it."""
 BEAT = 5.0
 """Seconds between our beats; a node gives up after 30 s of silence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """What a session's first line says: whose state it works on, and where."""
+    """What a session's first line contains: the cluster whose state it works on, and where that is."""
 
     cluster: str
     state: str | None = None
     """State home on the node; None is the node's own default."""
 
 
-class Session(Protocol):
+class GuardSession(Protocol):
     """What the fleet needs of a guard session."""
 
     hello: Message
@@ -64,7 +64,7 @@ class Session(Protocol):
     """When that line came, by this machine's clock: seconds since the epoch."""
 
     def listen(self, post: Post) -> None:
-        """From now on post every message; at the end one ``Lost``. The node hears from us until then."""
+        """Post every message from now on, at the end one ``Lost``; send beats until then."""
 
     def request(self, verb: str, fields: Mapping[str, Any] | None = None) -> int:
         """Send a request; its id. Raises HostError when the link is gone."""
@@ -73,7 +73,7 @@ class Session(Protocol):
         """End the session."""
 
 
-Opener = Callable[[NodePlan], Session]
+Opener = Callable[[NodePlan], GuardSession]
 """How a session on a node is opened: the seam between the walks and everything that can go wrong below."""
 
 
@@ -116,7 +116,7 @@ class NodeSession:
         self._stream.send(lines.encode(message))
 
     def _beat(self) -> None:
-        with suppress(HostError):  # the reader hears of it too
+        with suppress(HostError):  # the reader notices it too
             while not self._over.wait(self._every):
                 self._send({"verb": "beat"})
 
@@ -129,7 +129,7 @@ class NodeSession:
             error = HostError(
                 self.node,
                 f"the guard session on {self.node} ended",
-                hint="what runs there goes on; look again with `dplaunch status`",
+                hint="what runs there keeps running; run `dplaunch status`",
                 detail=tuple(self._stream.stderr_tail().splitlines()[-5:]),
             )
         except HostError as broken:

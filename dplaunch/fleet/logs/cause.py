@@ -1,4 +1,4 @@
-"""Why processes failed: what their own logs say, and which of all logs said it first."""
+"""Why processes failed: the cause in their own logs, and the first cause across all logs."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ PATIENCE = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """``line`` as logged; ``hint`` only where a signature knew it."""
+    """``line`` as logged; ``hint`` only where a signature matches it."""
 
     line: str = ""
     hint: str = ""
 
 
 def find_cause(tail: Sequence[str]) -> Cause:
-    """Of one log's end: the line that says why, else its last one."""
+    """The cause in the end of one log, else its last line."""
     evidence = Evidence()
     evidence.add("", "", tail)
     first = evidence.conclude().first
@@ -42,16 +42,16 @@ def find_cause(tail: Sequence[str]) -> Cause:
 
 
 def hint_of(sighting: Sighting, silent: Iterable[str] = ()) -> str:
-    """Cause, remedy, whom to suspect and where to read more; nothing for an error that nobody knows."""
+    """Cause, remedy and suspects; empty for an unknown error."""
     known, names = sighting.signature, fold(silent)
     if known is None:
         return ""
-    suspects = [f"no error stands in the log of {names}: look there first"] if names else []
-    return "; ".join([known.cause, known.remedy, *suspects, "`dplaunch diagnose` tells more"])
+    suspects = [f"the log of {names} shows no error: look there first"] if names else []
+    return "; ".join([known.cause, known.remedy, *suspects, "run `dplaunch diagnose` for details"])
 
 
 def examine(job: Job, processes: Sequence[Process], query: LogQuery) -> tuple[Diagnosis, list[str]]:
-    """Read these processes' logs from their nodes; what they say together, and what could not be read."""
+    """Read these processes' logs from their nodes; what they show together, and why some were not read."""
     evidence = Evidence(job.driver.ahead())
     refusals = _read(job, processes, query, evidence, FETCH_DEADLINE)
     return evidence.conclude(), refusals
@@ -74,7 +74,7 @@ def _read(
 
 
 def _look_once_more(job: Job, processes: Sequence[Process], loud: Collection[str]) -> Diagnosis:
-    """All logs after a failure; of processes that are ``loud`` nearly whole."""
+    """All logs after a failure; those of ``loud`` processes almost completely."""
     evidence = Evidence(job.driver.ahead())
     _read(job, [p for p in processes if p.name in loud], LONG_LOOK, evidence, PATIENCE)
     _read(job, [p for p in processes if p.name not in loud], LAST_LOOK, evidence, PATIENCE)
@@ -82,7 +82,7 @@ def _look_once_more(job: Job, processes: Sequence[Process], loud: Collection[str
 
 
 def diagnose(job: Job, processes: Sequence[Process], query: LogQuery) -> tuple[Diagnosis, list[str]]:
-    """``examine``, and what the nodes know besides: who is killed or hangs writes no line."""
+    """``examine``, with what the nodes know: a process that was killed or hangs logs no error."""
     found, refusals = examine(job, processes, query)
     if query.previous:
         return found, refusals
@@ -90,12 +90,12 @@ def diagnose(job: Job, processes: Sequence[Process], query: LogQuery) -> tuple[D
     seen = [one for one in job.driver.observe(health=True).processes if one.place in wanted]
     ended = tuple(EndedProcess(one.name, one.node, one.ending) for one in seen if one.state is State.EXITED)
     waiting = [one for one in seen if one.runs and one.healthy is False]
-    engines = [one for one in waiting if one.kind == "engine"] or waiting  # a router waits for these
+    engines = [one for one in waiting if one.kind == "engine"] or waiting  # a router waits for its engines
     return replace(found, ended=ended, waiting=tuple(one.name for one in engines)), refusals
 
 
-def died(job: Job, processes: Sequence[Process]) -> tuple[Failed, ...]:
-    """Processes that ended by themselves since they were ready: why a proof got no answer."""
+def find_dead(job: Job, processes: Sequence[Process]) -> tuple[Failed, ...]:
+    """Processes that ended by themselves after they were ready, which explains a proof without answers."""
     wanted = {process.place for process in processes}
     gone = [one for one in job.driver.observe().processes if one.state is State.EXITED]
     return tuple(
@@ -115,25 +115,25 @@ def died(job: Job, processes: Sequence[Process]) -> tuple[Failed, ...]:
 def explain_failures(
     job: Job, failures: tuple[Failed, ...], processes: Sequence[Process], loud: Collection[str]
 ) -> tuple[Failed, ...]:
-    """The failures, first the one that the others follow from, with what all logs together say about it.
+    """The failures, with the first cause across all logs; the failure that caused the others comes first.
 
-    ``loud``: processes in whose logs errors were seen, beside those that failed.
+    ``loud``: further processes whose logs contain errors.
     """
     diagnosis = _look_once_more(job, processes, {*loud, *(f.process for f in failures)})
     first = diagnosis.first or _from_tails(failures)
     if first is None:
         return failures
     mute = [f for f in failures if f.mute and f.process not in _heard(diagnosis, first)]
-    if mute and first.follows:  # all others only follow from one that could not say why
+    if mute and first.follows:  # all others only follow from one that logged no error
         where = f"`dmesg` on {mute[0].node}: the kernel kills what takes too much memory"
-        hint = f"no error is in its log; `dplaunch logs {mute[0].process} -n 50`, and {where}"
+        hint = f"its log shows no error; see `dplaunch logs {mute[0].process} -n 50`, and {where}"
         return (replace(mute[0], hint=hint), *(f for f in failures if f is not mute[0]))
     hint = hint_of(first, diagnosis.silent)
     culprits = [f for f in failures if f.process == first.process]
     if not culprits:
-        said = f"{first.process} on {first.node}: {first.text}"
-        job.note(f"earlier, {said}")
-        return (replace(failures[0], cause=said, hint=hint or failures[0].hint), *failures[1:])
+        cause = f"{first.process} on {first.node}: {first.text}"
+        job.note(f"earlier error of {cause}")
+        return (replace(failures[0], cause=cause, hint=hint or failures[0].hint), *failures[1:])
     culprit = replace(culprits[0], cause=first.text, hint=hint or culprits[0].hint)
     return (culprit, *(f for f in failures if f not in culprits))
 
@@ -141,13 +141,13 @@ def explain_failures(
 def explain_delay(
     job: Job, late: NotReadyError, processes: Sequence[Process], loud: Collection[str]
 ) -> NotReadyError:
-    """The time-out with what the logs say meanwhile, where they say something."""
+    """The time-out, with the first cause that the logs show, if any."""
     diagnosis = _look_once_more(job, processes, loud)
     first = diagnosis.first
     if first is None:
         return late
-    said = f"{first.process} on {first.node}: {first.text}"
-    return NotReadyError(late.text, hint=hint_of(first, diagnosis.silent) or late.hint, detail=(said,))
+    detail = f"{first.process} on {first.node}: {first.text}"
+    return NotReadyError(late.text, hint=hint_of(first, diagnosis.silent) or late.hint, detail=(detail,))
 
 
 def _heard(diagnosis: Diagnosis, first: Sighting) -> set[str]:
@@ -155,7 +155,7 @@ def _heard(diagnosis: Diagnosis, first: Sighting) -> set[str]:
 
 
 def _from_tails(failures: Iterable[Failed]) -> Sighting | None:
-    """Where the logs themselves were not read: what came with the exits."""
+    """The first cause in the tails that came with the exits, where the logs could not be read."""
     evidence = Evidence()
     for failed in failures:
         evidence.add(failed.process, failed.node, (failed.cause, *failed.tail))

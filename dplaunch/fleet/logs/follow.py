@@ -34,7 +34,7 @@ def log_name(process: str, file: str) -> str:
 
 
 class Following:
-    """Streams of several nodes into one sink; nothing lost, nothing twice.
+    """Streams of several nodes into one sink; no line lost, none twice.
 
     ``names``: process, node and, for a file the process writes itself, the file. ``on_restart`` is called
     when a process began a new run: its log begins at 0 again.

@@ -19,7 +19,7 @@ ENTRIES = 100
 
 
 def analyze(job: Job, processes: Sequence[Process], observed: Observed) -> StartUp:
-    """Where these engines' start-up time went; nothing in it when none of them was ever started."""
+    """Where these engines' start-up time went; empty when none of them was ever started."""
     began = {p.place: p.started_at for p in observed.processes if p.started_at}
     engines = [p for p in processes if p.kind == "engine" and p.place in began]
     if not engines:
@@ -35,7 +35,7 @@ def analyze(job: Job, processes: Sequence[Process], observed: Observed) -> Start
 
 
 class _Lines:
-    """The lines that mark a stage, one stream per node; a node is let go once its engines have served."""
+    """The lines that mark a stage, one stream per node, which ends once its engines have served."""
 
     def __init__(self, job: Job, engines: Sequence[Process], *, previous: bool) -> None:
         self._job = job
@@ -54,7 +54,7 @@ class _Lines:
         return not any(stream.node in self._job.driver.reached for stream in self._streams)
 
     def log(self, process: Process, started_at: float | None) -> StartLog:
-        """What was found of one engine."""
+        """The lines of one engine."""
         return StartLog(
             process=process.name,
             role=process.role,
@@ -76,7 +76,7 @@ class _Lines:
                 self._let_go(signal)
 
     def _let_go(self, read: LinesRead) -> None:
-        """What an engine logs after its start may fill a disk: it is not read to its end."""
+        """Logs after the start may fill a disk, so they are not read to their end."""
         waiting = self._waiting[read.node]
         if self._serving and read.process in waiting and any(map(self._serving.search, read.lines)):
             waiting.discard(read.process)
@@ -85,5 +85,5 @@ class _Lines:
 
 
 def _any(job: Job) -> str:
-    """One pattern for all stages; named groups would meet themselves."""
+    """One pattern for all stages, without named groups, which would clash."""
     return "|".join(f"(?:{re.sub(r'[(][?]P<[^>]+>', '(?:', stage.pattern)})" for stage in job.plan.stages)

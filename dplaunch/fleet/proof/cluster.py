@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dplaunch.errors import DplaunchError, Interrupted, LockedError
 from dplaunch.fleet.failures import as_error
 from dplaunch.fleet.job import Job, phase
-from dplaunch.fleet.logs.cause import died, explain_failures
+from dplaunch.fleet.logs.cause import explain_failures, find_dead
 from dplaunch.fleet.proof.completion import prove_alone
 from dplaunch.fleet.proof.pairs import prove_pairs, prove_router, report
 from dplaunch.fleet.proof.routes import choose_pairs, count_pairs
@@ -23,14 +23,14 @@ def prove_groups(
     """Warm up and prove every endpoint of ``processes`` alone, then through its pairs.
 
     ``beside``: places of processes that serve, with which pairs are made. ``everything``: all pairs, however
-    many. Raises the first failure: a process that died meanwhile before what that caused.
+    many. Raises the first failure: a process that ended meanwhile comes before its consequences.
     """
     try:
         _prove(job, processes, beside, everything=everything)
     except (Interrupted, LockedError):
         raise
     except DplaunchError:
-        dead = died(job, processes)
+        dead = find_dead(job, processes)
         for failure in dead:
             job.emit(failure)
         if dead:

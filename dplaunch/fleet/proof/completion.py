@@ -1,4 +1,4 @@
-"""One real completion on every endpoint; what it says is judged."""
+"""One real completion on every endpoint, and the judgement of its text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dplaunch.model.remote import HttpReply, HttpRequest
 
 PROMPT = "The capital of France is Paris and the capital of Italy is"
 KNOWN = "Rome"
-"""How the prompt continues, wherever weights and KV are whole."""
+"""How the prompt continues where weights and KV are intact."""
 CAPITALS = (
     "Spain Madrid, Portugal Lisbon, Austria Vienna, Greece Athens, Norway Oslo, Sweden Stockholm, "
     "Finland Helsinki, Denmark Copenhagen, Poland Warsaw, Hungary Budapest, Ireland Dublin, "
@@ -29,7 +29,7 @@ COMPLETION_TIMEOUT = 120.0
 def long_prompt(note: str) -> str:
     """A prompt of more tokens than a block of KV holds (128), which differs early with each ``note``.
 
-    What an engine has cached is not handed over to it.
+    KV that an engine has cached is not transferred to it.
     """
     facts = " ".join(
         f"The capital of {country} is {capital}."
@@ -39,7 +39,7 @@ def long_prompt(note: str) -> str:
 
 
 def prove_alone(job: Job, endpoints: Sequence[Endpoint]) -> tuple[Failed, ...]:
-    """Ask every endpoint on its own node, all at once; one that answers other words than the rest, twice.
+    """Ask every endpoint on its own node, all at once; one whose answer differs from the others', twice.
 
     Returns the failures, which are reported.
     """
@@ -53,7 +53,7 @@ def prove_alone(job: Job, endpoints: Sequence[Endpoint]) -> tuple[Failed, ...]:
     for endpoint in endpoints:
         answer = answers[endpoint.name]
         if answer.first and not answer.wrong:
-            job.note(f"{endpoint.name} {answer.first} at first; asked again it was right")
+            job.note(f"{endpoint.name} {answer.first} at first; its second answer was correct")
         if not answer.wrong:
             job.emit(Proved(at=job.now, process=endpoint.name, seconds=answer.seconds, text=answer.text))
     for failed in failures:
@@ -62,7 +62,7 @@ def prove_alone(job: Job, endpoints: Sequence[Endpoint]) -> tuple[Failed, ...]:
 
 
 def ask_alone(job: Job, endpoints: Sequence[Endpoint]) -> dict[str, Answer]:
-    """One completion on each endpoint, nothing handed over to it; by name."""
+    """One completion on each endpoint, without a KV transfer; by name."""
     replies = job.driver.ask(completion(job, endpoint) for endpoint in endpoints)
     return {endpoint.name: read(replies.get(endpoint.name)) for endpoint in endpoints}
 
@@ -89,26 +89,26 @@ def completion(job: Job, endpoint: Endpoint, key: str = "", **fields: object) ->
 
 def read(reply: HttpReply | None) -> Answer:
     """The reply to ``completion``, judged by itself."""
-    wrong = unanswered(reply)
-    text = text_of(reply.body) if reply and not wrong else ""
+    wrong = judge_reply(reply)
+    text = read_text(reply.body) if reply and not wrong else ""
     wrong = wrong or judge_text(text)
     return Answer(seconds=reply.seconds if reply else 0.0, text="" if wrong else text, wrong=wrong)
 
 
 def knows(answers: Iterable[Answer]) -> bool:
-    """One of them has the word: this model knows the answer. Random weights do not."""
+    """Whether one of them has the word, so that this model knows the answer; random weights do not."""
     return any(KNOWN in answer.text for answer in answers)
 
 
 def weigh(answer: Answer, *, known: bool) -> Answer:
-    """Where the model knows the answer, one without it is garbage, however well it reads."""
+    """``answer``, judged wrong if the model knows the answer and this one lacks it."""
     if not known or answer.wrong or KNOWN in answer.text:
         return answer
     return replace(answer, wrong=f"answered 200 with wrong words: {answer.text!r} (others answer {KNOWN!r})")
 
 
-def unanswered(reply: HttpReply | None) -> str:
-    """Why a reply is no answer at all; empty when it is one."""
+def judge_reply(reply: HttpReply | None) -> str:
+    """Why a reply has no answer; empty when it has one."""
     if reply is None:
         return "did not answer: its node was lost"
     if reply.status is None:
@@ -128,7 +128,7 @@ def _reason(body: str) -> str:
 
 
 def judge_text(text: str) -> str:
-    """An empty, unprintable or one-symbol answer is a failure, whatever its status."""
+    """Why a text is wrong: it is empty, unprintable or one repeated symbol; empty when it is fine."""
     if not text.strip():
         return "answered 200 with empty text"
     if "\ufffd" in text or not all(c.isprintable() or c.isspace() for c in text):
@@ -139,12 +139,12 @@ def judge_text(text: str) -> str:
     return ""
 
 
-def text_of(body: str) -> str:
-    """The text of a completion, whole or streamed; empty when the body is none."""
+def read_text(body: str) -> str:
+    """The text of a completion, whole or streamed; empty when the body is not a completion."""
     if not body.startswith("data:"):
         return _text(body)
     pieces = [line.removeprefix("data:").strip() for line in body.splitlines() if line.startswith("data:")]
-    # a stream that was cut off has no end mark: what came of it is no answer
+    # a stream that was cut off has no end mark, and does not count as an answer
     return "".join(map(_text, pieces[:-1])) if pieces[-1] == "[DONE]" else ""
 
 
@@ -157,7 +157,7 @@ def _text(body: str) -> str:
 
 
 def failure(job: Job, endpoint: Endpoint, wrong: str) -> Failed:
-    """An endpoint that did not do what was asked."""
+    """The failure of an endpoint."""
     return Failed(
         at=job.now,
         process=endpoint.name,

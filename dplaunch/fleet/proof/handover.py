@@ -1,4 +1,4 @@
-"""One request through a pair of endpoints: by our router's header, else in two phases on their own nodes."""
+"""One request through a pair of endpoints: by our router's header, else in two phases on their nodes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from http import HTTPStatus
 from typing import Any
 
 from dplaunch.fleet.job import Job
-from dplaunch.fleet.logs.cause import died
-from dplaunch.fleet.proof.completion import completion, long_prompt, read, unanswered
-from dplaunch.fleet.proof.routes import chosen_by_header
+from dplaunch.fleet.logs.cause import find_dead
+from dplaunch.fleet.proof.completion import completion, judge_reply, long_prompt, read
+from dplaunch.fleet.proof.routes import chooses_by_header
 from dplaunch.model.plan import Endpoint
 from dplaunch.model.proof import Answer, Pair
 from dplaunch.model.remote import HttpReply
@@ -19,7 +19,7 @@ from dplaunch.model.remote import HttpReply
 AT_ONCE = 64
 """Requests under way at a time."""
 SEEN_WITHIN = 10.0
-"""Seconds: the router asks engines each second, and may not have seen yet that all of a group are healthy."""
+"""Seconds: the router asks engines each second, and may not know yet that a whole group is healthy."""
 LOOK_EVERY = 0.5
 HEADER = "X-Dplaunch-Pair"
 HANDLE = "kv_transfer_params"
@@ -39,7 +39,7 @@ def ask_pairs(job: Job, pairs: Sequence[Pair]) -> dict[Pair, Answer]:
     answers: dict[Pair, Answer] = {}
     for start in range(0, len(pairs), AT_ONCE):
         some = pairs[start : start + AT_ONCE]
-        if router is not None and chosen_by_header(job.plan):
+        if router is not None and chooses_by_header(job.plan):
             replies = _through_router(job, router.endpoints[0], some)
         else:
             replies = _in_two_phases(job, some)
@@ -52,16 +52,16 @@ def _through_router(job: Job, router: Endpoint, pairs: Sequence[Pair]) -> dict[s
     replies: dict[str, HttpReply] = {}
     while waiting:
         replies |= _ask(job, [(pair, router, {}) for pair in waiting], _stamp(job))
-        waiting = [pair for pair in waiting if out_of_service(replies.get(pair.key))]
-        if job.now >= deadline or (waiting and died(job, job.plan.processes)):
-            break  # a group that lost an engine is not opened any more
+        waiting = [pair for pair in waiting if is_out_of_service(replies.get(pair.key))]
+        if job.now >= deadline or (waiting and find_dead(job, job.plan.processes)):
+            break  # the router does not open a group that lost an engine
         if waiting:
             job.driver.pause(LOOK_EVERY)
     return replies
 
 
-def out_of_service(reply: HttpReply | None) -> bool:
-    """The router has not opened what was asked for, or not yet."""
+def is_out_of_service(reply: HttpReply | None) -> bool:
+    """Whether the router keeps the chosen group closed, perhaps only for a moment."""
     return reply is not None and reply.status == HTTPStatus.SERVICE_UNAVAILABLE
 
 
@@ -74,7 +74,7 @@ def _in_two_phases(job: Job, pairs: Sequence[Pair]) -> dict[str, HttpReply]:
     broken = {
         pair.key: _named(pair, wrong, prefilled.get(pair.key))
         for pair in split
-        if (wrong := unanswered(prefilled.get(pair.key)))
+        if (wrong := judge_reply(prefilled.get(pair.key)))
     }
     second = [
         (pair, by_name[pair.engines[-1]], _handle(prefilled.get(pair.key)))
@@ -85,9 +85,10 @@ def _in_two_phases(job: Job, pairs: Sequence[Pair]) -> dict[str, HttpReply]:
 
 
 def _stamp(job: Job) -> str:
-    """Makes request ids and prompts new: the KV of one that failed may still be held under the old id.
+    """Makes request ids and prompts unique.
 
-    And another pair may have left that of the old prompt in the decode engine's cache.
+    KV of a failed request may still be held under its id, and KV of a repeated prompt may be in the decode
+    engine's cache.
     """
     return f"{int(job.now * 1000)}"
 
@@ -97,8 +98,8 @@ def _ask(
 ) -> dict[str, HttpReply]:
     """One request for each pair, to the endpoint and with the fields given; all at once.
 
-    Every request of a pair names it: a router of ours goes that way, an engine does not look. Both phases
-    have one request id, as from a router, and one prompt, which no other pair has.
+    Every request names its pair: our router follows the header, an engine ignores it. Both phases share one
+    request id, as from a router, and one prompt, which no other pair has.
     """
     questions = []
     for pair, endpoint, fields in asked:
@@ -111,7 +112,7 @@ def _ask(
 
 
 def _named(pair: Pair, wrong: str, reply: HttpReply | None) -> HttpReply:
-    """The prefill engine's refusal, reported as its own: the decode engine was never asked."""
+    """The prefill engine's failure under its name; the decode engine was not asked."""
     return HttpReply(error=f"{pair.engines[0]} {wrong}", seconds=reply.seconds if reply else 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Whether KV moved: what decode engines count as coming from elsewhere, before and after."""
+"""Whether KV moved: the decode engines' counters of transferred KV, before and after."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from http import HTTPStatus
 from dplaunch.counters import family, total
 from dplaunch.fleet.job import Job, authorization
 from dplaunch.model.plan import Endpoint
-from dplaunch.model.proof import Moved
+from dplaunch.model.proof import KvGrowth
 from dplaunch.model.remote import HttpRequest
 
 TIMEOUT = 10.0
@@ -21,7 +21,7 @@ Figures = Mapping[str, float]
 
 
 def tally(job: Job, endpoints: Iterable[Endpoint]) -> dict[str, Figures]:
-    """What each endpoint counts now, asked on its own node; without those that do not answer."""
+    """What each endpoint counts now, asked on its own node; without those that do not respond."""
     asked = {endpoint.name: endpoint for endpoint in endpoints if endpoint.api.fetched}
     replies = job.driver.ask(
         metrics_request(job, endpoint, endpoint.api.fetched) for endpoint in asked.values()
@@ -46,28 +46,30 @@ def metrics_request(job: Job, endpoint: Endpoint, metrics: Iterable[str]) -> Htt
 
 
 def figures(page: str, metrics: Iterable[str]) -> Figures:
-    """Those of the metrics that are on a page."""
+    """The metrics that are on a page, with their values."""
     found = {metric: total(page, metric) for metric in metrics}
     return {metric: value for metric, value in found.items() if value is not None}
 
 
 def growth(before: Figures, after: Figures, metrics: Iterable[str]) -> float | None:
-    """By how much the best of the metrics that are there has grown; None where there is none."""
+    """By how much the first available metric has grown; None where there is none."""
     metric = next((metric for metric in metrics if metric in after), None)
     return None if metric is None else after[metric] - before.get(metric, 0.0)
 
 
-def moved(job: Job, endpoints: Iterable[Endpoint], before: Mapping[str, Figures]) -> tuple[Moved, ...]:
+def watch_growth(
+    job: Job, endpoints: Iterable[Endpoint], before: Mapping[str, Figures]
+) -> tuple[KvGrowth, ...]:
     """By how much each counter has grown since ``before``; one that stands still is asked again."""
     waiting, deadline = list(endpoints), job.now + SETTLE_FOR
-    found = {endpoint.name: Moved(endpoint.name, endpoint.node, None) for endpoint in waiting}
+    found = {endpoint.name: KvGrowth(endpoint.name, endpoint.node, None) for endpoint in waiting}
     while waiting:
         after = tally(job, waiting)
         for endpoint in waiting:
             name = endpoint.name
-            if name in after and name in before:  # since when it grew is not known otherwise
+            if name in after and name in before:  # without both values the growth is unknown
                 grown = growth(before[name], after[name], endpoint.api.fetched)
-                found[name] = Moved(name, endpoint.node, grown)
+                found[name] = KvGrowth(name, endpoint.node, grown)
         waiting = [endpoint for endpoint in waiting if found[endpoint.name].wrong]
         if job.now >= deadline:
             break

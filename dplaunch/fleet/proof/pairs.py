@@ -8,20 +8,20 @@ from typing import TypeVar
 
 from dplaunch.fleet.job import Job, connect_all, need_started, phase, record
 from dplaunch.fleet.proof.completion import ask_alone, completion, knows, read, weigh
-from dplaunch.fleet.proof.handover import LOOK_EVERY, SEEN_WITHIN, ask_pairs, out_of_service
-from dplaunch.fleet.proof.kv_counters import moved, tally
+from dplaunch.fleet.proof.handover import LOOK_EVERY, SEEN_WITHIN, ask_pairs, is_out_of_service
+from dplaunch.fleet.proof.kv_counters import tally, watch_growth
 from dplaunch.fleet.proof.odd_one_out import explain_odd_one, find_notes, find_odd_one
 from dplaunch.fleet.proof.routes import cannot_choose, choose_pairs, count_pairs, describe_pairs
 from dplaunch.model.cluster import DECODE
 from dplaunch.model.event import Failed, Proved
 from dplaunch.model.plan import Endpoint, Process
-from dplaunch.model.proof import Answer, Moved, Pair, Proof
+from dplaunch.model.proof import Answer, KvGrowth, Pair, Proof
 from dplaunch.model.remote import HttpReply
 from dplaunch.model.trail import Result
 from dplaunch.ranges import grouped
 
 _Key = TypeVar("_Key", bound=Hashable)
-NO_PAIRS = "pairs cannot be chosen: this router starts with decode and brings the engines together itself"
+NO_PAIRS = "pairs cannot be chosen: this router asks decode first and pairs the engines itself"
 
 
 def prove_pairs(job: Job, pairs: Sequence[Pair], total: int) -> Proof:
@@ -34,21 +34,21 @@ def prove_pairs(job: Job, pairs: Sequence[Pair], total: int) -> Proof:
     known = _known(job, first.values(), pairs)
     answers = _ask_twice(first, known, lambda some: ask_pairs(job, some))
     good = {name for pair, answer in answers.items() if not answer.wrong for name in pair.engines}
-    came = moved(job, [engine for engine in decodes if engine.name in good], before)
+    came = watch_growth(job, [engine for engine in decodes if engine.name in good], before)
     failed = [pair for pair, answer in answers.items() if answer.wrong]
     return Proof(
         pairs=tuple(answers.items()),
         total=total,
-        moved=came,
-        odd=find_odd_one(failed, [pair for pair in answers if pair not in failed]),
+        kv_growth=came,
+        odd_one_out=find_odd_one(failed, [pair for pair in answers if pair not in failed]),
         notes=find_notes(answers, came),
     )
 
 
 def prove_router(job: Job, beside: Sequence[Pair] = ()) -> Proof:
-    """Ask the router, whole and as a stream, the engines left to it.
+    """Ask the router for a whole and for a streamed answer; it chooses the engines.
 
-    ``beside``: pairs whose endpoints tell whether this model knows the answer.
+    ``beside``: pairs whose endpoints show whether this model knows the answer.
     """
     router = job.plan.router_process
     if router is None:
@@ -63,7 +63,7 @@ def prove_router(job: Job, beside: Sequence[Pair] = ()) -> Proof:
 
 
 def examine(job: Job, *, everything: bool) -> Proof:
-    """The walk of ``test``: the routes of a cluster that runs. Changes nothing; no answer is an error."""
+    """The walk of ``test``: prove the routes of a running cluster. Raises nothing for a wrong answer."""
     connect_all(job)
     need_started(job, "test")
     pairs, total = choose_pairs(job.plan.endpoints, everything=everything)
@@ -97,7 +97,7 @@ def find_failures(job: Job, proof: Proof) -> tuple[Failed, ...]:
     """Everything of a proof that does not hold."""
     return (
         *_pairs_failed(job, proof),
-        *_kv_failed(job, proof.moved),
+        *_kv_failed(job, proof.kv_growth),
         *_router_failed(job, proof, job.plan.router_process),
     )
 
@@ -108,16 +108,16 @@ def _endpoints(job: Job, pairs: Sequence[Pair]) -> list[Endpoint]:
 
 
 def _known(job: Job, answers: Collection[Answer], pairs: Sequence[Pair]) -> bool:
-    """This model knows the answer: one of these has it, else an endpoint of these pairs, asked alone."""
+    """Whether this model knows the answer: one of ``answers`` has it, else an endpoint asked alone."""
     if all(answer.wrong for answer in answers):
-        return False  # nothing to weigh
+        return False  # nothing to judge
     return knows(answers) or knows(ask_alone(job, _endpoints(job, pairs)).values())
 
 
 def _ask_twice(
     first: Mapping[_Key, Answer], known: bool, ask: Callable[[list[_Key]], Mapping[_Key, Answer]]
 ) -> dict[_Key, Answer]:
-    """A fresh pair may fail its very first hand-over, so what went wrong is asked once more."""
+    """A fresh pair may fail its very first KV transfer, so wrong answers are requested once more."""
     answers = {key: weigh(answer, known=known) for key, answer in first.items()}
     again = ask([key for key, answer in answers.items() if answer.wrong])
     return answers | {
@@ -126,11 +126,11 @@ def _ask_twice(
 
 
 def _ask_router(job: Job, router: Process, *, stream: bool) -> HttpReply | None:
-    """Again while it answers that no group is open: it reads its members file twice a second."""
+    """Ask again while no group is open: the router reads its members file twice a second."""
     endpoint, deadline = router.endpoints[0], job.now + SEEN_WITHIN
     while True:
         reply = job.driver.ask([completion(job, endpoint, stream=stream)]).get(endpoint.name)
-        if not out_of_service(reply) or job.now >= deadline:
+        if not is_out_of_service(reply) or job.now >= deadline:
             return reply
         job.driver.pause(LOOK_EVERY)
 
@@ -147,12 +147,12 @@ def _pairs_failed(job: Job, proof: Proof) -> Iterator[Failed]:
             process=engine,
             node=node,
             text=f"{describe_pairs(pair for pair, _ in failed)} {answer.wrong}",
-            cause=explain_odd_one(proof.odd, job.plan) if proof.odd else "",
+            cause=explain_odd_one(proof.odd_one_out, job.plan) if proof.odd_one_out else "",
             hint=f"dplaunch logs {' '.join(name for name, _ in suspects)} -n 50",
         )
 
 
-def _kv_failed(job: Job, found: Sequence[Moved]) -> Iterator[Failed]:
+def _kv_failed(job: Job, found: Sequence[KvGrowth]) -> Iterator[Failed]:
     for one in found:
         if one.wrong:
             yield Failed(

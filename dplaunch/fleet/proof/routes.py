@@ -1,4 +1,4 @@
-"""Which pairs of endpoints a proof asks, and how they are written. Pure."""
+"""Which pairs of endpoints a proof asks, and how they are described. Pure."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def sample(engines: Sequence[Endpoint], most: int = MANY) -> tuple[Pair, ...]:
     prefills, decodes = _sides(engines)
     p, d = len(prefills), len(decodes)
     if p * d <= most:
-        return routes(engines)  # engines that stand alone are never left out
-    # After each full turn one side goes on by one: no pair comes twice.
+        return routes(engines)  # engines that serve alone are never left out
+    # After each full turn one side advances by one, so that no pair comes twice.
     turn, count = lcm(p, d), max(most, p, d)
     return tuple(_pair(prefills[i % p], decodes[(i + i // turn) % d]) for i in range(count))
 
@@ -38,7 +38,7 @@ def sample(engines: Sequence[Endpoint], most: int = MANY) -> tuple[Pair, ...]:
 def choose_pairs(
     engines: Sequence[Endpoint], *, everything: bool, about: Collection[str] | None = None
 ) -> tuple[tuple[Pair, ...], int]:
-    """The pairs to ask, and how many there are; ``about``: only those in which one of these engines is."""
+    """The pairs to ask, and how many there are; ``about``: only those that contain one of these engines."""
     pairs = _about(routes(engines), about)
     asked = pairs if everything or len(pairs) <= MANY else _about(sample(engines), about)
     return asked, len(pairs)
@@ -56,14 +56,14 @@ def _pair(*engines: Endpoint) -> Pair:
     return Pair(tuple(e.name for e in engines), tuple(e.node for e in engines))
 
 
-def chosen_by_header(plan: Plan) -> bool:
-    """Our router takes the names of the endpoints a request is to go through."""
+def chooses_by_header(plan: Plan) -> bool:
+    """Whether pairs can be chosen by header, which only our router supports."""
     return plan.router is not None and plan.router.kind == "dplaunch"
 
 
 def cannot_choose(plan: Plan) -> bool:
-    """A foreign router that starts with decode brings the engines together itself."""
-    return plan.flow == "push" and not chosen_by_header(plan)
+    """Whether pairs cannot be chosen: a foreign router that asks decode first pairs the engines itself."""
+    return plan.flow == "push" and not chooses_by_header(plan)
 
 
 def count_pairs(pairs: Sequence[Pair], total: int) -> str:
@@ -76,5 +76,5 @@ def count_pairs(pairs: Sequence[Pair], total: int) -> str:
 def describe_pairs(pairs: Iterable[Pair]) -> str:
     """``prefill-[0-1] → decode-3``: pairs in few words, prefill engines with equal partners together."""
     partners = grouped((pair.engines[0], pair.engines[1:]) for pair in pairs)
-    alike = grouped((tuple(chain(*others)), first) for first, others in partners.items())
-    return "; ".join(" → ".join(filter(None, (fold(first), fold(o)))) for o, first in alike.items())
+    same = grouped((tuple(chain(*others)), first) for first, others in partners.items())
+    return "; ".join(" → ".join(filter(None, (fold(first), fold(o)))) for o, first in same.items())

@@ -1,4 +1,4 @@
-"""Warm-up: the first requests of an engine compile and are slow; no client need wait for them."""
+"""Warm-up: the first requests of an engine compile and are slow; no client should wait for them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from dplaunch import durations
 from dplaunch.fleet.job import Job, phase
-from dplaunch.fleet.proof.completion import completion, failure, unanswered
+from dplaunch.fleet.proof.completion import completion, failure, judge_reply
 from dplaunch.model.cluster import DECODE, WarmupSpec
 from dplaunch.model.event import Failed
 from dplaunch.model.plan import Endpoint
@@ -17,11 +17,11 @@ from dplaunch.words import plural
 TIMEOUT = 600.0
 """Seconds for one request: the first one may compile for minutes."""
 LOWEST, COUNT = 100, 128
-"""Token ids of the prompts: in every vocabulary, and no special ones (bytes and letters, as a rule)."""
+"""Token ids of the prompts: in every vocabulary, and not special (usually bytes and letters)."""
 
 
 def warm_up(job: Job, engines: Sequence[Endpoint]) -> tuple[Failed, ...]:
-    """Send the plan's warm-up requests to every engine that computes prompts; the failures."""
+    """Send the plan's warm-up requests to every engine that computes prompts. Returns the failures."""
     warmup = job.plan.warmup
     wanted = [engine for engine in engines if engine.role != DECODE]
     if warmup is None or not wanted:
@@ -50,7 +50,7 @@ def _round(
     failures = tuple(
         failure(job, engine, f"failed its warm-up: it {wrong}")
         for engine in engines
-        if (wrong := unanswered(answers.get(engine.name)))
+        if (wrong := judge_reply(answers.get(engine.name)))
     )
     for failed in failures:
         job.emit(failed)
@@ -58,7 +58,7 @@ def _round(
 
 
 def prompt(tokens: int, number: int) -> list[int]:
-    """Exactly so many tokens; each number is another prompt from its first token on, so no cache helps."""
+    """A prompt of exactly ``tokens`` tokens; the first one depends on ``number``, so that no cache helps."""
     return [LOWEST + (number + 7 * place) % COUNT for place in range(tokens)]
 
 

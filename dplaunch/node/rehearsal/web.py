@@ -44,7 +44,7 @@ class Request:
 
 
 def _no_log(status: int) -> None:
-    """Does nothing: until a handler asks for it, there is no access log."""
+    """Does nothing: an access log exists only once a handler asks for it."""
 
 
 class Connection:
@@ -232,7 +232,7 @@ class Server:
 
 
 def _shut(sock: socket.socket) -> None:
-    """Wake whoever waits for ``sock``, which closing it would not."""
+    """Wake the threads that wait for ``sock``, which closing it would not."""
     try:
         sock.shutdown(socket.SHUT_RDWR)
     except OSError:  # it is not connected any more

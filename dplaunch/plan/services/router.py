@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from dplaunch.engines import adapter
 from dplaunch.engines.flags import words
 from dplaunch.engines.layout import url
+from dplaunch.engines.routers import OURS, router_kind
 from dplaunch.model.cluster import DECODE, PREFILL, ArgValue, ClusterSpec, NodeSpec, RouterSpec
 from dplaunch.model.plan import ROUTER, Api, Endpoint, File, Flow, Plan, Process
 from dplaunch.render import render
@@ -18,54 +20,20 @@ SCRIPT = "router/run_router.sh"
 MEMBERS = "router/members.json"
 PACKAGE = "router/dprouter"
 
-KEY_ENV = "VLLM_API_KEY"
-"""Where our router and vllm-router look for the key that clients must present."""
-
 Lines = tuple[tuple[str, ...], ...]
 """Words of a command line, grouped as they are printed."""
 
 
-@dataclass(frozen=True, slots=True)
-class RouterKind:
-    """What the rest of the plan must know of a kind of router."""
-
-    key: str = KEY_ENV
-    """Environment variable that holds the key which clients must present."""
-    health: str = "/health"
-    models: str = "/v1/models"
-    """Empty: it has none."""
-    after_engines: bool = True
-    """It looks at the engines once, when it starts."""
-    flow: Flow = "pull"
-    """How it takes a request through split roles."""
-
-
-KINDS = {
-    # ready before its engines are: they are proved through it while it is closed to clients
-    "dplaunch": RouterKind(health="/live", models="", after_engines=False),
-    "vllm-router": RouterKind(),
-    # Its proxies have no /v1/models before main of 2026-08.
-    "vllm-ascend": RouterKind(key="OPENAI_API_KEY", health="/healthcheck", models=""),
-}
-
-
-def router_kind(router: RouterSpec) -> RouterKind:
-    """Its row of the table. vllm-ascend's layer-wise proxies are known by their file names."""
-    kind = KINDS[router.kind]
-    if router.kind == "vllm-ascend" and "layerwise" in (router.path or ""):
-        return replace(kind, flow="push")
-    return kind
-
-
 def flow(spec: ClusterSpec, router: RouterSpec | None) -> Flow:
-    """How a request goes through the engines; where there is no router, clients are expected to pull."""
+    """How a request goes through the engines: as their KV wants it, or else as the router does it."""
     if not spec.disaggregated:
         return "alone"
-    return "pull" if router is None else router_kind(router).flow
+    usual = router_kind(router).flows[0] if router else "pull"
+    return adapter(spec.engine.kind).flow(spec) or usual
 
 
 def members_file(plan: Plan) -> File:
-    """What tells our router which endpoints exist, every one of them open."""
+    """Return the file from which our router learns its endpoints, all of them serving."""
     document = {
         "format": 2,
         "revision": plan.revision,
@@ -108,7 +76,7 @@ class RouterSite:
     @property
     def ours(self) -> bool:
         """Not a foreign one."""
-        return self.router.kind == "dplaunch"
+        return self.router.kind == OURS
 
 
 def router_files(site: RouterSite) -> tuple[File, ...]:
@@ -121,7 +89,7 @@ def router_files(site: RouterSite) -> tuple[File, ...]:
         "own": site.ours,
         "command": command,
         "lines": lines,
-        "secrets": (kind.key,) if site.spec.api_key else (),
+        "secrets": (kind.key_env,) if site.spec.api_key else (),
     }
     package = sorted(site.sources.items()) if site.ours else ()
     return (
@@ -140,7 +108,7 @@ def router_process(site: RouterSite, files: Sequence[File]) -> Process:
         group=ROUTER,
         node=site.node.name,
         argv=("bash", SCRIPT),
-        env={kind.key: site.spec.api_key} if site.spec.api_key else {},
+        env={kind.key_env: site.spec.api_key} if site.spec.api_key else {},
         files=tuple(f.path for f in files),
         ports=(site.router.port,),
         endpoints=(

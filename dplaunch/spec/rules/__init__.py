@@ -1,4 +1,4 @@
-"""Rules across fields: what each key alone cannot show. Each rule says which keys it reads."""
+"""Rules that compare several keys. Each rule lists the keys it reads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RULES = (*nodes.RULES, *sections.RULES, *devices.RULES, *ports.RULES)
 
 
 def check(case: Case, broken: frozenset[KeyPath]) -> tuple[Finding, ...]:
-    """What the rules find. A rule that reads something broken keeps quiet: it would only echo."""
+    """Return what the rules find. A rule that reads a broken key is skipped: it would only repeat."""
     findings: list[Finding] = []
     for reads, apply in _applications(case):
         if not touches(broken, reads):

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from dplaunch.model.cluster import RoleSpec
-from dplaunch.ranges import fold
+from dplaunch.ranges import fold, grouped
 from dplaunch.spec.finding import Finding, KeyPath, counted
 from dplaunch.spec.rules.rule import SEATING, Case, Rule, ranks_per_node
 
 
 class Load(NamedTuple):
-    """Nodes that have the same devices and the same roles: told together."""
+    """Nodes with the same devices and the same roles: one finding covers them all."""
 
     nodes: str
     devices: int
@@ -36,7 +36,7 @@ class Load(NamedTuple):
 
 
 def devices_suffice(case: Case) -> Iterator[Finding]:
-    """Every device has one seat at most (facts §5.3)."""
+    """Find nodes whose seats need more devices than they have."""
     for load in _loads(case):
         if load.need > load.devices:
             yield Finding(
@@ -47,37 +47,33 @@ def devices_suffice(case: Case) -> Iterator[Finding]:
 
 
 def devices_used(case: Case) -> Iterator[Finding]:
-    """The engine's own tests use every device of a node (facts §5.3)."""
+    """Warn about devices without a seat: a deployment normally uses every device of a node."""
     for load in _loads(case):
         if load.need < load.devices:
             yield Finding(
                 load.path,
-                f"{load.nodes}: {load.devices - load.need} of {counted(load.devices, 'device')} stay unused",
+                f"{load.nodes}: {load.devices - load.need} of {counted(load.devices, 'device')} are unused",
                 f"{load} need {load.need}: raise dp or tp, or correct hardware",
                 warning=True,
             )
 
 
 def nodes_used(case: Case) -> Iterator[Finding]:
-    """A node without any seat is a slip, unless it is the router's."""
+    """Warn about nodes that run neither an engine nor the router."""
     router = case.spec.router.node if case.spec.router else ""
-    idle: dict[int, list[str]] = {}
-    for index, node in case.entries():
-        if not case.on(node.name) and node.name != router:
-            idle.setdefault(index, []).append(node.name)
+    idle = grouped(
+        (index, node.name) for index, node in case.entries() if not case.on(node.name) and node.name != router
+    )
     for index, names in idle.items():
         text = f"nothing runs on {fold(names)}"
         yield Finding(("nodes", index), text, "give it to a role, or remove it", warning=True)
 
 
 def _loads(case: Case) -> Iterator[Load]:
-    alike: dict[tuple[int, str], list[str]] = {}
-    for node in case.spec.nodes:
-        roles = case.on(node.name)
-        if roles and node.devices:
-            alike.setdefault((node.devices, " ".join(role.name for role in roles)), []).append(node.name)
-    for (devices, _), nodes in alike.items():
-        yield Load(fold(nodes), devices, case.on(nodes[0]))
+    busy = ((node, case.on(node.name)) for node in case.spec.nodes if node.devices)
+    loads = grouped(((node.devices, *(r.name for r in roles)), node) for node, roles in busy if roles)
+    for nodes in loads.values():
+        yield Load(fold(n.name for n in nodes), nodes[0].devices, case.on(nodes[0].name))
 
 
 _DEVICES = (*SEATING, "hardware.**", "nodes.*.devices", "roles.*.tp", "roles.*.pp", "roles.*.pcp")

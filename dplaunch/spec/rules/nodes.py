@@ -26,12 +26,12 @@ def names_unique(case: Case) -> Iterator[Finding]:
 
 
 def addresses_ipv4(case: Case) -> Iterator[Finding]:
-    """Engines meet at the address, and a node's NIC is found by it (facts §1.6)."""
+    """Engines connect to this address, and the scripts find the node's network interface by it."""
     for index, node in case.entries():
         if not _IPV4.fullmatch(node.address):
             yield Finding(
                 _address_path(case, index),
-                f"the address of {node.name} is '{node.address}', which is no IPv4 address",
+                f"the address of {node.name} is '{node.address}', which is not an IPv4 address",
                 f"add address: the IPv4 address of {node.name} on the network between the nodes",
             )
 

@@ -16,7 +16,7 @@ EPHEMERAL = range(32768, 61000)
 
 
 class _Noise(NamedTuple):
-    """Ports that somebody may take at any time."""
+    """Ports that another process may take at any time."""
 
     owner: str
     source: str
@@ -58,21 +58,21 @@ def bases_differ(case: Case, role: RoleSpec) -> Iterator[Finding]:
 
 
 def kv_quiet(case: Case) -> Iterator[Finding]:
-    """A KV port that somebody else may hold by then fails the start, now and then."""
+    """Warn about KV ports that another process may already hold when the engine starts."""
     transfer = case.spec.kv_transfer
-    told: set[KeyPath] = set()
+    reported: set[KeyPath] = set()
     for role in case.spec.roles if transfer else ():
         first = role.ports.get("kv", case.engine.ports.get("kv", EPHEMERAL.stop))
         ports = range(first, first + role.dp * role.devices_per_rank)
         path = _key(case, role, "kv")
         for whose, source, noise in (_KERNEL, *_drawn(case, role, transfer)):
-            if _meet(ports, noise) and path not in told:
-                told.add(path)
+            if _meet(ports, noise) and path not in reported:
+                reported.add(path)
                 yield Finding(
                     path,
                     f"kv ports {ports.start}–{ports.stop - 1} of {role.name} lie in {whose} "
-                    f"{noise.start}–{noise.stop - 1}, where one may be taken already",
-                    f"{EPHEMERAL.stop} and above is quiet",
+                    f"{noise.start}–{noise.stop - 1}, where another process may already hold one",
+                    f"use ports from {EPHEMERAL.stop} on",
                     warning=True,
                     source=source,
                 )

@@ -18,7 +18,7 @@ def nodes_exist(case: Case, role: RoleSpec) -> Iterator[Finding]:
         if name not in known:
             guess = nearest(name, known)
             hint = f"did you mean '{guess}'?" if guess else f"nodes are: {fold(known)}"
-            yield Finding(path, f"{role.name} names {name}, which is no node", hint)
+            yield Finding(path, f"{role.name} names {name}, which is not a node of this file", hint)
         elif role.nodes.count(name) > 1:
             yield Finding(path, f"{role.name} names {name} twice", "name each node once")
 
@@ -40,8 +40,8 @@ def dp_divides(_: Case, role: RoleSpec) -> Iterator[Finding]:
     if share and role.dp % share:
         yield Finding(
             ("roles", role.name, "dp"),
-            f"dp {role.dp} of {role.name} does not divide over the {share} nodes of a group",
-            f"make dp a multiple of {share}, or change groups",
+            f"{role.name} has dp {role.dp}, which cannot be split evenly over the {share} nodes of a group",
+            f"use a multiple of {share} for dp, or change groups",
         )
 
 
@@ -58,7 +58,7 @@ def ep_agrees(case: Case, role: RoleSpec) -> Iterator[Finding]:
 
 
 def dcp_divides(_: Case, role: RoleSpec) -> Iterator[Finding]:
-    """Decode context parallelism reuses the devices of tensor parallelism (facts §1.3)."""
+    """Decode context parallelism reuses the devices of tensor parallelism (vLLM, vllm/config/parallel.py)."""
     if role.tp % role.dcp:
         yield Finding(
             ("roles", role.name, "dcp"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dplaunch.engines import facts, kinds
+from dplaunch.engines.routers import KINDS
 from dplaunch.model.cluster import DECODE, PREFILL, SERVE
 from dplaunch.ranges import fold
 from dplaunch.spec.finding import Finding, nearest
@@ -18,7 +19,7 @@ def roles_complete(case: Case) -> Iterator[Finding]:
     if not given:
         yield Finding(
             ("roles",),
-            "there is no role",
+            "roles is empty",
             "add prefill and decode, or serve for one that does both",
             at_key=True,
         )
@@ -35,7 +36,7 @@ def roles_complete(case: Case) -> Iterator[Finding]:
         missing = DECODE if one == PREFILL else PREFILL
         yield Finding(
             ("roles",),
-            f"there is {one} but no {missing}",
+            f"{one} needs {missing}, which is missing",
             f"add {missing}, or call the one role serve",
             at_key=True,
         )
@@ -47,13 +48,13 @@ def engine_complete(case: Case) -> Iterator[Finding]:
     if "version" in needs and engine.version is None:
         yield Finding(
             ("engine", "version"),
-            f"engine.version is missing: {engine.kind} is rendered by its version",
+            f"engine.version is missing: it decides which flags {engine.kind} gets",
             'add version, in quotes: version: "0.23.0"',
         )
     if "path" in needs and engine.path is None:
         yield Finding(
             ("engine", "path"),
-            f"engine.path is missing: kind {engine.kind} runs your own",
+            f"engine.path is missing: kind {engine.kind} runs your own script",
             f"add path: {case.engine.script}",
         )
     if "path" not in needs and engine.path is not None:
@@ -79,7 +80,7 @@ def hardware_given(case: Case) -> Iterator[Finding]:
 
 
 def kv_transfer_fits(case: Case) -> Iterator[Finding]:
-    """Two roles hand KV over; one has nobody to hand it to."""
+    """Prefill hands its KV cache to decode; a single role has no receiver."""
     transfer = case.file.kv_transfer
     if transfer and case.file.roles.serve:
         yield Finding(
@@ -103,26 +104,25 @@ def router_fits(case: Case) -> Iterator[Finding]:
     if router.node is not None and router.node not in names:
         guess = nearest(router.node, names)
         hint = f"did you mean '{guess}'?" if guess else f"nodes are: {fold(names)}"
-        yield Finding(("router", "node"), f"router.node names {router.node}, which is no node", hint)
-    if router.kind == "vllm-ascend" and router.path is None:
+        yield Finding(
+            ("router", "node"), f"router.node names {router.node}, which is not a node of this file", hint
+        )
+    script = KINDS[router.kind].script if router.kind in KINDS else ""
+    if script and router.path is None:
         yield Finding(
             ("router", "path"),
-            "router.path is missing: kind vllm-ascend runs vLLM-Ascend's own proxy script",
+            f"router.path is missing: kind {router.kind} runs {script}",
             "add path: where the script is on the router's node",
         )
-    strange = {"path": ("vllm-ascend",), "workers": ("dplaunch",), "policy": ("dplaunch",)}
-    for key in sorted(router.model_fields_set & strange.keys()):
-        if router.kind not in strange[key]:
-            yield Finding(
-                ("router", key),
-                f"router.{key} is for kind {strange[key][0]}, not {router.kind}",
-                "remove it",
-                at_key=True,
-            )
+    owners = {key: name for name, kind in KINDS.items() for key in kind.keys}
+    for key in sorted(router.model_fields_set & owners.keys()):
+        if router.kind != owners[key]:
+            text = f"router.{key} is for kind {owners[key]}, not {router.kind}"
+            yield Finding(("router", key), text, "remove it", at_key=True)
 
 
 def warmup_fits(case: Case) -> Iterator[Finding]:
-    """A warm-up request is no longer than the engines that get it take."""
+    """A warm-up request fits the max-model-len of the engines that receive it."""
     warmup = case.spec.warmup
     if warmup is None:
         return
@@ -145,8 +145,10 @@ def overrides_exist(case: Case) -> Iterator[Finding]:
     for key in case.file.overrides:
         for name in selected(key):
             if name not in {*engines, *nodes}:
-                hint = f"known are: {fold(engines)}, {fold(nodes)}"
-                yield Finding(("overrides", key), f"{name} is no engine and no node:NAME", hint, at_key=True)
+                hint = f"use one of {fold(engines)}, {fold(nodes)}"
+                yield Finding(
+                    ("overrides", key), f"{name} is neither an engine nor node:NAME", hint, at_key=True
+                )
             if seen.setdefault(name, key) != key:
                 yield Finding(
                     ("overrides", key),

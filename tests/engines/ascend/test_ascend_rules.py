@@ -148,7 +148,9 @@ def test_latent_attention_needs_no_multiple():
 def test_order_of_connector_and_router_must_agree():
     proxy = RouterSpec(node="n1", kind="vllm-ascend", path="/x/load_balance_proxy_server_example.py")
     layerwise = replace(proxy, path="/x/load_balance_proxy_layerwise_server_example.py")
-    assert keys(four_p_four_d(kv_transfer=LAYERWISE)) == ["router.kind"]
+    foreign = RouterSpec(node="n1", kind="vllm-router")
+    assert keys(four_p_four_d(kv_transfer=LAYERWISE)) == []
+    assert keys(four_p_four_d(kv_transfer=LAYERWISE, router=foreign)) == ["router.kind"]
     assert keys(four_p_four_d(kv_transfer=LAYERWISE, router=proxy)) == ["router.kind"]
     assert keys(four_p_four_d(kv_transfer=LAYERWISE, router=layerwise)) == []
     assert keys(four_p_four_d(kv_transfer=LAYERWISE, router=None)) == []

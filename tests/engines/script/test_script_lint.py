@@ -66,7 +66,7 @@ def test_what_stands_in_a_here_document_is_no_shell():
 
 
 def test_a_backslash_at_the_very_end_is_told():
-    one(GOOD.rstrip() + " \\\n", "nothing follows")
+    one(GOOD.rstrip() + " \\\n", "no line follows")
 
 
 def test_a_quote_that_stays_open_is_told_at_its_line():
@@ -114,7 +114,7 @@ def test_on_gpus_only_vllm_is_asked():
 def test_keys_and_methods_inside_json_are_told():
     one(
         ending("--additional-config '{\"enable_weight_nz_layout\": true}'"),
-        "enable_weight_nz_layout is ignored",
+        "enable_weight_nz_layout is silently ignored",
     )
     text = GOOD.replace('"method": "mtp"', '"method": "deepseek_mtp"')
     one(text, "deepseek_mtp is the spelling of 0.9.1")
@@ -124,7 +124,10 @@ def test_keys_and_methods_inside_json_are_told():
     ("block", "words"),
     [
         (f'{{"kv_connector": "MooncakeConnectorV1", "kv_port": "61000", {SIZED}}}', ()),
-        (f'{{"kv_connector": "MooncakeConnectorV1", "kv_port": "20001", {SIZED}}}', ("20001", "at random")),
+        (
+            f'{{"kv_connector": "MooncakeConnectorV1", "kv_port": "20001", {SIZED}}}',
+            ("20001", "binds random ports"),
+        ),
         (f'{{"kv_connector": "MooncakeConnectorV1", "engine_id": "0", {SIZED}}}', ("'engine_id' must not",)),
         (
             f'{{"kv_connector": "MooncakeConnectorV1", "kv_connector_module_path": "a.b", {SIZED}}}',
@@ -201,4 +204,4 @@ def test_quotes_are_followed(text, opened):
 def test_lines_know_what_they_stand_in():
     found = {line.number: line for line in lines("a \\\n\n'x\ny'\nb=(\nc\n)\nd \\\\\n")}
     assert [n for n, line in found.items() if line.inside] == [4, 6, 7]
-    assert [n for n, line in found.items() if line.goes_on] == [1]
+    assert [n for n, line in found.items() if line.continues] == [1]

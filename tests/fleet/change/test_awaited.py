@@ -130,9 +130,9 @@ def test_what_came_least_far_is_named_first():
     assert {name: why.rstrip(")") for name, why in where.items()} == {
         "decode-0 on n0": "no start-up line yet",
         "decode-1 on n1": "last at `serve`",
-        "decode-2 on n2": "serves, but /v1/models does not name the model",
-        "decode-3 on n3": "/health answers 503",
-        "router on n0": "no answer yet",
+        "decode-2 on n2": "is healthy, but /v1/models does not list the model",
+        "decode-3 on n3": "/health responds 503",
+        "router on n0": "no response yet",
         "convert on n5": "has not ended",
     }
 

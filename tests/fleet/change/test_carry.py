@@ -7,7 +7,7 @@ from scene import Scene
 
 from dplaunch.errors import DplaunchError, LockedError
 from dplaunch.fleet.change.carry import Carrying
-from dplaunch.fleet.change.options import Options
+from dplaunch.fleet.change.options import ChangeOptions
 from dplaunch.model.observed import State
 from dplaunch.model.remote import HttpReply, Refusal
 from dplaunch.model.step import Ended
@@ -29,7 +29,7 @@ def carried(stage, **options):
     observed = stage.driver.observe(health=True)
     wave = decide(PLAN, observed, Wish()).waves[0]
     begun = []
-    outcomes = Carrying(stage.job, wave, Options(**options), observed).carry(lambda: begun.append(1))
+    outcomes = Carrying(stage.job, wave, ChangeOptions(**options), observed).carry(lambda: begun.append(1))
     return {one.group: one.ended for one in outcomes}, {one.group: one.error for one in outcomes}, begun
 
 

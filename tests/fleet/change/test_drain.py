@@ -33,10 +33,10 @@ def scene(pages, **drain_timeout):
     return stage.admitted()
 
 
-def took(stage, groups=("decode/0",), timeout=None):
+def took(stage, groups=("decode/0",), timeout=None, *, routed=True):
     """Seconds that a drain takes."""
     began = stage.driver.clock()
-    drain(stage.job, groups, timeout)
+    drain(stage.job, groups, timeout, routed=routed)
     return stage.driver.clock() - began
 
 
@@ -69,6 +69,14 @@ def test_a_router_that_stays_silent_is_named():
     stage = scene({"router": [SILENT]})
     assert took(stage) == 30.0
     assert ["the router" in note for note in stage.notes] == [True]
+
+
+def test_a_router_that_does_not_run_is_not_waited_for_but_clients_of_the_engines_are():
+    page = 'toy:running{engine="0"} 2.0'
+    assert took(scene({"router": [SILENT]}), routed=False) == 2.0
+    stage = scene({"router": [SILENT], "decode-0": [page]})
+    assert took(stage, routed=False) == 30.0
+    assert "2 requests on decode-0" in stage.notes[0]
 
 
 def test_each_role_has_its_own_time_and_the_longest_of_several_counts():

@@ -8,7 +8,7 @@ from plans import a_plan, a_process
 from scene import Scene
 
 from dplaunch.errors import DplaunchError, NotReadyError
-from dplaunch.fleet.change.options import Options
+from dplaunch.fleet.change.options import ChangeOptions
 from dplaunch.fleet.change.up import up
 from dplaunch.model.event import Failed, Stopped
 from dplaunch.model.remote import HttpReply
@@ -29,7 +29,7 @@ def scene(*nodes: Node):
 def failure(stage, kind=DplaunchError, **options):
     """The error of an ``up`` that fails."""
     with pytest.raises(kind) as caught:
-        up(stage.job, Options(**options), lambda _: True)
+        up(stage.job, ChangeOptions(**options), lambda _: True)
     return caught.value
 
 
@@ -48,7 +48,7 @@ def test_an_engine_that_exits_is_a_failure_with_its_cause_and_the_rest_is_taken_
     stage = scene(Node("n2", logs={"decode-1": tail}, ends={"decode-1": Ending(0)}))
     error = failure(stage)
     assert error.text.startswith("decode-1 on n2 exited with code 0 before it was ready")
-    assert error.hint.startswith("another rank did not respond while connections were set up")
+    assert error.hint.startswith("another rank did not respond")
     assert error.detail == (tail[1], "log: n2:/state/decode-1/log")
     assert set(names(stage.of(Stopped))) == {"prefill-0", "decode-0", "router"}
     assert stage.trail[-1].result is Result.FAILED
@@ -106,7 +106,7 @@ def test_an_earlier_error_of_another_log_is_the_cause_though_its_engine_still_ru
 def test_where_all_only_wait_the_silent_one_is_named():
     node = Node("n2", logs={"decode-0": [TIMES_OUT], "decode-1": ["INFO fine"]}, health={"decode-1": SILENT})
     node.ends["decode-0"] = CODE_1
-    assert "log of decode-1: look there first" in failure(scene(node)).hint
+    assert "log of decode-1 shows no error: look there first" in failure(scene(node)).hint
 
 
 def test_what_was_killed_comes_before_those_that_follow():
@@ -134,7 +134,7 @@ def test_time_up_names_what_hangs_and_takes_it_down():
     error = failure(stage, NotReadyError, timeout=60.0)
     assert error.text == (
         "not ready after 60 s: decode-1 on n2 (no start-up line yet); decode-0 on n2 (last at `load`); "
-        "router on n1 (/health answers 503)"
+        "router on n1 (/health responds 503)"
     )
     assert "decode-1" in error.hint
     assert len(stage.of(Stopped)) == 4
@@ -150,7 +150,7 @@ def test_time_up_comes_with_the_error_that_a_log_shows():
 
 def test_a_model_that_is_not_served_differs_from_one_that_loads():
     error = failure(scene(Node("n2", health={"decode-1": OTHER_MODEL})), NotReadyError, timeout=60.0)
-    assert "/v1/models does not name the model" in error.text
+    assert "/v1/models does not list the model" in error.text
 
 
 def test_an_engine_that_was_ready_and_dies_while_others_load_fails_at_once():

@@ -9,7 +9,7 @@ from scene import Scene
 
 from dplaunch.errors import DplaunchError, HostError, Interrupted, LockedError, UsageError
 from dplaunch.fleet.change.down import down
-from dplaunch.fleet.change.options import Options
+from dplaunch.fleet.change.options import ChangeOptions
 from dplaunch.fleet.change.up import restart, up
 from dplaunch.model.event import Started, Stopped
 from dplaunch.model.trail import Result
@@ -21,7 +21,7 @@ ENGINES = (
     a_process("decode-1", "n2", group="decode/1"),
 )
 ROUTER = a_process("router", "n1")
-DECODE = Options(verb="restart", wish=Wish(restart=frozenset({"decode-0", "decode-1"})))
+DECODE = ChangeOptions(verb="restart", wish=Wish(restart=frozenset({"decode-0", "decode-1"})))
 
 
 def yes(_):
@@ -40,25 +40,34 @@ def running():
 
 def test_detach_returns_before_anything_is_ready_and_leaves_the_proof_to_the_router():
     stage = scene(Node("n2", health={"decode-0": SILENT}))
-    result = up(stage.job, Options(detach=True), yes)
+    result = up(stage.job, ChangeOptions(detach=True), yes)
     assert not result.ready
     assert stage.calls("watch") == stage.calls("ask") == []
     assert set(stage.states.values()) == {"proving"}
-    assert stage.story()[-1].startswith("start ")
+    assert [step.split()[-1] for step in stage.story()[-4:]] == [
+        "prefill-0,router,decode-[0-1]",
+        *["proving"] * 3,
+    ]
     assert [entry.result for entry in stage.trail] == [Result.BEGAN, Result.DETACHED]
+
+
+def test_detach_leaves_groups_that_are_kept_and_closed_to_the_router_too():
+    stage = running().admitted(decode_0="held")
+    up(stage.job, ChangeOptions(detach=True), yes)
+    assert stage.states == {"prefill/0": "serving", "decode/0": "proving", "decode/1": "serving"}
 
 
 def test_a_detached_start_that_is_refused_is_taken_down():
     stage = scene(Node("n2", breaks_at="start"))
     with pytest.raises(DplaunchError):
-        up(stage.job, Options(detach=True), yes)
+        up(stage.job, ChangeOptions(detach=True), yes)
     assert {event.process for event in stage.of(Stopped)} == {"prefill-0", "router"}
 
 
 def test_detach_refuses_what_must_start_after_others_are_ready():
     stage = Scene(a_plan(*ENGINES, a_process("router", "n1", after=("decode-0",))))
     with pytest.raises(UsageError, match="--detach"):
-        up(stage.job, Options(detach=True), yes)
+        up(stage.job, ChangeOptions(detach=True), yes)
     assert stage.driver.calls == []
 
 
@@ -66,7 +75,7 @@ def test_ctrl_c_while_engines_load_leaves_them_running_and_the_proof_to_the_rout
     stage = scene(Node("n2", health={"decode-0": SILENT}))
     stage.driver.then[30.0] = stage.driver.interrupt
     with pytest.raises(Interrupted):
-        up(stage.job, Options(), yes)
+        up(stage.job, ChangeOptions(), yes)
     assert stage.of(Stopped) == []
     assert set(stage.states.values()) == {"proving"}
     assert stage.trail[-1].result is Result.INTERRUPTED
@@ -96,7 +105,7 @@ def test_ctrl_c_where_no_node_is_left_ends_all_the_same():
     stage.driver.then[10.0] = partial(lose, stage, "n1", "n2")
     stage.driver.then[20.0] = stage.driver.interrupt
     with pytest.raises(Interrupted):
-        up(stage.job, Options(), yes)
+        up(stage.job, ChangeOptions(), yes)
 
 
 def test_ctrl_c_where_the_router_s_node_is_lost_ends_as_an_interruption():
@@ -104,10 +113,10 @@ def test_ctrl_c_where_the_router_s_node_is_lost_ends_as_an_interruption():
     stage.driver.then[10.0] = partial(lose, stage, "n1")
     stage.driver.then[11.0] = stage.driver.interrupt
     with pytest.raises(Interrupted):
-        up(stage.job, Options(), yes)
+        up(stage.job, ChangeOptions(), yes)
 
 
-@pytest.mark.parametrize("walk", [lambda job, ask: up(job, Options(), ask), down])
+@pytest.mark.parametrize("walk", [lambda job, ask: up(job, ChangeOptions(), ask), down])
 def test_ctrl_c_at_a_question_is_heard_at_once(walk):
     stage = running()
 
@@ -127,7 +136,7 @@ def test_who_lost_the_lock_leaves_everything_as_it_is():
 
     stage.driver.then[10.0] = lost
     with pytest.raises(LockedError):
-        up(stage.job, Options(), yes)
+        up(stage.job, ChangeOptions(), yes)
     assert stage.of(Stopped) == []
     assert len(stage.of(Started)) == 4
     assert [entry.result for entry in stage.trail] == [Result.BEGAN]
@@ -142,5 +151,5 @@ def test_a_node_that_stays_away_ends_up_with_its_reason():
     stage = scene(Node("n2", stays_away=True, health={"decode-0": SILENT}))
     stage.driver.then[10.0] = partial(lose, stage, "n2")
     with pytest.raises(HostError, match="n2"):
-        up(stage.job, Options(), yes)
+        up(stage.job, ChangeOptions(), yes)
     assert {event.process for event in stage.of(Stopped)} == {"prefill-0", "router"}

@@ -3,10 +3,10 @@
 import pytest
 from nodes import Ending, Node
 from plans import a_plan, a_process
-from scene import Scene
+from scene import Scene, group_states
 
-from dplaunch.errors import DplaunchError
-from dplaunch.fleet.change.options import Options
+from dplaunch.errors import DplaunchError, HostError
+from dplaunch.fleet.change.options import ChangeOptions
 from dplaunch.fleet.change.up import restart
 from dplaunch.model.event import Started, Stopped
 from dplaunch.model.observed import State
@@ -37,7 +37,7 @@ def scene(*changed: Node, plan=PLAN):
 
 def again(stage, *names: str, **options):
     wish = Wish(restart=frozenset(names))
-    return restart(stage.job, Options(verb="restart", wish=wish, **options))
+    return restart(stage.job, ChangeOptions(verb="restart", wish=wish, **options))
 
 
 def names(events):
@@ -118,12 +118,43 @@ def test_a_group_that_does_not_start_again_ends_the_restart():
     assert stage.states["decode/1"] == "serving"
 
 
+def test_a_group_that_cannot_be_drained_keeps_running_and_serving():
+    stage = scene(Node("n1", breaks_at="read"))
+    with pytest.raises(DplaunchError):
+        again(stage, "decode-0")
+    assert stage.of(Stopped) == []
+    assert stage.states["decode/0"] == "serving"
+
+
+def test_a_group_that_is_drained_and_not_stopped_is_opened_again_by_the_router():
+    stage = scene(Node("n2", refuses={"stop": "no memory"}))
+    with pytest.raises(DplaunchError, match="decode-0 on n2"):
+        again(stage, *DECODE)
+    assert stage.nodes["n2"].processes["decode-0"].runs
+    assert stage.states["decode/0"] == "proving"
+
+
+def test_a_group_that_another_change_has_closed_stays_closed_all_the_time():
+    stage = scene().admitted(decode_1="draining", decode_2="held")
+    again(stage, "decode-0")
+    seen = [group_states(file.text) for file in stage.calls("swap")]
+    assert {(states["decode/1"], states["decode/2"]) for states in seen} == {("draining", "held")}
+    assert stage.states["decode/0"] == "serving"
+
+
 def test_what_failed_in_the_whole_is_not_mended_by_a_restart():
     n1 = Node("n1")
     n1.trail.append(Entry(at=4000.0, who="ada@desk", verb="up", result=Result.FAILED, reason="no"))
     stage = scene(n1)
     again(stage, "decode-0")
     assert (stage.trail[-1].result, stage.trail[-1].unproved) == (Result.READY, "no")
+
+
+def test_a_node_that_is_lost_before_it_says_what_runs_stops_everything():
+    stage = scene(Node("n3", breaks_at="observe"))
+    with pytest.raises(HostError):
+        again(stage, "decode-0")
+    assert stage.of(Stopped) == []
 
 
 def test_incompatible_guards_are_left_alone():

@@ -8,7 +8,7 @@ from plans import a_job, a_plan, a_process
 from scene import Scene
 
 from dplaunch.errors import DplaunchError, HostError, LockedError, UsageError
-from dplaunch.fleet.change.options import Options
+from dplaunch.fleet.change.options import ChangeOptions
 from dplaunch.fleet.change.up import preview, up
 from dplaunch.model.event import NodeFailed, PhaseEnded, Proved, Ready, Started, Stopped
 from dplaunch.model.observed import State
@@ -20,7 +20,7 @@ from dplaunch.reconcile import Wish
 ENGINES = (a_process("prefill-0", "n1"), a_process("decode-0", "n2"), a_process("decode-1", "n2"))
 ROUTER = a_process("router", "n1")
 EVERYTHING = {"prefill-0", "decode-0", "decode-1", "router"}
-DECODE_ONLY = Options(wish=Wish(only="decode"))
+DECODE_ONLY = ChangeOptions(wish=Wish(only="decode"))
 
 
 def yes(_):
@@ -43,7 +43,7 @@ def names(events):
 
 def test_up_starts_waits_and_proves_everything():
     stage = scene()
-    result = up(stage.job, Options(), yes)
+    result = up(stage.job, ChangeOptions(), yes)
     assert (result.ready, result.changed, result.started) == (True, True, 4)
     assert names(stage.of(Started)) == ["prefill-0", "router", "decode-0", "decode-1"]
     assert set(names(stage.of(Ready))) == EVERYTHING
@@ -53,7 +53,7 @@ def test_up_starts_waits_and_proves_everything():
 
 def test_every_group_is_held_before_it_starts_and_admitted_only_after_its_proof():
     stage = scene()
-    up(stage.job, Options(), yes)
+    up(stage.job, ChangeOptions(), yes)
     assert stage.story() == [
         "put n[1-2]",
         "prefill/0 held",
@@ -69,7 +69,7 @@ def test_every_group_is_held_before_it_starts_and_admitted_only_after_its_proof(
 
 def test_the_lock_is_held_from_the_first_look_to_the_last_line_of_the_trail():
     stage = scene()
-    up(stage.job, Options(), yes)
+    up(stage.job, ChangeOptions(), yes)
     verbs = [call.verb for call in stage.driver.calls]
     assert verbs[:3] == ["open", "lock", "observe"]
     assert verbs[-2:] == ["record", "unlock"]
@@ -81,7 +81,7 @@ def test_a_start_leaves_the_seconds_of_its_phases():
     n2 = Node("n2", health={"decode-1": SILENT})
     stage = scene(n2)
     stage.driver.then[12.0] = partial(n2.turn, "decode-1", "decode-1", READY)
-    up(stage.job, Options(), yes)
+    up(stage.job, ChangeOptions(), yes)
     began, ready = stage.trail
     assert (began.result, began.started, began.phases) == (Result.BEGAN, 0, {})
     assert (ready.result, ready.started, ready.who, ready.revision) == (Result.READY, 4, "ada@desk", "r1")
@@ -91,7 +91,7 @@ def test_a_start_leaves_the_seconds_of_its_phases():
 
 def test_up_again_starts_nothing_and_still_proves_and_admits():
     stage = scene(*running())
-    result = up(stage.job, Options(), yes)
+    result = up(stage.job, ChangeOptions(), yes)
     assert not result.changed
     assert stage.of(Started) == []
     assert len(stage.of(Proved)) == 4
@@ -103,7 +103,7 @@ def test_up_again_starts_nothing_and_still_proves_and_admits():
 
 def test_a_preview_touches_nothing():
     stage = scene()
-    decision = preview(stage.job, Options())
+    decision = preview(stage.job, ChangeOptions())
     assert {action.change for action in decision.actions} == {Change.START}
     assert [call.verb for call in stage.driver.calls] == ["open", "observe"]
 
@@ -114,28 +114,37 @@ def test_a_part_proved_again_does_not_mend_what_failed_in_the_whole():
     stage = scene(n1, n2)
     up(stage.job, DECODE_ONLY, yes)
     assert (stage.trail[-1].result, stage.trail[-1].unproved) == (Result.PROVED, "no")
-    up(stage.job, Options(), yes)
+    up(stage.job, ChangeOptions(), yes)
     assert (stage.trail[-1].result, stage.trail[-1].unproved) == (Result.PROVED, "")
 
 
 def test_a_host_that_is_off_stops_everything_before_it_begins():
     stage = scene(Node("n2", unreachable="n2 does not answer"))
     with pytest.raises(HostError, match="n2 does not answer"):
-        up(stage.job, Options(), yes)
+        up(stage.job, ChangeOptions(), yes)
     assert [call.verb for call in stage.driver.calls] == ["open"]
 
 
 def test_two_hosts_that_are_off_are_both_named():
     stage = scene(Node("n1", unreachable="a"), Node("n2", unreachable="b"))
     with pytest.raises(HostError, match=r"n\[1-2\]"):
-        up(stage.job, Options(), yes)
+        up(stage.job, ChangeOptions(), yes)
     assert stage.of(NodeFailed) == []  # the error says it all, once
+
+
+@pytest.mark.parametrize("how", [{"breaks_at": "observe"}, {"refuses": {"observe": "no memory"}}])
+def test_a_node_that_is_lost_before_it_says_what_runs_stops_everything(how):
+    stage = scene(Node("n2", **how))
+    with pytest.raises(HostError) as caught:
+        up(stage.job, ChangeOptions(), yes)
+    assert caught.value.node == "n2"
+    assert stage.of(Started) == []
 
 
 def test_a_second_operator_learns_who_holds_the_lock():
     stage = scene(Node("n1", lock=Lock(holder="bob@b", verb="up", since=0.0)))
     with pytest.raises(LockedError, match="bob@b"):
-        up(stage.job, Options(), yes)
+        up(stage.job, ChangeOptions(), yes)
     assert stage.of(Started) == []
 
 
@@ -143,11 +152,11 @@ def test_no_is_respected():
     begun = []
     stage = scene(*running(fingerprint="old"))
     with pytest.raises(UsageError, match="nothing was changed"):
-        up(stage.job, Options(), lambda _: False, begins=partial(begun.append, 1))
+        up(stage.job, ChangeOptions(), lambda _: False, begins=partial(begun.append, 1))
     assert stage.of(Started) == []
     assert stage.trail == []
     assert begun == []
-    up(stage.job, Options(), yes, begins=partial(begun.append, 1))
+    up(stage.job, ChangeOptions(), yes, begins=partial(begun.append, 1))
     assert begun == [1]
 
 
@@ -173,7 +182,7 @@ def test_a_group_that_another_change_has_closed_is_not_proved_with():
 
 def test_a_changed_group_is_drained_stopped_held_started_proved_and_admitted():
     stage = scene(*running(fingerprint="old")).admitted()
-    assert up(stage.job, Options(), yes).changed
+    assert up(stage.job, ChangeOptions(), yes).changed
     assert stage.story() == [
         "decode/0 draining",
         "stop decode-[0-1]",
@@ -194,7 +203,7 @@ def test_a_group_that_is_no_longer_in_the_file_is_drained_before_it_stops():
     stage = scene(n1, n2)
     n1.files["router/members.json"] = listed.members.text
     n1.pages["router"] = ['dprouter_member_requests{member="decode-9"} 2', ""]
-    up(stage.job, Options(), yes)
+    up(stage.job, ChangeOptions(), yes)
     assert "decode/9 draining" in stage.story()
     assert [(e.phase, e.seconds) for e in stage.of(PhaseEnded)][1] == ("drain", 2.5)
     assert set(stage.states) == {"prefill/0", "decode/0"}
@@ -204,7 +213,7 @@ def test_another_revision_is_sent_to_every_node_that_has_an_older_one():
     n1, n2 = running(fingerprint="old")
     n1.revision = "r0"
     stage = scene(n1, n2)
-    up(stage.job, Options(), yes)
+    up(stage.job, ChangeOptions(), yes)
     assert stage.calls("put") == [{"n1", "n2"}]
     assert (n1.revision, n2.revision) == ("r1", "r1")
 
@@ -212,7 +221,7 @@ def test_another_revision_is_sent_to_every_node_that_has_an_older_one():
 def test_what_came_back_under_a_name_that_serves_elsewhere_is_stopped_alone():
     n1, n2 = running()
     stage = scene(n1.observed("decode-1"), n2)
-    assert up(stage.job, Options(), yes).changed
+    assert up(stage.job, ChangeOptions(), yes).changed
     assert [(e.process, e.node) for e in stage.of(Stopped)] == [("decode-1", "n1")]
     assert stage.of(Started) == []
 
@@ -222,7 +231,7 @@ def test_what_cannot_be_stopped_is_an_error_before_anything_starts():
     n2.left = {"decode-0": ("pid 9 (stuck)",)}
     stage = scene(n1, n2)
     with pytest.raises(DplaunchError, match=r"decode-0 on n2 .* pid 9"):
-        up(stage.job, Options(), yes)
+        up(stage.job, ChangeOptions(), yes)
     assert stage.of(Started) == []
 
 
@@ -230,14 +239,14 @@ def test_guards_of_another_protocol_are_left_alone_and_named():
     incompatible = {"state": State.INCOMPATIBLE, "problem": "was started by dplaunch 0.1"}
     stage = scene(*running(**incompatible))
     with pytest.raises(DplaunchError, match=r"decode-0 on n2 .*dplaunch 0\.1"):
-        up(stage.job, Options(), yes)
+        up(stage.job, ChangeOptions(), yes)
     assert [call.verb for call in stage.driver.calls] == ["open", "lock", "observe", "unlock"]
 
 
 def test_what_must_start_after_others_starts_when_they_are_ready():
     late = a_process("router", "n1", after=("prefill-0", "decode-0", "decode-1"))
     stage = Scene(a_plan(*ENGINES, late))
-    assert up(stage.job, Options(), yes).ready
+    assert up(stage.job, ChangeOptions(), yes).ready
     order = [event.process for event in stage.events if isinstance(event, (Started, Ready))]
     assert order.index("router") > order.index("decode-1", order.index("decode-1") + 1)
 
@@ -246,7 +255,7 @@ def test_a_job_is_waited_for_and_what_comes_after_it_starts_when_it_is_done():
     n1 = Node("n1")
     stage = Scene(a_plan(a_job("convert", "n1"), a_process("serve-0", "n1", after=("convert",))), n1)
     stage.driver.then[30.0] = partial(n1.end, "convert")
-    assert up(stage.job, Options(), yes).ready
+    assert up(stage.job, ChangeOptions(), yes).ready
     assert names(stage.of(Started)) == ["convert", "serve-0"]
     assert [(e.process, e.seconds) for e in stage.of(Ready)] == [("convert", 30.0), ("serve-0", 0.0)]
     assert n1.processes["convert"].state is State.DONE
@@ -257,7 +266,7 @@ def test_a_job_that_fails_fails_up_and_nothing_after_it_starts():
     stage = Scene(a_plan(a_job("convert", "n1"), a_process("serve-0", "n1", after=("convert",))), n1)
     stage.driver.then[30.0] = partial(n1.end, "convert", 2)
     with pytest.raises(DplaunchError, match="convert on n1 exited with code 2"):
-        up(stage.job, Options(), yes)
+        up(stage.job, ChangeOptions(), yes)
     assert names(stage.of(Started)) == ["convert"]
 
 
@@ -265,7 +274,7 @@ def test_a_refused_start_is_the_error_and_the_rest_is_taken_down():
     refusal = Refusal(kind="port-taken", text="port 9000 is held by pid 4 (nginx)", hint="stop it")
     stage = scene(Node("n2", refused={"decode-0": refusal}))
     with pytest.raises(DplaunchError, match=r"decode-0 on n2 .* pid 4"):
-        up(stage.job, Options(), yes)
+        up(stage.job, ChangeOptions(), yes)
     assert set(names(stage.of(Stopped))) == EVERYTHING - {"decode-0"}
 
 
@@ -273,7 +282,7 @@ def test_a_refused_start_is_the_error_and_the_rest_is_taken_down():
 def test_a_node_that_is_lost_on_the_way_fails_up_and_the_rest_is_taken_down(call):
     stage = scene(Node("n2", breaks_at=call, stays_away=True))
     with pytest.raises(DplaunchError, match="the link broke"):
-        up(stage.job, Options(), yes)
+        up(stage.job, ChangeOptions(), yes)
     assert set(names(stage.of(Stopped))) == ({"prefill-0", "router"} if call == "start" else set())
     assert any("n2 is unreachable" in note for note in stage.notes)
     assert stage.trail[-1].result is Result.FAILED

@@ -217,9 +217,14 @@ def test_what_is_left_is_told_as_sentences():
     )
 
 
-def test_a_stop_that_a_node_refuses_is_an_error():
-    with pytest.raises(DplaunchError, match="no space left"):
-        verdicts(fleet(RawNode("n1", stop=[FULL])).driver)
+def test_where_a_node_refuses_to_stop_anything_its_processes_are_left():
+    n2 = RawNode("n2", stop=[stopped("serve-1"), stopped("serve-2"), FINE])
+    found = verdicts(fleet(RawNode("n1", stop=[FULL]), n2).driver)
+    assert {name: one.left for name, one in found.items()} == {
+        "serve-0": ("no space left",),
+        "serve-1": (),
+        "serve-2": (),
+    }
 
 
 @pytest.mark.parametrize(("patient", "grace"), [(True, None), (False, 5.0)])

@@ -6,7 +6,7 @@ from plans import a_plan, a_process
 from scene import Scene
 
 from dplaunch.errors import DplaunchError, NotReadyError
-from dplaunch.fleet.change.options import Options
+from dplaunch.fleet.change.options import ChangeOptions
 from dplaunch.fleet.change.up import up
 
 ENGINES = (a_process("prefill-0", "n1"), a_process("decode-0", "n2"), a_process("decode-1", "n2"))
@@ -18,7 +18,7 @@ BOTH = {"decode-0": SILENT, "decode-1": SILENT}
 def brought_up(error, *nodes: Node):
     stage = Scene(a_plan(*ENGINES), *nodes)
     with pytest.raises(error):
-        up(stage.job, Options(timeout=60.0), lambda _: True)
+        up(stage.job, ChangeOptions(timeout=60.0), lambda _: True)
     return stage
 
 
@@ -33,13 +33,13 @@ def test_the_line_that_explains_it_is_reported_once_with_what_to_do():
     [note] = notes(decode_0=[WAITS], decode_1=[CAUSE, CAUSE])
     assert note.startswith("decode-1")
     assert "NPU out of memory" in note
-    assert note.endswith("`dplaunch diagnose` tells more")
+    assert note.endswith("run `dplaunch diagnose` for details")
 
 
 def test_where_all_only_wait_for_another_it_is_named():
     [note] = notes(decode_0=[WAITS])
     assert note.startswith("decode-0")
-    assert "log of decode-1: look there first" in note
+    assert "log of decode-1 shows no error: look there first" in note
 
 
 def test_an_error_without_a_signature_is_reported_too():

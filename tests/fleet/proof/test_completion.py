@@ -9,7 +9,7 @@ from scene import Scene
 
 from dplaunch.fleet.job import connect_all
 from dplaunch.fleet.proof import handover
-from dplaunch.fleet.proof.completion import completion, judge_text, prove_alone, read, text_of, weigh
+from dplaunch.fleet.proof.completion import completion, judge_text, prove_alone, read, read_text, weigh
 from dplaunch.model.cluster import SecretRef
 from dplaunch.model.event import Failed, Proved
 from dplaunch.model.proof import Answer
@@ -49,7 +49,7 @@ def proved(*nodes: Node):
     ],
 )
 def test_an_answer_is_read_whole_or_to_the_end_mark_of_its_stream(body, text):
-    assert text_of(body) == text
+    assert read_text(body) == text
 
 
 @pytest.mark.parametrize(

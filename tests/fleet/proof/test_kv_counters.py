@@ -6,7 +6,7 @@ from plans import API, a_plan, a_process
 from scene import Scene
 
 from dplaunch.fleet.job import connect_all
-from dplaunch.fleet.proof.kv_counters import LOOK_EVERY, SETTLE_FOR, figures, growth, moved, tally
+from dplaunch.fleet.proof.kv_counters import LOOK_EVERY, SETTLE_FOR, figures, growth, tally, watch_growth
 from dplaunch.model.remote import HttpReply
 
 TOKENS, BYTES = API.fetched
@@ -25,7 +25,7 @@ def counted(*pages: str | HttpReply):
     stage = Scene(a_plan(DECODE), Node("n1", pages={"decode-0": list(pages)}))
     connect_all(stage.job)
     before = tally(stage.job, DECODE.endpoints)
-    [one] = moved(stage.job, DECODE.endpoints, before)
+    [one] = watch_growth(stage.job, DECODE.endpoints, before)
     return one, stage
 
 

@@ -4,7 +4,7 @@ import pytest
 from plans import a_plan, a_process
 
 from dplaunch.fleet.proof.odd_one_out import explain_odd_one, find_notes, find_odd_one
-from dplaunch.model.proof import Answer, Moved, Odd, Pair
+from dplaunch.model.proof import Answer, KvGrowth, OddOneOut, Pair
 
 
 def pair(prefill, decode):
@@ -15,10 +15,10 @@ def pair(prefill, decode):
     ("failed", "odd"),
     [
         ([(0, 3)], None),
-        ([(0, 3), (1, 3), (2, 3), (3, 3)], Odd("engine", "decode-3", "d1")),
-        ([(2, d) for d in range(4)], Odd("engine", "prefill-2", "p1")),
-        ([(p, d) for p in range(4) for d in (2, 3)], Odd("node", "d1", "d1")),
-        ([(p, d) for p in (0, 1) for d in range(4)], Odd("node", "p0", "p0")),
+        ([(0, 3), (1, 3), (2, 3), (3, 3)], OddOneOut("engine", "decode-3", "d1")),
+        ([(2, d) for d in range(4)], OddOneOut("engine", "prefill-2", "p1")),
+        ([(p, d) for p in range(4) for d in (2, 3)], OddOneOut("node", "d1", "d1")),
+        ([(p, d) for p in (0, 1) for d in range(4)], OddOneOut("node", "p0", "p0")),
         ([(0, 0), (1, 1)], None),  # no end in common
         ([(0, 3), (1, 3)], None),  # decode-3 answers others right
     ],
@@ -35,10 +35,10 @@ def test_two_ends_in_common_are_two_suspects():
 
 def test_the_odd_one_comes_with_the_address_whose_nic_to_look_at():
     plan = a_plan(a_process("decode-3", "n5"))
-    engine = explain_odd_one(Odd("engine", "decode-3", "n5"), plan)
+    engine = explain_odd_one(OddOneOut("engine", "decode-3", "n5"), plan)
     assert engine.startswith("decode-3 on n5")
     assert engine.endswith("NIC of n5")
-    assert explain_odd_one(Odd("node", "n5", "n5"), plan).startswith("an engine on n5")
+    assert explain_odd_one(OddOneOut("node", "n5", "n5"), plan).startswith("an engine on n5")
 
 
 def test_cold_pairs_are_one_note():
@@ -56,7 +56,11 @@ def test_a_believable_answer_that_differs_is_a_note_and_the_majority_is_right():
 
 
 def test_what_no_engine_counts_is_not_provable_and_no_failure():
-    moved = [Moved("decode-0", "n1", None), Moved("decode-1", "n1", None), Moved("decode-2", "n1", 9.0)]
+    moved = [
+        KvGrowth("decode-0", "n1", None),
+        KvGrowth("decode-1", "n1", None),
+        KvGrowth("decode-2", "n1", 9.0),
+    ]
     [note] = find_notes({}, moved)
     assert "decode-[0-1]" in note
     assert not any(one.wrong for one in moved)

@@ -8,12 +8,12 @@ from plans import API, a_plan, a_process
 from scene import Scene
 
 from dplaunch.errors import DplaunchError
-from dplaunch.fleet.change.options import Options
+from dplaunch.fleet.change.options import ChangeOptions
 from dplaunch.fleet.change.up import up, wait_ready
 from dplaunch.fleet.proof.pairs import NO_PAIRS, examine
 from dplaunch.model.cluster import RouterSpec, SecretRef
 from dplaunch.model.event import Failed, PhaseBegan, Proved
-from dplaunch.model.proof import Odd
+from dplaunch.model.proof import OddOneOut
 from dplaunch.model.remote import HttpReply
 from dplaunch.model.trail import Result
 
@@ -58,19 +58,19 @@ def named(stage, node="n1"):
 
 def failure(stage, **options):
     with pytest.raises(DplaunchError) as caught:
-        up(stage.job, Options(**options), lambda _: True)
+        up(stage.job, ChangeOptions(**options), lambda _: True)
     return caught.value
 
 
 def brought_up(stage, **options):
-    assert up(stage.job, Options(**options), lambda _: True).ready
+    assert up(stage.job, ChangeOptions(**options), lambda _: True).ready
     return stage
 
 
 def test_every_pair_is_asked_through_the_router_on_its_own_node():
     stage = running(scene())
     proof = examine(stage.job, everything=False)
-    assert proof.holds
+    assert proof.passed
     assert (len(proof.pairs), proof.total, proof.notes) == (8, 8, ())
     found = named(stage)
     assert [one.headers["X-Dplaunch-Pair"] for one in found] == [p.key for p, _ in proof.pairs] == EVERY_PAIR
@@ -91,7 +91,7 @@ def test_a_test_takes_no_lock_changes_nothing_and_leaves_a_line_in_the_trail():
 
 def test_a_test_that_fails_is_recorded_with_its_reason_and_is_no_error():
     stage = running(scene(Node("n1", answers={"prefill-1,decode-3": GARBAGE})))
-    assert not examine(stage.job, everything=False).holds
+    assert not examine(stage.job, everything=False).passed
     assert stage.trail[-1].result is Result.FAILED
     assert "decode-3" in stage.trail[-1].reason
 
@@ -148,8 +148,8 @@ def test_an_odd_prefill_engine_is_what_failed_and_its_log_comes_first():
 def test_a_node_whose_engines_all_fail_is_the_odd_one():
     bad = {f"prefill-{p},decode-{d}": COLD for p in range(2) for d in (2, 3)}
     proof = examine(running(scene(Node("n1", answers=bad))).job, everything=False)
-    assert not proof.holds
-    assert proof.odd == Odd("node", "n4", "n4")
+    assert not proof.passed
+    assert proof.odd_one_out == OddOneOut("node", "n4", "n4")
 
 
 @pytest.mark.parametrize("first", [COLD, says(WORDS)])
@@ -245,14 +245,14 @@ def test_where_no_engine_counts_that_is_noted_once():
 def test_a_layerwise_proxy_pairs_engines_itself_and_is_asked_alone():
     stage = running(scene(router=LAYERWISE, flow="push"))
     proof = examine(stage.job, everything=False)
-    assert (proof.holds, proof.pairs, proof.notes) == (True, (), (NO_PAIRS,))
+    assert (proof.passed, proof.pairs, proof.notes) == (True, (), (NO_PAIRS,))
     assert [one.key for one in stage.asked()] == ["router", "router"]
 
 
 def test_engines_that_do_both_are_asked_one_by_one_and_no_kv_is_counted():
     alone = [a_process(f"serve-{n}", "n1") for n in range(3)]
     proof = examine(running(scene(processes=(*alone, ROUTER))).job, everything=False)
-    assert ([p.key for p, _ in proof.pairs], proof.moved) == (["serve-0", "serve-1", "serve-2"], ())
+    assert ([p.key for p, _ in proof.pairs], proof.kv_growth) == (["serve-0", "serve-1", "serve-2"], ())
 
 
 def test_a_process_with_several_endpoints_is_proved_through_each_of_them():

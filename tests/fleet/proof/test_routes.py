@@ -6,7 +6,7 @@ from plans import a_plan, a_process
 from dplaunch.fleet.proof.routes import (
     cannot_choose,
     choose_pairs,
-    chosen_by_header,
+    chooses_by_header,
     count_pairs,
     describe_pairs,
     routes,
@@ -94,11 +94,11 @@ def test_pairs_in_few_words(pairs, words):
 def test_a_foreign_proxy_that_starts_with_decode_chooses_its_pairs_itself():
     plan = a_plan(a_process("router", "n1"), router=LAYERWISE, flow="push")
     assert cannot_choose(plan)
-    assert not chosen_by_header(plan)
+    assert not chooses_by_header(plan)
 
 
 @pytest.mark.parametrize("flow", ["alone", "pull", "push"])
 def test_through_our_router_pairs_are_chosen_by_header(flow):
     plan = a_plan(a_process("router", "n1"), flow=flow)
-    assert chosen_by_header(plan)
+    assert chooses_by_header(plan)
     assert not cannot_choose(plan)

@@ -26,7 +26,7 @@ its blocks, takes the engine with it, has its prompt computed by the decode engi
 LEASES = (0, 22)
 """First release in which NIXL's consumers extend a lease (kv_lease_duration) by heartbeats."""
 STEPS_WHILE_HELD = (0, 22)
-"""First release whose engine goes on stepping, and waits to shut down, while it holds KV (vLLM #43433)."""
+"""First release whose engine keeps stepping, and waits to shut down, while it holds KV (vLLM #43433)."""
 
 # Connector → first release with it, first release without it: what vllm_ascend/distributed and vLLM register.
 REGISTERED = {

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from dplaunch import durations
-from dplaunch.view.sheet import sheet
 from dplaunch.view.style import plain
+from dplaunch.view.table import tabulate
 from dplaunch.words import format_bytes, join_words, plural, shorten
 
 HEADS = ("NAME", "WORDS", "N")
@@ -12,7 +12,7 @@ ROWS = [("a", "one, two, three, four", "1"), ("bb", "-", "22")]
 
 
 def test_a_table_that_fits_has_wide_gaps_and_no_trailing_blanks(draw):
-    assert draw(sheet(HEADS, ROWS), 40).split("\n") == [
+    assert draw(tabulate(HEADS, ROWS), 40).split("\n") == [
         "NAME  WORDS                  N",
         "a     one, two, three, four  1",
         "bb    -                      22",
@@ -20,8 +20,8 @@ def test_a_table_that_fits_has_wide_gaps_and_no_trailing_blanks(draw):
 
 
 def test_a_narrower_one_closes_the_gaps_then_folds_what_may_give_way_at_words(draw):
-    assert "a    one, two, three, four 1" in draw(sheet(HEADS, ROWS), 29)
-    assert draw(sheet(HEADS, ROWS, flex=("WORDS",)), 20).split("\n") == [
+    assert "a    one, two, three, four 1" in draw(tabulate(HEADS, ROWS), 29)
+    assert draw(tabulate(HEADS, ROWS, flex=("WORDS",)), 20).split("\n") == [
         "NAME WORDS        N",
         "a    one, two,    1",
         "     three, four",
@@ -30,12 +30,12 @@ def test_a_narrower_one_closes_the_gaps_then_folds_what_may_give_way_at_words(dr
 
 
 def test_a_table_without_room_runs_over_rather_than_lose_text(draw):
-    assert "one, two, three, four" in draw(sheet(HEADS, ROWS), 10)
+    assert "one, two, three, four" in draw(tabulate(HEADS, ROWS), 10)
 
 
 def test_text_of_any_length_survives_folding(draw):
     name = "atlas-800t-a3-rack07-unit[01-04].cluster.example.com"
-    drawn = draw(sheet(("NODE", "X"), [(name, "x")], flex=("NODE",)), 20)
+    drawn = draw(tabulate(("NODE", "X"), [(name, "x")], flex=("NODE",)), 20)
     assert "".join(line.split(" ")[0] for line in drawn.split("\n")[1:]) == name
 
 

@@ -1,7 +1,7 @@
 """A table as a list of lines: no rules, no trailing blanks, readable at 80 columns and in a file.
 
-Narrower than it needs to be, it first halves the gaps, then folds the columns that may give way
-(at words where it can); if that is not enough, lines run over rather than lose text.
+Narrower than it needs to be, it first halves the gaps, then folds the flexible columns (at
+words where it can); if that is not enough, lines become too long rather than lose text.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from rich.text import Text
 from dplaunch.view import style
 
 _LEAST = 10
-"""Columns a folded column keeps."""
+"""Characters that a folded column keeps at least."""
 _BREAK = re.compile(r"(?<=[, /.-])")
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class Table:
     """Heads and rows of equal length; ``flex`` names the columns that may be folded."""
 
     heads: Sequence[str]
@@ -53,10 +53,12 @@ class Sheet:
         return widths, gap
 
 
-def sheet(heads: Sequence[str], rows: Iterable[Sequence[str | Text]], *, flex: Sequence[str] = ()) -> Sheet:
+def tabulate(
+    heads: Sequence[str], rows: Iterable[Sequence[str | Text]], *, flex: Sequence[str] = ()
+) -> Table:
     """A table of the given rows; plain strings are taken as they are."""
     cells = [[cell if isinstance(cell, Text) else Text(cell) for cell in row] for row in rows]
-    return Sheet(heads, cells, frozenset(flex))
+    return Table(heads, cells, frozenset(flex))
 
 
 def _line(cells: Sequence[Text], widths: Sequence[int], gap: int) -> Text:

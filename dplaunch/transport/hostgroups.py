@@ -1,4 +1,4 @@
-"""Hosts that the SSH configuration cannot tell apart: one ``ssh -G`` answers for all of them.
+"""Group hosts to which the SSH configuration applies equally: one ``ssh -G`` serves a whole group.
 
 ``ssh -G`` takes 5 ms of a core, more than logging in does.
 """
@@ -14,12 +14,12 @@ from dplaunch.transport.sshconfig import Config
 
 SYSTEM = Path("/etc/ssh/ssh_config")
 _DECIDES = ("match", "canonicalizehostname")
-"""Keywords that may tell hosts apart by more than their names."""
+"""Keywords by which hosts may differ in more than their names."""
 _OWN = ("hostname", "host")
 
 
 def patterns(config_file: str | None) -> tuple[str, ...] | None:
-    """Every ``Host`` pattern of the files that ssh reads; None where more than those tells hosts apart."""
+    """Every ``Host`` pattern of the files that ssh reads; None where hosts differ by more than those."""
     home = Path.home() / ".ssh"
     todo = [(Path(config_file), home)] if config_file else [(home / "config", home), (SYSTEM, SYSTEM.parent)]
     found: list[str] = []
@@ -56,14 +56,14 @@ def _included(word: str, base: Path) -> list[str]:
 
 
 def group(host: str, known: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The patterns that fit ``host``: hosts with the same ones are alike. None: let it be asked for alone."""
+    """The patterns that fit ``host``; hosts with the same ones are a group. None: it is in none."""
     if host != host.lower():
         return None  # ssh is of two minds about capitals
     return tuple(p for p in known if fnmatch.fnmatchcase(host, p.removeprefix("!").replace("[", "[[]")))
 
 
 def answer_for(host: str, asked: str, answer: Config) -> Config | None:
-    """What ``ssh -G`` would say for ``host``, given what it said for ``asked``, which is alike.
+    """Return what ``ssh -G`` would print for ``host``, given its output for ``asked`` of the same group.
 
     None where the answer names ``asked`` anywhere else than as the host's own name.
     """

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from dplaunch.transport import alike
+from dplaunch.transport import hostgroups
 from dplaunch.transport.sshconfig import parse
 
 HOSTS = ("n1", "n2", "gpu-1", "192.0.2.7")
@@ -42,20 +42,22 @@ def config(tmp_path):
 )
 def test_what_is_said_for_one_is_what_ssh_says_for_the_other(config, text):
     path = config(text, other="Host n2\n  User otto\n")
-    known = alike.patterns(str(path))
+    known = hostgroups.patterns(str(path))
     answers = {host: real(path, host) for host in HOSTS}
     for host in HOSTS:
         for asked in HOSTS:
-            if alike.group(host, known) == alike.group(asked, known):
-                assert alike.answer_for(host, asked, answers[asked]) in (None, answers[host])
+            if hostgroups.group(host, known) == hostgroups.group(asked, known):
+                assert hostgroups.answer_for(host, asked, answers[asked]) in (None, answers[host])
 
 
 def test_plain_hosts_share_their_answer(config):
     path = config("Host *\n  User anna\n")
     assert (
-        alike.group("n1", alike.patterns(str(path))) == alike.group("n2", alike.patterns(str(path))) == ("*",)
+        hostgroups.group("n1", hostgroups.patterns(str(path)))
+        == hostgroups.group("n2", hostgroups.patterns(str(path)))
+        == ("*",)
     )
-    assert alike.answer_for("n2", "n1", real(path, "n1")) == real(path, "n2")
+    assert hostgroups.answer_for("n2", "n1", real(path, "n1")) == real(path, "n2")
 
 
 @pytest.mark.parametrize(
@@ -63,13 +65,13 @@ def test_plain_hosts_share_their_answer(config):
     ["Match exec true\n  User x\n", "match=host n1\n", "CanonicalizeHostname yes\n", "Include %d/x\n"],
 )
 def test_where_more_than_names_decides_every_host_is_asked_for(config, text):
-    assert alike.patterns(str(config(text))) is None
+    assert hostgroups.patterns(str(config(text))) is None
 
 
 def test_a_name_with_capitals_is_asked_for():
-    assert alike.group("Node1", ("*",)) is None
+    assert hostgroups.group("Node1", ("*",)) is None
 
 
 def test_an_include_of_itself_ends(config):
     path = config("Include {here}/config\nHost n1\n")
-    assert alike.patterns(str(path)) == ("n1",)
+    assert hostgroups.patterns(str(path)) == ("n1",)

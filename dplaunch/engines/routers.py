@@ -1,0 +1,63 @@
+"""Routers as data: our own, and those of other projects, after which they are called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from dplaunch.model.cluster import RouterSpec
+from dplaunch.model.plan import Flow
+
+OURS = "dplaunch"
+NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterKind:
+    """What the rest must know of a kind of router."""
+
+    key_env: str
+    """Environment variable that holds the key which clients must present."""
+    health: str = "/health"
+    models: str = "/v1/models"
+    """Empty: it has none."""
+    after_engines: bool = True
+    """It looks at the engines once, when it starts."""
+    flows: tuple[Flow, ...] = ("pull",)
+    """How it can take a request through split roles."""
+    keys: frozenset[str] = frozenset()
+    """Keys of the cluster file's ``router`` that are for this kind alone."""
+    script: str = ""
+    """What ``path`` names, which it needs then."""
+    splits: bool = False
+    """It needs prefill and decode."""
+
+
+KINDS = {
+    # ready before its engines are: they are proved through it while it is closed to clients
+    OURS: RouterKind(
+        key_env="DPROUTER_API_KEY",
+        health="/live",
+        models="",
+        after_engines=False,
+        flows=("pull", "push"),
+        keys=frozenset(("workers", "policy")),
+    ),
+    "vllm-router": RouterKind(key_env="VLLM_API_KEY"),
+    # Its proxies have no /v1/models before main of 2026-08.
+    "vllm-ascend": RouterKind(
+        key_env="OPENAI_API_KEY",
+        health="/healthcheck",
+        models="",
+        keys=frozenset(("path",)),
+        script="vLLM-Ascend's own proxy script",
+        splits=True,
+    ),
+}
+
+
+def router_kind(router: RouterSpec) -> RouterKind:
+    """Its row of the table. vllm-ascend's layer-wise proxies are known by their file names."""
+    kind = KINDS[router.kind]
+    if router.kind == "vllm-ascend" and "layerwise" in (router.path or ""):
+        return replace(kind, flows=("push",))
+    return kind

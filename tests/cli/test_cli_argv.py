@@ -1,0 +1,87 @@
+"""What each verb takes on its command line; nothing is started, and no node is asked."""
+
+import re
+
+import pytest
+from typer.main import get_command
+
+from dplaunch.cli.app import app
+
+VERBS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
+
+DURATIONS = [
+    ("up", "--timeout"),
+    ("up", "--drain-timeout"),
+    ("up", "--dry-run", "--drain-timeout"),
+    ("restart", "decode", "--timeout"),
+    ("restart", "decode", "--drain-timeout"),
+    ("restart", "decode", "-y", "--drain-timeout"),
+    ("status", "--wait", "ready", "--timeout"),
+    ("down", "--grace"),
+    ("logs", "all", "--since"),
+    ("diagnose", "--since"),
+]
+
+
+@pytest.mark.parametrize("words", DURATIONS, ids=" ".join)
+@pytest.mark.parametrize("text", ["soon", "5x", "-3", "1m1h"])
+def test_a_duration_that_cannot_be_read_is_refused_before_anything_is_asked(laptop, words, text):
+    error = laptop(*words, text, code=2).stderr
+    assert f"cannot read '{text}' as a duration" in error
+    assert "1h30m" in error
+
+
+@pytest.mark.parametrize("text", ["0", "90s", "2.5", "1h30m"])
+def test_durations_in_every_form_are_taken(laptop, text):
+    result = laptop("up", "--dry-run", "--timeout", text, "--drain-timeout", text)
+    assert "to start" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("variable", "words"),
+    [
+        ("DPLAUNCH_UP_TIMEOUT", ("up",)),
+        ("DPLAUNCH_UP_DRAIN_TIMEOUT", ("up",)),
+        ("DPLAUNCH_RESTART_TIMEOUT", ("restart", "decode", "-y")),
+        ("DPLAUNCH_RESTART_DRAIN_TIMEOUT", ("restart", "decode", "-y")),
+    ],
+)
+def test_time_outs_can_come_from_the_environment(laptop, monkeypatch, variable, words):
+    monkeypatch.setenv(variable, "soon")
+    assert "cannot read 'soon' as a duration" in laptop(*words, code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "word"),
+    [
+        (("restart",), "TARGET"),
+        (("restart", "decode"), "-y"),
+        (("restart", "all", "--only", "decode"), "--only"),
+        (("up", "--test", "some"), "--test"),
+        (("up", "--wait"), "--wait"),
+        (("status", "--drain-timeout", "5s"), "--drain-timeout"),
+        (("lock", "--force"), "--force"),
+    ],
+)
+def test_what_a_verb_does_not_take_is_refused(laptop, words, word):
+    assert word in laptop(*words, code=2).stderr
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(cli, verb):
+    assert f"dplaunch {verb}" in cli(verb, "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("verb", "option", "default"),
+    [
+        ("up", "--timeout", "ready_timeout"),
+        ("up", "--drain-timeout", "drain_timeout"),
+        ("restart", "--timeout", "ready_timeout"),
+        ("restart", "--drain-timeout", "drain_timeout"),
+        ("down", "--grace", "30s"),
+    ],
+)
+def test_the_help_of_a_time_out_names_its_default(verb, option, default):
+    found = {name: p.help for p in get_command(app).commands[verb].params for name in p.opts}  # type: ignore[attr-defined]
+    assert re.search(rf"\(default: {default}\)\.$", found[option])
