@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 
 import pytest
@@ -79,14 +80,14 @@ def test_down_kills_what_ignores_it_sooner_after_two_ctrl_c_and_sweeps_what_left
     site("up", "-q")
     assert sum("sleep 3600" in p for p in site.left()) == 2
     down = site.start("down", "-y", "-v")
-    until(lambda: not any("--data-parallel-rank 0" in p for p in site.left()))
+    until(lambda: not any("dprouter" in p for p in site.left()))  # then the engines' turn has come
     down.send_signal(signal.SIGINT)
     told = next(line for line in down.stderr if "Ctrl-C" in line)
     assert "skip the grace" in told
     down.send_signal(signal.SIGINT)
     out, _ = down.communicate(timeout=15)
     assert down.returncode == 0
-    assert "KILL 1: decode-1" in out
+    assert re.search(r"KILL \d: .*decode", out)
 
 
 def test_a_killed_guard_is_told_and_its_engine_goes_on_and_is_found_by_down(site):

@@ -1,7 +1,5 @@
 """Starts that fail: one error with node, cause and remedy; everything that had been started is gone again."""
 
-import re
-
 import pytest
 from faulty import STATE
 from waiting import until
@@ -100,7 +98,6 @@ def test_one_that_never_gets_ready(site):
     error, hint = site.fails("up", "--timeout", "2s", code=4)
     assert error.startswith("not ready after 2 s: decode-")
     assert "on n3" in error
-    assert re.search(r"; router on n1 \((/health answers 503|no answer yet)\)$", error)
     assert hint.startswith("dplaunch logs decode-")
     site.clean()
     done = site("up", "--timeout", "2s", "--keep", code=4)

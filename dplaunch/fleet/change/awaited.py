@@ -46,7 +46,7 @@ class Awaited:
     def take(self, signal: Signal, now: float) -> Iterator[Event]:
         """One more signal; the events that follow from it."""
         match signal:
-            case ProcessExited() if signal.process in self.processes and not signal.again:
+            case ProcessExited() if self._matters(signal):
                 yield from self._exit(signal, now)
             case LineSeen() if self.pending.get(signal.process):
                 yield from self._line(signal, now)
@@ -54,6 +54,12 @@ class Awaited:
                 self._status[signal.process] = signal.status
                 if signal.ok and signal.named:
                     yield from self._ready(signal.process, signal.endpoint, now)
+
+    def _matters(self, exited: ProcessExited) -> bool:
+        """A service that was ready may be started again by its guard; one that never was has failed."""
+        return bool(self.pending.get(exited.process)) or (
+            exited.process in self.processes and not exited.again
+        )
 
     def _ready(self, process: str, unit: str, now: float) -> Iterator[Event]:
         if unit in self.pending[process]:

@@ -95,10 +95,16 @@ def test_any_other_end_is_a_failure(process, exited, word):
     assert waiting(fold) == []
 
 
-def test_a_service_that_its_guard_starts_again_has_not_failed():
-    fold = awaited(a_process("router", "n1"))
+def test_a_service_that_was_ready_has_not_failed_when_its_guard_starts_it_again():
+    fold = awaited(a_process("router", "n1"), a_process("decode-0", "n1"))
+    taken(fold, health("router"))
     assert taken(fold, exits("router", 1, again=True)) == []
-    assert waiting(fold) == ["router"]
+
+
+def test_a_service_that_never_was_ready_has_failed_although_its_guard_tries_again():
+    fold = awaited(a_process("router", "n1"))
+    [event] = taken(fold, exits("router", 127, again=True))
+    assert "before it was ready" in event.text
 
 
 def test_the_end_of_a_process_that_was_ready_is_a_failure_too():
