@@ -87,7 +87,7 @@ def test_down_kills_what_ignores_it_sooner_after_two_ctrl_c_and_sweeps_what_left
     down.send_signal(signal.SIGINT)
     out, _ = down.communicate(timeout=15)
     assert down.returncode == 0
-    assert re.search(r"KILL \d: .*decode", out)
+    assert re.search(r"decode: 2 stopped \(.*KILL", out)
 
 
 def test_a_killed_guard_is_told_and_its_engine_goes_on_and_is_found_by_down(site):
