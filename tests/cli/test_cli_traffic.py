@@ -43,13 +43,23 @@ def groups_of(status):
     return found
 
 
-def test_clients_stream_on_while_every_group_restarts(recorded):
+def came_back(laptop, status):
+    """A client has reached every group since it restarted."""
+    asked = requests_on(laptop)
+    return all(
+        any(client and at >= e["started_at"] for e in engines for at, client in asked[e["name"]])
+        for engines in groups_of(status).values()
+    )
+
+
+def test_clients_stream_on_while_every_group_restarts(recorded, until):
     up = recorded.json("up")
     with traffic(
         up["endpoint"], up["model"], clients=CLIENTS, tokens=int(SECONDS * 1000 / TOKEN_MS)
     ) as tally:
         recorded("restart", "prefill", "decode", "-y")
         status = recorded.json("status")
+        until(lambda: came_back(recorded, status), 20.0)
     assert tally.faults == []
     assert tally.answered >= CLIENTS
     asked = requests_on(recorded)
