@@ -39,12 +39,13 @@ def status(call: Invocation, watch: Watch = False, wait: Wait = None, timeout: T
 
 
 def exit_code(summary: Summary) -> ExitCode:
-    """Serving 0, unreached 3, down 1, starting 4, degraded 5; ``worst`` chooses when several apply."""
+    """Serving 0, unreached 3, down 1, starting or closed 4, degraded 5; ``worst`` chooses between several."""
     from dplaunch.model.summary import ClusterHealth
 
     codes = {
         ClusterHealth.SERVING: ExitCode.DONE,
         ClusterHealth.STARTING: ExitCode.NOT_READY,
+        ClusterHealth.CLOSED: ExitCode.NOT_READY,
         ClusterHealth.DEGRADED: ExitCode.DEGRADED,
         ClusterHealth.DOWN: ExitCode.FAILED,
         ClusterHealth.UNKNOWN: ExitCode.UNREACHABLE,
@@ -65,10 +66,10 @@ def _look(job: Job) -> tuple[Observed, Summary]:
 def _held(job: Job) -> tuple[str, ...]:
     """Groups that the router keeps closed; empty where its file cannot be read."""
     from dplaunch.errors import DplaunchError
-    from dplaunch.fleet.membership import read_states
+    from dplaunch.fleet.membership import read_closed
 
     try:
-        return tuple(group for group, state in read_states(job).items() if state in ("held", "draining"))
+        return read_closed(job)
     except DplaunchError:
         return ()
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Any, Literal
 
 from dplaunch.errors import DplaunchError
 from dplaunch.fleet.job import Job
-from dplaunch.model.plan import Api, Endpoint
+from dplaunch.model.plan import ROUTER, Api, Endpoint
+from dplaunch.model.remote import HttpRequest
 
 MemberState = Literal["held", "proving", "serving", "draining"]
 """``held``: reachable for the proof only. ``proving``: held until the router itself has proved it."""
@@ -78,6 +80,28 @@ def align(job: Job, groups: Collection[str], state: MemberState) -> bool:
 def read_states(job: Job) -> dict[str, str]:
     """Group → state at the router; empty where the router is foreign or has no file yet."""
     return {member["group"]: member["state"] for member in _members(job)}
+
+
+def read_closed(job: Job) -> tuple[str, ...]:
+    """Groups that clients do not reach: held, draining, or yet to be proved by the router."""
+    states = read_states(job)
+    if "proving" in states.values():
+        states |= _proved_states(job)
+    return tuple(group for group, state in states.items() if state != "serving")
+
+
+def _proved_states(job: Job) -> dict[str, str]:
+    """Group → state at the router, which is asked: its file does not say what it has proved since."""
+    router = job.plan.router_process
+    if router is None:
+        return {}
+    question = HttpRequest(key=ROUTER, node=router.node, url=f"{router.endpoints[0].url}/members")
+    reply = job.driver.ask([question]).get(ROUTER)
+    if reply is None or reply.status != HTTPStatus.OK:
+        return {}
+    members = _parse(reply.body)["members"]
+    proved = {member["group"]: "serving" for member in members}
+    return proved | {m["group"]: m["state"] for m in members if m["state"] != "serving"}
 
 
 def read_endpoints(job: Job, groups: Collection[str]) -> tuple[Endpoint, ...]:

@@ -24,7 +24,7 @@ def summarise(plan: Plan, observed: Observed, held: Collection[str] = ()) -> Sum
     leftover = [p.name for p in observed.processes if p.alive and p.place not in planned]
     leftover += [p.name for p in observed.processes if p.left and not p.runs and p.place in planned]
     return Summary(
-        state=judge_health(plan, observed, seen),
+        state=judge_health(plan, observed, seen, held),
         roles=tuple(_role(role, plan, serving) for role in _roles(plan)),
         held=tuple(group for group in held if group in {e.group for e in plan.endpoints}),
         leftover=tuple(leftover),
@@ -49,13 +49,15 @@ def last_proof(observed: Observed) -> LastProof | None:
     return LastProof(passed=passed, verb=last.verb, who=last.who, age=age, reason=reason)
 
 
-def judge_health(plan: Plan, observed: Observed, seen: Seen) -> ClusterHealth:
+def judge_health(plan: Plan, observed: Observed, seen: Seen, held: Collection[str]) -> ClusterHealth:
     """The cluster in one word."""
     if not observed.nodes:
         return ClusterHealth.UNKNOWN
     found = [seen.get(process.place) for process in plan.processes]
     if all(process is not None and process.serves for process in found):
-        return ClusterHealth.SERVING  # also where nothing but jobs was to run, and all are done
+        # also where nothing but jobs was to run, and all are done
+        opened = {endpoint.role for endpoint in plan.endpoints if endpoint.group not in held}
+        return ClusterHealth.SERVING if opened.issuperset(_roles(plan)) else ClusterHealth.CLOSED
     if not any(p.alive for p in observed.processes):
         return ClusterHealth.DOWN if not observed.unreached else ClusterHealth.UNKNOWN
     if observed.unreached or not all(process is not None and _lives(process) for process in found):

@@ -10,7 +10,9 @@ class ClusterHealth(Enum):
     """The state of the cluster in one word."""
 
     SERVING = "serving"
-    """Every engine and the router respond."""
+    """Every engine and the router respond, and each role has a group that is open to clients."""
+    CLOSED = "closed"
+    """Every engine and the router respond, and the router refuses clients: a role has no open group."""
     STARTING = "starting"
     """Everything runs, but part of it is not ready yet."""
     DEGRADED = "degraded"

@@ -22,6 +22,7 @@ from dplaunch.words import plural
 
 _COLOUR = {
     ClusterHealth.SERVING: style.GOOD,
+    ClusterHealth.CLOSED: style.BAD,
     ClusterHealth.STARTING: style.WARN,
     ClusterHealth.DEGRADED: style.BAD,
     ClusterHealth.DOWN: style.BAD,
@@ -138,7 +139,7 @@ def _remarks(observed: Observed, summary: Summary) -> list[Text]:
         nodes = fold(summary.stale)
         text = ": run another plan than this file's; run `dplaunch up --dry-run` to see the differences"
         remarks.append(Text.assemble(("changed ", style.WARN), (nodes, style.HEAD), text))
-    if summary.held and summary.state is not ClusterHealth.DOWN:
+    if summary.held and summary.state not in (ClusterHealth.DOWN, ClusterHealth.STARTING):
         which = "it" if len(summary.held) == 1 else "them"
         text = f": not open to clients yet; run `dplaunch up` to prove and open {which}"
         remarks.append(Text.assemble(("held ", style.WARN), (fold(summary.held), style.HEAD), text))
@@ -148,7 +149,7 @@ def _remarks(observed: Observed, summary: Summary) -> list[Text]:
 def _unproved(summary: Summary) -> list[Text]:
     """Why a healthy cluster is not proved; nothing where it is unhealthy or proved."""
     proof = summary.proof
-    if summary.state is not ClusterHealth.SERVING or (proof and proof.passed):
+    if summary.state not in (ClusterHealth.SERVING, ClusterHealth.CLOSED) or (proof and proof.passed):
         return []
     if proof is None:
         return [Text("every /health check passes, but no completion was requested yet; run `dplaunch test`")]

@@ -12,8 +12,17 @@ from scene import Scene, group_states
 from turns import Turns
 
 from dplaunch.errors import DplaunchError
-from dplaunch.fleet.membership import TRIES, align, read_endpoints, read_states, release, set_state
+from dplaunch.fleet.membership import (
+    TRIES,
+    align,
+    read_closed,
+    read_endpoints,
+    read_states,
+    release,
+    set_state,
+)
 from dplaunch.model.cluster import RouterSpec
+from dplaunch.model.remote import HttpReply
 
 GROUPS = ("decode/0", "decode/1", "decode/2")
 ENGINES = tuple(a_process(f"decode-{n}", "n2", group=group) for n, group in enumerate(GROUPS))
@@ -54,6 +63,40 @@ def test_another_router_keeps_its_own_list():
     assert align(other.job, {"decode/0"}, "held") is False
     release(other.job, {"decode/0"})
     assert other.nodes["n1"].files == {}
+
+
+def router_reports(*states: str, status=200):
+    """The router's node; its router answers /members with these states, one for each engine."""
+    members = [{"group": group, "state": state} for group, state in zip(GROUPS, states, strict=True)]
+    reply = HttpReply(status=status, body=json.dumps({"members": members}))
+    return Node("n1", http=lambda request: reply if request.url.endswith("/members") else None)
+
+
+@pytest.mark.parametrize(
+    ("node", "closed"),
+    [
+        (router_reports("held", "serving", "serving"), ("decode/0",)),
+        (router_reports("held", "proving", "serving"), ("decode/0", "decode/1")),
+        (router_reports("held", "serving", "serving", status=500), ("decode/0", "decode/1")),
+    ],
+)
+def test_whether_a_group_left_to_the_router_is_open_is_the_routers_word(node, closed):
+    one = launcher(PLAN, node).admitted(decode_0="held", decode_1="proving")
+    assert read_closed(one.job) == closed
+
+
+def test_the_router_is_not_asked_where_its_file_says_all():
+    one = launcher().admitted(decode_0="held", decode_1="draining")
+    assert read_closed(one.job) == ("decode/0", "decode/1")
+    assert one.asked() == []
+
+
+def test_one_engine_that_is_not_proved_closes_its_group():
+    pair = tuple(a_process(f"decode-{n}", "n2", group="decode/0") for n in range(2))
+    members = [{"group": "decode/0", "state": state} for state in ("proving", "serving")]
+    reply = HttpReply(status=200, body=json.dumps({"members": members}))
+    one = launcher(a_plan(*pair, ROUTER), Node("n1", http=lambda _: reply)).admitted(decode_0="proving")
+    assert read_closed(one.job) == ("decode/0",)
 
 
 def test_a_first_start_writes_the_file_with_every_group_held():

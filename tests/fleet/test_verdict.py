@@ -91,6 +91,19 @@ def test_a_job_that_is_done_needs_nothing_more():
     assert summarise(plan, observed).state is ClusterHealth.DEGRADED
 
 
+@pytest.mark.parametrize(
+    ("states", "held", "health"),
+    [
+        (RUNS, ("decode/0",), ClusterHealth.SERVING),
+        (RUNS, ("decode/0", "decode/1"), ClusterHealth.CLOSED),
+        (RUNS, ("prefill/0",), ClusterHealth.CLOSED),
+        ({**RUNS, "decode-3": (State.EXITED, None)}, ("prefill/0",), ClusterHealth.DEGRADED),
+    ],
+)
+def test_a_cluster_serves_only_where_each_role_has_an_open_group(states, held, health):
+    assert summarise(PLAN, look(states), held).state is health
+
+
 def test_groups_that_the_router_keeps_closed_are_named():
     summary = summarise(PLAN, look(RUNS), held=("decode/1", "decode/9"))
     assert summary.held == ("decode/1",)

@@ -157,10 +157,16 @@ def test_groups_that_clients_do_not_reach_are_named(draw, golden, big_plan, obse
     assert status_view.to_json(big_plan, observe(big_plan), summary)["held"] == list(held)
 
 
-def test_of_a_cluster_that_is_down_no_group_is_held(draw, big_plan, observe):
+def test_a_cluster_that_is_closed_says_what_its_proof_found(draw, golden, big_plan, observe):
+    closed = replace(GOOD, state=ClusterHealth.CLOSED, held=("decode/0",), proof=FAILED)
+    golden("status-closed", draw(status_view.render(big_plan, observe(big_plan), closed), 200))
+
+
+@pytest.mark.parametrize("state", [ClusterHealth.DOWN, ClusterHealth.STARTING])
+def test_what_does_not_answer_yet_is_not_called_held(draw, big_plan, observe, state):
     nothing = observe(big_plan, gone=tuple(p.name for p in big_plan.processes))
-    down = replace(GOOD, state=ClusterHealth.DOWN, held=("decode/0",))
-    assert "held" not in draw(status_view.render(big_plan, nothing, down))
+    summary = replace(GOOD, state=state, held=("decode/0",))
+    assert "held" not in draw(status_view.render(big_plan, nothing, summary))
 
 
 def test_a_node_with_another_plan_is_named(draw, golden, big_plan, observe):
