@@ -95,7 +95,7 @@ def _milestone(progress: Progress, event: ev.Milestone) -> _Changes:
     return _change(progress, event.process, further)
 
 
-def _ready(progress: Progress, event: ev.Ready) -> _Changes:
+def _ready(progress: Progress, event: ev.BecameReady) -> _Changes:
     over = (Step.FAILED, Step.PROVED)
     return _move(progress, event.process, unless=over, step=Step.READY, since=event.at, done=1.0)
 
@@ -131,7 +131,7 @@ _RULES: dict[type[ev.Event], Callable[[Progress, Any], _Changes]] = {
     ev.Surveyed: _surveyed,
     ev.Started: _started,
     ev.Milestone: _milestone,
-    ev.Ready: _ready,
+    ev.BecameReady: _ready,
     ev.Proved: _proved,
     ev.Failed: _failed,
     ev.Stopped: _stopped,

@@ -73,7 +73,7 @@ def test_what_happens_to_a_parent_process_happens_to_all_its_endpoints():
     }
     loading = apply(progress, stage("decode@n1", 2, 2.0))
     assert {unit.done for unit in loading.of("decode@n1")} == {0.5}
-    one_left = apply(loading, ev.Ready(at=3.0, process="decode-1", seconds=1.0))
+    one_left = apply(loading, ev.BecameReady(at=3.0, process="decode-1", seconds=1.0))
     assert [unit.step for unit in one_left.of("decode@n1")] == [Step.LOADING, Step.READY, Step.LOADING]
     assert (one_left.role("decode").ready, one_left.role("decode").slowest.name) == (1, "decode-0")
     dead = apply(one_left, failed("decode@n1", 4.0))
@@ -90,7 +90,7 @@ def test_an_endpoint_is_proved_by_itself():
 
 def test_a_job_is_ready_when_it_has_ended():
     progress = begin(a_plan(JOB))
-    for event in (started("convert-0"), ev.Ready(at=9.0, process="convert-0", seconds=8.0)):
+    for event in (started("convert-0"), ev.BecameReady(at=9.0, process="convert-0", seconds=8.0)):
         progress = apply(progress, event)
     assert steps(progress) == {"convert-0": "ready"}
     assert progress.role("convert").slowest is None
@@ -111,7 +111,7 @@ def test_a_process_goes_through_its_steps():
         (started("decode-0", 1.0), Step.STARTING, 0.0),
         (stage("decode-0", 0, 2.0), Step.LOADING, 0.0),
         (stage("decode-0", 2, 3.0, 0.5), Step.LOADING, 0.625),
-        (ev.Ready(at=4.0, process="decode-0", seconds=3.0), Step.READY, 1.0),
+        (ev.BecameReady(at=4.0, process="decode-0", seconds=3.0), Step.READY, 1.0),
         (ev.Proved(at=5.0, process="decode-0", seconds=0.2), Step.PROVED, 1.0),
     ]
     progress = begin(cluster())
@@ -140,9 +140,9 @@ def test_lines_read_again_by_a_second_watcher_change_nothing(echo):
 
 
 def test_a_late_stage_does_not_undo_ready_and_a_late_ready_not_a_failure():
-    ready = after(ev.Ready(at=4.0, process="decode-0", seconds=3.0), stage("decode-0", 1, 5.0))
+    ready = after(ev.BecameReady(at=4.0, process="decode-0", seconds=3.0), stage("decode-0", 1, 5.0))
     assert ready.units["decode-0"].step is Step.READY
-    dead = after(failed("decode-0", 4.0), ev.Ready(at=4.1, process="decode-0", seconds=3.0))
+    dead = after(failed("decode-0", 4.0), ev.BecameReady(at=4.1, process="decode-0", seconds=3.0))
     assert dead.units["decode-0"].step is Step.FAILED
 
 
@@ -173,8 +173,8 @@ def test_a_process_without_any_stage_is_slower_than_all_with_one():
 def test_a_role_in_figures():
     progress = after(
         started("decode-0"), started("decode-1"), started("decode-2"),
-        ev.Ready(at=4.0, process="decode-0", seconds=3.0), ev.Proved(at=5.0, process="decode-0", seconds=0.2),
-        ev.Ready(at=4.0, process="decode-1", seconds=3.0), failed("decode-2", 6.0),
+        ev.BecameReady(at=4.0, process="decode-0", seconds=3.0), ev.Proved(at=5.0, process="decode-0", seconds=0.2),
+        ev.BecameReady(at=4.0, process="decode-1", seconds=3.0), failed("decode-2", 6.0),
     )  # fmt: skip
     role = progress.role("decode")
     assert (role.total, role.started, role.ready, role.proved, role.failed) == (4, 3, 2, 1, 1)
@@ -183,7 +183,7 @@ def test_a_role_in_figures():
 
 
 def test_nobody_is_slowest_when_all_serve():
-    events = [ev.Ready(at=4.0, process=f"decode-{n}", seconds=3.0) for n in range(4)]
+    events = [ev.BecameReady(at=4.0, process=f"decode-{n}", seconds=3.0) for n in range(4)]
     assert after(*events).role("decode").slowest is None
 
 

@@ -189,7 +189,7 @@ def test_a_start_that_did_not_end_or_left_no_figures_is_none(trail):
     assert compare_phases(trail) is None
 
 
-def test_what_only_proved_is_no_start():
+def test_a_proof_alone_does_not_count_as_a_start():
     found = compare_phases([entry(load=3.0), entry(load=5.0), entry(Result.PROVED, prove=9.0)])
     assert (found.phases, found.earlier) == ({"load": 5.0}, ({"load": 3.0},))
 

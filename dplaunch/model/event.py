@@ -72,7 +72,7 @@ class Milestone(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ready(Event):
+class BecameReady(Event):
     """A process is ready: asked on its own node, /health is 200 and /v1/models has the served model."""
 
     process: str

@@ -1,4 +1,4 @@
-"""Preflight: probes on all nodes at once, and what they found."""
+"""Preflight: runs probes on all nodes at once and judges what they read."""
 
 from dplaunch.preflight.first import FirstLook
 from dplaunch.preflight.walk import CheckOptions, check

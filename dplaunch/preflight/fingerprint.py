@@ -1,4 +1,4 @@
-"""What should stay as it is: saved on each node by ``check --save``, compared by every later look."""
+"""Fingerprints: facts that should not change, saved on each node by ``check --save`` and compared later."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 from dplaunch.fleet.job import Job
 from dplaunch.model.check import Facts, Finding, Level
 from dplaunch.model.plan import File
-from dplaunch.preflight.survey import Answer
+from dplaunch.preflight.survey import SurveyResult
 from dplaunch.probes.probe import Probe
-from dplaunch.words import shorten
+from dplaunch.words import plural, shorten
 
 FILE = "fingerprint.json"
-DEADLINE = 30.0
-SHOWN = 60
+LONGEST = 60
+"""Characters of a value in a finding."""
 FAULT = (Level.FAIL, Level.WARN)
 
 
-def of(probes: Iterable[Probe], facts: Mapping[str, Facts]) -> dict[str, Any]:
-    """``probe.fact`` → value, for the facts that should not change."""
+def make_fingerprint(probes: Iterable[Probe], facts: Mapping[str, Facts]) -> dict[str, Any]:
+    """Return ``probe.fact`` → value for the facts of a node that should not change."""
     return {
         f"{probe.name}.{key}": facts[probe.name][key]
         for probe in probes
@@ -31,56 +31,58 @@ def of(probes: Iterable[Probe], facts: Mapping[str, Facts]) -> dict[str, Any]:
 
 
 def save(job: Job, prints: Mapping[str, Mapping[str, Any]], day: str) -> tuple[str, ...]:
-    """Write each node's fingerprint into its state folder; the nodes where that failed."""
-    files = {node: _file(values, day) for node, values in prints.items()}
-    return tuple(job.driver.write(files))
+    """Write each node's fingerprint into its state folder. Returns the nodes where that failed."""
+    texts = {
+        node: json.dumps({"day": day, "values": values}, indent=1, sort_keys=True) + "\n"
+        for node, values in prints.items()
+    }
+    return tuple(job.driver.write({node: File(FILE, text) for node, text in texts.items()}))
 
 
-def _file(values: Mapping[str, Any], day: str) -> File:
-    return File(FILE, json.dumps({"day": day, "values": values}, indent=1, sort_keys=True) + "\n")
-
-
-def drifts(
-    prints: Mapping[str, Mapping[str, Any]], answers: Mapping[str, Answer], verdicts: Iterable[Finding]
+def find_drift(
+    prints: Mapping[str, Mapping[str, Any]], surveys: Mapping[str, SurveyResult], findings: Iterable[Finding]
 ) -> Iterator[Finding]:
-    """``drift`` of each node, against what was saved there; what a verdict calls a fault is none besides."""
-    faulty = {(verdict.probe, verdict.node) for verdict in verdicts if verdict.level in FAULT}
+    """Yield what has changed on each node since its fingerprint, unless ``findings`` report it as a fault."""
+    faulty = {(finding.probe, finding.node) for finding in findings if finding.level in FAULT}
     for node, now in prints.items():
-        changes = drift(node, answers[node].saved, now)
+        changes = compare(node, surveys[node].saved, now)
         yield from (change for change in changes if (change.probe, node) not in faulty)
 
 
-def drift(node: str, saved: Mapping[str, Any] | None, now: Mapping[str, Any]) -> Iterator[Finding]:
-    """A warning per fact that is not what it was; what either side lacks, or did not read, is no change."""
+def compare(node: str, saved: Mapping[str, Any] | None, now: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield a warning for each fact of a node that has changed.
+
+    A fact that is missing on one side, or could not be read, counts as unchanged.
+    """
     values = (saved or {}).get("values")
     if not isinstance(values, Mapping):
         return
     day = (saved or {}).get("day", "?")
     for key, value in now.items():
-        changes = list(_changes(values.get(key), json.loads(json.dumps(value)))) if key in values else []
+        changes = list(_find_changes(values.get(key), json.loads(json.dumps(value)))) if key in values else []
         if changes:
             probe, _, fact = key.rpartition(".")
             (place, was, is_now), more = changes[0], len(changes) - 1
-            text = f"{fact}{place} was {_shown(was)} on {day} and is {_shown(is_now)}"
+            text = f"{fact}{place} was {_format(was)} on {day} and is now {_format(is_now)}"
             yield Finding(
                 probe=probe,
                 level=Level.WARN,
                 node=node,
-                text=text + (f" ({more} more like it)" if more else ""),
-                remedy="if that was meant, `dplaunch check --save` takes it as the new state",
+                text=text + (f" ({plural(more, 'more change')})" if more else ""),
+                remedy="run `dplaunch check --save` if this change is intended",
             )
 
 
-def _changes(was: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Where two values differ, at the leaves of mappings that both have: (`` 3 address``, old, new)."""
+def _find_changes(was: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Yield where two values differ, at the leaves of mappings that both have: (`` 3 address``, old, new)."""
     if isinstance(was, Mapping) and isinstance(now, Mapping):
         for key in was:
-            for place, old, new in _changes(was[key], now.get(key)):
+            for place, old, new in _find_changes(was[key], now.get(key)):
                 yield f" {key}{place}", old, new
     elif was != now and was is not None and now is not None:
         yield "", was, now
 
 
-def _shown(value: object) -> str:
+def _format(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return shorten(text, SHOWN)
+    return shorten(text, LONGEST)

@@ -1,4 +1,4 @@
-"""Ask every node the commands of many probes in one request, and read the answers."""
+"""Sends the commands of many probes to every node in one request, and reads the replies."""
 
 from __future__ import annotations
 
@@ -11,38 +11,39 @@ from dplaunch.model.check import Command, Facts, Output
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.model.event import Surveyed
 from dplaunch.model.remote import SurveyReply
-from dplaunch.probes.probe import Probe, Seen, Target
+from dplaunch.probes.probe import EarlierFacts, Probe, ProbeTarget
 from dplaunch.ranges import grouped
 
 LIMIT = 300.0
-"""Seconds that one node's survey may take, or the commands of one lane; what is not done then is not run."""
+"""Seconds that the survey of one node may take; if the commands of one lane may take longer, they count."""
 SLACK = 15.0
-BETWEEN = "\x1f"
-"""Parts a probe's name from a command's own key: no key holds it."""
+SEPARATOR = "\x1f"
+"""Separates the name of a probe from the key of its command."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What one node answered to one survey."""
+class SurveyResult:
+    """The reply of one node to one survey, its outputs by probe."""
 
     outputs: Mapping[str, Mapping[str, Output]]
-    """probe → key → output."""
+    """Probe name → key → output."""
     taken: Sequence[Mapping[str, Any]] = ()
-    """Ports that are listened on: {port, pid, user, command}."""
+    """Needed ports on which a process listens: {port, pid, user, command}."""
     ours: frozenset[int] = frozenset()
+    """The pids of this cluster's running processes."""
     strangers: Sequence[Mapping[str, Any]] = ()
-    """Engines and routers that no guard started: {pid, user, command, pids: of its tree}."""
+    """Engines and routers that no guard started: {pid, user, command, pids of its tree}."""
     saved: Mapping[str, Any] | None = None
-    """What ``check --save`` left there."""
+    """The fingerprint that ``check --save`` wrote there."""
     seconds: float = 0.0
-    """By the node's own clock."""
+    """How long the survey took, by the node's own clock."""
 
 
-def targets(job: Job, spec: ClusterSpec) -> tuple[Target, ...]:
-    """Every node as probes see it: where it is planned to be (a rehearsal is on this machine)."""
+def make_targets(job: Job, spec: ClusterSpec) -> tuple[ProbeTarget, ...]:
+    """Return every node as probes see it, with the host of the plan: a rehearsal is on this machine."""
     by_name = {node.name: node for node in spec.nodes}
     return tuple(
-        Target(
+        ProbeTarget(
             spec=spec,
             node=replace(by_name[plan.name], host=plan.host, address=plan.address),
             plan=plan,
@@ -52,59 +53,66 @@ def targets(job: Job, spec: ClusterSpec) -> tuple[Target, ...]:
     )
 
 
-def ask(
-    job: Job, nodes: Sequence[Target], probes: Sequence[Probe], seen: Seen, *, titles: Sequence[str] = ()
-) -> dict[str, Answer]:
-    """All commands of these probes on all nodes that were reached; node → answer.
+def run_surveys(
+    job: Job,
+    nodes: Sequence[ProbeTarget],
+    probes: Sequence[Probe],
+    seen: EarlierFacts,
+    *,
+    titles: Sequence[str] = (),
+) -> dict[str, SurveyResult]:
+    """Run all commands of these probes on all reachable nodes. Returns node → survey.
 
-    ``titles``: look for engines of others too, by how their command lines begin, which reads every process of
-    the machine.
-    A node that is lost, stays silent or cannot answer is missing, and in ``job.driver.unreached``.
+    ``titles``: patterns of the command lines of engines. With them a node looks for foreign engines too, and
+    reads every process of the machine for that. A node that is lost or does not reply is missing in the
+    result, and is in ``job.driver.unreached``.
     """
     reached = [target for target in nodes if target.name in job.driver.reached]
-    surveys = {t.name: survey_fields(t, probes, seen, titles=titles) for t in reached}
-    patience = max((fields["limit"] for fields in surveys.values()), default=0.0) + SLACK
+    requests = {t.name: make_request(t, probes, seen, titles=titles) for t in reached}
+    patience = max((fields["limit"] for fields in requests.values()), default=0.0) + SLACK
 
     def progress(node: str, done: int, count: int) -> None:
         job.emit(Surveyed(at=job.now, node=node, done=done, count=count))
 
-    return {node: read(reply) for node, reply in job.driver.survey(surveys, patience, progress).items()}
+    return {
+        node: read_reply(reply) for node, reply in job.driver.survey(requests, patience, progress).items()
+    }
 
 
-def facts(probes: Iterable[Probe], target: Target, answer: Answer) -> dict[str, Facts]:
-    """By probe: what it read; only probes that had a command to run on this node."""
+def parse_facts(probes: Iterable[Probe], target: ProbeTarget, survey: SurveyResult) -> dict[str, Facts]:
+    """Return probe name → facts, for the probes that had commands to run on this node."""
     by_name = {probe.name: probe for probe in probes}
     return {
         name: by_name[name].parse(target, outputs)
-        for name, outputs in answer.outputs.items()
+        for name, outputs in survey.outputs.items()
         if name in by_name
     }
 
 
-def survey_fields(
-    target: Target, probes: Sequence[Probe], seen: Seen, *, titles: Sequence[str] = ()
+def make_request(
+    target: ProbeTarget, probes: Sequence[Probe], seen: EarlierFacts, *, titles: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """All commands of these probes for one node, as a survey takes them."""
-    asked = [(probe, command) for probe in probes for command in probe.commands(target, seen)]
+    """Return the fields of a survey request with all commands of these probes for one node."""
+    commands = [(probe, command) for probe in probes for command in probe.commands(target, seen)]
     ports = sorted({port for process in target.plan.processes for port in process.ports})
     return {
-        "commands": [_wire(probe, command) for probe, command in asked],
+        "commands": [_encode(probe, command) for probe, command in commands],
         "ports": ports,
         "address": target.node.address,
         "titles": list(titles),
-        "limit": max(LIMIT, _longest(command for _, command in asked) + SLACK),
+        "limit": max(LIMIT, _find_longest(command for _, command in commands) + SLACK),
     }
 
 
-def _longest(commands: Iterable[Command]) -> float:
-    """Seconds of the slowest lane, should each command take all its time; a sick tool is given up."""
+def _find_longest(commands: Iterable[Command]) -> float:
+    """Return how many seconds the slowest lane takes if each of its commands takes all its time."""
     lanes = grouped((command.lane or command, command.timeout) for command in commands)
     return max((sum(times) for times in lanes.values()), default=0.0)
 
 
-def _wire(probe: Probe, command: Command) -> dict[str, Any]:
+def _encode(probe: Probe, command: Command) -> dict[str, Any]:
     return {
-        "key": f"{probe.name}{BETWEEN}{command.key}",
+        "key": f"{probe.name}{SEPARATOR}{command.key}",
         "argv": list(command.argv),
         "path": command.path,
         "timeout": command.timeout,
@@ -113,13 +121,13 @@ def _wire(probe: Probe, command: Command) -> dict[str, Any]:
     }
 
 
-def read(reply: SurveyReply) -> Answer:
-    """A survey's reply, outputs by probe."""
+def read_reply(reply: SurveyReply) -> SurveyResult:
+    """Return a survey from its reply."""
     outputs: dict[str, dict[str, Output]] = {}
     for full, result in reply.results:
-        probe, _, key = full.partition(BETWEEN)
+        probe, _, key = full.partition(SEPARATOR)
         outputs.setdefault(probe, {})[key] = Output(**result)
-    return Answer(
+    return SurveyResult(
         outputs=outputs,
         taken=reply.taken,
         ours=reply.ours,

@@ -1,6 +1,6 @@
-"""``/etc/hccn.conf``: addresses of a node's devices as written, and whether the file is there.
+"""``npu.conf``: ``/etc/hccn.conf`` exists and holds the addresses of the node's devices.
 
-An engine reads it to learn its own device's address. An A2 without it starts and answers garbage.
+An engine reads the address of its device from it. On an A2 without it, engines start and answer garbage.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dplaunch.model.check import Command, Facts, Finding, Level
-from dplaunch.probes.ascend import A2, is_npu
-from dplaunch.probes.hccn import address
-from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.words import answer, clean, unread, unread_finding
+from dplaunch.probes.ascend import A2, has_npus
+from dplaunch.probes.findings import report_unread
+from dplaunch.probes.hccn import parse_address
+from dplaunch.probes.outputs import clean, describe_unread, find_output
+from dplaunch.probes.probe import EarlierFacts, Outputs, Probe, ProbeTarget
+from dplaunch.ranges import grouped
 
+NAME = "npu.conf"
 PATH = "/etc/hccn.conf"
 KEY = "conf"
 COMMAND = Command(key=KEY, argv=("env", "LC_ALL=C", "cat", PATH))
@@ -23,72 +26,73 @@ _LINE = re.compile(r"^\s*(address|netmask|gateway|netdetect)_(\d{1,3})\s*=\s*([0
 _ABSENT = ("No such file or directory", "Is a directory")
 
 Conf = Mapping[str, Mapping[str, str]]
-"""Device → address, netmask, gateway, netdetect, those that are written."""
+"""Device → address, netmask, gateway and netdetect, as far as the file has them."""
 
 
-def entries(text: str) -> dict[str, dict[str, str]]:
-    """What the file says of each device."""
-    found: dict[str, dict[str, str]] = {}
-    for match in filter(None, map(_LINE.match, clean(text).splitlines())):
-        key, device, value = match.groups()
-        if address(value):
-            found.setdefault(str(int(device)), {})[key] = address(value)
-    return found
+def parse_conf(text: str) -> dict[str, dict[str, str]]:
+    """Return the entries of each device."""
+    matches = filter(None, map(_LINE.match, clean(text).splitlines()))
+    found = grouped(
+        (str(int(device)), (key, address))
+        for key, device, value in (match.groups() for match in matches)
+        if (address := parse_address(value))
+    )
+    return {device: dict(entries) for device, entries in found.items()}
 
 
-def conf(outputs: Outputs) -> Conf:
-    """The file's entries from a probe's outputs; empty when it was not read."""
-    output = answer(outputs, KEY)
-    return entries(output.out) if output.code == 0 else {}
+def read_conf(outputs: Outputs) -> Conf:
+    """Return the entries of the file among a probe's outputs; nothing if it could not be read."""
+    output = find_output(outputs, KEY)
+    return parse_conf(output.out) if output.code == 0 else {}
 
 
-def _commands(target: Target, _: Seen) -> Iterator[Command]:
-    if is_npu(target):
+def _commands(target: ProbeTarget, _: EarlierFacts) -> Iterator[Command]:
+    if has_npus(target):
         yield COMMAND
 
 
-def _parse(_: Target, outputs: Outputs) -> Facts:
-    output = answer(outputs, KEY)
-    facts: dict[str, Any] = {"entries": entries(output.out), "absent": "", "unread": []}
+def _parse(_: ProbeTarget, outputs: Outputs) -> Facts:
+    output = find_output(outputs, KEY)
+    facts: dict[str, Any] = {"entries": parse_conf(output.out), "absent": "", "unread": []}
     facts["absent"] = next((reason for reason in _ABSENT if reason in output.err), "")
     garbled = output.out.strip() and not facts["entries"] and "=" not in output.out
     if not facts["absent"] and (output.code != 0 or garbled):
-        facts["unread"] = [unread(PATH, output)]
+        facts["unread"] = [describe_unread(PATH, output)]
     return facts
 
 
-def _judge(targets: Sequence[Target], facts: Mapping[str, Facts]) -> Iterator[Finding]:
+def _judge(targets: Sequence[ProbeTarget], facts: Mapping[str, Facts]) -> Iterator[Finding]:
     for target in targets:
         if target.name in facts:
-            yield from unread_finding("npu.conf", target.name, facts[target.name])
+            yield from report_unread(NAME, target.name, facts[target.name])
             if not facts[target.name].get("unread"):
-                yield _finding(target, facts[target.name])
+                yield _judge_node(target, facts[target.name])
 
 
-def _finding(target: Target, facts: Facts) -> Finding:
-    listed = sum("address" in entry for entry in facts.get("entries", {}).values())
-    if listed:
-        text = f"{PATH} lists {listed} addresses"
-        return Finding(probe="npu.conf", level=Level.OK, text=text, node=target.name)
+def _judge_node(target: ProbeTarget, facts: Facts) -> Finding:
+    count = sum("address" in entry for entry in facts.get("entries", {}).values())
+    if count:
+        text = f"{PATH} holds {count} addresses"
+        return Finding(probe=NAME, level=Level.OK, text=text, node=target.name)
     is_folder = "directory" in facts.get("absent", "") and "No such" not in facts.get("absent", "")
-    why = "is a folder" if is_folder else "is not there" if facts.get("absent") else "lists no address"
+    why = "is a folder" if is_folder else "is missing" if facts.get("absent") else "holds no address"
     return Finding(
-        probe="npu.conf",
+        probe=NAME,
         level=Level.FAIL if target.spec.hardware.family == A2 else Level.WARN,
         text=f"{PATH} {why}",
         node=target.name,
-        remedy=_remedy(target),
+        remedy=_choose_remedy(target),
     )
 
 
-def _remedy(target: Target) -> str:
+def _choose_remedy(target: ProbeTarget) -> str:
     if target.spec.container:
-        return f"start the container with -v {PATH}:{PATH}:ro, and see that the machine itself has the file"
-    return "set each device's address with hccn_tool -i N -ip -s address A netmask M: that writes the file"
+        return f"start the container with -v {PATH}:{PATH}:ro, and check that the machine itself has the file"
+    return "set each device's address with hccn_tool -i N -ip -s address A netmask M, which writes the file"
 
 
 PROBE = Probe(
-    name="npu.conf",
+    name=NAME,
     commands=_commands,
     parse=_parse,
     judge=_judge,

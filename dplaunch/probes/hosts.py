@@ -1,10 +1,10 @@
-"""Probes of hosts and of the software on them: all but devices and the network between nodes."""
+"""The probes of hosts and of their software, without devices and the network between nodes."""
 
 from __future__ import annotations
 
 from dplaunch.probes import disk, engine_flags, kernel, limits, memory, nic, proxy, python, versions
 from dplaunch.probes.probe import Probe
-from dplaunch.probes.weights import weights
+from dplaunch.probes.weights import make_weights_probe
 
 PROBES: tuple[Probe, ...] = (
     python.PROBE,
@@ -17,6 +17,6 @@ PROBES: tuple[Probe, ...] = (
     versions.PROBE,
     engine_flags.PROBE,
 )
-"""In the order in which findings are shown. ``weights`` makes the one that depends on a choice."""
+"""In the order of their findings in a report. ``make_weights_probe`` makes the one that takes an option."""
 
-__all__ = ["PROBES", "weights"]
+__all__ = ["PROBES", "make_weights_probe"]

@@ -1,4 +1,4 @@
-"""``host.kernel``: the same kernel and processor on all nodes."""
+"""``host.kernel``: all nodes have the same kernel and processor architecture."""
 
 from __future__ import annotations
 
@@ -6,39 +6,40 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dplaunch.model.check import Command, Facts, Finding, Level
-from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.words import answer, clean, odd_ones, unread, unread_finding
+from dplaunch.probes.findings import find_outliers, report_unread
+from dplaunch.probes.outputs import clean, describe_unread, find_output
+from dplaunch.probes.probe import EarlierFacts, Outputs, Probe, ProbeTarget
 
 NAME = "host.kernel"
 _UNAME = re.compile(r"Linux (\d+\.\d+\S*) ([A-Za-z]\w*)")
 
 
-def kernel(text: str) -> dict[str, str]:
-    """Release and machine of ``uname -srm``; empty for what is none."""
+def parse_uname(text: str) -> dict[str, str]:
+    """Return ``release`` and ``machine`` of ``uname -srm``; nothing for other texts."""
     match = _UNAME.fullmatch(clean(text).strip())
     return {"release": match[1], "machine": match[2]} if match else {}
 
 
-def _commands(target: Target, seen: Seen) -> Iterable[Command]:
+def _commands(target: ProbeTarget, seen: EarlierFacts) -> Iterable[Command]:
     del target, seen
     yield Command(key="uname", argv=("uname", "-srm"))
 
 
-def _parse(target: Target, outputs: Outputs) -> Facts:
+def _parse(target: ProbeTarget, outputs: Outputs) -> Facts:
     del target
-    output = answer(outputs, "uname")
-    return kernel(output.out) or {"unread": [unread("uname", output)]}
+    output = find_output(outputs, "uname")
+    return parse_uname(output.out) or {"unread": [describe_unread("uname", output)]}
 
 
-def _judge(targets: Sequence[Target], seen: Mapping[str, Facts]) -> Iterator[Finding]:
+def _judge(targets: Sequence[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator[Finding]:
     del targets
     read = {node: f"{f['release']} {f['machine']}" for node, f in seen.items() if "release" in f}
-    common, odd = odd_ones(read)
+    common, others = find_outliers(read)
     for node, facts in seen.items():
-        yield from unread_finding(NAME, node, facts)
-        if node in odd:
-            text = f"the kernel is {odd[node]}, on the other nodes {common}"
-            remedy = "bring the nodes to one kernel: drivers are built for it"
+        yield from report_unread(NAME, node, facts)
+        if node in others:
+            text = f"the kernel is {others[node]}, but {common} on most nodes"
+            remedy = "install the same kernel on all nodes: drivers are built for it"
             yield Finding(probe=NAME, level=Level.WARN, text=text, node=node, remedy=remedy)
         elif node in read:
             yield Finding(probe=NAME, level=Level.OK, text=read[node], node=node)

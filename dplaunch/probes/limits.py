@@ -1,7 +1,7 @@
-"""``host.limits``: what a process may hold open, lock and start on a node.
+"""``host.limits``: how many files and processes, and how much locked memory, a process may have on a node.
 
-The engine raises its soft limit of open files to 65535 by itself, as far as the hard limit lets it
-(vLLM's ``set_ulimit``): so the hard one counts. Whoever has the capability is above the other two.
+vLLM raises its soft limit of open files to 65535 itself, up to the hard limit (``set_ulimit``), so the hard
+limit counts. The other two limits do not apply to a process with the capability for it.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from dplaunch.model.check import Command, Facts, Finding, Level
-from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.surroundings import has_engines
-from dplaunch.probes.words import answer, clean, unread, unread_finding
+from dplaunch.probes.findings import report_unread
+from dplaunch.probes.outputs import clean, describe_unread, find_output
+from dplaunch.probes.probe import EarlierFacts, Outputs, Probe, ProbeTarget
 
 NAME = "host.limits"
 UNLIMITED = -1
 OPEN_FILES = 16384
-"""An engine holds sockets to all its peers and one or two per request: with fewer it runs out under load.
-vLLM would like 65535. Our own estimate."""
+"""An engine holds a socket to each peer and one or two for each request; with fewer it runs out under load.
+Our own estimate; vLLM asks for 65535."""
 PROCESSES = 16384
-"""Threads count: each engine starts some hundreds, and a node has up to sixteen. Our own estimate."""
+"""Threads count too: an engine starts some hundreds, and a node has up to sixteen. Our own estimate."""
 MAY_LOCK, MAY_FORK = 14, 24
-"""Bits of Linux capabilities: CAP_IPC_LOCK, CAP_SYS_RESOURCE."""
+"""Bits of the Linux capabilities CAP_IPC_LOCK and CAP_SYS_RESOURCE."""
 
-ASKED = """
+SCRIPT = """
 for limit in Sn Hn l u; do echo "$limit $(ulimit -$limit)"; done
 while read -r name value; do [ "$name" = CapEff: ] && echo "$name $value"; done </proc/self/status
 """
@@ -33,8 +33,8 @@ _LINE = re.compile(r"(Sn|Hn|l|u) (\d+|unlimited)")
 _CAPABILITIES = re.compile(r"^CapEff:\s*([0-9a-f]{1,16})$", re.MULTILINE)
 
 
-def limits(text: str) -> dict[str, int]:
-    """Each limit by name, ``UNLIMITED`` for none; ``capabilities`` as a mask. Only what could be read."""
+def parse_limits(text: str) -> dict[str, int]:
+    """Return name → limit or ``UNLIMITED``, and ``capabilities`` as a mask, as far as the text has them."""
     found: dict[str, int] = {}
     for line in clean(text).splitlines():
         if match := _LINE.fullmatch(line.strip()):
@@ -44,44 +44,44 @@ def limits(text: str) -> dict[str, int]:
     return found
 
 
-def _commands(target: Target, seen: Seen) -> Iterable[Command]:
+def _commands(target: ProbeTarget, seen: EarlierFacts) -> Iterable[Command]:
     del target, seen
-    yield Command(key="limits", argv=("bash", "-c", ASKED))
+    yield Command(key="limits", argv=("bash", "-c", SCRIPT))
 
 
-def _parse(target: Target, outputs: Outputs) -> Facts:
-    output = answer(outputs, "limits")
-    found = limits(output.out)
+def _parse(target: ProbeTarget, outputs: Outputs) -> Facts:
+    output = find_output(outputs, "limits")
+    found = parse_limits(output.out)
     if not set(_NAMES.values()) <= found.keys():
-        return {"unread": [unread("limits", output)]}
-    return {**found, "devices": has_engines(target) and target.spec.hardware.family != "cpu"}
+        return {"unread": [describe_unread("limits", output)]}
+    return {**found, "devices": target.has_engines and target.spec.hardware.family != "cpu"}
 
 
-def _judge(targets: Iterable[Target], seen: Mapping[str, Facts]) -> Iterator[Finding]:
+def _judge(targets: Iterable[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator[Finding]:
     del targets
     for node, facts in seen.items():
-        yield from unread_finding(NAME, node, facts)
+        yield from report_unread(NAME, node, facts)
         if facts.get("unread"):
             continue
-        low = list(_low(facts))
+        low = list(_find_low(facts))
         for text, remedy in low:
             yield Finding(probe=NAME, level=Level.WARN, text=text, node=node, remedy=remedy)
         if not low:
-            text = f"open files {_shown(facts['open_files'])}, processes {_shown(facts['processes'])}"
+            text = f"open files {_format(facts['open_files'])}, processes {_format(facts['processes'])}"
             yield Finding(probe=NAME, level=Level.OK, text=text, node=node)
 
 
-def _low(facts: Facts) -> Iterator[tuple[str, str]]:
-    """Text and remedy of each limit that is too low."""
-    where = "in /etc/security/limits.conf, or of the container, and log in anew"
+def _find_low(facts: Facts) -> Iterator[tuple[str, str]]:
+    """Yield text and remedy for each limit that is too low."""
+    where = "in /etc/security/limits.conf or for the container, then log in again"
     if 0 <= facts["open_files"] < OPEN_FILES:
-        text = f"a process may open only {facts['open_files']} files: too few for engines under load"
+        text = f"a process may open only {facts['open_files']} files, too few for an engine under load"
         yield text, f"raise nofile to 65535 {where}"
     if facts["devices"] and facts["locked"] != UNLIMITED and not _may(facts, MAY_LOCK):
-        text = f"a process may lock only {facts['locked']} KiB of memory, transfers between devices lock more"
+        text = f"a process may lock only {facts['locked']} KiB of memory; transfers between devices need more"
         yield text, f"set memlock to unlimited {where}"
     if 0 <= facts["processes"] < PROCESSES and not _may(facts, MAY_FORK):
-        text = f"the user may start only {facts['processes']} processes and threads"
+        text = f"the user may start only {facts['processes']} processes and threads, too few for engines"
         yield text, f"raise nproc to {PROCESSES} or more {where}"
 
 
@@ -89,7 +89,7 @@ def _may(facts: Facts, capability: int) -> bool:
     return bool(facts.get("capabilities", 0) >> capability & 1)
 
 
-def _shown(limit: int) -> str:
+def _format(limit: int) -> str:
     return "unlimited" if limit == UNLIMITED else str(limit)
 
 

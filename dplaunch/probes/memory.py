@@ -1,4 +1,4 @@
-"""``host.memory``: memory that engines may still take, and the node that has much less than the others."""
+"""``host.memory``: engines have enough memory, and no node has much less available than the others."""
 
 from __future__ import annotations
 
@@ -7,60 +7,60 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median_high
 
 from dplaunch.model.check import Command, Facts, Finding, Level
-from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.surroundings import has_engines
-from dplaunch.probes.words import answer, clean, unread, unread_finding
+from dplaunch.probes.findings import report_unread
+from dplaunch.probes.outputs import clean, describe_unread, find_output
+from dplaunch.probes.probe import EarlierFacts, Outputs, Probe, ProbeTarget
 from dplaunch.words import GIB, format_bytes
 
 NAME = "host.memory"
 PER_ENGINE = 1 * GIB
-"""An engine is several Python processes that have each loaded torch. Our own estimate, on the low side."""
-ODD = 0.5
-"""Of what most nodes have available: below it something else is at work there, or memory is gone."""
+"""An engine is several Python processes, each of which loads torch. Our own, low estimate."""
+MUCH_LESS = 0.5
+"""Share of what most nodes have available; below it, other processes use the memory, or some is broken."""
 
 _LINE = re.compile(r"^(MemTotal|MemAvailable): +(\d{1,15}) kB$", re.MULTILINE)
 
 
-def memory(text: str) -> dict[str, int]:
-    """Bytes in all and available, of /proc/meminfo; empty unless both are there."""
+def parse_meminfo(text: str) -> dict[str, int]:
+    """Return ``total`` and ``available`` bytes of /proc/meminfo; nothing if one of them is missing."""
     found = {name: int(amount) * 1024 for name, amount in _LINE.findall(clean(text))}
     if len(found) < 2:  # noqa: PLR2004 - both
         return {}
     return {"total": found["MemTotal"], "available": found["MemAvailable"]}
 
 
-def _commands(target: Target, seen: Seen) -> Iterable[Command]:
+def _commands(target: ProbeTarget, seen: EarlierFacts) -> Iterable[Command]:
     del target, seen
     yield Command(key="meminfo", path="/proc/meminfo")
 
 
-def _parse(target: Target, outputs: Outputs) -> Facts:
-    output = answer(outputs, "meminfo")
-    found = memory(output.out)
+def _parse(target: ProbeTarget, outputs: Outputs) -> Facts:
+    output = find_output(outputs, "meminfo")
+    found = parse_meminfo(output.out)
     if not found:
-        return {"unread": [unread("meminfo", output)]}
+        return {"unread": [describe_unread("meminfo", output)]}
     count = sum(process.kind == "engine" for process in target.plan.processes)
-    return {**found, "engines": count if has_engines(target) else 0}
+    return {**found, "engines": count if target.has_engines else 0}
 
 
-def _judge(targets: Sequence[Target], seen: Mapping[str, Facts]) -> Iterator[Finding]:
+def _judge(targets: Sequence[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator[Finding]:
     del targets
-    alike = [f["available"] for f in seen.values() if f.get("engines")]
-    usual = median_high(alike) if alike else 0
+    available = [f["available"] for f in seen.values() if f.get("engines")]
+    usual = median_high(available) if available else 0
     for node, facts in seen.items():
-        yield from unread_finding(NAME, node, facts)
+        yield from report_unread(NAME, node, facts)
         if not facts.get("unread"):
-            yield _judged(node, facts, usual)
+            yield _judge_node(node, facts, usual)
 
 
-def _judged(node: str, facts: Facts, usual: int) -> Finding:
+def _judge_node(node: str, facts: Facts, usual: int) -> Finding:
     available, least = facts["available"], facts["engines"] * PER_ENGINE
     text = f"{format_bytes(available)} of {format_bytes(facts['total'])} memory available"
-    remedy = "see with ps aux --sort=-rss who holds memory there"
+    remedy = "find the processes that use it with `ps aux --sort=-rss | head`"
     if available < least:
-        text += f", its engines will want {format_bytes(least)} or more"
-    elif facts["engines"] and available < ODD * usual:
-        text += f", most nodes have {format_bytes(usual)}"
+        text += f", but its engines will need {format_bytes(least)} or more"
+    elif facts["engines"] and available < MUCH_LESS * usual:
+        text += f", but {format_bytes(usual)} on most nodes"
     else:
         return Finding(probe=NAME, level=Level.OK, text=text, node=node)
     return Finding(probe=NAME, level=Level.WARN, text=text, node=node, remedy=remedy)

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address
 
 from dplaunch.model.check import Command, Facts, Finding, Level
-from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.words import answer, clean, shown_list, unread, unread_finding
+from dplaunch.probes.findings import list_some, report_unread
+from dplaunch.probes.outputs import clean, describe_unread, find_output
+from dplaunch.probes.probe import EarlierFacts, Outputs, Probe, ProbeTarget
 from dplaunch.render import render
 
 NAME = "host.nic"
@@ -18,14 +19,14 @@ if command -v ip >/dev/null 2>&1; then exec ip -o addr show; fi
 exec python3 - <<'END'
 %sEND
 """
-"""As ``templates/shell/nic.sh.j2`` does it: what this finds, the scripts will find."""
+"""The same as in ``templates/shell/nic.sh.j2``, so that it finds what the scripts will find."""
 
 _IP_LINE = re.compile(r"\d+:\s+(\S+)\s+inet6?\s+([0-9A-Fa-f.:]+)")
 _PLAIN_LINE = re.compile(r"([^\s:]\S*) (\d+\.\d+\.\d+\.\d+)")
 
 
-def interfaces(text: str) -> list[list[str]]:
-    """``[name, address]`` for each address, from either listing."""
+def parse_interfaces(text: str) -> list[list[str]]:
+    """Return ``[name, address]`` for each address, from the output of ``ip`` or of the script."""
     found = []
     for line in clean(text).splitlines():
         match = _IP_LINE.match(line.strip()) or _PLAIN_LINE.fullmatch(line.strip())
@@ -34,70 +35,70 @@ def interfaces(text: str) -> list[list[str]]:
     return found
 
 
-def _commands(target: Target, seen: Seen) -> Iterable[Command]:
+def _commands(target: ProbeTarget, seen: EarlierFacts) -> Iterable[Command]:
     del target, seen
     yield Command(key="interfaces", argv=("sh", "-c", _LISTING % render("shell/interfaces.py.j2", {})))
 
 
-def _parse(target: Target, outputs: Outputs) -> Facts:
-    output = answer(outputs, "interfaces")
-    found = interfaces(output.out)
+def _parse(target: ProbeTarget, outputs: Outputs) -> Facts:
+    output = find_output(outputs, "interfaces")
+    found = parse_interfaces(output.out)
     if output.code != 0 or not found:
-        return {"unread": [unread("interfaces", output)]}
-    return {"interfaces": found, "nic": " ".join(_carriers(found, target.node.address))}
+        return {"unread": [describe_unread("interfaces", output)]}
+    return {"interfaces": found, "nic": " ".join(_find_carriers(found, target.node.address))}
 
 
-def _carriers(found: Iterable[Sequence[str]], address: str) -> list[str]:
+def _find_carriers(found: Iterable[Sequence[str]], address: str) -> list[str]:
     return list(dict.fromkeys(name for name, held in found if held == address))
 
 
-def _judge(targets: Sequence[Target], seen: Mapping[str, Facts]) -> Iterator[Finding]:
-    here_only = all(_is_loopback(target) for target in targets)
+def _judge(targets: Sequence[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator[Finding]:
+    one_machine = all(_is_loopback(target) for target in targets)
     for target in targets:
         facts = seen.get(target.name)
         if facts is None:
             continue
-        yield from unread_finding(NAME, target.name, facts)
+        yield from report_unread(NAME, target.name, facts)
         if not facts.get("unread"):
-            yield _judged(target, facts["interfaces"], here_only=here_only)
+            yield _judge_node(target, facts["interfaces"], one_machine=one_machine)
 
 
-def _is_loopback(target: Target) -> bool:
+def _is_loopback(target: ProbeTarget) -> bool:
     return target.node.address.startswith(LOOPBACK)
 
 
-def _judged(target: Target, found: Sequence[Sequence[str]], *, here_only: bool) -> Finding:
+def _judge_node(target: ProbeTarget, found: Sequence[Sequence[str]], *, one_machine: bool) -> Finding:
     address, given = target.node.address, target.node.nic
-    carriers = _carriers(found, address)
+    carriers = _find_carriers(found, address)
     level = Level.FAIL
-    remedy = f"correct address in the cluster file: {_candidates(found)}"
+    remedy = f"correct address in the cluster file: {_list_candidates(found)}"
     if _is_loopback(target):
-        if here_only:
-            return Finding(probe=NAME, level=Level.OK, text="the address is on lo", node=target.name)
-        text = f"{address} is a loopback address, which no other node can reach"
+        if one_machine:
+            return Finding(probe=NAME, level=Level.OK, text="lo carries the node's address", node=target.name)
+        text = f"{address} is a loopback address, which other nodes cannot reach"
     elif not carriers:
         text = f"no interface carries {address}"
     elif given and given not in carriers:
         exists = any(name == given for name, _ in found)
-        what = f"{given} does not carry" if exists else f"there is no interface {given} to carry"
-        text = f"{what} {address}: {shown_list(carriers)} does"
-        remedy = f"nic: {carriers[0]} in the cluster file, or leave nic out: it is found by address"
+        what = "does not carry the address" if exists else "does not exist"
+        text = f"interface {given} {what}; {list_some(carriers)} carries {address}"
+        remedy = f"set nic: {carriers[0]} in the cluster file, or leave nic out to find it by address"
     elif not given and len(carriers) > 1:
-        text = f"several interfaces carry {address}: {shown_list(carriers)}"
-        remedy = "say with nic in the cluster file which one engines should use"
+        text = f"several interfaces carry {address}: {list_some(carriers)}"
+        remedy = "choose the one for the engines with nic in the cluster file"
     else:
         level, remedy = Level.OK, ""
-        text = f"the address is on {given or carriers[0]}"
+        text = f"{given or carriers[0]} carries the node's address"
     return Finding(probe=NAME, level=level, text=text, node=target.name, remedy=remedy)
 
 
-def _candidates(found: Iterable[Sequence[str]]) -> str:
-    """What the cluster file could say instead: IPv4 addresses that others may reach."""
-    shown = [f"{name} has {held}" for name, held in found if _may_be_reached(held)]
-    return shown_list(shown) if shown else "the node has no address but the loopback's"
+def _list_candidates(found: Iterable[Sequence[str]]) -> str:
+    """Return what the cluster file could hold instead: IPv4 addresses that other nodes can reach."""
+    candidates = [f"{name} has {address}" for name, address in found if _is_reachable(address)]
+    return list_some(candidates) if candidates else "the node has loopback addresses only"
 
 
-def _may_be_reached(address: str) -> bool:
+def _is_reachable(address: str) -> bool:
     try:
         found = IPv4Address(address)
     except ValueError:

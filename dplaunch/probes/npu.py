@@ -1,9 +1,9 @@
-"""Everything there is to know about a node's Ascend devices and the network between them."""
+"""The probes of a node's Ascend devices and of the network between them."""
 
 from __future__ import annotations
 
 from dplaunch.probes import hccn_conf, npu_address, npu_devices, npu_network, npu_superpod, npu_tls
-from dplaunch.probes.npu_ping import ping
+from dplaunch.probes.npu_ping import make_ping_probe
 from dplaunch.probes.probe import Probe
 
 PROBES: tuple[Probe, ...] = (
@@ -14,6 +14,6 @@ PROBES: tuple[Probe, ...] = (
     npu_tls.PROBE,
     npu_superpod.PROBE,
 )
-"""All but the ping, which ``ping(all_pairs)`` makes."""
+"""All except the ping, which ``make_ping_probe`` makes."""
 
-__all__ = ["PROBES", "ping"]
+__all__ = ["PROBES", "make_ping_probe"]

@@ -1,123 +1,125 @@
-"""Every device has an address, that of ``/etc/hccn.conf``, and no other device of the cluster has it.
+"""``npu.address``: every device has the address in ``/etc/hccn.conf``, and no other device has the same.
 
-An A2 talks between machines over its RoCE port (``ip``), an A3 over its virtual one (``vnic``).
+Between machines, an A2 communicates over its RoCE port (``ip``), an A3 over its virtual port (``vnic``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes import hccn, hccn_conf
-from dplaunch.probes.ascend import A3, is_npu, twin_texts, twins, unknown
-from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.words import devices, unread_finding
+from dplaunch.probes.ascend import A3, describe_duplicates, find_duplicates, has_npus, report_unknown
+from dplaunch.probes.findings import name_devices, report_unread
+from dplaunch.probes.probe import EarlierFacts, Outputs, Probe, ProbeTarget
 from dplaunch.ranges import grouped
 
 NAME = "npu.address"
 
 
-class Fault(NamedTuple):
-    """What is wrong with a device's address; ``fix`` holds the device's number as ``{device}``."""
+class AddressFault(NamedTuple):
+    """What is wrong with a device's address. ``fix`` has ``{device}`` for the number of the device."""
 
     text: str
     remedy: str
     fix: str = ""
 
 
-def what(target: Target) -> str:
-    """The port whose address counts."""
+def choose_port(target: ProbeTarget) -> str:
+    """Return the port whose address counts."""
     return "vnic" if target.spec.hardware.family == A3 else "ip"
 
 
-def _commands(target: Target, _: Seen) -> Iterator[Command]:
-    if is_npu(target):
+def _commands(target: ProbeTarget, _: EarlierFacts) -> Iterator[Command]:
+    if has_npus(target):
         yield hccn_conf.COMMAND
         for device in range(target.node.devices):
-            yield hccn.asked(what(target), device)
+            yield hccn.make_query(choose_port(target), device)
 
 
-def _parse(_: Target, outputs: Outputs) -> Facts:
-    facts = hccn.gathered(outputs, {"ip": hccn.ip, "vnic": hccn.vnic})
+def _parse(_: ProbeTarget, outputs: Outputs) -> Facts:
+    facts = hccn.collect_answers(outputs, {"ip": hccn.parse_ip, "vnic": hccn.parse_vnic})
     facts["devices"] = {
         device: ports.get("vnic") or ports.get("ip") for device, ports in facts["devices"].items()
     }
-    return {**facts, "conf": hccn_conf.conf(outputs)}
+    return {**facts, "conf": hccn_conf.read_conf(outputs)}
 
 
-def fault(target: Target, facts: Facts, device: str) -> Fault | None:
-    """What is wrong with the address of one device that was read."""
+def find_fault(target: ProbeTarget, facts: Facts, device: str) -> AddressFault | None:
+    """Return what is wrong with the address of a device, which must be among ``facts``."""
     port: Mapping[str, str] = facts["devices"][device]
     entry: Mapping[str, str] = facts.get("conf", {}).get(device, {})
     if port.get("link") == "DOWN":
-        return Fault("vnic link is DOWN", "look at the device with npu-smi info, then at its driver")
+        return AddressFault("vnic link is DOWN", "check the device with `npu-smi info`, then its driver")
     if not port.get("address"):
-        return _missing(target, entry)
-    if what(target) == "vnic" or not facts.get("conf") or entry.get("address") == port["address"]:
+        return _explain_missing(target, entry)
+    if choose_port(target) == "vnic" or not facts.get("conf") or entry.get("address") == port["address"]:
         return None
-    written = entry.get("address", "no address")
-    return Fault(
-        f"address is {port['address']}, in {hccn_conf.PATH} stands {written}",
-        "engines read the file: make both equal",
+    expected = entry.get("address", "no address")
+    return AddressFault(
+        f"address is {port['address']}, but {hccn_conf.PATH} has {expected}",
+        "change one of them: engines read the file",
     )
 
 
-def _missing(target: Target, entry: Mapping[str, str]) -> Fault:
-    if what(target) == "vnic":
-        return Fault("no vnic address", "look at the device's driver and super pod configuration")
+def _explain_missing(target: ProbeTarget, entry: Mapping[str, str]) -> AddressFault:
+    if choose_port(target) == "vnic":
+        return AddressFault("no vnic address", "check the device's driver and super pod configuration")
     words = f"address {entry.get('address', 'A')} netmask {entry.get('netmask', 'M')}"
     fix = f"hccn_tool -i {{device}} -ip -s {words}" if len(entry) > 1 else ""
-    return Fault("no address", f"give it one: hccn_tool -i N -ip -s {words}", fix)
+    return AddressFault("no address", f"set one: hccn_tool -i N -ip -s {words}", fix)
 
 
-def _judge(targets: Sequence[Target], facts: Mapping[str, Facts]) -> Iterator[Finding]:
+def _judge(targets: Sequence[ProbeTarget], facts: Mapping[str, Facts]) -> Iterator[Finding]:
     known = [target for target in targets if target.name in facts]
-    faulty = {target.name: dict(_faults(target, facts[target.name])) for target in known}
-    held = [entry for target in known for entry in _held(target, facts, faulty[target.name])]
-    shared = list(twin_texts(twins(held), "address"))
+    faults = {target.name: dict(_find_faults(target, facts[target.name])) for target in known}
+    held = [entry for target in known for entry in _list_addresses(target, facts, faults[target.name])]
+    shared = list(describe_duplicates(find_duplicates(held), "address"))
     for target in known:
-        own = [*_own(target, faulty[target.name]), *_shared(target, shared)]
-        own += unread_finding(NAME, target.name, facts[target.name])
-        yield from own or [_good(target, facts[target.name])]
+        own = [*_report_faults(target, faults[target.name]), *_report_shared(target, shared)]
+        own += report_unread(NAME, target.name, facts[target.name])
+        yield from own or [_report_good(target, facts[target.name])]
 
 
-def _faults(target: Target, facts: Facts) -> Iterator[tuple[int, Fault]]:
+def _find_faults(target: ProbeTarget, facts: Facts) -> Iterator[tuple[int, AddressFault]]:
     for device in facts.get("devices", {}):
-        found = fault(target, facts, device)
+        found = find_fault(target, facts, device)
         if found:
             yield int(device), found
 
 
-def _held(target: Target, facts: Mapping[str, Facts], faulty: Mapping[int, Fault]) -> Iterator[Any]:
+def _list_addresses(
+    target: ProbeTarget, facts: Mapping[str, Facts], faults: Mapping[int, AddressFault]
+) -> Iterator[tuple[str, int, str]]:
     for device, port in facts[target.name].get("devices", {}).items():
-        if int(device) not in faulty:
+        if int(device) not in faults:
             yield target.name, int(device), port["address"]
 
 
-def _own(target: Target, faulty: Mapping[int, Fault]) -> Iterator[Finding]:
-    for found, members in grouped((found, device) for device, found in faulty.items()).items():
+def _report_faults(target: ProbeTarget, faults: Mapping[int, AddressFault]) -> Iterator[Finding]:
+    for found, members in grouped((found, device) for device, found in faults.items()).items():
         yield Finding(
             probe=NAME,
             level=Level.FAIL,
-            text=f"{devices(members)}: {found.text}",
+            text=f"{name_devices(members)}: {found.text}",
             node=target.name,
             remedy=found.remedy,
             fix="; ".join(found.fix.format(device=device) for device in members) if found.fix else "",
         )
 
 
-def _shared(target: Target, shared: Sequence[tuple[str, str]]) -> Iterator[Finding]:
-    remedy = "give each device of the cluster an address of its own"
+def _report_shared(target: ProbeTarget, shared: Sequence[tuple[str, str]]) -> Iterator[Finding]:
+    remedy = "give each device of the cluster its own address"
     for node, text in shared:
         if node == target.name:
             yield Finding(probe=NAME, level=Level.FAIL, text=text, node=node, remedy=remedy)
 
 
-def _good(target: Target, facts: Facts) -> Finding:
+def _report_good(target: ProbeTarget, facts: Facts) -> Finding:
     if facts.get("hindrance"):
-        return unknown(NAME, target.name, "hccn_tool", facts["hindrance"])
-    text = f"{len(facts['devices'])} {what(target)} addresses, all different"
+        return report_unknown(NAME, target.name, "hccn_tool", facts["hindrance"])
+    text = f"{len(facts['devices'])} {choose_port(target)} addresses, all different"
     return Finding(probe=NAME, level=Level.OK, text=text, node=target.name)
 
 

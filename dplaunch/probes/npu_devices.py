@@ -1,4 +1,4 @@
-"""Devices are there, healthy, and nobody holds their memory."""
+"""``npu.devices``: all devices are there and healthy, and no other process holds their memory."""
 
 from __future__ import annotations
 
@@ -7,110 +7,120 @@ from typing import Any
 
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes import npu_smi
-from dplaunch.probes.ascend import hindered, hindrance, is_npu, trouble, unread
-from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.surroundings import OUTSIDE, needed
-from dplaunch.probes.words import answer, clean, devices, shown_list, unread_finding
+from dplaunch.probes.ascend import (
+    describe_unread,
+    explain_hindrance,
+    find_hindrance,
+    find_trouble,
+    has_npus,
+)
+from dplaunch.probes.findings import OUTSIDE, list_some, name_devices, report_unread
+from dplaunch.probes.outputs import clean, find_output
+from dplaunch.probes.probe import EarlierFacts, Outputs, Probe, ProbeTarget
 from dplaunch.ranges import grouped
 
 NAME = "npu.devices"
 IDLE = 5 * 1024
-"""MB of HBM: an idle device shows about 3000 as used."""
+"""MB of HBM: about 3000 of an idle device are in use."""
 _CALLS = {"info": "npu-smi info", "list": "npu-smi info -l", "map": "npu-smi info -m"}
 
 
-def _commands(target: Target, _: Seen) -> Iterator[Command]:
-    if is_npu(target):
-        yield npu_smi.command("info", "info")
-        yield npu_smi.command("list", "info", "-l")
-        yield npu_smi.command("map", "info", "-m")
+def _commands(target: ProbeTarget, _: EarlierFacts) -> Iterator[Command]:
+    if has_npus(target):
+        yield npu_smi.make_command("info", "info")
+        yield npu_smi.make_command("list", "info", "-l")
+        yield npu_smi.make_command("map", "info", "-m")
 
 
-def _parse(_: Target, outputs: Outputs) -> Facts:
-    answers = {key: answer(outputs, key) for key in _CALLS}
-    texts = {key: "" if trouble(output) else clean(output.out) for key, output in answers.items()}
-    chips, mapped = npu_smi.chips(texts["info"]), npu_smi.mapped(texts["map"])
-    cards, listed = npu_smi.listed(texts["list"])
-    cut = npu_smi.cut_short(texts["info"])
-    hindered_by = hindrance(answers.values())
-    read = {"info": bool(chips) and not cut, "list": bool(cards), "map": bool(mapped)}
+def _parse(_: ProbeTarget, outputs: Outputs) -> Facts:
+    answers = {key: find_output(outputs, key) for key in _CALLS}
+    texts = {key: "" if find_trouble(output) else clean(output.out) for key, output in answers.items()}
+    chips, mapped = npu_smi.parse_chips(texts["info"]), npu_smi.parse_map(texts["map"])
+    cards, listed = npu_smi.parse_list(texts["list"])
+    cut_off = npu_smi.is_cut_off(texts["info"])
+    hindrance = find_hindrance(answers.values())
+    read = {"info": bool(chips) and not cut_off, "list": bool(cards), "map": bool(mapped)}
     return {
         "count": len(chips) if read["info"] else len(mapped) or listed,
         "chip": chips[0].name if chips else mapped[0][1] if mapped else "",
         "devices": {str(chip.device): chip._asdict() for chip in chips},
-        "holders": [holder._asdict() for holder in npu_smi.holders(texts["info"])],
+        "holders": [holder._asdict() for holder in npu_smi.parse_holders(texts["info"])],
         "whole": read["info"],
-        "hindrance": hindered_by,
-        "unread": [unread(_CALLS[key], answers[key]) for key in read if not read[key] and not hindered_by],
+        "hindrance": hindrance,
+        "unread": [
+            describe_unread(_CALLS[key], answers[key]) for key in read if not read[key] and not hindrance
+        ],
     }
 
 
-def _judge(targets: Sequence[Target], facts: Mapping[str, Facts]) -> Iterator[Finding]:
+def _judge(targets: Sequence[ProbeTarget], facts: Mapping[str, Facts]) -> Iterator[Finding]:
     for target in targets:
         if target.name in facts:
-            own = list(_faults(target, facts[target.name]))
-            yield from own or [_good(target, facts[target.name])]
+            own = list(_find_faults(target, facts[target.name]))
+            yield from own or [_report_good(target, facts[target.name])]
 
 
-def _faults(target: Target, facts: Facts) -> Iterator[Finding]:
+def _find_faults(target: ProbeTarget, facts: Facts) -> Iterator[Finding]:
     if facts.get("hindrance"):
-        level, text, remedy = hindered("npu-smi", facts["hindrance"])
+        level, text, remedy = explain_hindrance("npu-smi", facts["hindrance"])
         yield Finding(probe=NAME, level=level, text=text, node=target.name, remedy=remedy)
         return
-    yield from _missing(target, facts)
-    yield from _ill(target, facts["devices"])
-    yield from _held(target, facts)
-    yield from unread_finding(NAME, target.name, facts)
+    yield from _find_missing(target, facts)
+    yield from _find_unhealthy(target, facts["devices"])
+    yield from _find_held(target, facts)
+    yield from report_unread(NAME, target.name, facts)
 
 
-def _missing(target: Target, facts: Facts) -> Iterator[Finding]:
+def _find_missing(target: ProbeTarget, facts: Facts) -> Iterator[Finding]:
     wanted, count = target.node.devices, facts["count"]
     if count >= wanted or (not count and facts["unread"]):
         return
     gone = [device for device in range(wanted) if str(device) not in facts["devices"]]
-    named = facts["whole"] and len(gone) == wanted - count
-    short = bool(needed(target) & set(gone)) if named else count < len(needed(target))
+    known = facts["whole"] and len(gone) == wanted - count
+    short = bool(target.needed_devices & set(gone)) if known else count < len(target.needed_devices)
     yield Finding(
         probe=NAME,
         level=Level.FAIL if short else Level.WARN,
-        text=f"{count} of {wanted} devices" + (f": {devices(gone)} missing" if named else ""),
+        text=f"only {count} of {wanted} devices" + (f": {name_devices(gone)} missing" if known else ""),
         node=target.name,
-        remedy="look at npu-smi info -l and dmesg; in a container pass every /dev/davinciN into it",
+        remedy="look at `npu-smi info -l` and `dmesg`; pass every /dev/davinciN into a container",
     )
 
 
-def _ill(target: Target, found: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
-    sick = grouped((c["health"], int(d)) for d, c in found.items() if c["health"] != "OK")
-    for health, members in sick.items():
+def _find_unhealthy(target: ProbeTarget, found: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
+    unhealthy = grouped((c["health"], int(d)) for d, c in found.items() if c["health"] != "OK")
+    for health, members in unhealthy.items():
         card, chip = (found[str(members[0])][key] for key in ("card", "chip"))
         yield Finding(
             probe=NAME,
             level=Level.WARN if health == "Warning" else Level.FAIL,
-            text=f"{devices(members)}: health is {health}",
+            text=f"{name_devices(members)}: health is {health}",
             node=target.name,
-            remedy=f"npu-smi info -t health -i {card} -c {chip} names the error codes",
+            remedy=f"print the error codes with `npu-smi info -t health -i {card} -c {chip}`",
         )
 
 
-def _held(target: Target, facts: Facts) -> Iterator[Finding]:
-    """Who holds memory of devices we need. In a container our own processes may stand there nameless."""
-    users = list(_users(target, facts))
+def _find_held(target: ProbeTarget, facts: Facts) -> Iterator[Finding]:
+    """Find other processes that hold memory of needed devices. In a container even ours may have no name."""
+    users = list(_find_users(target, facts))
     for name, members in grouped((name, device) for name, device, _ in users).items():
         pids = sorted({pid for who, _, own in users if who == name for pid in own})
         most = max(facts["devices"][str(device)]["used"] for device in members) / 1024
-        numbers = f" (pid {shown_list(pids, 4)})" if pids else ""
+        numbers = f" (pid {list_some(pids, 4)})" if pids else ""
         yield Finding(
             probe=NAME,
             level=Level.FAIL,
-            text=f"{devices(members)}: {most:.1f} GB of HBM in use by {name}{numbers}",
+            text=f"{name_devices(members)}: {most:.1f} GB of HBM in use by {name}{numbers}",
             node=target.name,
-            remedy="end it where it was started, or wait for it: the engine finds too little memory",
+            remedy="end that process, or wait until it ends: engines would find too little memory",
         )
 
 
-def _users(target: Target, facts: Facts) -> Iterator[tuple[str, int, list[int]]]:
-    """Name, device and pids of whoever holds a needed device and is not ours."""
-    for device in sorted(needed(target) & {int(d) for d, c in facts["devices"].items() if c["used"] >= IDLE}):
+def _find_users(target: ProbeTarget, facts: Facts) -> Iterator[tuple[str, int, list[int]]]:
+    """Yield name, device and pids of each foreign process that holds memory of a needed device."""
+    for device in sorted(
+        target.needed_devices & {int(d) for d, c in facts["devices"].items() if c["used"] >= IDLE}
+    ):
         place = {key: facts["devices"][str(device)][key] for key in ("card", "chip")}
         rows = [row for row in facts["holders"] if {key: row[key] for key in place} == place]
         foreign = [row for row in rows if row["pid"] not in target.ours]
@@ -120,7 +130,7 @@ def _users(target: Target, facts: Facts) -> Iterator[tuple[str, int, list[int]]]
             yield biggest["name"] or OUTSIDE, device, [row["pid"] for row in foreign]
 
 
-def _good(target: Target, facts: Facts) -> Finding:
+def _report_good(target: ProbeTarget, facts: Facts) -> Finding:
     text = f"{facts['count']} × {facts['chip']}, healthy, free"
     return Finding(probe=NAME, level=Level.OK, text=text, node=target.name)
 

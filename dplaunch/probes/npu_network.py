@@ -1,8 +1,8 @@
-"""The devices' own network ports: link, address, gateway, health, what is asked for health, switch.
+"""``npu.network``: the RoCE ports of the devices: link, address, gateway, net health and switch.
 
-One fault shows in several answers: a port that is down has no neighbour and no health. Of each device
-the first cause counts. On an A3 nothing of it is needed where the RoCE ports are not cabled: hccs_ping
-decides there, and all this is a warning.
+A single fault appears in several answers: a port that is down has neither neighbour nor health. Only the
+first cause of each device is reported. On an A3 the ports need not be cabled: ``npu.ping`` decides there, and
+faults of the ports are warnings.
 """
 
 from __future__ import annotations
@@ -13,80 +13,79 @@ from typing import Any, NamedTuple
 
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes import hccn, hccn_conf
-from dplaunch.probes.ascend import A2, hindered, is_npu
-from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.words import devices, unread_finding
+from dplaunch.probes.ascend import A2, explain_hindrance, has_npus
+from dplaunch.probes.findings import name_devices, report_unread
+from dplaunch.probes.probe import EarlierFacts, Outputs, Probe, ProbeTarget
 from dplaunch.ranges import grouped
 
 NAME = "npu.network"
-READERS = {
-    "link": hccn.link,
-    "ip": hccn.ip,
-    "gateway": hccn.gateway,
-    "net_health": hccn.net_health,
-    "netdetect": hccn.netdetect,
-    "lldp": hccn.lldp,
+PARSERS = {
+    "link": hccn.parse_link,
+    "ip": hccn.parse_ip,
+    "gateway": hccn.parse_gateway,
+    "net_health": hccn.parse_net_health,
+    "netdetect": hccn.parse_netdetect,
+    "lldp": hccn.parse_lldp,
 }
-
 
 _NO_ADDRESS = "no RoCE address is set"
 
 
-class Fault(NamedTuple):
+class PortFault(NamedTuple):
     """What is wrong with a device's port."""
 
     text: str
     remedy: str = ""
     level: Level = Level.FAIL
-    """On an A2."""
+    """The level on an A2; on an A3 every fault is a warning."""
 
 
-def _commands(target: Target, _: Seen) -> Iterator[Command]:
-    if is_npu(target):
+def _commands(target: ProbeTarget, _: EarlierFacts) -> Iterator[Command]:
+    if has_npus(target):
         yield hccn_conf.COMMAND
         for device in range(target.node.devices):
-            for what in READERS:
-                yield hccn.asked(what, device)
+            for what in PARSERS:
+                yield hccn.make_query(what, device)
 
 
-def _parse(_: Target, outputs: Outputs) -> Facts:
-    return {**hccn.gathered(outputs, READERS), "conf": hccn_conf.conf(outputs)}
+def _parse(_: ProbeTarget, outputs: Outputs) -> Facts:
+    return {**hccn.collect_answers(outputs, PARSERS), "conf": hccn_conf.read_conf(outputs)}
 
 
 Port = Mapping[str, Any]
-"""What was read of one device: what → value; only what was."""
-Entry = Mapping[str, str]
-"""What ``hccn.conf`` says of it."""
+"""What was read of one device: what → value."""
+ConfEntry = Mapping[str, str]
+"""The entries of the device in ``hccn.conf``."""
 
 
-def _link(port: Port, _: Entry) -> Fault | None:
+def _check_link(port: Port, _: ConfEntry) -> PortFault | None:
     if port.get("link") == "DOWN":
-        return Fault("link is DOWN", "look at cable, optical module and switch port")
+        return PortFault("link is DOWN", "check the cable, the optical module and the switch port")
     return None
 
 
-def _address(port: Port, _: Entry) -> Fault | None:
+def _check_address(port: Port, _: ConfEntry) -> PortFault | None:
     if "ip" in port and not port["ip"]["address"]:
-        return Fault(_NO_ADDRESS, "set one with hccn_tool -i N -ip -s address A netmask M")
+        return PortFault(_NO_ADDRESS, "set one: hccn_tool -i N -ip -s address A netmask M")
     return None
 
 
-def _gateway(port: Port, entry: Entry) -> Fault | None:
-    found, meant = port.get("gateway"), entry.get("gateway", "")
-    how = f"set it: hccn_tool -i N -gateway -s gateway {meant or 'G'}"
-    if found is None or found == meant:
+def _check_gateway(port: Port, entry: ConfEntry) -> PortFault | None:
+    found, expected = port.get("gateway"), entry.get("gateway", "")
+    how = f"set it: hccn_tool -i N -gateway -s gateway {expected or 'G'}"
+    if found is None or found == expected:
         return None
-    if meant:
-        return Fault(f"gateway is {found or 'not set'}, in {hccn_conf.PATH} stands {meant}", how)
+    if expected:
+        return PortFault(f"gateway is {found or 'not set'}, but {hccn_conf.PATH} has {expected}", how)
     if not found:
-        return Fault("no gateway is set", how)
+        return PortFault("no gateway is set", how)
     own = port.get("ip") or {}
-    if own.get("netmask") and not _inside(found, own):
-        return Fault(f"gateway {found} is outside of {own['address']}/{own['netmask']}", how)
+    if own.get("netmask") and not _is_inside(found, own):
+        return PortFault(f"gateway {found} is outside the network {own['address']}/{own['netmask']}", how)
     return None
 
 
-def _inside(address: str, own: Mapping[str, str]) -> bool:
+def _is_inside(address: str, own: Mapping[str, str]) -> bool:
     try:
         network = IPv4Interface(f"{own['address']}/{own['netmask']}").network
     except ValueError:
@@ -94,76 +93,78 @@ def _inside(address: str, own: Mapping[str, str]) -> bool:
     return IPv4Interface(address).ip in network
 
 
-def _health(port: Port, _: Entry) -> Fault | None:
+def _check_health(port: Port, _: ConfEntry) -> PortFault | None:
     health = port.get("net_health", "Success")
     if health == "Success":
         return None
     if health == "Init":
-        return Fault("net health is Init: no address to ask is set", _DETECT, Level.WARN)
-    return Fault(f"net health is {health}", "see whether netdetect's address answers and the VLAN is right")
+        return PortFault(
+            "net health is Init, because no netdetect address is set", _SET_NETDETECT, Level.WARN
+        )
+    return PortFault(f"net health is {health}", "check that netdetect's address responds, and the VLAN")
 
 
-def _detect(port: Port, _: Entry) -> Fault | None:
+def _check_netdetect(port: Port, _: ConfEntry) -> PortFault | None:
     if port.get("netdetect", "set"):
         return None
-    return Fault("netdetect has no address to ask", _DETECT, Level.WARN)
+    return PortFault("no netdetect address is set", _SET_NETDETECT, Level.WARN)
 
 
-_DETECT = "set one that always answers: hccn_tool -i N -netdetect -s address GATEWAY"
+_SET_NETDETECT = "set one that always responds: hccn_tool -i N -netdetect -s address GATEWAY"
 
 
-def _lldp(port: Port, _: Entry) -> Fault | None:
+def _check_lldp(port: Port, _: ConfEntry) -> PortFault | None:
     if port.get("lldp", "set"):
         return None
-    return Fault("the switch does not name its port (LLDP)", "turn LLDP on at the switch", Level.WARN)
+    return PortFault("the switch does not announce its port (LLDP)", "turn on LLDP at the switch", Level.WARN)
 
 
-_CAUSES: tuple[Callable[[Port, Entry], Fault | None], ...] = (
-    _link,
-    _address,
-    _gateway,
-    _health,
-    _detect,
-    _lldp,
+_CHECKS: tuple[Callable[[Port, ConfEntry], PortFault | None], ...] = (
+    _check_link,
+    _check_address,
+    _check_gateway,
+    _check_health,
+    _check_netdetect,
+    _check_lldp,
 )
 """In the order of cause and effect."""
 
-_A3_REMEDY = "needed only where the RoCE ports are in use: on an A3 npu.ping decides; there "
+_A3_REMEDY = "only if the RoCE ports are in use (on an A3 npu.ping decides): "
 
 
-def fault(target: Target, facts: Facts, device: str) -> Fault | None:
-    """The first cause of what is wrong with one device's port."""
+def find_fault(target: ProbeTarget, facts: Facts, device: str) -> PortFault | None:
+    """Return the first cause of what is wrong with the port of a device."""
     port, entry = facts["devices"].get(device, {}), facts.get("conf", {}).get(device, {})
-    found = next(filter(None, (cause(port, entry) for cause in _CAUSES)), None)
+    found = next(filter(None, (check(port, entry) for check in _CHECKS)), None)
     if found and target.spec.hardware.family != A2:
-        return Fault(found.text, _A3_REMEDY + found.remedy, Level.WARN)
+        return PortFault(found.text, _A3_REMEDY + found.remedy, Level.WARN)
     return found
 
 
-def _judge(targets: Sequence[Target], facts: Mapping[str, Facts]) -> Iterator[Finding]:
+def _judge(targets: Sequence[ProbeTarget], facts: Mapping[str, Facts]) -> Iterator[Finding]:
     for target in targets:
         if target.name in facts:
-            yield from _node(target, facts[target.name])
+            yield from _judge_node(target, facts[target.name])
 
 
-def _node(target: Target, facts: Facts) -> Iterator[Finding]:
+def _judge_node(target: ProbeTarget, facts: Facts) -> Iterator[Finding]:
     if facts.get("hindrance"):
-        level, text, remedy = hindered("hccn_tool", facts["hindrance"])
+        level, text, remedy = explain_hindrance("hccn_tool", facts["hindrance"])
         yield Finding(probe=NAME, level=level, text=text, node=target.name, remedy=remedy)
         return
-    faults = grouped((fault(target, facts, device), int(device)) for device in facts.get("devices", {}))
+    faults = grouped((find_fault(target, facts, device), int(device)) for device in facts.get("devices", {}))
     for found, members in faults.items():
-        if found and not _said_elsewhere(target, found):
-            text = f"{devices(members)}: {found.text}"
+        if found and not _is_reported_elsewhere(target, found):
+            text = f"{name_devices(members)}: {found.text}"
             yield Finding(probe=NAME, level=found.level, text=text, node=target.name, remedy=found.remedy)
-    yield from unread_finding(NAME, target.name, facts)
+    yield from report_unread(NAME, target.name, facts)
     if set(faults) == {None} and not facts.get("unread"):
-        text = f"{len(faults[None])} ports: link UP, gateway right, net health Success"
+        text = f"{len(faults[None])} ports: link UP, right gateway, net health Success"
         yield Finding(probe=NAME, level=Level.OK, text=text, node=target.name)
 
 
-def _said_elsewhere(target: Target, found: Fault) -> bool:
-    """An A2's missing address is npu.address's to say."""
+def _is_reported_elsewhere(target: ProbeTarget, found: PortFault) -> bool:
+    """Whether ``npu.address`` reports it: a missing address of an A2."""
     return target.spec.hardware.family == A2 and found.text == _NO_ADDRESS
 
 

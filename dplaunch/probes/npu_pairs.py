@@ -1,6 +1,6 @@
 """Which device pings which: a ring over the nodes by default, every pair on request.
 
-Ends whose own fault another probe has named ping nobody and are pinged by nobody: it would be told twice.
+A device whose fault another probe reports takes no part, so that the fault is reported once.
 """
 
 from __future__ import annotations
@@ -13,50 +13,52 @@ from dplaunch.model.check import Facts, Level
 from dplaunch.probes import npu_address, npu_network
 from dplaunch.probes.ascend import A3
 from dplaunch.probes.npu_superpod import DIES
-from dplaunch.probes.probe import Seen, Target
+from dplaunch.probes.probe import EarlierFacts, ProbeTarget
 from dplaunch.ranges import grouped
 
 
 class End(NamedTuple):
-    """A device that can be pinged, and can ping."""
+    """A device that takes part in pings."""
 
     node: str
     device: int
     address: str
     pod: int | None
-    """An A3's super pod: there is no HCCS between two."""
+    """The super pod of an A3 device; HCCS does not reach other super pods."""
 
 
-def ends(target: Target, seen: Seen) -> list[End]:
-    """Of all nodes that answered, in the file's order; each address only where one device has it."""
-    found = [end for node in target.spec.nodes for end in _ends(target, node.name, seen.get(node.name, {}))]
+def find_ends(target: ProbeTarget, seen: EarlierFacts) -> list[End]:
+    """Return the devices of all nodes in the file's order, without those that share an address."""
+    found = [
+        end for node in target.spec.nodes for end in _list_ends(target, node.name, seen.get(node.name, {}))
+    ]
     count = Counter(end.address for end in found)
     return [end for end in found if count[end.address] == 1]
 
 
-def _ends(target: Target, node: str, facts: Mapping[str, Facts]) -> Iterator[End]:
+def _list_ends(target: ProbeTarget, node: str, facts: Mapping[str, Facts]) -> Iterator[End]:
     addresses, network = facts.get(npu_address.NAME, {}), facts.get(npu_network.NAME, {})
     places = facts.get("npu.superpod", {}).get("devices", {})
     for device, port in addresses.get("devices", {}).items():
-        if npu_address.fault(target, addresses, device) or _fails(target, network, device):
+        if npu_address.find_fault(target, addresses, device) or _has_bad_port(target, network, device):
             continue
         yield End(node, int(device), port["address"], places.get(device, {}).get("pod"))
 
 
-def _fails(target: Target, network: Facts, device: str) -> bool:
-    fault = npu_network.fault(target, network, device) if network.get("devices") else None
+def _has_bad_port(target: ProbeTarget, network: Facts, device: str) -> bool:
+    fault = npu_network.find_fault(target, network, device) if network.get("devices") else None
     return fault is not None and fault.level is Level.FAIL
 
 
-def ring(found: Sequence[End]) -> Iterator[tuple[End, End]]:
-    """Each device to the same one of the next node that has it, the last to the first."""
+def pair_ring(found: Sequence[End]) -> Iterator[tuple[End, End]]:
+    """Pair each device with the same one of the next node that has it, and the last with the first."""
     for circle in grouped(((end.device, end.pod), end) for end in found).values():
         if len(circle) > 1:
             yield from zip(circle, [*circle[1:], circle[0]], strict=True)
 
 
-def every(found: Sequence[End], family: str, node: str) -> Iterator[tuple[End, End]]:
-    """Of every two devices the pairs that ``node`` sends: once each, an answered ping went both ways.
+def pair_all(found: Sequence[End], family: str, node: str) -> Iterator[tuple[End, End]]:
+    """Pair every two devices once (an answered ping went both ways), and yield the pairs that ``node`` sends.
 
     Senders are spread over the nodes. The two dies of an A3 card cannot ping each other.
     """
@@ -68,10 +70,10 @@ def every(found: Sequence[End], family: str, node: str) -> Iterator[tuple[End, E
                     place != other_place
                     and sends
                     and one.pod == other.pod
-                    and not _one_card(family, one, other)
+                    and not _share_card(family, one, other)
                 ):
                     yield one, other
 
 
-def _one_card(family: str, one: End, other: End) -> bool:
+def _share_card(family: str, one: End, other: End) -> bool:
     return family == A3 and one.node == other.node and one.device // DIES == other.device // DIES

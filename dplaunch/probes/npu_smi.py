@@ -1,4 +1,4 @@
-"""``npu-smi``: what its tables say. Parsers only; a line that is none of them says nothing."""
+"""``npu-smi``: how to call it, and parsers of its tables, which skip every other line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 
 from dplaunch.model.check import Command
-from dplaunch.probes.ascend import argv
+from dplaunch.probes.ascend import make_argv
 
 _CARD = re.compile(r"^\| (\d{1,4}) +([^|]*?\S) +\| ([A-Za-z]+) +\| ", re.ASCII)
 _CHIP = re.compile(r"^\| (\d{1,4})(?: +(\d{1,4}))? +\|[^|]+\| .*?(\d{1,9}) */ *(\d{1,9}) *\|\s*$", re.ASCII)
@@ -18,7 +18,7 @@ _FIELDS = {"SDID": "sdid", "Super Pod Size": "size", "Super Pod ID": "pod", "Ser
 
 
 class Chip(NamedTuple):
-    """One device of ``npu-smi info``. ``device`` is what the engine and hccn_tool call it."""
+    """One device of ``npu-smi info``. ``device`` is its number for the engine and for hccn_tool."""
 
     device: int
     card: int
@@ -30,8 +30,8 @@ class Chip(NamedTuple):
     total: int
 
 
-class Holder(NamedTuple):
-    """One row of the process table. In a container the name is empty and the pid the machine's."""
+class MemoryHolder(NamedTuple):
+    """A row of the process table. In a container the name is empty and the pid is the machine's."""
 
     card: int
     chip: int
@@ -41,62 +41,66 @@ class Holder(NamedTuple):
 
 
 LONGEST = 200
-"""Characters of a line: no row of a table is longer."""
+"""Characters: no row of a table is longer."""
 
 
-def _lines(text: str) -> list[str]:
+def _split_lines(text: str) -> list[str]:
     return [line for line in text.splitlines() if len(line) <= LONGEST]
 
 
-def command(key: str, *words: str) -> Command:
-    """One call of ``npu-smi``; they run one after another."""
-    return Command(key=key, argv=argv("npu-smi", *words), timeout=15.0, lane="npu-smi")
+def make_command(key: str, *words: str) -> Command:
+    """Return a call of ``npu-smi``; calls run one after another."""
+    return Command(key=key, argv=make_argv("npu-smi", *words), timeout=15.0, lane="npu-smi")
 
 
-def chips(text: str) -> list[Chip]:
-    """Devices of ``npu-smi info``: a row of the card, then one of the chip, both whole."""
+def parse_chips(text: str) -> list[Chip]:
+    """Return the devices of ``npu-smi info``: each has a row of its card and a row of its chip."""
     found: list[Chip] = []
     card: re.Match[str] | None = None
-    for line in _lines(text):
+    for line in _split_lines(text):
         row = _CHIP.match(line)
         if row and card:
-            found.append(_chip(card, row))
+            found.append(_make_chip(card, row))
         card = None if row else _CARD.match(line)
     return found
 
 
-def _chip(card: re.Match[str], row: re.Match[str]) -> Chip:
-    """An A3 names the physical device beside the chip; an A2's is that of its card."""
+def _make_chip(card: re.Match[str], row: re.Match[str]) -> Chip:
+    """An A3 prints the physical device next to the chip; on an A2 it is the number of the card."""
     number, name, health = card.groups()
     chip, physical, used, total = row.groups()
     return Chip(int(physical or number), int(number), int(chip), name, health, int(used), int(total))
 
 
-def holders(text: str) -> list[Holder]:
-    """The process table of ``npu-smi info``."""
-    rows = (_PROCESS.match(line) for line in _lines(text))
-    return [Holder(int(row[1]), int(row[2]), int(row[3]), row[4].strip(), int(row[5])) for row in rows if row]
+def parse_holders(text: str) -> list[MemoryHolder]:
+    """Return the process table of ``npu-smi info``."""
+    rows = (_PROCESS.match(line) for line in _split_lines(text))
+    return [
+        MemoryHolder(int(row[1]), int(row[2]), int(row[3]), row[4].strip(), int(row[5]))
+        for row in rows
+        if row
+    ]
 
 
-def cut_short(text: str) -> bool:
-    """Whether the table of devices ends before its frame does, or was never begun."""
-    lines = [line for line in _lines(text) if line.strip()]
+def is_cut_off(text: str) -> bool:
+    """Return whether the end of the tables is missing, or all of them."""
+    lines = [line for line in _split_lines(text) if line.strip()]
     return not lines or "Process id" not in text or not lines[-1].startswith("+")
 
 
-def listed(text: str) -> tuple[int, int]:
-    """Cards and chips of ``npu-smi info -l``; 0 where it does not say."""
-    counts = [(match[1], int(match[2])) for match in _LISTED.finditer("\n".join(_lines(text)))]
+def parse_list(text: str) -> tuple[int, int]:
+    """Return the numbers of cards and chips of ``npu-smi info -l``; 0 for a number that is missing."""
+    counts = [(match[1], int(match[2])) for match in _LISTED.finditer("\n".join(_split_lines(text)))]
     cards = next((count for key, count in counts if key != "Chip Count"), 0)
     return cards, sum(count for key, count in counts if key == "Chip Count")
 
 
-def mapped(text: str) -> list[tuple[int, str]]:
-    """Device and chip name of ``npu-smi info -m``, without what is no computing device (Mcu)."""
-    rows = (_MAPPED.match(line) for line in _lines(text))
+def parse_map(text: str) -> list[tuple[int, str]]:
+    """Return device and chip name of ``npu-smi info -m``, without chips that do not compute (Mcu)."""
+    rows = (_MAPPED.match(line) for line in _split_lines(text))
     return [(int(row[4] or row[3]), row[5]) for row in rows if row]
 
 
-def super_pod(text: str) -> dict[str, int]:
-    """``sdid``, ``size``, ``pod`` and ``server`` of ``npu-smi info -t spod-info``, those it names."""
+def parse_super_pod(text: str) -> dict[str, int]:
+    """Return ``sdid``, ``size``, ``pod`` and ``server`` of ``npu-smi info -t spod-info``, as printed."""
     return {_FIELDS[match[1]]: int(match[2]) for match in _SUPER_POD.finditer(text)}

@@ -1,4 +1,7 @@
-"""An A3's place in its super pod: one pod for all nodes, one server index per node, one SDID per device."""
+"""``npu.superpod``: the places of A3 devices in their super pod.
+
+All nodes have the same pod, each node a server index of its own, and each device an SDID of its own.
+"""
 
 from __future__ import annotations
 
@@ -7,110 +10,127 @@ from typing import Any
 
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes import npu_smi
-from dplaunch.probes.ascend import A3, hindrance, twin_texts, twins, unknown, unread
-from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.words import clean, devices, odd_ones, unread_finding
+from dplaunch.probes.ascend import (
+    A3,
+    describe_duplicates,
+    describe_unread,
+    find_duplicates,
+    find_hindrance,
+    report_unknown,
+)
+from dplaunch.probes.findings import find_outliers, name_devices, report_unread
+from dplaunch.probes.outputs import clean
+from dplaunch.probes.probe import EarlierFacts, Outputs, Probe, ProbeTarget
 from dplaunch.ranges import grouped
 
 NAME = "npu.superpod"
 DIES = 2
-"""Devices of an A3 card."""
+"""Devices on an A3 card."""
 UNSET = {0xFFFF, 0xFFFFFFFF}
-"""All ones stand for "not configured": inferred, no document says so."""
+"""All ones mean "not configured". This is inferred, not documented."""
 WANTED = {"sdid", "pod", "server"}
-_REMEDY = "set the server's index and super pod in its BMC (iBMC), then restart it"
+_REMEDY = "set server index and super pod in the server's BMC (iBMC), then restart the server"
 
-Place = Mapping[str, int]
-Node = tuple[str, Mapping[str, Place]]
-"""A name and its devices' places."""
+PodPlace = Mapping[str, int]
+"""``sdid``, ``pod`` and ``server`` of a device."""
+NodePlaces = tuple[str, Mapping[str, PodPlace]]
+"""The name of a node, and device → place."""
 
 
-def _commands(target: Target, _: Seen) -> Iterator[Command]:
+def _commands(target: ProbeTarget, _: EarlierFacts) -> Iterator[Command]:
     if target.spec.hardware.family == A3:
         for device in range(target.node.devices):
             card, chip = divmod(device, DIES)
             words = ("info", "-t", "spod-info", "-i", str(card), "-c", str(chip))
-            yield npu_smi.command(f"spod {device}", *words)
+            yield npu_smi.make_command(f"spod {device}", *words)
 
 
-def _parse(_: Target, outputs: Outputs) -> Facts:
+def _parse(_: ProbeTarget, outputs: Outputs) -> Facts:
     calls = {key: output for key, output in outputs.items() if key.startswith("spod ")}
-    facts: dict[str, Any] = {"devices": {}, "unread": [], "hindrance": hindrance(calls.values())}
+    facts: dict[str, Any] = {"devices": {}, "unread": [], "hindrance": find_hindrance(calls.values())}
     for key, output in calls.items():
-        found = npu_smi.super_pod(clean(output.out))
+        found = npu_smi.parse_super_pod(clean(output.out))
         if set(found) >= WANTED:
             facts["devices"][key.removeprefix("spod ")] = found
         elif not facts["hindrance"]:
-            facts["unread"].append(unread(key, output))
+            facts["unread"].append(describe_unread(key, output))
     return facts
 
 
-def _judge(targets: Sequence[Target], facts: Mapping[str, Facts]) -> Iterator[Finding]:
+def _judge(targets: Sequence[ProbeTarget], facts: Mapping[str, Facts]) -> Iterator[Finding]:
     known = [target.name for target in targets if target.name in facts]
-    nodes = [(name, _set(facts[name])) for name in known]
-    found = [*_unset(facts, known), *_same_device(nodes), *_pods(nodes), *_indices(nodes)]
+    nodes = [(name, _list_configured(facts[name])) for name in known]
+    found = [
+        *_find_unset(facts, known),
+        *_find_shared_ids(nodes),
+        *_find_other_pods(nodes),
+        *_find_wrong_indices(nodes),
+    ]
     for name in known:
         own = [finding for finding in found if finding.node == name]
-        own += unread_finding(NAME, name, facts[name])
-        yield from own or [_good(name, facts[name])]
+        own += report_unread(NAME, name, facts[name])
+        yield from own or [_report_good(name, facts[name])]
 
 
-def _set(facts: Facts) -> dict[str, Place]:
+def _list_configured(facts: Facts) -> dict[str, PodPlace]:
     return {d: place for d, place in facts.get("devices", {}).items() if not _is_unset(place)}
 
 
-def _is_unset(place: Place) -> bool:
+def _is_unset(place: PodPlace) -> bool:
     return any(place[key] in UNSET for key in WANTED)
 
 
-def _unset(facts: Mapping[str, Facts], known: Sequence[str]) -> Iterator[Finding]:
+def _find_unset(facts: Mapping[str, Facts], known: Sequence[str]) -> Iterator[Finding]:
     for name in known:
         members = [int(d) for d, place in facts[name].get("devices", {}).items() if _is_unset(place)]
         if members:
-            yield _finding(name, f"{devices(members)}: super pod is not configured", Level.WARN)
+            yield _make_finding(name, f"{name_devices(members)}: super pod is not configured", Level.WARN)
 
 
-def _same_device(nodes: Sequence[Node]) -> Iterator[Finding]:
-    held = [(name, int(device), place["sdid"]) for name, places in nodes for device, place in places.items()]
-    for name, text in twin_texts(twins(held), "SDID"):
-        yield _finding(name, text)
+def _find_shared_ids(nodes: Sequence[NodePlaces]) -> Iterator[Finding]:
+    ids = [(name, int(device), place["sdid"]) for name, places in nodes for device, place in places.items()]
+    for name, text in describe_duplicates(find_duplicates(ids), "SDID"):
+        yield _make_finding(name, text)
 
 
-def _pods(nodes: Sequence[Node]) -> Iterator[Finding]:
-    """Devices whose super pod is not that of most."""
+def _find_other_pods(nodes: Sequence[NodePlaces]) -> Iterator[Finding]:
+    """Find devices in another super pod than most devices."""
     pods = {f"{name} {device}": place["pod"] for name, places in nodes for device, place in places.items()}
-    common, odd = odd_ones(pods)
+    common, others = find_outliers(pods)
     for name, places in nodes:
-        strange = grouped((place["pod"], int(d)) for d, place in places.items() if f"{name} {d}" in odd)
-        for pod, members in strange.items():
-            yield _finding(name, f"{devices(members)}: super pod is {pod}, of most devices {common}")
+        wrong = grouped((place["pod"], int(d)) for d, place in places.items() if f"{name} {d}" in others)
+        for pod, members in wrong.items():
+            yield _make_finding(
+                name, f"{name_devices(members)}: super pod is {pod}, but {common} on most devices"
+            )
 
 
-def _indices(nodes: Sequence[Node]) -> Iterator[Finding]:
-    """One index per node, another on the next. Nodes that share SDIDs were named already."""
+def _find_wrong_indices(nodes: Sequence[NodePlaces]) -> Iterator[Finding]:
+    """Find nodes with several server indices, or with that of another node unless they share SDIDs too."""
     held: dict[tuple[int, int], str] = {}
     taken: set[int] = set()
     for name, places in nodes:
-        own, odd = odd_ones({device: place["server"] for device, place in places.items()})
-        for index, members in grouped((index, int(d)) for d, index in odd.items()).items():
-            yield _finding(name, f"{devices(members)}: server index is {index}, of most devices here {own}")
-        pod, _ = odd_ones({device: place["pod"] for device, place in places.items()})
+        own, others = find_outliers({device: place["server"] for device, place in places.items()})
+        for index, members in grouped((index, int(d)) for d, index in others.items()).items():
+            text = f"server index is {index}, but {own} on most devices of the node"
+            yield _make_finding(name, f"{name_devices(members)}: {text}")
+        pod, _ = find_outliers({device: place["pod"] for device, place in places.items()})
         sdids = {place["sdid"] for place in places.values()}
         other = held.setdefault((pod, own), name) if places else name
         if other != name and not sdids & taken:
-            yield _finding(name, f"server index {own} is also that of {other}")
+            yield _make_finding(name, f"server index is {own}, the same as that of {other}")
         taken |= sdids
 
 
-def _finding(node: str, text: str, level: Level = Level.FAIL) -> Finding:
+def _make_finding(node: str, text: str, level: Level = Level.FAIL) -> Finding:
     return Finding(probe=NAME, level=level, text=text, node=node, remedy=_REMEDY)
 
 
-def _good(name: str, facts: Facts) -> Finding:
+def _report_good(name: str, facts: Facts) -> Finding:
     if facts.get("hindrance"):
-        return unknown(NAME, name, "npu-smi", facts["hindrance"])
+        return report_unknown(NAME, name, "npu-smi", facts["hindrance"])
     pod = next(iter(facts["devices"].values()))["pod"] if facts["devices"] else ""
-    return Finding(probe=NAME, level=Level.OK, text=f"super pod {pod}, every SDID once", node=name)
+    return Finding(probe=NAME, level=Level.OK, text=f"super pod {pod}, all SDIDs differ", node=name)
 
 
 PROBE = Probe(name=NAME, commands=_commands, parse=_parse, judge=_judge, steady=("devices",))

@@ -1,4 +1,4 @@
-"""``host.proxy``: a proxy in the environment that would get what nodes say to each other."""
+"""``host.proxy``: a proxy in the environment that would get the traffic between nodes."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 
 from dplaunch.model.check import Command, Facts, Finding, Level
-from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.words import answer, clean, shown_list, unread, unread_finding
+from dplaunch.probes.findings import list_some, report_unread
+from dplaunch.probes.outputs import clean, describe_unread, find_output
+from dplaunch.probes.probe import EarlierFacts, Outputs, Probe, ProbeTarget
 
 NAME = "host.proxy"
-ASKED = "env | grep -iE '^(https?|all|no)_proxy=' || true"
+SCRIPT = "env | grep -iE '^(https?|all|no)_proxy=' || true"
 _LINE = re.compile(r"((?:http|https|all|no)_proxy)=(.*)", re.IGNORECASE)
 _LOGIN = re.compile(r"^(\w+://)?.*@")
 
 
-def proxies(text: str) -> dict[str, object]:
-    """``proxies``: variable → where it points, without user and password; ``no_proxy``: its entries."""
+def parse_environment(text: str) -> dict[str, object]:
+    """Return ``proxies``: variable → address, without user and password; ``no_proxy``: its entries."""
     found: dict[str, str] = {}
-    spared: list[str] = []
+    exceptions: list[str] = []
     for line in clean(text).splitlines():
         match = _LINE.fullmatch(line.strip())
         if match and match[1].lower() == "no_proxy":
-            spared += [entry.strip() for entry in match[2].split(",") if entry.strip()]
+            exceptions += [entry.strip() for entry in match[2].split(",") if entry.strip()]
         elif match and match[2].strip():
             found[match[1]] = _LOGIN.sub(r"\1", match[2].strip())
-    return {"proxies": found, "no_proxy": list(dict.fromkeys(spared))}
+    return {"proxies": found, "no_proxy": list(dict.fromkeys(exceptions))}
 
 
-def spares(entries: Iterable[str], address: str) -> bool:
-    """Whether a list of no_proxy leaves this address alone, by the rules that curl and Python share."""
+def covers(entries: Iterable[str], address: str) -> bool:
+    """Return whether no_proxy covers the address, by the rules that curl and Python have in common."""
     return any(_matches(entry, address) for entry in entries)
 
 
@@ -43,38 +44,40 @@ def _matches(entry: str, address: str) -> bool:
         return False
 
 
-def _commands(target: Target, seen: Seen) -> Iterable[Command]:
+def _commands(target: ProbeTarget, seen: EarlierFacts) -> Iterable[Command]:
     del target, seen
-    yield Command(key="proxies", argv=("sh", "-c", ASKED))
+    yield Command(key="proxies", argv=("sh", "-c", SCRIPT))
 
 
-def _parse(target: Target, outputs: Outputs) -> Facts:
+def _parse(target: ProbeTarget, outputs: Outputs) -> Facts:
     del target
-    output = answer(outputs, "proxies")
-    return proxies(output.out) if output.code == 0 else {"unread": [unread("proxies", output)]}
+    output = find_output(outputs, "proxies")
+    if output.code != 0:
+        return {"unread": [describe_unread("proxies", output)]}
+    return parse_environment(output.out)
 
 
-def _judge(targets: Sequence[Target], seen: Mapping[str, Facts]) -> Iterator[Finding]:
+def _judge(targets: Sequence[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator[Finding]:
     addresses = [target.node.address for target in targets]
     for node, facts in seen.items():
-        yield from unread_finding(NAME, node, facts)
+        yield from report_unread(NAME, node, facts)
         if not facts.get("unread"):
-            yield _judged(node, facts, addresses)
+            yield _judge_node(node, facts, addresses)
 
 
-def _judged(node: str, facts: Facts, addresses: Sequence[str]) -> Finding:
-    names = shown_list(sorted(facts["proxies"]))
-    bare = [address for address in addresses if not spares(facts["no_proxy"], address)]
+def _judge_node(node: str, facts: Facts, addresses: Sequence[str]) -> Finding:
+    names = list_some(sorted(facts["proxies"]))
+    missed = [address for address in addresses if not covers(facts["no_proxy"], address)]
     if not names:
         return Finding(probe=NAME, level=Level.OK, text="no proxy in the environment", node=node)
-    if not bare:
-        text = f"{names} set, and no_proxy spares the nodes"
+    if not missed:
+        text = f"{names} set, but no_proxy covers the nodes"
         return Finding(probe=NAME, level=Level.OK, text=text, node=node)
     text = (
-        f"{names} set, and no_proxy does not spare {shown_list(bare, 3)}; engines and router start without "
-        "it, but whatever else calls them from there goes through the proxy"
+        f"{names} set, and no_proxy does not cover {list_some(missed, 3)}; engines and router start without "
+        "the proxy, but other programs on this node use it to connect to them"
     )
-    remedy = "add the nodes' addresses to no_proxy, or take the proxy out of the login's environment"
+    remedy = "add the nodes' addresses to no_proxy, or remove the proxy from the login's environment"
     return Finding(probe=NAME, level=Level.WARN, text=text, node=node, remedy=remedy)
 
 

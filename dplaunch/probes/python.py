@@ -1,13 +1,14 @@
-"""``host.python``: runtime.python runs on every node, and holds what the router needs on the router's."""
+"""``host.python``: runtime.python runs on every node, and has what the router needs on the router's node."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dplaunch.model.check import Command, Facts, Finding, Level
-from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.surroundings import shell_words
-from dplaunch.probes.words import answer, last_json, last_words, odd_ones, unread, unread_finding
+from dplaunch.probes.findings import find_outliers, report_unread
+from dplaunch.probes.outputs import describe_unread, find_output, read_failure, read_last_json
+from dplaunch.probes.probe import EarlierFacts, Outputs, Probe, ProbeTarget
+from dplaunch.probes.shell import wrap_command
 
 NAME = "host.python"
 SOURCE = (
@@ -17,52 +18,52 @@ SOURCE = (
 )
 
 
-def _commands(target: Target, seen: Seen) -> Iterable[Command]:
+def _commands(target: ProbeTarget, seen: EarlierFacts) -> Iterable[Command]:
     del seen
-    argv = shell_words(target, (target.plan.runtime.python, "-c", SOURCE))
+    argv = wrap_command(target, (target.plan.runtime.python, "-c", SOURCE))
     yield Command(key="python", argv=argv, timeout=30.0)
 
 
-def _parse(target: Target, outputs: Outputs) -> Facts:
+def _parse(target: ProbeTarget, outputs: Outputs) -> Facts:
     del target
-    output = answer(outputs, "python")
-    found = last_json(output.out)
+    output = find_output(outputs, "python")
+    found = read_last_json(output.out)
     if output.code == 0 and isinstance(found.get("python"), str):
         return {"python": found["python"], "aiohttp": found.get("aiohttp") is True}
     if output.code:
-        return {"broken": last_words(output)}
-    return {"unread": [unread("python", output)]}
+        return {"broken": read_failure(output)}
+    return {"unread": [describe_unread("python", output)]}
 
 
-def _judge(targets: Sequence[Target], seen: Mapping[str, Facts]) -> Iterator[Finding]:
+def _judge(targets: Sequence[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator[Finding]:
     versions = {node: facts["python"] for node, facts in seen.items() if "python" in facts}
-    common, odd = odd_ones(versions)
+    common, others = find_outliers(versions)
     for target in targets:
         facts = seen.get(target.name)
         if facts is None:
             continue
-        yield from unread_finding(NAME, target.name, facts)
+        yield from report_unread(NAME, target.name, facts)
         if not facts.get("unread"):
-            yield _judged(target, facts, common if target.name in odd else "")
+            yield _judge_node(target, facts, common if target.name in others else "")
 
 
-def _judged(target: Target, facts: Facts, others: str) -> Finding:
-    """``others``: the version of most other nodes, where this node's differs from it."""
+def _judge_node(target: ProbeTarget, facts: Facts, usual: str) -> Finding:
+    """``usual``: the version on most nodes, if this node has another one."""
     python, level, text = target.plan.runtime.python, Level.OK, ""
-    remedy = "correct runtime.python, or runtime.setup that should bring it into PATH"
+    remedy = "correct runtime.python, or let runtime.setup add it to PATH"
     if "broken" in facts:
         level, text = Level.FAIL, f"{python} does not run: {facts['broken']}"
     elif not facts["aiohttp"] and _has_our_router(target):
-        level, text = Level.FAIL, f"the router cannot start: {python} has no aiohttp"
+        level, text = Level.FAIL, f"{python} does not have aiohttp, which the router needs"
         remedy = f"{python} -m pip install aiohttp"
-    elif others:
-        level, text = Level.WARN, f"{python} is Python {facts['python']}, on the other nodes {others}"
+    elif usual:
+        level, text = Level.WARN, f"{python} is Python {facts['python']}, but {usual} on most nodes"
     else:
         text, remedy = f"{python} is Python {facts['python']}", ""
     return Finding(probe=NAME, level=level, text=text, node=target.name, remedy=remedy)
 
 
-def _has_our_router(target: Target) -> bool:
+def _has_our_router(target: ProbeTarget) -> bool:
     router = target.spec.router
     if router is None or router.kind != "dplaunch":
         return False

@@ -1,6 +1,6 @@
 """``engine.versions``: driver, firmware, CANN and the engine's packages on every node.
 
-Packages are read from their metadata: nothing is imported, so this takes no longer than Python's start.
+The versions of packages are read from their metadata: nothing is imported, so it is quick.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Iterable
 
 from dplaunch.engines import facts, kinds
 from dplaunch.model.check import Command, Facts, Output
-from dplaunch.probes.probe import Outputs, Probe, Seen, Target
-from dplaunch.probes.surroundings import engine, has_engines, shell, shell_words
+from dplaunch.probes.outputs import clean, describe_unread, find_output, read_last_json
+from dplaunch.probes.probe import EarlierFacts, Outputs, Probe, ProbeTarget
+from dplaunch.probes.shell import wrap_command, wrap_script
 from dplaunch.probes.versions_judge import CANN, DRIVER, FIRMWARE, MACHINE, NAME, RANGES, judge
-from dplaunch.probes.words import answer, clean, last_json, unread
 
 _SOURCE = """
 import importlib.metadata, json
@@ -42,7 +42,7 @@ done
 echo "no CANN toolkit in \\$ASCEND_TOOLKIT_HOME or /usr/local/Ascend" >&2
 exit 1
 """
-"""The toolkit that runtime.setup has chosen, then the places it is installed to by default."""
+"""The toolkit that runtime.setup has chosen, else the one in a default folder."""
 
 _ENTRY = re.compile(r"^\s*([A-Za-z]\w*)=(.*?)\s*$", re.MULTILINE)
 _VERSION = re.compile(r"[0-9A-Za-z][\w.+-]*")
@@ -50,17 +50,17 @@ _RANGE = re.compile(r"\[([0-9][0-9.]*),([0-9][0-9.]*)\]")
 _RUNNING = re.compile(r"\[[^\[\]:]*:([\w.+-]+)\]")
 
 
-def entries(text: str) -> dict[str, str]:
-    """``NAME=value`` lines of an information file; the first of a name counts."""
+def _parse_entries(text: str) -> dict[str, str]:
+    """Return the ``NAME=value`` lines of an information file; the first line of a name counts."""
     found: dict[str, str] = {}
     for name, value in _ENTRY.findall(clean(text)):
         found.setdefault(name, value)
     return found
 
 
-def driver(text: str) -> dict[str, object]:
-    """Version of the driver's version.info, and which firmware it says it works with."""
-    found = entries(text)
+def parse_driver(text: str) -> dict[str, object]:
+    """Return the driver's version and the ranges of firmware it works with, of its version.info."""
+    found = _parse_entries(text)
     version = found.get("Version", "")
     if not _VERSION.fullmatch(version):
         return {}
@@ -68,64 +68,65 @@ def driver(text: str) -> dict[str, object]:
     return {DRIVER: version, RANGES: ranges}
 
 
-def firmware(text: str) -> dict[str, object]:
-    """Version of the firmware's version.info."""
-    version = entries(text).get("Version", "")
+def parse_firmware(text: str) -> dict[str, object]:
+    """Return the firmware's version, of its version.info."""
+    version = _parse_entries(text).get("Version", "")
     return {FIRMWARE: version} if _VERSION.fullmatch(version) else {}
 
 
-def cann(text: str) -> dict[str, object]:
-    """Version of ascend_toolkit_install.info or version.cfg."""
-    found = entries(text)
+def parse_cann(text: str) -> dict[str, object]:
+    """Return the toolkit's version, of ascend_toolkit_install.info or version.cfg."""
+    found = _parse_entries(text)
     running = _RUNNING.search(found.get("toolkit_running_version", ""))
     version = running[1] if running else found.get("version", "")
     return {CANN: version} if _VERSION.fullmatch(version) else {}
 
 
-def packages(text: str, names: Iterable[str]) -> dict[str, object]:
-    """Version of each package that is there; what is not installed has an empty one."""
-    found = last_json(clean(text)).get("packages")
+def parse_packages(text: str, names: Iterable[str]) -> dict[str, object]:
+    """Return name → version; the version is empty if the package is not installed."""
+    found = read_last_json(clean(text)).get("packages")
     if not isinstance(found, dict):
         return {}
     return {name: version if isinstance(version := found.get(name, ""), str) else "" for name in names}
 
 
-def _installed_as(target: Target) -> dict[str, tuple[str, ...]]:
-    return {name: packages for name, packages in engine(target).packages.items() if packages}
+def _list_packages(target: ProbeTarget) -> dict[str, tuple[str, ...]]:
+    """Return software name → Python packages that it may be installed as."""
+    return {name: packages for name, packages in target.engine.packages.items() if packages}
 
 
-def _commands(target: Target, seen: Seen) -> Iterable[Command]:
+def _commands(target: ProbeTarget, seen: EarlierFacts) -> Iterable[Command]:
     del seen
-    if has_engines(target) and target.spec.hardware.family in ("a2", "a3"):
+    if target.has_engines and target.spec.hardware.family in ("a2", "a3"):
         yield Command(key="driver", argv=("sh", "-c", _INSTALLED % "driver"))
         yield Command(key="firmware", argv=("sh", "-c", _INSTALLED % "firmware"))
-    if has_engines(target) and (wanted := _installed_as(target)):
-        argv = shell_words(target, (target.plan.runtime.python, "-c", _SOURCE % (wanted,)))
+    if target.has_engines and (wanted := _list_packages(target)):
+        argv = wrap_command(target, (target.plan.runtime.python, "-c", _SOURCE % (wanted,)))
         yield Command(key="packages", argv=argv, timeout=30.0)
-    if has_engines(target) and CANN in engine(target).packages:
-        yield Command(key=CANN, argv=shell(target, _CANN), timeout=30.0)
+    if target.has_engines and CANN in target.engine.packages:
+        yield Command(key=CANN, argv=wrap_script(target, _CANN), timeout=30.0)
 
 
-_READERS = {"driver": driver, "firmware": firmware, CANN: cann}
+_PARSERS = {"driver": parse_driver, "firmware": parse_firmware, CANN: parse_cann}
 
 
-def _parse(target: Target, outputs: Outputs) -> Facts:
+def _parse(target: ProbeTarget, outputs: Outputs) -> Facts:
     facts: dict[str, object] = {}
     missing = []
     for key in outputs:
-        output = answer(outputs, key)
+        output = find_output(outputs, key)
         if key == "packages":
-            found = packages(output.out, _installed_as(target))
+            found = parse_packages(output.out, _list_packages(target))
         else:
-            found = _READERS[key](output.out) if key in _READERS else {}
+            found = _PARSERS[key](output.out) if key in _PARSERS else {}
         facts |= found
-        if not found and not _left_out(key, output):
-            missing.append(unread(key, output))
+        if not found and not _may_be_missing(key, output):
+            missing.append(describe_unread(key, output))
     return {**facts, "unread": missing} if missing else facts
 
 
-def _left_out(key: str, output: Output) -> bool:
-    """Containers are given the driver, hardly ever the firmware; a Python that fails is host.python's."""
+def _may_be_missing(key: str, output: Output) -> bool:
+    """Containers get the driver but rarely the firmware; ``host.python`` reports a Python that fails."""
     return (key == "firmware" and output.code == 1) or (key == "packages" and bool(output.code))
 
 

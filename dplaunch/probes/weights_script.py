@@ -1,16 +1,16 @@
-"""What looks at a model's folder on a node: a program for its python3, standard library of 3.8 alone."""
+"""The program that reads a model's folder on a node; it needs nothing but Python 3.8."""
 
 SCRIPT = r'''
 import hashlib, json, os, re, struct, sys
 from concurrent.futures import ThreadPoolExecutor
 
-MOST = 20      # names of one kind that are told
-ROOM = 40000   # characters of the list of files
+MOST = 20      # names of one kind in the report
+ROOM = 40000   # characters of the list of files in the report
 LARGEST_HEADER = 100000000
 
 
-def names_of(path):
-    """Files that an engine may read: all that are not hidden, links followed."""
+def list_names(path):
+    """Return the files that an engine may read: all that are not hidden, links followed."""
     return [n for n in sorted(os.listdir(path)) if n[0] != "." and os.path.isfile(os.path.join(path, n))]
 
 
@@ -19,8 +19,8 @@ def read(path):
         return json.load(file)
 
 
-def experts(config):
-    """The largest number of experts the configuration speaks of; 0 for a dense model."""
+def count_experts(config):
+    """Return the largest number of experts in the configuration; 0 for a dense model."""
     parts = [config] + [value for value in config.values() if isinstance(value, dict)]
     found = [0]
     for part in parts:
@@ -32,8 +32,8 @@ def experts(config):
     return max(found)
 
 
-def whole(path):
-    """The size that the header of a safetensors file promises; None when it has none."""
+def read_size(path):
+    """Return the size of a safetensors file by its header; None if it has no valid header."""
     with open(path, "rb") as file:
         start = file.read(8)
         if len(start) < 8:
@@ -49,19 +49,19 @@ def whole(path):
     return 8 + length + max(ends or [0])
 
 
-def broken(path, sizes):
-    """[name, size, size it should have (0: not to be told)] of files that are cut off or no safetensors."""
+def find_broken(path, sizes):
+    """Return [name, size, right size (0: unknown)] of files that are cut off or not safetensors files."""
     found = []
     for name, size in sizes.items():
         if name.endswith(".safetensors"):
-            promised = whole(os.path.join(path, name))
-            if promised != size:
-                found.append([name, size, promised or 0])
+            right = read_size(os.path.join(path, name))
+            if right != size:
+                found.append([name, size, right or 0])
     return found
 
 
-def listed(path, sizes):
-    """Files that an index or the numbering of shards speaks of."""
+def find_wanted(path, sizes):
+    """Return the files that an index or the numbers of shards require, and unreadable indices."""
     wanted, bad = set(), []
     for name in sizes:
         if name.endswith(".safetensors.index.json"):
@@ -76,7 +76,7 @@ def listed(path, sizes):
     return sorted(str(name) for name in wanted), bad
 
 
-def digest(path):
+def hash_file(path):
     found = hashlib.sha256()
     with open(path, "rb") as file:
         for block in iter(lambda: file.read(1 << 22), b""):
@@ -84,57 +84,57 @@ def digest(path):
     return found.hexdigest()
 
 
-def short(files):
+def hash_list(files):
     return hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]
 
 
-def place(path, name):
-    """Where a file is; a model that is one file has it under no name."""
+def join(path, name):
+    """Return the path of a file; a model that is a single file has an empty name."""
     return os.path.join(path, name) if name else path
 
 
-def digests(path, sizes):
+def hash_files(path, sizes):
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return dict(zip(sizes, pool.map(lambda name: digest(place(path, name)), sizes)))
+        return dict(zip(sizes, pool.map(lambda name: hash_file(join(path, name)), sizes)))
 
 
-def looked_at(path, way):
+def look_at(path, way):
     if not os.path.exists(path):
-        return {"problem": "there is no " + path}
-    names = names_of(path) if os.path.isdir(path) else [""]
-    sizes = {name: os.path.getsize(place(path, name)) for name in names}
+        return {"problem": path + " does not exist"}
+    names = list_names(path) if os.path.isdir(path) else [""]
+    sizes = {name: os.path.getsize(join(path, name)) for name in names}
     report = {"folder": os.path.isdir(path), "count": len(sizes), "bytes": sum(sizes.values()), "config": ""}
     if report["folder"]:
         try:
-            report["experts"] = experts(read(os.path.join(path, "config.json")))
+            report["experts"] = count_experts(read(os.path.join(path, "config.json")))
         except OSError:
             report["config"] = "missing"
         except (ValueError, AttributeError):
             report["config"] = "unreadable"
-        wanted, report["bad_indices"] = listed(path, sizes)
-        missing, cut = [name for name in wanted if name not in sizes], broken(path, sizes)
+        wanted, report["bad_indices"] = find_wanted(path, sizes)
+        missing, cut = [name for name in wanted if name not in sizes], find_broken(path, sizes)
         report.update(missing=missing[:MOST], missing_count=len(missing))
         report.update(broken=cut[:MOST], broken_count=len(cut))
-    sums = digests(path, sizes) if way == "sha256" else {}
+    sums = hash_files(path, sizes) if way == "sha256" else {}
     files = [[name, size] + ([sums[name]] if name in sums else []) for name, size in sizes.items()]
     report["way"] = way
-    report["listing"] = short([[name, size] for name, size in sizes.items()])
-    report["digest"] = short(files)
-    report["files"] = told = []
+    report["listing"] = hash_list([[name, size] for name, size in sizes.items()])
+    report["digest"] = hash_list(files)
+    report["files"] = listed = []
     room = ROOM
     for file in files:
         file = file[:2] + [text[:16] for text in file[2:]]
         room -= len(json.dumps(file)) + 1
         if room < 0:
             break
-        told.append(file)
+        listed.append(file)
     return report
 
 
 try:
-    answer = looked_at(sys.argv[1], sys.argv[2])
+    result = look_at(sys.argv[1], sys.argv[2])
 except OSError as error:
-    answer = {"problem": "%s cannot be read: %s" % (error.filename or sys.argv[1], error.strerror or error)}
-print(json.dumps(answer, separators=(",", ":")))
+    result = {"problem": "%s cannot be read: %s" % (error.filename or sys.argv[1], error.strerror or error)}
+print(json.dumps(result, separators=(",", ":")))
 '''
 """Arguments: the folder (or file), ``size`` or ``sha256``. Prints one JSON object, the list of files last."""

@@ -41,7 +41,7 @@ class Narrator:
             ev.Failed: self._failed,
             ev.Started: self._started,
             ev.Milestone: self._milestone,
-            ev.Ready: self._ready,
+            ev.BecameReady: self._ready,
             ev.Proved: self._proved,
             ev.Stopped: self._stopped,
             ev.Note: self._note,
@@ -104,7 +104,7 @@ class Narrator:
             self._staged[role] = event.at
             yield Text(f"{role}: all at `{slowest.stage}` ({slowest.index + 1}/{slowest.count}) or beyond")
 
-    def _ready(self, event: ev.Ready, progress: Progress) -> Iterator[Text]:
+    def _ready(self, event: ev.BecameReady, progress: Progress) -> Iterator[Text]:
         if self._verbose:
             yield Text(f"{event.process}: ready after {durations.describe(event.seconds)}")
         yield from self._whole("ready", event.process, progress, lambda role: role.ready)

@@ -34,7 +34,7 @@ def test_an_excerpt_is_recognised_as_its_own(signature):
     assert {one.id for one in found if one} == {signature.id}
 
 
-def test_a_signature_says_what_happened_what_to_do_and_where_that_is_from():
+def test_a_signature_has_a_cause_a_remedy_and_a_source():
     texts = {s.id: (s.cause, s.remedy, s.source) for s in SIGNATURES}
     assert [
         name for name, three in texts.items() if not all(SENTENCE.fullmatch(text) for text in three)
@@ -59,7 +59,7 @@ def test_nodes_send_every_line_that_may_be_known_and_hardly_any_other():
     assert [line for line in sent if "ulimit" not in line and "Driver Version: is invalid" not in line] == []
 
 
-def test_what_ranks_say_when_another_failed_is_never_a_cause():
+def test_lines_that_ranks_log_after_another_failed_are_never_a_cause():
     kinds = {one.kind for line in following(3)[len(quiet(3)) :] if (one := recognise(line))}
     assert kinds == {LineKind.GENERIC, LineKind.CONSEQUENCE}
 

@@ -24,7 +24,7 @@ def group(changed):
 @pytest.mark.parametrize(
     ("place", "signature"), [pytest.param(n * 29 % RANKS, s, id=s.id) for n, s in enumerate(SIGNATURES)]
 )
-def test_one_rank_tells_and_63_show_only_consequences(place, signature):
+def test_one_rank_has_the_cause_and_63_have_only_consequences(place, signature):
     found = concluded(group({place: failing(place, signature.excerpt)}))
     assert found.first is not None
     sightings = (found.first, *found.others) if signature.kind is LineKind.WARNING else (found.first,)
@@ -35,14 +35,18 @@ def test_one_rank_tells_and_63_show_only_consequences(place, signature):
     assert found.silent == ()
 
 
-def test_an_error_that_nobody_knows_is_found_among_consequences():
-    odd = (
+def test_an_error_without_a_signature_is_found_among_consequences():
+    unknown = (
         "(Worker_DP9_EP9 pid=9) ERROR 04-25 10:01:17 [multiproc_executor.py:596] ValueError: the moon is full"
     )
     found = concluded(
-        group({9: failing(9, [odd, "(Worker_DP9_EP9 pid=9) ERROR 04-25 10:01:17 [x.py:5]   File a"])})
+        group({9: failing(9, [unknown, "(Worker_DP9_EP9 pid=9) ERROR 04-25 10:01:17 [x.py:5]   File a"])})
     )
-    assert (found.first.kind, found.first.process, found.first.text) == (LineKind.UNKNOWN, "decode-9", odd)
+    assert (found.first.kind, found.first.process, found.first.text) == (
+        LineKind.UNKNOWN,
+        "decode-9",
+        unknown,
+    )
 
 
 def test_where_all_only_wait_the_silent_rank_is_suspected():
@@ -52,7 +56,7 @@ def test_where_all_only_wait_the_silent_rank_is_suspected():
     assert found.silent == ("decode-17",)
 
 
-def test_where_all_wait_for_each_other_nobody_is_suspected():
+def test_where_all_wait_for_each_other_none_is_suspected():
     found = concluded(group({}))
     assert found.first.follows
     assert found.silent == ()

@@ -108,7 +108,7 @@ A2 = {
         ],
         "npu.address",
         "fail",
-        "has the address of device 1 on n5",
+        "has the same address as device 1 on n5",
     ),
     "no NPU address": (
         hccn("-i 0 -ip -g", "Get ipconf failed, because no ip was preset there!\n"),
@@ -247,7 +247,7 @@ def one_finding(site: CheckedLab, node: str, probe: str, level: str, text: str) 
     assert found["code"] == (1 if one["level"] == "fail" else 0)
 
 
-def test_healthy_nodes_have_nothing_to_say(a2):
+def test_healthy_nodes_have_no_faults(a2):
     found = a2.check()
     assert [one for one in found["findings"] if one["level"] in ("fail", "warn")] == []
     assert found["code"] == 0
@@ -281,7 +281,7 @@ def test_a_port_that_somebody_holds(a2, until):
     dial = "import socket; socket.create_connection(('127.0.0.1', 9001))"
     until(lambda: host.run(["python3", "-c", dial]).returncode == 0)
     try:
-        one_finding(a2, "n6", "host.ports", "fail", "port 9001, which decode-3 will bind, is taken by pid")
+        one_finding(a2, "n6", "host.ports", "fail", "port 9001 of decode-3 is taken by pid")
     finally:
         [server] = [p for p in host.processes() if "http.server" in p.command]
         host.run(["sh", "-c", "kill $(pgrep -f http.server)"])
@@ -296,22 +296,20 @@ def test_an_engine_that_somebody_started_by_hand(a2, until):
     pid = host.run(["sh", "-c", by_hand]).stdout.strip()
     until(lambda: [p for p in host.processes() if "own/vllm serve" in p.command])
     try:
-        text = (
-            rf"engines or routers of others run here: pid {pid} \(/bin/sh .*/own/vllm serve .*\) of user \w+$"
-        )
+        text = rf"run here: pid {pid} \(/bin/sh .*/own/vllm serve .*\) of user \w+$"
         one_finding(a2, "n6", "host.leftover", "warn", text)
     finally:
         engine = [p.pid for p in host.processes() if "own/vllm serve" in p.command]
         host.run(["sh", "-c", f"kill -9 -{pid}"])
         until(lambda: not set(engine) & {p.pid for p in host.processes()})
         a2.dress(host)
-    assert engine, "check ended what is not its own"
+    assert engine, "check stopped a foreign process"
 
 
 def test_a_wrong_nic(a2):
     a2.write(n6="{name: n6, host: 192.0.2.6, nic: lo, devices: 2}")
     try:
-        one_finding(a2, "n6", "host.nic", "fail", "lo does not carry 192.0.2.6: eth0 does")
+        one_finding(a2, "n6", "host.nic", "fail", "eth0 carries 192.0.2.6")
     finally:
         a2.write()
 
@@ -357,7 +355,7 @@ def test_what_changed_since_it_was_saved(a2):
         drift = [one for one in a2.wrong() if " on 20" in one["text"]]
         assert {one["node"] for one in drift} == {f"n{n}" for n in range(1, 9)}
         assert all("CANN was 9.1.0 on" in one["text"] for one in drift)
-        # what stands for vllm here only prints its help: the start fails, and what changed is told as well
+        # the program in place of vllm only prints its help: the start fails, and the changes are reported too
         up = a2.lab.run(["dplaunch", "up", "-y"], timeout=120)
         assert "exited with code 0 before it was ready" in up.stderr
         assert "n[1-8]: engine.versions CANN was 9.1.0 on" in up.stderr
@@ -367,7 +365,7 @@ def test_what_changed_since_it_was_saved(a2):
             a2.dress(one)
 
 
-def test_what_would_repair_it_is_printed_and_not_run(a2):
+def test_commands_that_repair_are_printed_and_not_run(a2):
     host = a2.lab["h6"]
     a2.npu(host).answer("hccn_tool", "-i 1 -tls -g", tls(1, 1))
     try:
@@ -389,5 +387,5 @@ def test_one_thing_is_broken_on_an_a3_node(a3, broken):
         a3.dress(host)
 
 
-def test_healthy_a3_nodes_have_nothing_to_say(a3):
+def test_healthy_a3_nodes_have_no_faults(a3):
     assert a3.wrong("--all-pairs") == []

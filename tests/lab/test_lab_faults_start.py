@@ -45,7 +45,7 @@ def test_a_port_that_is_taken(site):
     dial = "import socket; socket.create_connection(('127.0.0.1', 9000))"
     until(lambda: host.run(["python3", "-c", dial]).returncode == 0)
     error, hint = site.fails("up", code=1)
-    assert error.startswith("n3: port 9000, which decode-1 will bind, is taken by pid ")
+    assert error.startswith("n3: port 9000 of decode-1 is taken by pid ")
     assert error.endswith("(python3 -m http.server 9000) of user root; nothing was started")
     assert "choose other ports" in hint
     error, hint = site.fails("up", "--no-check", code=1)

@@ -1,4 +1,4 @@
-"""How `up` looks at nodes in memory: before it starts anything, and while what it started loads."""
+"""The preflight of `up` on nodes in memory: before it starts anything, and while engines load."""
 
 import pytest
 from nodes import Ending, Node
@@ -8,7 +8,7 @@ from specs import cluster, four_p_four_d, serve
 from dplaunch.errors import DplaunchError, HostError
 from dplaunch.fleet.change.options import ChangeOptions
 from dplaunch.fleet.change.up import up
-from dplaunch.model.event import Note, PhaseEnded, Ready, Started
+from dplaunch.model.event import BecameReady, Note, PhaseEnded, Started
 from dplaunch.model.remote import SurveyReply
 from dplaunch.plan import build
 from dplaunch.preflight import FirstLook
@@ -58,12 +58,10 @@ def surveys(stage):
 def test_what_changed_on_some_nodes_is_one_note_while_engines_load():
     stage = bring_up(node("n1"), node("n2", outputs=UPDATED), node("n3", outputs=UPDATED))
     [note] = notes(stage)
-    assert note == (
-        "n[2-3]: host.kernel release was 5.10 on 2026-11-20 and is 5.15; "
-        "if that was meant, `dplaunch check --save` takes it as the new state"
-    )
-    told = [getattr(event, "text", type(event).__name__) for event in stage.events]
-    assert told.index(note) > max(i for i, text in enumerate(told) if text == "Started")
+    assert note.startswith("n[2-3]: host.kernel release was 5.10 on 2026-11-20 and is now 5.15; ")
+    assert "`dplaunch check --save`" in note
+    texts = [getattr(event, "text", type(event).__name__) for event in stage.events]
+    assert texts.index(note) > max(i for i, text in enumerate(texts) if text == "Started")
 
 
 def test_where_nothing_was_saved_nothing_more_is_asked():
@@ -82,17 +80,17 @@ def test_the_rest_is_asked_only_where_something_was_started():
     assert [asked for asked in surveys(stage).values() if asked] == []
 
 
-def test_a_start_that_fails_tells_what_changed_too():
+def test_a_start_that_fails_reports_what_changed_too():
     stage = bring_up(
         node("n1", outputs=UPDATED), node("n2", ends={"serve-1": Ending(1)}), error=DplaunchError
     )
     assert [text.split(" on ")[0] for text in notes(stage)] == ["n1: host.kernel release was 5.10"]
 
 
-def test_a_detached_start_tells_it_before_it_leaves():
+def test_a_detached_start_reports_it_before_it_leaves():
     stage = bring_up(node("n1", outputs=UPDATED), detach=True)
     assert [text.split(" on ")[0] for text in notes(stage)] == ["n1: host.kernel release was 5.10"]
-    assert stage.of(Ready) == []
+    assert stage.of(BecameReady) == []
 
 
 @pytest.mark.parametrize(
@@ -102,19 +100,19 @@ def test_a_node_that_does_not_answer_holds_nothing_up_for_long_and_is_named(how,
     stage = bring_up(node("n1"), node("n2", **how), node("n3", outputs=UPDATED))
     assert [text.split(" on ")[0] for text in notes(stage)] == [
         "n3: host.kernel release was 5.10",
-        "n2: what changed since `check --save` is not known; `dplaunch check` tells",
+        "n2: changes since `check --save` are unknown, because there was no reply in time; run `dplaunch check`",
     ]
     assert ("compare" in [e.phase for e in stage.of(PhaseEnded)]) is waits
 
 
-def test_a_change_that_the_quick_part_sees_is_told_before_the_start():
+def test_a_change_that_the_quick_part_finds_is_reported_before_the_start():
     before = {"day": "2026-11-20", "values": {"host.nic.nic": "eth7"}}
     addresses = {"interfaces": {"out": "2: eth0    inet 192.0.0.1/24 scope global eth0\n"}}
     stage = bring_up(node("n1", found=saved(before), outputs=addresses))
-    told = [getattr(event, "text", type(event).__name__) for event in stage.events]
+    texts = [getattr(event, "text", type(event).__name__) for event in stage.events]
     [note] = notes(stage)
-    assert note.startswith("n1: host.nic nic was eth7 on 2026-11-20 and is eth0")
-    assert told.index(note) < told.index("Started")
+    assert note.startswith("n1: host.nic nic was eth7 on 2026-11-20 and is now eth0")
+    assert texts.index(note) < texts.index("Started")
 
 
 def test_nothing_is_started_where_a_node_is_lost_before_it_was_looked_at():
@@ -140,19 +138,19 @@ def ports(name, link, lldp):
     return Node(name, found=saved(PORTS), outputs=outputs)
 
 
-def test_what_a_tool_did_not_tell_in_time_did_not_change():
+def test_an_answer_that_comes_too_late_is_not_a_change():
     late = {"code": None, "problem": "timed out after 4 s"}
     stage = bring_up(ports("n3", "UP", late), spec=four_p_four_d())
     assert notes(stage, "npu.network") == []
 
 
-def test_a_fault_that_came_since_is_told_as_what_changed():
+def test_a_new_fault_is_reported_as_a_change():
     stage = bring_up(ports("n3", "DOWN", LLDP), spec=four_p_four_d())
     [note] = notes(stage, "npu.network")
-    assert note.startswith("n3: npu.network devices 3 link was UP on 2026-11-20 and is DOWN; ")
+    assert note.startswith("n3: npu.network devices 3 link was UP on 2026-11-20 and is now DOWN; ")
 
 
-def test_a_fault_that_the_quick_part_tells_is_no_change_besides():
+def test_a_fault_that_the_quick_part_reports_is_not_a_change_too():
     before = {"day": "2026-11-20", "values": {"host.nic.nic": "eth7"}}
     addresses = {"interfaces": {"out": "1: lo    inet 192.0.0.1/24 scope host lo\n"}}
     stage = bring_up(node("n1", found=saved(before), outputs=addresses), error=DplaunchError)

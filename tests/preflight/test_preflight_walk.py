@@ -8,7 +8,7 @@ from specs import cluster, four_p_four_d, serve
 from dplaunch.model.check import Level
 from dplaunch.plan import build
 from dplaunch.preflight import CheckOptions, check
-from dplaunch.preflight.survey import targets
+from dplaunch.preflight.survey import make_targets
 
 
 def scene(spec, *nodes: Node):
@@ -56,4 +56,4 @@ def test_a_node_has_the_time_that_all_commands_of_one_tool_may_take():
     lane = sum(command["timeout"] for command in first["commands"] if command["lane"] == "hccn")
     assert lane > 300
     assert first["limit"] >= lane
-    assert len(targets(made.job, spec)) == 8
+    assert len(make_targets(made.job, spec)) == 8

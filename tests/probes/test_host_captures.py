@@ -1,4 +1,4 @@
-"""Every capture of hosts, software and weights is read, and gives what stands in it."""
+"""Every capture of hosts, software and weights is parsed, and gives what is in it."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from dplaunch.model.check import Output
 from dplaunch.model.cluster import RuntimeSpec, SshSpec
 from dplaunch.model.plan import NodePlan
 from dplaunch.probes import disk, engine_flags, hosts, kernel, limits, memory, nic, proxy, versions, weights
-from dplaunch.probes.probe import Target
+from dplaunch.probes.probe import ProbeTarget
 
 CAPTURES = Path(__file__).parent / "captures"
 LO = [["lo", "127.0.0.1"], ["lo", "::1"]]
@@ -23,16 +23,16 @@ def read(name: str) -> str:
 
 
 def brief(text: str):
-    """All of a report but its list of files, of which the number is told."""
-    found = weights.report(text)
+    """Return a report with the number of its files instead of their list."""
+    found = weights.parse_report(text)
     return {key: value for key, value in found.items() if key != "files" and value not in ("", 0, [])} | (
         {"listed": len(found["files"])} if "files" in found else {}
     )
 
 
 def flags(text: str):
-    """How many flags, and whether three telling ones are among them."""
-    found = engine_flags.known(text)
+    """Return the number of flags, and whether three typical ones are among them."""
+    found = engine_flags.parse_help(text)
     telling = ("--tensor-parallel-size", "--data-parallel-rank", "--enable-dbo")
     return len(found), *(flag in found for flag in telling)
 
@@ -165,7 +165,7 @@ ASKED = ("vllm", "vllm-ascend", "torch", "torch_npu", "transformers", "mooncake"
 
 
 def packages(text: str):
-    return versions.packages(text, ASKED)
+    return versions.parse_packages(text, ASKED)
 
 
 def installed(*found: str, **more: str):
@@ -227,7 +227,7 @@ WEIGHTS = {
     ),
     "mixtral": folder(7, 6463, "16f361f1708e1dd7", experts=8),
     "no_config": folder(6, 6372, "b492a352821c7c2c", config="missing"),
-    "no_folder": {"problem": "there is no /data/nothing/here"},
+    "no_folder": {"problem": "/data/nothing/here does not exist"},
     "no_weights": folder(4, 124, "efe3f8051a694f09", experts=256),
     "not_allowed": {"problem": "/data/model cannot be read: Permission denied"},
     "shard_cut_off": folder(
@@ -273,15 +273,15 @@ WEIGHTS = {
     },
 }
 READINGS = (
-    ("ip", nic.interfaces, IP),
-    ("df", disk.room, DF),
-    ("meminfo", memory.memory, MEMINFO),
-    ("ulimit", limits.limits, ULIMIT),
-    ("uname", kernel.kernel, UNAME),
-    ("env", proxy.proxies, ENV),
-    ("version.info", versions.driver, DRIVER),
-    ("version.info", versions.firmware, FIRMWARE),
-    ("cann", versions.cann, CANN),
+    ("ip", nic.parse_interfaces, IP),
+    ("df", disk.parse_df, DF),
+    ("meminfo", memory.parse_meminfo, MEMINFO),
+    ("ulimit", limits.parse_limits, ULIMIT),
+    ("uname", kernel.parse_uname, UNAME),
+    ("env", proxy.parse_environment, ENV),
+    ("version.info", versions.parse_driver, DRIVER),
+    ("version.info", versions.parse_firmware, FIRMWARE),
+    ("cann", versions.parse_cann, CANN),
     ("packages", packages, PACKAGES),
     ("vllm-help", flags, HELP),
     ("weights", brief, WEIGHTS),
@@ -292,7 +292,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "reader", "value"), CASES, ids=[f"{c[0]}-{c[1].__name__}" for c in CASES])
-def test_a_capture_gives_what_stands_in_it(name, reader, value):
+def test_a_capture_gives_what_is_in_it(name, reader, value):
     assert reader(read(name)) == value
 
 
@@ -302,7 +302,7 @@ def test_every_capture_is_read():
     assert there == {name for name, _, _ in CASES}
 
 
-def target() -> Target:
+def target() -> ProbeTarget:
     spec = cluster(serve())
     plan = NodePlan(
         name="n1",
@@ -313,7 +313,7 @@ def target() -> Target:
         files=(),
         processes=(),
     )
-    return Target(spec=spec, node=spec.nodes[0], plan=plan)
+    return ProbeTarget(spec=spec, node=spec.nodes[0], plan=plan)
 
 
 KEYS = {
@@ -328,7 +328,7 @@ KEYS = {
     "engine.flags": ("help",),
     "model.weights": ("weights",),
 }
-PROBES = {probe.name: probe for probe in (*hosts.PROBES, hosts.weights())}
+PROBES = {probe.name: probe for probe in (*hosts.PROBES, hosts.make_weights_probe())}
 ALL_CAPTURES = [read(name) for name in sorted({name for name, _, _ in CASES})]
 SCRAPS = st.sampled_from(ALL_CAPTURES).flatmap(
     lambda text: st.tuples(st.integers(0, len(text)), st.text(max_size=20)).map(
@@ -362,7 +362,7 @@ def test_no_parser_and_no_judgement_raises(name, data):
 
 
 @pytest.mark.parametrize("name", KEYS)
-def test_a_tool_that_hangs_is_a_warning_and_says_so(name):
+def test_a_tool_that_hangs_is_a_warning_with_the_reason(name):
     probe, here = PROBES[name], target()
     outputs = {key: Output(problem="timed out after 10 s") for key in KEYS[name]}
     found = list(probe.judge([here], {"n1": probe.parse(here, outputs)}))
@@ -371,6 +371,6 @@ def test_a_tool_that_hangs_is_a_warning_and_says_so(name):
 
 
 @pytest.mark.parametrize("name", KEYS)
-def test_nothing_is_said_of_a_node_that_never_answered(name):
+def test_a_node_that_never_replied_has_no_findings(name):
     found = list(PROBES[name].judge([target()], {}))
     assert [finding for finding in found if finding.level.value in ("warn", "fail")] == []

@@ -1,4 +1,4 @@
-"""Every capture is read, and gives what stands in it."""
+"""Every capture is parsed, and gives what is in it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from specs import A2, A3, GPU, cluster, serve
 from dplaunch.model.check import Output
 from dplaunch.model.plan import NodePlan
 from dplaunch.probes import ascend, gpu, hccn, hccn_conf, npu, npu_smi
-from dplaunch.probes.probe import Target
-from dplaunch.probes.words import clean
+from dplaunch.probes.outputs import clean
+from dplaunch.probes.probe import ProbeTarget
 
 CAPTURES = Path(__file__).parent / "captures"
 FOLDERS = ("npu-smi", "hccn_tool", "hccn.conf", "nvidia-smi")
 
 
 def healths(text: str) -> dict[int, str]:
-    return {chip.device: chip.health for chip in npu_smi.chips(text)}
+    return {chip.device: chip.health for chip in npu_smi.parse_chips(text)}
 
 
 def ill(text: str) -> dict[int, str]:
@@ -30,41 +30,41 @@ def ill(text: str) -> dict[int, str]:
 
 
 def full(text: str) -> dict[int, int]:
-    return {chip.device: chip.used for chip in npu_smi.chips(text) if chip.used > 5120}
+    return {chip.device: chip.used for chip in npu_smi.parse_chips(text) if chip.used > 5120}
 
 
 def held(text: str) -> list[tuple[int, int, int, str]]:
-    return [(row.card, row.chip, row.pid, row.name) for row in npu_smi.holders(text)]
+    return [(row.card, row.chip, row.pid, row.name) for row in npu_smi.parse_holders(text)]
 
 
 def summary(text: str) -> tuple[int, str, bool]:
-    found = npu_smi.chips(text)
-    return len(found), found[0].name if found else "", npu_smi.cut_short(text)
+    found = npu_smi.parse_chips(text)
+    return len(found), found[0].name if found else "", npu_smi.is_cut_off(text)
 
 
 def trouble(text: str) -> str:
-    return ascend.trouble(Output(code=1, out=text))
+    return ascend.find_trouble(Output(code=1, out=text))
 
 
 def numbers(text: str) -> list[int]:
-    return [device for device, _ in npu_smi.mapped(text)]
+    return [device for device, _ in npu_smi.parse_map(text)]
 
 
 def gpu_numbers(text: str) -> list[tuple[int, int]]:
-    return [(row["index"], row["used"]) for row in gpu.gpus(text)]
+    return [(row["index"], row["used"]) for row in gpu.parse_gpus(text)]
 
 
 def sick(text: str) -> str:
-    return gpu.ailment(Output(code=9, out=text))
+    return gpu.find_defect(Output(code=9, out=text))
 
 
 def gpu_holders(text: str) -> list[tuple[str, int, str]]:
-    return [(row["uuid"][:12], row["pid"], row["name"]) for row in gpu.apps(text)]
+    return [(row["uuid"][:12], row["pid"], row["name"]) for row in gpu.parse_apps(text)]
 
 
 def addresses(text: str) -> dict[str, str]:
     return {
-        device: entry["address"] for device, entry in hccn_conf.entries(text).items() if "address" in entry
+        device: entry["address"] for device, entry in hccn_conf.parse_conf(text).items() if "address" in entry
     }
 
 
@@ -93,7 +93,7 @@ NPU_SMI: list[Case] = [
     ("info-a3-idle", summary, (16, "Ascend910", False)),
     (
         "info-a3-idle",
-        lambda text: [(c.card, c.chip) for c in npu_smi.chips(text)][2:5],
+        lambda text: [(c.card, c.chip) for c in npu_smi.parse_chips(text)][2:5],
         [(1, 0), (1, 1), (2, 0)],
     ),
     ("info-a3-held", full, {0: 53230, 1: 53226, 9: 50133}),
@@ -110,67 +110,67 @@ NPU_SMI: list[Case] = [
     ("info-binary", summary, (0, "", True)),
     ("info-driver-silent", trouble, "the driver does not answer"),
     ("info-no-library", trouble, "a shared library is missing"),
-    ("list-a2", npu_smi.listed, (8, 8)),
-    ("list-a3", npu_smi.listed, (8, 16)),
-    ("list-card-count", npu_smi.listed, (1, 1)),
-    ("list-cut", npu_smi.listed, (8, 0)),
-    ("map-a2", npu_smi.mapped, [(device, "Ascend 910B3") for device in range(8)]),
-    ("map-a3", npu_smi.mapped, [(device, "Ascend910") for device in range(16)]),
+    ("list-a2", npu_smi.parse_list, (8, 8)),
+    ("list-a3", npu_smi.parse_list, (8, 16)),
+    ("list-card-count", npu_smi.parse_list, (1, 1)),
+    ("list-cut", npu_smi.parse_list, (8, 0)),
+    ("map-a2", npu_smi.parse_map, [(device, "Ascend 910B3") for device in range(8)]),
+    ("map-a3", npu_smi.parse_map, [(device, "Ascend910") for device in range(16)]),
     ("map-cut", numbers, [0, 1]),
-    ("spod-a3", npu_smi.super_pod, {"sdid": 16777216, "size": 384, "pod": 0, "server": 4}),
-    ("spod-zero", npu_smi.super_pod, {"sdid": 0, "size": 384, "pod": 0, "server": 0}),
-    ("spod-unset", npu_smi.super_pod, {"sdid": 4294967295, "size": 384, "pod": 65535, "server": 65535}),
-    ("spod-cells", npu_smi.super_pod, {"sdid": 50593792, "size": 384, "pod": 3, "server": 12}),
-    ("spod-cut", npu_smi.super_pod, {"sdid": 16777216, "size": 384}),
-    ("spod-unsupported", npu_smi.super_pod, {}),
+    ("spod-a3", npu_smi.parse_super_pod, {"sdid": 16777216, "size": 384, "pod": 0, "server": 4}),
+    ("spod-zero", npu_smi.parse_super_pod, {"sdid": 0, "size": 384, "pod": 0, "server": 0}),
+    ("spod-unset", npu_smi.parse_super_pod, {"sdid": 4294967295, "size": 384, "pod": 65535, "server": 65535}),
+    ("spod-cells", npu_smi.parse_super_pod, {"sdid": 50593792, "size": 384, "pod": 3, "server": 12}),
+    ("spod-cut", npu_smi.parse_super_pod, {"sdid": 16777216, "size": 384}),
+    ("spod-unsupported", npu_smi.parse_super_pod, {}),
     ("spod-unsupported", trouble, NO),
 ]
 
 HCCN_TOOL: list[Case] = [
-    ("link-up", hccn.link, "UP"),
-    ("link-down", hccn.link, "DOWN"),
-    ("link-cut", hccn.link, None),
-    ("link-binary", hccn.link, None),
-    ("net_health-success", hccn.net_health, "Success"),
-    ("net_health-init", hccn.net_health, "Init"),
-    ("net_health-unreachable", hccn.net_health, "Unreachable"),
-    ("net_health-receive-timeout", hccn.net_health, "Receive timeout"),
-    ("net_health-fault", hccn.net_health, "Fault"),
-    ("net_health-detect-ip-set", hccn.net_health, "Detect ip set"),
-    ("net_health-cut", hccn.net_health, None),
-    ("net_health-new-word", hccn.net_health, None),
-    ("netdetect-set", hccn.netdetect, "11.12.165.1"),
-    ("netdetect-unset", hccn.netdetect, ""),
-    ("netdetect-cut", hccn.netdetect, None),
-    ("gateway-set", hccn.gateway, "11.12.165.1"),
-    ("gateway-unset", hccn.gateway, ""),
-    ("gateway-cut", hccn.gateway, None),
-    ("lldp-on", hccn.lldp, "400GE1/1/5:1"),
-    ("lldp-off", hccn.lldp, ""),
-    ("lldp-cut", hccn.lldp, None),
-    ("ip-set", hccn.ip, IP_A2),
-    ("ip-unset", hccn.ip, {"address": "", "netmask": ""}),
-    ("ip-cut", hccn.ip, None),
-    ("vnic-up", hccn.vnic, {**VNIC, "link": "UP"}),
-    ("vnic-up", hccn.link, None),
-    ("vnic-down", hccn.vnic, {**VNIC, "link": "DOWN"}),
-    ("vnic-unset", hccn.vnic, {"address": "", "netmask": "", "link": "UP"}),
-    ("vnic-cut", hccn.vnic, None),
-    ("tls-off", hccn.tls, 0),
-    ("tls-on", hccn.tls, 1),
-    ("tls-cut", hccn.tls, None),
-    ("ping-good", hccn.ping, {"lost": 0, "said": ""}),
-    ("ping-one-lost", hccn.ping, {"lost": 33, "said": LOST}),
-    ("ping-all-lost", hccn.ping, {"lost": 100, "said": LOST}),
-    ("ping-unreachable", hccn.ping, {"lost": 100, "said": UNREACHABLE}),
-    ("ping-too-long", hccn.ping, {"lost": 100, "said": "Message too long"}),
-    ("ping-cut", hccn.ping, None),
-    ("ping-cut-while-lost", hccn.ping, {"lost": 100, "said": LOST}),
-    ("hccs_ping-good", hccn.ping, {"lost": 0, "said": ""}),
-    ("hccs_ping-lost", hccn.ping, {"lost": 100, "said": "This pkt check recv msg fail!"}),
-    ("hccs_ping-not-started", hccn.ping, {"lost": 100, "said": "This pkt ping not start to send!"}),
-    ("hccs_ping-send-fail", hccn.ping, {"lost": 100, "said": "This pkt send fail!"}),
-    ("hccs_ping-unsupported", hccn.ping, None),
+    ("link-up", hccn.parse_link, "UP"),
+    ("link-down", hccn.parse_link, "DOWN"),
+    ("link-cut", hccn.parse_link, None),
+    ("link-binary", hccn.parse_link, None),
+    ("net_health-success", hccn.parse_net_health, "Success"),
+    ("net_health-init", hccn.parse_net_health, "Init"),
+    ("net_health-unreachable", hccn.parse_net_health, "Unreachable"),
+    ("net_health-receive-timeout", hccn.parse_net_health, "Receive timeout"),
+    ("net_health-fault", hccn.parse_net_health, "Fault"),
+    ("net_health-detect-ip-set", hccn.parse_net_health, "Detect ip set"),
+    ("net_health-cut", hccn.parse_net_health, None),
+    ("net_health-new-word", hccn.parse_net_health, None),
+    ("netdetect-set", hccn.parse_netdetect, "11.12.165.1"),
+    ("netdetect-unset", hccn.parse_netdetect, ""),
+    ("netdetect-cut", hccn.parse_netdetect, None),
+    ("gateway-set", hccn.parse_gateway, "11.12.165.1"),
+    ("gateway-unset", hccn.parse_gateway, ""),
+    ("gateway-cut", hccn.parse_gateway, None),
+    ("lldp-on", hccn.parse_lldp, "400GE1/1/5:1"),
+    ("lldp-off", hccn.parse_lldp, ""),
+    ("lldp-cut", hccn.parse_lldp, None),
+    ("ip-set", hccn.parse_ip, IP_A2),
+    ("ip-unset", hccn.parse_ip, {"address": "", "netmask": ""}),
+    ("ip-cut", hccn.parse_ip, None),
+    ("vnic-up", hccn.parse_vnic, {**VNIC, "link": "UP"}),
+    ("vnic-up", hccn.parse_link, None),
+    ("vnic-down", hccn.parse_vnic, {**VNIC, "link": "DOWN"}),
+    ("vnic-unset", hccn.parse_vnic, {"address": "", "netmask": "", "link": "UP"}),
+    ("vnic-cut", hccn.parse_vnic, None),
+    ("tls-off", hccn.parse_tls, 0),
+    ("tls-on", hccn.parse_tls, 1),
+    ("tls-cut", hccn.parse_tls, None),
+    ("ping-good", hccn.parse_ping, {"lost": 0, "error": ""}),
+    ("ping-one-lost", hccn.parse_ping, {"lost": 33, "error": LOST}),
+    ("ping-all-lost", hccn.parse_ping, {"lost": 100, "error": LOST}),
+    ("ping-unreachable", hccn.parse_ping, {"lost": 100, "error": UNREACHABLE}),
+    ("ping-too-long", hccn.parse_ping, {"lost": 100, "error": "Message too long"}),
+    ("ping-cut", hccn.parse_ping, None),
+    ("ping-cut-while-lost", hccn.parse_ping, {"lost": 100, "error": LOST}),
+    ("hccs_ping-good", hccn.parse_ping, {"lost": 0, "error": ""}),
+    ("hccs_ping-lost", hccn.parse_ping, {"lost": 100, "error": "This pkt check recv msg fail!"}),
+    ("hccs_ping-not-started", hccn.parse_ping, {"lost": 100, "error": "This pkt ping not start to send!"}),
+    ("hccs_ping-send-fail", hccn.parse_ping, {"lost": 100, "error": "This pkt send fail!"}),
+    ("hccs_ping-unsupported", hccn.parse_ping, None),
     ("hccs_ping-unsupported", trouble, NO),
     ("busy", trouble, "busy"),
     ("denied-user", trouble, "not allowed"),
@@ -183,7 +183,7 @@ HCCN_CONF: list[Case] = [
     ("a2", addresses, {str(device): f"10.20.{device}.1" for device in range(8)}),
     (
         "a2",
-        lambda text: hccn_conf.entries(text)["7"],
+        lambda text: hccn_conf.parse_conf(text)["7"],
         {
             "address": "10.20.7.1",
             "netmask": "255.255.255.0",
@@ -194,18 +194,18 @@ HCCN_CONF: list[Case] = [
     ("a3", addresses, {str(device): f"10.20.{device}.2" for device in range(16)}),
     (
         "written-by-hand",
-        hccn_conf.entries,
+        hccn_conf.parse_conf,
         {"0": {"address": "29.1.137.205", "netmask": "255.255.0.0", "gateway": "29.1.0.1"}},
     ),
     ("cut", addresses, {"0": "10.20.0.1", "1": "10.20.1.1"}),
-    ("empty", hccn_conf.entries, {}),
-    ("binary", hccn_conf.entries, {}),
-    ("other-file", hccn_conf.entries, {}),
+    ("empty", hccn_conf.parse_conf, {}),
+    ("binary", hccn_conf.parse_conf, {}),
+    ("other-file", hccn_conf.parse_conf, {}),
 ]
 
 NVIDIA_SMI: list[Case] = [
     ("gpus-idle", gpu_numbers, [(index, 4) for index in range(8)]),
-    ("gpus-idle", lambda text: gpu.gpus(text)[0]["name"], "NVIDIA H100 80GB HBM3"),
+    ("gpus-idle", lambda text: gpu.parse_gpus(text)[0]["name"], "NVIDIA H100 80GB HBM3"),
     ("gpus-held", lambda text: gpu_numbers(text)[2:4], [(2, 71034), (3, 71030)]),
     ("gpus-seven", lambda text: [index for index, _ in gpu_numbers(text)], [0, 1, 2, 3, 4, 6, 7]),
     ("gpus-none", gpu_numbers, []),
@@ -253,24 +253,24 @@ def test_every_capture_is_some_case():
 
 
 PARSERS = [
-    hccn.link,
-    hccn.net_health,
-    hccn.netdetect,
-    hccn.gateway,
-    hccn.lldp,
-    hccn.ip,
-    hccn.vnic,
-    hccn.tls,
-    hccn.ping,
-    hccn_conf.entries,
-    npu_smi.chips,
-    npu_smi.holders,
-    npu_smi.listed,
-    npu_smi.mapped,
-    npu_smi.super_pod,
-    npu_smi.cut_short,
-    gpu.gpus,
-    gpu.apps,
+    hccn.parse_link,
+    hccn.parse_net_health,
+    hccn.parse_netdetect,
+    hccn.parse_gateway,
+    hccn.parse_lldp,
+    hccn.parse_ip,
+    hccn.parse_vnic,
+    hccn.parse_tls,
+    hccn.parse_ping,
+    hccn_conf.parse_conf,
+    npu_smi.parse_chips,
+    npu_smi.parse_holders,
+    npu_smi.parse_list,
+    npu_smi.parse_map,
+    npu_smi.parse_super_pod,
+    npu_smi.is_cut_off,
+    gpu.parse_gpus,
+    gpu.parse_apps,
 ]
 PIECES = st.sampled_from(
     [
@@ -305,13 +305,13 @@ def test_no_parser_raises(text):
         parser(text)
 
 
-def a_target(hardware) -> Target:
+def a_target(hardware) -> ProbeTarget:
     spec = cluster(serve(), hardware=hardware)
     node = spec.nodes[0]
     plan = NodePlan(
         name="n1", host="h1", address=node.address, ssh=node.ssh, runtime=spec.runtime, files=(), processes=()
     )
-    return Target(spec=spec, node=node, plan=plan)
+    return ProbeTarget(spec=spec, node=node, plan=plan)
 
 
 OUTPUTS = st.builds(
@@ -328,7 +328,7 @@ OUTPUTS = st.builds(
 def test_no_probe_raises_and_whatever_it_found_is_judged(data, hardware):
     target = a_target(hardware)
     one, other = data.draw(OUTPUTS), data.draw(OUTPUTS)
-    for probe in (*npu.PROBES, npu.ping(all_pairs=False), gpu.PROBE):
+    for probe in (*npu.PROBES, npu.make_ping_probe(all_pairs=False), gpu.PROBE):
         keys = [command.key for command in probe.commands(target, {})]
         keys += ["0 n2 0"] if probe.stage else []
         outputs = {key: (one, other)[place % 2] for place, key in enumerate(keys)}

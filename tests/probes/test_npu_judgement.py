@@ -12,7 +12,7 @@ from specs import CPU, GPU
 from dplaunch.model.check import Level, Output
 from dplaunch.model.cluster import Container
 from dplaunch.probes import npu
-from dplaunch.probes.npu_ping import ping
+from dplaunch.probes.npu_ping import make_ping_probe
 from dplaunch.words import plural
 
 FAIL, WARN = Level.FAIL, Level.WARN
@@ -72,21 +72,21 @@ BOTH = [
         "netdetect address: 0.0.0.0\n",
         "npu.network",
         WARN,
-        "device 3: netdetect has no",
+        "device 3: no netdetect address",
     ),
-    ("hccn_tool -i 3 -lldp -g", "", "npu.network", WARN, "device 3: the switch does not name its port"),
+    ("hccn_tool -i 3 -lldp -g", "", "npu.network", WARN, "device 3: the switch does not announce its port"),
     (
         "hccn_tool -i 3 -gateway -g",
         "default gateway:10.20.9.254, Iface:eth3\n",
         "npu.network",
         FAIL,
-        "device 3: gateway is 10.20.9.254, in /etc/hccn.conf stands 10.20.3.254",
+        "device 3: gateway is 10.20.9.254, but /etc/hccn.conf has 10.20.3.254",
     ),
     ("hccn_tool -i 3 -gateway -g", UNSET_GATEWAY, "npu.network", FAIL, "device 3: gateway is not set"),
-    ("hccn_tool -i 3 -tls -g", npustub.tls(3, 1), "npu.tls", FAIL, "device 3: TLS is on, on most devices"),
-    (CONF, NO_FILE, "npu.conf", FAIL, "/etc/hccn.conf is not there"),
+    ("hccn_tool -i 3 -tls -g", npustub.tls(3, 1), "npu.tls", FAIL, "device 3: TLS is on, but most devices"),
+    (CONF, NO_FILE, "npu.conf", FAIL, "/etc/hccn.conf is missing"),
     (CONF, FOLDER, "npu.conf", FAIL, "/etc/hccn.conf is a folder"),
-    (CONF, "", "npu.conf", FAIL, "/etc/hccn.conf lists no address"),
+    (CONF, "", "npu.conf", FAIL, "/etc/hccn.conf holds no address"),
 ]
 EVERYWHERE = [
     ("hccn_tool", MISSING, "npu.network", FAIL, "hccn_tool: not found"),
@@ -112,12 +112,12 @@ ON_A2 = [
         "ipaddr:10.20.3.77\nnetmask:255.255.255.0\n",
         "npu.address",
         FAIL,
-        "device 3: address is 10.20.3.77, in /etc/hccn.conf stands 10.20.3.2",
+        "device 3: address is 10.20.3.77, but /etc/hccn.conf has 10.20.3.2",
     ),
-    (CONF, conf("a2", "address_3=", "adress_3="), "npu.address", FAIL, "device 3: address is 10.20.3.2, in"),
+    (CONF, conf("a2", "address_3=", "adress_3="), "npu.address", FAIL, "device 3: address is 10.20.3.2, but"),
     ("npu-smi info", info("a2", health={3: "Alarm"}), "npu.devices", FAIL, "device 3: health is Alarm"),
     ("npu-smi info", info("a2", health={3: "Warning"}), "npu.devices", WARN, "device 3: health is Warning"),
-    ("npu-smi info", info("a2", missing=(3,)), "npu.devices", FAIL, "7 of 8 devices: device 3 missing"),
+    ("npu-smi info", info("a2", missing=(3,)), "npu.devices", FAIL, "only 7 of 8 devices: device 3 missing"),
     (
         "npu-smi info",
         info("a2", used={3: 57344}, holders={3: (4242, "python3")}),
@@ -178,7 +178,13 @@ ON_A3 = [
         "device 3: vnic link is DOWN",
     ),
     ("hccn_tool -i 3 -ip -g", UNSET_IP, "npu.network", WARN, "device 3: no RoCE address is set"),
-    ("npu-smi info", info("a3", missing=(3,)), "npu.devices", FAIL, "15 of 16 devices: device 3 missing"),
+    (
+        "npu-smi info",
+        info("a3", missing=(3,)),
+        "npu.devices",
+        FAIL,
+        "only 15 of 16 devices: device 3 missing",
+    ),
     (
         "npu-smi info -t spod-info -i 1 -c 1",
         spod(2, 3, pod=1),
@@ -191,7 +197,7 @@ ON_A3 = [
         spod(1, 3, server=2),
         "npu.superpod",
         FAIL,
-        "device 3 has the SDID of device 3",
+        "device 3 has the same SDID as device 3",
     ),
     (
         "npu-smi info -t spod-info -i 1 -c 1",
@@ -238,7 +244,7 @@ def test_one_broken_answer_is_one_finding(family, call, answer, wanted):
     assert found.remedy
 
 
-def test_a_port_that_is_down_is_told_once_whatever_else_it_shows():
+def test_a_port_that_is_down_is_reported_once_with_all_its_effects():
     breaks = {
         (2, LINK[0]): LINK[1],
         (2, "hccn_tool -i 3 -net_health -g"): "net health status: Fault\n",
@@ -250,7 +256,7 @@ def test_a_port_that_is_down_is_told_once_whatever_else_it_shows():
     assert not [call for _, call in world.asked if "-ping" in call and npustub.roce(2, 3) in call]
 
 
-def test_a_device_without_address_is_told_once_whatever_else_it_shows():
+def test_a_device_without_address_is_reported_once_with_all_its_effects():
     breaks = {
         (2, "hccn_tool -i 3 -ip -g"): UNSET_IP,
         (2, "hccn_tool -i 3 -gateway -g"): UNSET_GATEWAY,
@@ -261,13 +267,13 @@ def test_a_device_without_address_is_told_once_whatever_else_it_shows():
     assert found.fix == "hccn_tool -i 3 -ip -s address 10.20.3.2 netmask 255.255.255.0"
 
 
-def test_without_conf_a_gateway_is_held_against_the_devices_own_network():
+def test_without_conf_a_gateway_is_checked_against_the_devices_own_network():
     outside = "default gateway:10.20.9.254, Iface:eth3\n"
     breaks = {(2, CONF): NO_FILE, (2, "hccn_tool -i 3 -gateway -g"): outside}
     texts = [found.text for found in faults(World("a2", breaks=breaks).findings())]
     assert texts == [
-        "/etc/hccn.conf is not there",
-        "device 3: gateway 10.20.9.254 is outside of 10.20.3.2/255.255.255.0",
+        "/etc/hccn.conf is missing",
+        "device 3: gateway 10.20.9.254 is outside the network 10.20.3.2/255.255.255.0",
     ]
 
 
@@ -286,10 +292,10 @@ def test_an_a3_without_cables_is_one_warning_per_node_and_pings():
     assert [f.text for f in findings if f.probe == "npu.ping"] == ["16 of 16 pings answered"] * 2
 
 
-def test_one_address_on_two_nodes_is_told_where_it_stands_second():
+def test_one_address_on_two_nodes_is_reported_for_the_second():
     breaks = {(2, "hccn_tool -i 3 -vnic -g"): "vnic link status: UP\nvnic ipaddr: 192.168.1.103\n"}
     [found] = faults(World("a3", breaks=breaks).findings())
-    assert (found.node, found.text) == ("n2", "device 3 has the address of device 3 on n1")
+    assert (found.node, found.text) == ("n2", "device 3 has the same address as device 3 on n1")
 
 
 def test_a_cloned_node_is_one_finding():
@@ -298,7 +304,7 @@ def test_a_cloned_node_is_one_finding():
         for device in range(16)
     }
     [found] = faults(World("a3", breaks=breaks).findings())
-    assert (found.node, found.text) == ("n2", "devices 0-15 have the SDID of devices 0-15 on n1")
+    assert (found.node, found.text) == ("n2", "devices 0-15 have the same SDID as devices 0-15 on n1")
 
 
 def test_a_node_of_another_super_pod_is_one_finding():
@@ -308,7 +314,7 @@ def test_a_node_of_another_super_pod_is_one_finding():
     }
     world = World("a3", breaks=breaks)
     [found] = faults(world.findings())
-    assert (found.node, found.text) == ("n3", "devices 0-15: super pod is 7, of most devices 0")
+    assert (found.node, found.text) == ("n3", "devices 0-15: super pod is 7, but 0 on most devices")
     assert not [call for node, call in world.asked if node == "n3" and "hccs_ping" in call]
 
 
@@ -318,10 +324,10 @@ def test_two_nodes_of_one_server_index_are_one_finding():
         for device in range(16)
     }
     [found] = faults(World("a3", breaks=breaks).findings())
-    assert (found.node, found.text) == ("n2", "server index 1 is also that of n1")
+    assert (found.node, found.text) == ("n2", "server index is 1, the same as that of n1")
 
 
-def test_tls_off_on_one_node_of_many_says_what_to_turn_off():
+def test_tls_off_on_one_node_of_many_has_a_remedy_for_the_others():
     breaks = {
         (node, f"hccn_tool -i {device} -tls -g"): npustub.tls(device, 1)
         for node in (1, 3)
@@ -330,29 +336,29 @@ def test_tls_off_on_one_node_of_many_says_what_to_turn_off():
     [found] = faults(World("a2", breaks=breaks).findings())
     assert (found.node, found.text) == (
         "n2",
-        "devices 0-7: TLS is off, on most devices of the cluster it is on",
+        "devices 0-7: TLS is off, but most devices have it on",
     )
     assert (found.fix, "all devices where it is on" in found.remedy) == ("", True)
 
 
-def test_what_our_own_processes_hold_is_no_finding():
+def test_memory_of_our_own_processes_is_not_a_finding():
     answer = info("a2", used={3: 57344}, holders={3: (4242, "VLLMWorker_TP")})
     world = World("a2", breaks={(2, "npu-smi info"): answer})
     world.targets[1] = replace(world.targets[1], ours=frozenset({4242}))
     assert faults(world.findings()) == []
 
 
-def test_what_stands_nameless_while_our_own_run_is_no_finding():
+def test_processes_without_a_name_are_not_a_finding_while_our_own_run():
     world = World("a2", breaks={(2, "npu-smi info"): info("a2", used={3: 57344}, holders={3: (99, "")})})
     world.targets[1] = replace(world.targets[1], ours=frozenset({4242}))
     assert faults(world.findings()) == []
 
 
-def test_a_device_nobody_needs_may_be_missing_or_in_use():
+def test_a_device_that_no_engine_needs_may_be_missing_or_in_use():
     world = World("a2", breaks={(2, "npu-smi info"): info("a2", used={3: 57344}, missing=(5,))})
     without_devices(world, 2)
     [found] = faults(world.findings())
-    assert (found.level, found.text) == (WARN, "7 of 8 devices: device 5 missing")
+    assert (found.level, found.text) == (WARN, "only 7 of 8 devices: device 5 missing")
 
 
 def test_in_a_container_the_missing_file_is_to_be_mounted():
@@ -362,11 +368,13 @@ def test_in_a_container_the_missing_file_is_to_be_mounted():
 
 
 @pytest.mark.parametrize("hardware", [GPU, CPU])
-def test_where_there_are_no_npus_nothing_is_asked(hardware):
+def test_nodes_without_npus_run_no_commands(hardware):
     world = World("a2")
     world.spec = replace(world.spec, hardware=hardware)
     target = replace(world.targets[0], spec=world.spec)
-    commands = [c for probe in (*npu.PROBES, ping(all_pairs=True)) for c in probe.commands(target, {})]
+    commands = [
+        c for probe in (*npu.PROBES, make_ping_probe(all_pairs=True)) for c in probe.commands(target, {})
+    ]
     assert commands == [], plural(len(commands), "command")
 
 

@@ -1,4 +1,4 @@
-"""Who pings whom, and what lost pings mean."""
+"""Which device pings which, and what lost pings mean."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from npuworld import World, faults
 
 from dplaunch.model.check import Level, Output
-from dplaunch.probes.npu_pairs import End, every, ring
+from dplaunch.probes.npu_pairs import End, pair_all, pair_ring
 
 
 def ends(nodes, devices, pod=None):
@@ -26,24 +26,24 @@ def named(pairs):
 
 def all_of(found, family):
     senders = dict.fromkeys(end.node for end in found)
-    return [pair for node in senders for pair in named(every(found, family, node))]
+    return [pair for node in senders for pair in named(pair_all(found, family, node))]
 
 
 def test_a_ring_leads_each_device_to_the_same_one_of_the_next_node():
-    assert named(ring(ends(3, 1))) == [("n0", 0, "n1", 0), ("n1", 0, "n2", 0), ("n2", 0, "n0", 0)]
-    assert named(ring(ends(2, 2)))[:2] == [("n0", 0, "n1", 0), ("n1", 0, "n0", 0)]
-    assert named(ring(ends(1, 8))) == []
+    assert named(pair_ring(ends(3, 1))) == [("n0", 0, "n1", 0), ("n1", 0, "n2", 0), ("n2", 0, "n0", 0)]
+    assert named(pair_ring(ends(2, 2)))[:2] == [("n0", 0, "n1", 0), ("n1", 0, "n0", 0)]
+    assert named(pair_ring(ends(1, 8))) == []
 
 
 def test_a_ring_closes_over_a_device_that_is_left_out():
-    assert named(ring([end for end in ends(3, 1) if end.node != "n1"])) == [
+    assert named(pair_ring([end for end in ends(3, 1) if end.node != "n1"])) == [
         ("n0", 0, "n2", 0),
         ("n2", 0, "n0", 0),
     ]
 
 
 def test_a_ring_does_not_leave_its_super_pod():
-    assert named(ring([*ends(1, 1, pod=1), *ends(1, 1, pod=2)])) == []
+    assert named(pair_ring([*ends(1, 1, pod=1), *ends(1, 1, pod=2)])) == []
 
 
 @pytest.mark.parametrize(("family", "count"), [("a2", 28), ("a3", 24)])
@@ -63,27 +63,30 @@ def test_every_node_sends_its_share():
 A2_PING, A3_PING = "hccn_tool -i 3 -ping -g address", "hccn_tool -i 3 -hccs_ping -g address"
 
 
-def test_a_device_that_nobody_reaches_is_one_finding_where_it_is():
+def test_an_unreachable_device_is_one_finding_of_its_node():
     breaks = {
         (1, f"{A2_PING} {npustub.roce(2, 3)}"): npustub.ping(3, 3),
         (2, f"{A2_PING} {npustub.roce(3, 3)}"): npustub.ping(3, 3),
     }
     [found] = faults(World("a2", breaks=breaks).findings())
     assert (found.node, found.level) == ("n2", Level.FAIL)
-    assert found.text == "device 3: no ping to or from another device is answered"
+    assert found.text == "device 3: unreachable, no ping to or from other devices is answered"
 
 
-def test_a_node_that_nobody_reaches_is_one_finding():
+def test_an_unreachable_node_is_one_finding():
     breaks = {}
     for device in range(8):
         call = f"hccn_tool -i {device} -ping -g address"
         breaks[1, f"{call} {npustub.roce(2, device)}"] = npustub.ping(device, 3)
         breaks[2, f"{call} any"] = npustub.ping(device, 3)
     [found] = faults(World("a2", breaks=breaks).findings())
-    assert (found.node, found.text) == ("n2", "devices 0-7: no ping to or from another device is answered")
+    assert (found.node, found.text) == (
+        "n2",
+        "devices 0-7: unreachable, no ping to or from other devices is answered",
+    )
 
 
-def test_of_two_nodes_a_broken_pair_is_told_once():
+def test_of_two_nodes_a_broken_pair_is_reported_once():
     breaks = {(node, f"{A3_PING} any"): npustub.hccs_ping(3, 3) for node in (1, 2)}
     [found] = faults(World("a3", 2, breaks).findings())
     assert (found.node, found.text) == (
@@ -100,7 +103,7 @@ def test_with_all_pairs_a_broken_pair_inside_a_node_is_found():
     assert re.fullmatch(r"device [25] and device [25] on n1: no ping answered .*", found.text)
 
 
-def test_pairs_of_two_nodes_are_told_together():
+def test_pairs_of_two_nodes_are_one_finding():
     lost = {device: npustub.ping(device, 3) for device in range(8)}
     ring = {(1, f"hccn_tool -i {device} -ping -g address any"): text for device, text in lost.items()}
     [found] = faults(World("a2", breaks=ring).findings())
@@ -126,14 +129,14 @@ def test_a_driver_without_hccs_ping_is_a_warning_per_node():
     assert "not supported by this driver or device" in found[0].text
 
 
-def test_who_may_not_ping_is_told_to_be_root():
+def test_a_user_who_may_not_ping_gets_a_hint_to_be_root():
     denied = Output(code=1, out="permission denied: pls check this cmd run permission.\n")
     breaks = {(1, f"hccn_tool -i {device} -hccs_ping -g address any"): denied for device in range(16)}
     [found] = faults(World("a3", 2, breaks).findings())
     assert (found.text, "root" in found.remedy) == ("ping: hccn_tool: not allowed", True)
 
 
-def test_nobody_pings_a_node_that_did_not_answer():
+def test_a_node_that_did_not_reply_is_not_pinged():
     world = World("a2", 3)
     world.targets = [target for target in world.targets if target.name != "n2"]
     assert faults(world.findings()) == []

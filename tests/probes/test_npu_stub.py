@@ -1,4 +1,4 @@
-"""The stub tools say what they were told to, through the very commands that the probes give."""
+"""The stub tools print what a test asks of them, through the very commands of the probes."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def run(stub, command):
 @pytest.mark.parametrize("family", ["a2", "a3"])
 def test_a_stub_answers_what_the_probes_ask(tmp_path, family):
     stub = npustub.NpuStub(tmp_path, family, node=2).install()
-    assert run(stub, npu_smi.command("", "info")).stdout.decode() == npustub.smi_info(family)
-    assert run(stub, hccn.asked("link", 3)).stdout == b"link status: UP\n"
+    assert run(stub, npu_smi.make_command("", "info")).stdout.decode() == npustub.smi_info(family)
+    assert run(stub, hccn.make_query("link", 3)).stdout == b"link status: UP\n"
     assert (stub.folder / "hccn.conf").read_text() == npustub.hccn_conf(family, 2)
     how = "-hccs_ping" if family == "a3" else "-ping"
-    answer = run(stub, hccn.command("", 3, how, "-g", "address", "10.9.8.7")).stdout.decode()
+    answer = run(stub, hccn.make_command("", 3, how, "-g", "address", "10.9.8.7")).stdout.decode()
     assert answer.startswith("device 3 PING 10.9.8.7\n")
-    assert hccn.ping(answer) == {"lost": 0, "said": ""}
+    assert hccn.parse_ping(answer) == {"lost": 0, "error": ""}
 
 
 def test_every_call_of_every_probe_has_an_answer(tmp_path):
@@ -45,14 +45,14 @@ def test_one_answer_can_be_changed(tmp_path):
     stub = npustub.NpuStub(tmp_path, "a2").install()
     stub.answer("hccn_tool", "-i 3 -ip -g", "Get ipconf failed, because no ip was preset there!\n", code=13)
     stub.answer("hccn_tool", "-i 4 -ip -g", b"\x00\xff")
-    changed, raw = run(stub, hccn.asked("ip", 3)), run(stub, hccn.asked("ip", 4))
+    changed, raw = run(stub, hccn.make_query("ip", 3)), run(stub, hccn.make_query("ip", 4))
     assert (changed.returncode, changed.stdout[:10]) == (13, b"Get ipconf")
     assert raw.stdout == b"\x00\xff"
-    assert run(stub, hccn.asked("ip", 5)).returncode == 0
+    assert run(stub, hccn.make_query("ip", 5)).returncode == 0
 
 
 def test_an_unknown_call_fails(tmp_path):
-    done = run(npustub.NpuStub(tmp_path, "a2").install(), hccn.asked("vnic", 0))
+    done = run(npustub.NpuStub(tmp_path, "a2").install(), hccn.make_query("vnic", 0))
     assert (done.returncode, done.stderr) == (1, b"hccn_tool: no answer to: -i_0_-vnic_-g\n")
 
 

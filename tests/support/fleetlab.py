@@ -13,7 +13,7 @@ from lab import HOME, Lab, LabHost
 from npustub import NpuStub
 
 from dplaunch.engines import facts
-from dplaunch.probes.engine_flags import END, passed
+from dplaunch.probes.engine_flags import END, list_flags
 from dplaunch.workspace import Pick, load_cluster
 
 DPLAUNCH = str(Path(sys.executable).parent / "dplaunch")
@@ -150,5 +150,5 @@ def help_text(cluster: Path) -> str:
     plan = load_cluster(Pick(cluster)).plan
     help_ = facts("vllm-ascend").help
     assert help_
-    flags = dict.fromkeys((help_.sure, *passed(plan.processes)))
+    flags = dict.fromkeys((help_.sure, *list_flags(plan.processes)))
     return "".join(f"  {flag} VALUE\n" for flag in flags) + f"{END}\n"

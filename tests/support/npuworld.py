@@ -16,7 +16,7 @@ from dplaunch.model.check import Command, Facts, Finding, Level, Output
 from dplaunch.model.cluster import NodeSpec
 from dplaunch.model.plan import NodePlan, Process, Seat
 from dplaunch.probes import npu
-from dplaunch.probes.probe import Probe, Target
+from dplaunch.probes.probe import Probe, ProbeTarget
 
 Breaks = Mapping[tuple[int, str], str | Output]
 CONF = "cat /etc/hccn.conf"
@@ -40,7 +40,7 @@ class World:
         """Of these probes, then of the ping."""
         seen: dict[str, dict[str, Facts]] = {target.name: {} for target in self.targets}
         found: list[Finding] = []
-        for probe in (*probes, npu.ping(all_pairs)):
+        for probe in (*probes, npu.make_ping_probe(all_pairs)):
             facts = {}
             for target in self.targets:
                 commands = list(probe.commands(target, seen))
@@ -52,7 +52,7 @@ class World:
             found += probe.judge(self.targets, facts)
         return found
 
-    def _target(self, node: NodeSpec) -> Target:
+    def _target(self, node: NodeSpec) -> ProbeTarget:
         plan = NodePlan(
             name=node.name,
             host=node.host,
@@ -62,7 +62,7 @@ class World:
             files=(),
             processes=(an_engine(node, tuple(range(node.devices))),),
         )
-        return Target(spec=self.spec, node=node, plan=plan)
+        return ProbeTarget(spec=self.spec, node=node, plan=plan)
 
     def _answers(self, node: int) -> Iterator[tuple[str, str]]:
         yield CONF, npustub.hccn_conf(self.family, node)
@@ -70,7 +70,7 @@ class World:
             for words, text in answers(self.family, node):
                 yield f"{tool} {words}", text
 
-    def _output(self, target: Target, command: Command) -> Output:
+    def _output(self, target: ProbeTarget, command: Command) -> Output:
         node = int(target.name[1:])
         call = called(command)
         self.asked.append((target.name, call))

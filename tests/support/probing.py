@@ -1,4 +1,4 @@
-"""Probes without a machine: targets as preflight makes them, and findings as short texts."""
+"""Probes without a machine: targets as preflight makes them, and findings as short lines."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dataclasses import replace
 from dplaunch.model.check import Command, Output
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.plan.build import build
-from dplaunch.probes.probe import Probe, Target
+from dplaunch.probes.probe import Probe, ProbeTarget
 
-Said = Mapping[str, str | Output]
-"""A command's key → what came of it; a text is the output of one that went well."""
+Outputs = Mapping[str, str | Output]
+"""A command's key → its output; a text is the output of a command that succeeded."""
 
 
-def targets(spec: ClusterSpec, *, rehearse: bool = False) -> tuple[Target, ...]:
-    """Every node, where it is planned to be."""
+def targets(spec: ClusterSpec, *, rehearse: bool = False) -> tuple[ProbeTarget, ...]:
+    """Return every node, at the place that the plan gives it."""
     by_name = {node.name: node for node in spec.nodes}
     planned = build(spec, rehearse=rehearse)
     return tuple(
-        Target(
+        ProbeTarget(
             spec=spec,
             node=replace(by_name[node.name], host=node.host, address=node.address),
             plan=node,
@@ -30,12 +30,12 @@ def targets(spec: ClusterSpec, *, rehearse: bool = False) -> tuple[Target, ...]:
     )
 
 
-def findings(probe: Probe, nodes: Sequence[Target], said: Mapping[str, Said]) -> list[str]:
-    """``fail n2: text``, of what the probe says when each node's commands gave this."""
+def findings(probe: Probe, nodes: Sequence[ProbeTarget], outputs: Mapping[str, Outputs]) -> list[str]:
+    """Return the probe's findings as ``fail n2: text``, given node → outputs of its commands."""
     facts = {
-        target.name: probe.parse(target, {key: _output(value) for key, value in said[target.name].items()})
+        target.name: probe.parse(target, {key: _output(value) for key, value in outputs[target.name].items()})
         for target in nodes
-        if target.name in said
+        if target.name in outputs
     }
     found = list(probe.judge(nodes, facts))
     assert all(finding.probe == probe.name for finding in found)
@@ -43,13 +43,13 @@ def findings(probe: Probe, nodes: Sequence[Target], said: Mapping[str, Said]) ->
     return [f"{finding.level.value} {finding.node}: {finding.text}" for finding in found]
 
 
-def bad(said: Sequence[str]) -> list[str]:
-    """Those that are not ok."""
-    return [line for line in said if not line.startswith("ok ")]
+def bad(lines: Sequence[str]) -> list[str]:
+    """Return the findings that are not ok."""
+    return [line for line in lines if not line.startswith("ok ")]
 
 
-def commands(probe: Probe, target: Target) -> dict[str, Command]:
-    """Its commands by key; keys are unique."""
+def commands(probe: Probe, target: ProbeTarget) -> dict[str, Command]:
+    """Return the probe's commands for a node by their keys, which are unique."""
     found = list(probe.commands(target, {}))
     by_key = {command.key: command for command in found}
     assert len(by_key) == len(found)
@@ -57,7 +57,7 @@ def commands(probe: Probe, target: Target) -> dict[str, Command]:
 
 
 def run(command: Command, **env: str) -> Output:
-    """The command on this machine, with this environment and a PATH."""
+    """Run the command on this machine, with this environment and a PATH."""
     done = subprocess.run(
         command.argv,
         capture_output=True,

@@ -49,5 +49,5 @@ def following(rank: int) -> list[str]:
 
 
 def failing(rank: int, excerpt: Sequence[str]) -> list[str]:
-    """Such a start-up, these lines of 10:01:17, and then what every rank says."""
+    """Such a start-up, these lines of 10:01:17, and then what every rank logs."""
     return [*quiet(rank), *excerpt, *following(rank)[len(quiet(rank)) :]]

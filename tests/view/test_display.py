@@ -41,7 +41,7 @@ def load(plan: Plan) -> Iterator[ev.Event]:
                 )
     for process in plan.processes:
         if process.name != "decode-17":
-            yield ev.Ready(at=9.0, process=process.name, seconds=7.8)
+            yield ev.BecameReady(at=9.0, process=process.name, seconds=7.8)
 
 
 def failures(count: int) -> Iterator[ev.Event]:
@@ -223,10 +223,10 @@ def test_what_is_counted_are_endpoints(draw, golden):
     plan = a_plan(a_process("router", "n1"), PARENT)
     loading = [ev.Milestone(at=3.0, process="decode@n1", stage="weights", index=0, count=3, fraction=0.5)]
     ready = [
-        ev.Ready(at=8.0, process="decode-1", seconds=7.0),
-        ev.Ready(at=9.0, process="router", seconds=8.0),
+        ev.BecameReady(at=8.0, process="decode-1", seconds=7.0),
+        ev.BecameReady(at=9.0, process="router", seconds=8.0),
     ]
-    rest = [ev.Ready(at=10.0, process=name, seconds=9.0) for name in ("decode-0", "decode-2")]
+    rest = [ev.BecameReady(at=10.0, process=name, seconds=9.0) for name in ("decode-0", "decode-2")]
     lines = play(plan, start(plan), iter(loading), iter(ready), iter(rest))
     golden("display-endpoints", "\n".join(lines[-5:]))
     half = at(plan, start(plan), iter(loading), iter(ready))

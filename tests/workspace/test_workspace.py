@@ -71,7 +71,7 @@ def test_forgotten_is_forgotten_and_another_cluster_stays(memory, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{broken"])
-def test_a_damaged_memory_is_no_memory(memory, text):
+def test_a_damaged_memory_counts_as_none(memory, text):
     memory.folder.mkdir(parents=True)
     (memory.folder / "current.json").write_text(text)
     with pytest.raises(UsageError, match="no cluster file"):

@@ -75,7 +75,7 @@ def find(text: str) -> Release | None:
 def software(version: str) -> tuple[Software, ...]:
     """What should be on the nodes for this version of vllm-ascend."""
     found = find(version)
-    own = Software("vllm-ascend", (version, found.version) if found else (version,), "the cluster file says")
+    own = Software("vllm-ascend", (version, found.version) if found else (version,), "the cluster file has")
     if found is None:
         return (own,)
     others = {

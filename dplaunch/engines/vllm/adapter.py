@@ -54,7 +54,7 @@ class Vllm(EngineAdapter):
 
     def software(self, spec: ClusterSpec) -> tuple[Software, ...]:
         """The version of the file."""
-        return (Software("vllm", (spec.engine.version,), "the cluster file says"),)
+        return (Software("vllm", (spec.engine.version,), "the cluster file has"),)
 
     def dense(self, spec: ClusterSpec) -> Dense:
         """By its version."""

@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from dplaunch.diagnose import SUSPECT
 from dplaunch.fleet.logs.cause import find_cause
-from dplaunch.model.event import Event, Failed, Milestone, Ready
+from dplaunch.model.event import BecameReady, Event, Failed, Milestone
 from dplaunch.model.observed import ending
 from dplaunch.model.plan import Plan, Process, Stage
 from dplaunch.model.remote import HealthSeen, LineSeen, Pattern, ProcessExited, Signal
@@ -64,7 +64,7 @@ class Awaited:
     def _ready(self, process: str, unit: str, now: float) -> Iterator[Event]:
         if unit in self.pending[process]:
             self.pending[process].discard(unit)
-            yield Ready(at=now, process=unit, seconds=now - self._began)
+            yield BecameReady(at=now, process=unit, seconds=now - self._began)
 
     def _line(self, seen: LineSeen, now: float) -> Iterator[Event]:
         if seen.pattern == READY_LINE:

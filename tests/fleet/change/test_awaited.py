@@ -4,8 +4,7 @@ import pytest
 from plans import a_job, a_plan, a_process
 
 from dplaunch.fleet.change.awaited import SUSPECTS, Awaited, patterns
-from dplaunch.model.event import Failed, Milestone
-from dplaunch.model.event import Ready as Serves
+from dplaunch.model.event import BecameReady, Failed, Milestone
 from dplaunch.model.plan import Process, Ready, Stage
 from dplaunch.model.remote import HealthSeen, LineSeen, ProcessExited, Signal, Stream
 from dplaunch.wire.requests import READY_LINE
@@ -65,14 +64,14 @@ def test_a_process_without_http_is_ready_when_its_line_was_seen():
     headless = a_process("decode-1", "n1", endpoints=(), ready=Ready("line", "joined"))
     fold = awaited(headless)
     assert taken(fold, line("decode-1", SUSPECTS)) == []
-    assert [type(event) for event in taken(fold, line("decode-1", READY_LINE))] == [Serves]
+    assert [type(event) for event in taken(fold, line("decode-1", READY_LINE))] == [BecameReady]
     assert waiting(fold) == []
 
 
 def test_a_job_is_ready_when_it_is_done():
     fold = awaited(a_job("convert", "n1"))
     assert waiting(fold) == ["convert"]
-    assert [type(event) for event in taken(fold, exits("convert", done=True))] == [Serves]
+    assert [type(event) for event in taken(fold, exits("convert", done=True))] == [BecameReady]
     assert waiting(fold) == []
     assert fold.failed == []
 

@@ -11,7 +11,7 @@ from dplaunch.errors import HostError, NotReadyError
 from dplaunch.fleet.change.ready import Readiness
 from dplaunch.fleet.job import connect_all
 from dplaunch.model.cluster import SecretRef
-from dplaunch.model.event import NodeFailed, Ready
+from dplaunch.model.event import BecameReady, NodeFailed
 from dplaunch.model.plan import Ready as Condition
 
 ENGINES = (a_process("prefill-0", "n1"), a_process("decode-0", "n2"), a_process("decode-1", "n2"))
@@ -95,7 +95,7 @@ def test_a_process_without_http_is_awaited_by_its_line():
     stage = scene(n2, processes=(*ENGINES, headless))
     stage.driver.then[7.0] = partial(n2.write, "decode-2", "loading", "rank 1 joined the group of 2")
     assert wait(stage) == ()
-    assert [(e.process, e.seconds) for e in stage.of(Ready)][-1] == ("decode-2", 7.0)
+    assert [(e.process, e.seconds) for e in stage.of(BecameReady)][-1] == ("decode-2", 7.0)
 
 
 def test_engines_with_a_key_are_asked_with_it():

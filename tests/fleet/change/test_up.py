@@ -10,7 +10,7 @@ from scene import Scene
 from dplaunch.errors import DplaunchError, HostError, LockedError, UsageError
 from dplaunch.fleet.change.options import ChangeOptions
 from dplaunch.fleet.change.up import preview, up
-from dplaunch.model.event import NodeFailed, PhaseEnded, Proved, Ready, Started, Stopped
+from dplaunch.model.event import BecameReady, NodeFailed, PhaseEnded, Proved, Started, Stopped
 from dplaunch.model.observed import State
 from dplaunch.model.plan import Change
 from dplaunch.model.remote import Refusal
@@ -46,7 +46,7 @@ def test_up_starts_waits_and_proves_everything():
     result = up(stage.job, ChangeOptions(), yes)
     assert (result.ready, result.changed, result.started) == (True, True, 4)
     assert names(stage.of(Started)) == ["prefill-0", "router", "decode-0", "decode-1"]
-    assert set(names(stage.of(Ready))) == EVERYTHING
+    assert set(names(stage.of(BecameReady))) == EVERYTHING
     assert names(stage.of(Proved)) == ["prefill-0", "decode-0", "decode-1", "router"]
     assert stage.phases == ["connect", "start", "load", "prove", "prove pairs", "prove router"]
 
@@ -247,7 +247,7 @@ def test_what_must_start_after_others_starts_when_they_are_ready():
     late = a_process("router", "n1", after=("prefill-0", "decode-0", "decode-1"))
     stage = Scene(a_plan(*ENGINES, late))
     assert up(stage.job, ChangeOptions(), yes).ready
-    order = [event.process for event in stage.events if isinstance(event, (Started, Ready))]
+    order = [event.process for event in stage.events if isinstance(event, (Started, BecameReady))]
     assert order.index("router") > order.index("decode-1", order.index("decode-1") + 1)
 
 
@@ -257,7 +257,7 @@ def test_a_job_is_waited_for_and_what_comes_after_it_starts_when_it_is_done():
     stage.driver.then[30.0] = partial(n1.end, "convert")
     assert up(stage.job, ChangeOptions(), yes).ready
     assert names(stage.of(Started)) == ["convert", "serve-0"]
-    assert [(e.process, e.seconds) for e in stage.of(Ready)] == [("convert", 30.0), ("serve-0", 0.0)]
+    assert [(e.process, e.seconds) for e in stage.of(BecameReady)] == [("convert", 30.0), ("serve-0", 0.0)]
     assert n1.processes["convert"].state is State.DONE
 
 

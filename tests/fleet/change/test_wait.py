@@ -9,7 +9,7 @@ from scene import Scene
 
 from dplaunch.errors import DplaunchError, Interrupted, NotReadyError
 from dplaunch.fleet.change.up import wait_ready
-from dplaunch.model.event import Ready, Stopped
+from dplaunch.model.event import BecameReady, Stopped
 from dplaunch.model.observed import State
 from dplaunch.model.remote import HttpReply
 from dplaunch.model.trail import Result
@@ -31,7 +31,7 @@ def test_it_waits_until_all_is_ready_and_proves_it():
     stage = started(n2)
     stage.driver.then[25.0] = partial(n2.turn, "decode-0", "decode-0", READY)
     wait_ready(stage.job, None)
-    assert {event.process for event in stage.of(Ready)} == {"prefill-0", "decode-0", "router"}
+    assert {event.process for event in stage.of(BecameReady)} == {"prefill-0", "decode-0", "router"}
     assert stage.phases == ["connect", "load", "prove", "prove pairs", "prove router"]
     assert [(entry.verb, entry.result) for entry in stage.trail] == [("status --wait", Result.PROVED)]
 
