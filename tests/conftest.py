@@ -79,6 +79,7 @@ def _nothing_of_the_user_is_touched(tmp_path_factory: pytest.TempPathFactory) ->
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("DPLAUNCH_")]:
             patch.delenv(name)
+        patch.delenv("TERM", raising=False)  # rich draws no live picture on a dumb terminal
         patch.setenv("XDG_STATE_HOME", str(base / "state"))
         patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
         yield

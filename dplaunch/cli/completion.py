@@ -1,4 +1,4 @@
-"""``dplaunch completion SHELL``: the script that completes verbs, options and targets."""
+"""``dplaunch completion SHELL``: the line that makes a shell complete verbs, options and targets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dplaunch.cli.verb import Invocation
 from dplaunch.errors import ExitCode
 
 COMPLETE = "_DPLAUNCH_COMPLETE"
-"""Set by the script in the user's shell when it asks for completions."""
+"""Set where dplaunch is started to answer a shell: typer's protocol."""
 
 
 class Shell(str, Enum):
@@ -23,19 +23,16 @@ class Shell(str, Enum):
 
 
 def completion(
-    call: Invocation, shell: Annotated[Shell, typer.Argument(help="Print the script for bash, zsh or fish.")]
+    call: Invocation, shell: Annotated[Shell, typer.Argument(help="Print the line for bash, zsh or fish.")]
 ) -> ExitCode:
-    """Print a shell's completion script; use it with `source <(dplaunch completion bash)`."""
-    # typer writes these scripts, but offers them only as options of its own.
-    from typer._completion_shared import get_completion_script
-
-    script = get_completion_script(prog_name="dplaunch", complete_var=COMPLETE, shell=shell.value)
-    call.screen.write(f"{script}\n")
+    """Print what makes a shell complete; use it with `source <(dplaunch completion bash)`."""
+    ask = f"{COMPLETE}=source_{shell.value} dplaunch"
+    call.screen.write(f"{ask} | source\n" if shell is Shell.FISH else f'eval "$({ask})"\n')
     return ExitCode.DONE
 
 
 def prepare() -> None:
-    """Register the shells with typer, which does so itself only for its own --install-completion."""
-    from typer._completion_classes import completion_init
-
-    completion_init()
+    """Have typer learn the shells: it does so only when it makes an app with its own completion options."""
+    app = typer.Typer(add_completion=True)
+    app.command()(prepare)
+    typer.main.get_command(app)

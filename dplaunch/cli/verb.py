@@ -89,6 +89,8 @@ def verb(
 
     Without ``targets`` the file may also be the first argument. ``short_file=False`` leaves -f to the verb.
     """
+    # typer reads a command's parameters from its signature, and has no way to add some that many commands
+    # share. So this one is put together: the verb's own first, then the common ones.
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
     own = [_parameter(p.name, p.annotation, p.default) for p in own]
     shared = dict(COMMON)

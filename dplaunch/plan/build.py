@@ -14,7 +14,7 @@ from dplaunch.errors import Problem, SpecError
 from dplaunch.model.cluster import ClusterSpec, NodeSpec, RouterSpec
 from dplaunch.model.plan import Endpoint, File, NodePlan, Plan, Process
 from dplaunch.plan.check import check, placed
-from dplaunch.plan.document import to_json
+from dplaunch.plan.document import encode
 from dplaunch.plan.ports import bound
 from dplaunch.plan.rehearse import programs, rehearsed, standing_in
 from dplaunch.plan.services import RouterSite, flow, members_file, router_files, router_process
@@ -125,7 +125,8 @@ def _node(draft: _Draft, node: NodeSpec, router: RouterSpec | None) -> NodePlan:
         )
         own = router_files(site_of_router)
         files += own
-        processes.append(_with_fingerprint(router_process(site_of_router, own), own))
+        process = router_process(site_of_router, own)
+        processes.append(replace(process, fingerprint=_fingerprint(process, own)))
     return NodePlan(
         name=node.name,
         host=node.host,
@@ -160,9 +161,12 @@ def _rendered(sheet: Template | File) -> File:
 
 
 def _completed(process: Process, needs: Sequence[PortNeed], files: Sequence[File]) -> Process:
-    ports = bound(process.seats, needs)
-    process = replace(process, files=tuple(f.path for f in files), ports=ports)
-    return _with_fingerprint(process, files)
+    return replace(
+        process,
+        files=tuple(f.path for f in files),
+        ports=bound(process.seats, needs),
+        fingerprint=_fingerprint(process, files),
+    )
 
 
 def _number(group: str) -> int:
@@ -170,15 +174,15 @@ def _number(group: str) -> int:
     return int(group.rpartition("/")[2])
 
 
-def _with_fingerprint(process: Process, files: Sequence[File]) -> Process:
+def _fingerprint(process: Process, files: Sequence[File]) -> str:
     """Restart when argv, the names of secrets or a text it runs from changed; not when members did."""
     parts = (process.argv, sorted(process.env), [(f.path, _digest_of(f.text)) for f in files])
-    return replace(process, fingerprint=_digest(parts, 16))
+    return _digest(parts, 16)
 
 
 def _stamped(plan: Plan) -> Plan:
     """The revision is a hash of everything else; the members file, which carries it, comes last."""
-    plan = replace(plan, revision=_digest(to_json(plan), 12))
+    plan = replace(plan, revision=_digest(plan, 12))
     ours = plan.router is not None and plan.router.kind == "dplaunch"
     return replace(plan, members=members_file(plan)) if ours else plan
 
@@ -189,5 +193,8 @@ def _digest_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+_JSON = json.JSONEncoder(default=encode, sort_keys=True)
+
+
 def _digest(value: object, length: int) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:length]
+    return hashlib.sha256(_JSON.encode(value).encode()).hexdigest()[:length]

@@ -19,7 +19,13 @@ FORMAT = 2
 
 def to_json(plan: Plan) -> dict[str, Any]:
     """The plan as plain data, with ``format`` in front. Stable keys: the names of the values' fields."""
-    return {"format": FORMAT, **_encode(plan)}
+    return {"format": FORMAT, **json.loads(json.dumps(plan, default=encode))}
+
+
+def encode(value: Any) -> dict[str, Any]:
+    """A value of the plan as its fields: ``json`` asks for this where it meets one."""
+    kind: Any = type(value)
+    return {name: getattr(value, name) for name in _names(kind)}
 
 
 def dump(plan: Plan) -> str:
@@ -51,19 +57,6 @@ def load(text: str, name: str) -> Plan:
         return from_json(data)
     except (KeyError, TypeError, ValueError):
         raise UsageError(f"{name} is damaged: parts of the plan are missing", hint=hint) from None
-
-
-def _encode(value: Any) -> Any:
-    if value is None or isinstance(value, (str, int, float)):  # most are: asked first
-        return value
-    if is_dataclass(value):
-        kind: Any = type(value)
-        return {name: _encode(getattr(value, name)) for name in _names(kind)}
-    if isinstance(value, Mapping):
-        return {key: _encode(item) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_encode(item) for item in value]
-    return value
 
 
 @cache

@@ -96,22 +96,25 @@ def names(hostname: str, port: int, alias: str = "") -> tuple[str, ...]:
     return (hostname,) if port == SSH_PORT else (f"[{hostname}]:{port}", hostname)
 
 
+def about(lines: Iterable[Line], called: tuple[str, ...]) -> tuple[Line, ...]:
+    """The lines that speak for the host, whatever it is called."""
+    return tuple(line for line in lines if any(line.speaks_for(name) for name in called))
+
+
 def kinds(lines: Iterable[Line], called: tuple[str, ...]) -> tuple[str, ...]:
     """Key types known for the host: to be asked for first, or a good host looks changed."""
-    return tuple(
-        dict.fromkeys(x.kind for x in lines if not x.marker and any(x.speaks_for(n) for n in called))
-    )
+    return tuple(dict.fromkeys(line.kind for line in about(lines, called) if not line.marker))
 
 
 def check(lines: Iterable[Line], called: tuple[str, ...], key: str) -> tuple[Verdict, str]:
     """The verdict on base64 ``key`` and the place (file:line) it rests on."""
-    about = [line for line in lines if any(line.speaks_for(name) for name in called)]
-    for line in about:
+    found = about(lines, called)
+    for line in found:
         if line.marker == "@revoked" and line.key == key:
             return Verdict.REVOKED, line.place
         if line.marker not in ("", "@revoked"):
             return Verdict.AUTHORITY, line.place
-    plain = [line for line in about if not line.marker]
+    plain = [line for line in found if not line.marker]
     for line in plain:
         if line.key == key:
             return Verdict.KNOWN, line.place

@@ -210,9 +210,10 @@ def _log_in(target: Target, spec: SshSpec, options: Options) -> paramiko.Transpo
 
 
 def _known(target: Target, options: Options) -> Sequence[knownhosts.Line]:
-    """The lines of its known_hosts files, read once for all hosts as long as the files stay as they are."""
+    """The lines about it; files are read once for all hosts as long as they stay as they are."""
     files = (*target.known_hosts, *target.global_known_hosts)
-    return options.shared.get(("known", files, knownhosts.stamps(files)), lambda: knownhosts.read(files))
+    lines = options.shared.get(("known", files, knownhosts.stamps(files)), lambda: knownhosts.read(files))
+    return knownhosts.about(lines, knownhosts.names(target.hostname, target.port, target.key_alias))
 
 
 def _socket(target: Target, spec: SshSpec, options: Options) -> socket.socket | paramiko.Channel:
@@ -373,7 +374,11 @@ def _from_agent(target: Target) -> Keys:
 
 
 class NamedAgent(Agent):
-    """The agent behind ``sock`` (IdentityAgent) instead of the one that SSH_AUTH_SOCK names."""
+    """The agent behind ``sock``.
+
+    ``paramiko.Agent()`` knows the socket of SSH_AUTH_SOCK only, one for the whole process; IdentityAgent may
+    name another one for each host. Paramiko has no public way to say which: this sets what its own does.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self._conn = None

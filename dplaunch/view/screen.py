@@ -21,7 +21,7 @@ class Screen:
     """What a verb prints. ``json``: results and errors as one JSON document each.
 
     ``quiet`` drops progress and remarks, never results, warnings or errors. NO_COLOR, FORCE_COLOR, TERM
-    and COLUMNS of ``environ`` have the meaning that rich gives them.
+    and COLUMNS are looked up in ``environ``.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Screen:
     @property
     def live(self) -> bool:
         """Whether a display may redraw itself: both streams are terminals that can."""
-        able = self.data.is_terminal and self.talk.is_terminal and not self.talk.is_dumb_terminal
+        able = self.data.is_interactive and self.talk.is_interactive
         return able and not self.quiet and not self.json
 
     @property
@@ -105,7 +105,18 @@ def _nothing() -> None:
 def _console(stream: TextIO, environ: Mapping[str, str]) -> Console:
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="replace")  # an ASCII terminal shows ? for ×, and does not crash
-    console = Console(file=stream, markup=False, highlight=False, emoji=False, _environ=environ)
-    if not console.is_terminal:
-        console.width = _PIPE_WIDTH
-    return console
+    terminal = environ["FORCE_COLOR"] != "" if "FORCE_COLOR" in environ else stream.isatty()
+    able = terminal and environ.get("TERM", "").lower() not in ("dumb", "unknown")
+    columns = environ.get("COLUMNS", "")
+    on_terminal = int(columns) if columns.isdigit() else None  # None: rich asks the terminal
+    return Console(
+        file=stream,
+        width=on_terminal if terminal else _PIPE_WIDTH,
+        force_terminal=terminal,
+        force_interactive=able,
+        color_system="standard" if able else None,  # our styles are of the terminal's own colours
+        no_color=environ.get("NO_COLOR", "") != "",
+        markup=False,
+        highlight=False,
+        emoji=False,
+    )

@@ -1,7 +1,6 @@
 """Arguments, exit codes and forms of output: nothing is started here."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -162,13 +161,9 @@ def test_version_and_help(cli):
     assert "rehearse" in cli("up", "--help").stdout
 
 
-def test_the_shell_completes_verbs_and_targets(laptop):
-    asked = {"_DPLAUNCH_COMPLETE": "complete_bash", "COMP_WORDS": "dplaunch logs dec", "COMP_CWORD": "2"}
-    program = Path(sys.executable).parent / "dplaunch"
-    done = subprocess.run(
-        [program], env={**os.environ, **asked}, capture_output=True, text=True, check=True, cwd=laptop.folder
-    )
-    assert done.stdout.split() == ["decode", "decode-0", "decode-1", "decode-2", "decode-3"]
+def test_a_verb_shows_its_own_options_and_then_the_common_ones(cli, expect):
+    text = "".join(f"{line.rstrip()}\n" for line in cli("plan", "--help").stdout.splitlines())
+    expect(Path(__file__).parent / "golden" / "plan-help.txt", text)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,9 @@ def terminal() -> type[Terminal]:
 def draw() -> Callable[[RenderableType, int], str]:
     def drawn(renderable: RenderableType, width: int = 80) -> str:
         out = io.StringIO()
-        console = Console(file=out, width=width, markup=False, highlight=False, emoji=False, _environ={})
+        console = Console(
+            file=out, width=width, markup=False, highlight=False, emoji=False, force_terminal=False
+        )
         console.print(renderable, crop=False)
         return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 

@@ -34,7 +34,15 @@ def test_a_live_picture_only_where_somebody_can_see_it(terminal, options, live):
 
 
 @pytest.mark.parametrize(
-    ("options", "color"), [({}, True), ({"environ": {"NO_COLOR": "1"}}, False), ({"out_tty": False}, False)]
+    ("options", "color"),
+    [
+        ({}, True),
+        ({"environ": {"NO_COLOR": "1"}}, False),
+        ({"environ": {"TERM": "dumb"}}, False),
+        ({"environ": {"FORCE_COLOR": ""}}, False),
+        ({"out_tty": False}, False),
+        ({"out_tty": False, "environ": {"FORCE_COLOR": "1"}}, True),
+    ],
 )
 def test_color_is_the_terminals_and_the_users_choice(terminal, options, color):
     screen, out, _ = screens(terminal, **options)

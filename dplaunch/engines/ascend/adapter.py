@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from dplaunch.engines import rules
 from dplaunch.engines.adapter import EngineAdapter, PortNeed, Site, StandIn, Template
@@ -95,7 +96,7 @@ class Ascend(EngineAdapter):
             contract=CONTRACT_A if is_a else CONTRACT_B,
             sizes=sizes_a(site.role) if is_a else sizes_b(site.role),
             computed=_computed_env,
-            flags=_flags,
+            flags=partial(_flags, parallel.computed(site, _vllm(site.spec))),
         )
 
 
@@ -114,10 +115,10 @@ def _computed_env(site: Site, seat: Seat) -> Env:
     return env.computed(site, seat, _version(site.spec))
 
 
-def _flags(site: Site, seat: Seat) -> Flags:
+def _flags(computed: Flags, site: Site, seat: Seat) -> Flags:
     block = kv.block(site, seat, _version(site.spec))
     transfer = {"kv-transfer-config": words("kv-transfer-config", block)} if block else {}
-    return parallel.computed(site, _vllm(site.spec)) | user_flags(site, seat) | transfer
+    return computed | user_flags(site, seat) | transfer
 
 
 def _unknown_version(spec: ClusterSpec) -> Iterator[Problem]:

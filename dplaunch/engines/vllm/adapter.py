@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from dplaunch.engines import rules
@@ -87,7 +88,7 @@ class Vllm(EngineAdapter):
             contract=CONTRACT_B,
             sizes=sizes_b(site.role),
             computed=_computed_env,
-            flags=_flags,
+            flags=partial(_flags, parallel.computed(site, site.spec.engine.version)),
         )
 
 
@@ -104,10 +105,10 @@ def _computed_env(site: Site, seat: Seat) -> Env:
     return env
 
 
-def _flags(site: Site, seat: Seat) -> Flags:
+def _flags(computed: Flags, site: Site, seat: Seat) -> Flags:
     block = _block(site, seat)
     transfer = {"kv-transfer-config": words("kv-transfer-config", block)} if block else {}
-    return parallel.computed(site, site.spec.engine.version) | user_flags(site, seat) | transfer
+    return computed | user_flags(site, seat) | transfer
 
 
 def _block(site: Site, seat: Seat) -> dict[str, Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -111,7 +110,7 @@ def flag_names(site: Site, recipe: Recipe, seat: Seat) -> tuple[str, ...]:
         return ()
     given = (words[0] for words in recipe.flags(site, seat).values() if words)
     names = (*(flag for flag, _ in recipe.sizes), *given, "--served-model-name")
-    return tuple(dict.fromkeys(re.split("[=.]", name)[0] for name in names))
+    return tuple(dict.fromkeys(name.partition("=")[0].partition(".")[0] for name in names))
 
 
 def context(site: Site, recipe: Recipe) -> dict[str, object]:
