@@ -41,7 +41,7 @@ def faults(name: str, text: str) -> list[str]:
 def texts() -> dict[str, str]:
     """Every text of the project by its name."""
     paths = (*ROOT.iterdir(), *(path for place in PLACES for path in (ROOT / place).rglob("*")))
-    files = (path for path in paths if path.is_file() and path.suffix != ".pyc" and path.name != ".git")
+    files = (p for p in paths if p.is_file() and p.parent.name != "__pycache__" and p.name != ".git")
     return {str(path.relative_to(ROOT)): path.read_text(errors="replace") for path in files}
 
 

@@ -23,8 +23,14 @@ def stop_in_order(
     ``grace`` overrides the seconds of the processes' own stop steps.
     """
     verdicts: list[Stopped] = []
-    for wave in order_stops(job.plan, chosen):
-        verdicts += stop(job, [process.place for process in wave], grace)
+    hurry = Hurry(job)
+    before, job.driver.on_interrupt = job.driver.on_interrupt, hurry.press
+    try:
+        for wave in order_stops(job.plan, chosen):
+            hurry.places = [process.place for process in wave]
+            verdicts += _stop(job, hurry.places, 0.0 if hurry.now else grace)
+    finally:
+        job.driver.on_interrupt = before
     return tuple(verdicts)
 
 
@@ -56,7 +62,7 @@ def _depths(plan: Plan) -> dict[Place, int]:
     return {process.place: depth(process.name) for process in plan.processes}
 
 
-def stop(job: Job, places: list[Place], grace: float | None) -> list[Stopped]:
+def _stop(job: Job, places: list[Place], grace: float | None) -> list[Stopped]:
     """Stop these at once on all their nodes and wait for every verdict."""
     stopped: list[Stopped] = []
 
@@ -64,14 +70,9 @@ def stop(job: Job, places: list[Place], grace: float | None) -> list[Stopped]:
         stopped.append(_event(job, verdict))
         job.emit(stopped[-1])
 
-    driver = job.driver
-    before, driver.on_interrupt = driver.on_interrupt, Hurry(job, places).press
-    try:
-        longest = _longest_grace(job.plan, places) if grace is None else grace
-        driver.stop(places, longest, take, patient=grace is None)
-    finally:
-        driver.on_interrupt = before
-    for node in dict.fromkeys(node for node, _ in places if node not in driver.reached):
+    longest = _longest_grace(job.plan, places) if grace is None else grace
+    job.driver.stop(places, longest, take, patient=grace is None)
+    for node in dict.fromkeys(node for node, _ in places if node not in job.driver.reached):
         job.lost(node)
     return stopped
 
@@ -83,17 +84,23 @@ def _longest_grace(plan: Plan, places: Iterable[Place]) -> float:
 
 
 class Hurry:
-    """Ctrl-C while stopping: the first warns of what the second will do, the second skips the grace."""
+    """Ctrl-C while stopping: the first warns of what the second will do, the second skips every grace.
 
-    def __init__(self, job: Job, places: list[Place]) -> None:
+    One for all waves: the two may come while different processes stop.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.places: list[Place] = []
+        """What stops at the moment."""
+        self.now = False
         self._job = job
-        self._places = places
         self._warned = False
 
     def press(self) -> bool:
         """Always continues: what is being stopped must be stopped."""
         if self._warned:
-            self._job.driver.hurry(self._places)
+            self.now = True
+            self._job.driver.hurry(self.places)
         else:
             self._job.note("still stopping; press Ctrl-C again to skip the grace and kill what is left")
         self._warned = True

@@ -121,6 +121,25 @@ def test_the_first_ctrl_c_warns_and_the_second_skips_the_grace():
     assert ["Ctrl-C" in note for note in stage.notes] == [True]
 
 
+def test_ctrl_c_twice_skips_the_grace_of_all_that_stops_later():
+    n1, n2 = running()
+    n1.slow = {"router", "prefill-0"}
+    stage = Scene(PLAN, n1, n2)
+    stage.driver.then = {5.0: stage.driver.interrupt, 8.0: stage.driver.interrupt}
+    down(stage.job, yes)
+    assert stage.driver.clock() == 1008.0
+
+
+def test_one_ctrl_c_for_the_router_and_one_for_the_engines_skip_the_grace_too():
+    n1, n2 = running()
+    n1.slow = {"router", "prefill-0"}
+    stage = Scene(PLAN, n1, n2)
+    stage.driver.then = {2.0: stage.driver.interrupt, 4.0: stage.driver.interrupt}
+    down(stage.job, yes, grace=3.0)
+    assert stage.calls("hurry") == [(("n1", "prefill-0"), ("n2", "decode-0"))]
+    assert stage.driver.clock() == 1004.0
+
+
 def test_a_process_that_does_not_end_is_killed_after_its_grace():
     n1, n2 = running()
     n1.slow = {"router"}
