@@ -10,6 +10,7 @@ has NPU tools asked by ``check``). Figures go to stdout as one line of JSON, wha
 failed to stderr: verb, node, what it was and why. Each walk is imported by its verb, as the command does.
 """
 
+import gc
 import json
 import os
 import resource
@@ -22,7 +23,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # as the command does, see cli/cluster.py
+os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # this and the collector as in dplaunch.cli
+gc.disable()
 
 from dplaunch.errors import DplaunchError
 from dplaunch.fleet.guards import Address, GuardedMachines, open_session
@@ -158,6 +160,8 @@ def main() -> int:
     verb, config, hosts, count = sys.argv[1], sys.argv[2], sys.argv[3].split(","), int(sys.argv[4])
     kind = sys.argv[5] if len(sys.argv) > 5 else "rehearsal"
     (spec, plan), options, seen = cluster_of(hosts, count, kind), Options(ssh_config=config), Seen()
+    gc.freeze()
+    gc.enable()
     began = float(os.environ["BEGAN"])
     address, planned, done = Address(plan.cluster), time.monotonic(), 0
     driver = GuardedMachines(

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from .shapes import Exit, Process, State
 
 ALIVE = ("running", "unguarded", "stopping")
-_HEALTH_TIMEOUT = 2.0
-_OK = 200
 
 
 def observe_node(folder: Folder, *, health: bool) -> list[Process]:
@@ -31,12 +29,11 @@ def _ask_health(alive: list[Process]) -> None:
     asked = [endpoint for one in alive for endpoint in one["endpoints"] if endpoint["health"]]
     if not asked:
         return
-    from . import ask  # noqa: PLC0415 - http.client costs more than all else: only where health is asked
+    from .health import ask_health  # noqa: PLC0415 - what it imports is needed only here
 
-    urls = [endpoint["url"] + endpoint["health"] for endpoint in asked]
-    answers = ask.ask_all([{"url": url, "timeout": _HEALTH_TIMEOUT} for url in urls])
-    for endpoint, answer in zip(asked, answers):
-        endpoint["healthy"] = answer["status"] == _OK
+    answers = ask_health([endpoint["url"] + endpoint["health"] for endpoint in asked])
+    for endpoint, healthy in zip(asked, answers):
+        endpoint["healthy"] = healthy
 
 
 def list_pids(folder: Folder) -> list[int]:
