@@ -1,4 +1,4 @@
-"""Releases of vllm-ascend as data: what each was built for and tested with.
+"""Releases of vllm-ascend, read from ``releases.json``: what each was built for and tested with.
 
 Source: vllm-ascend, docs/source/community/versioning_policy.md (release compatibility matrix);
 for 0.24.0rc1 and 0.25.1rc1, which it lacks, Dockerfile and requirements.txt of the tags.
@@ -6,7 +6,9 @@ for 0.24.0rc1 and 0.25.1rc1, which it lacks, Dockerfile and requirements.txt of 
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 from dplaunch.engines.facts import Software
 from dplaunch.engines.versions import FINAL, Version, at_least, parse
@@ -24,36 +26,7 @@ class Release:
 
 
 RELEASES = tuple(
-    Release(*row)
-    for row in (
-        ("0.9.1", "0.9.1", "8.2.RC1", "2.5.1", "2.5.1.post1"),
-        ("0.10.1rc1", "0.10.1.1", "8.2.RC1", "2.7.1", "2.7.1.dev20250724"),
-        ("0.10.2rc1", "0.10.2", "8.2.RC1", "2.7.1", "2.7.1.dev20250724"),
-        ("0.11.0rc0", "0.11.0rc3", "8.2.RC1", "2.7.1", "2.7.1.dev20250724"),
-        ("0.11.0rc1", "0.11.0", "8.3.RC1", "2.7.1", "2.7.1"),
-        ("0.11.0rc2", "0.11.0", "8.3.RC2", "2.7.1", "2.7.1"),
-        ("0.11.0rc3", "0.11.0", "8.3.RC2", "2.7.1", "2.7.1.post1"),
-        ("0.11.0", "0.11.0", "8.3.RC2", "2.7.1", "2.7.1.post1"),
-        ("0.12.0rc1", "0.12.0", "8.3.RC2", "2.8.0", "2.8.0"),
-        ("0.13.0rc1", "0.13.0", "8.3.RC2", "2.8.0", "2.8.0"),
-        ("0.13.0rc2", "0.13.0", "8.5.0", "2.8.0", "2.8.0.post1"),
-        ("0.13.0rc3", "0.13.0", "8.5.1", "2.8.0", "2.8.0.post2"),
-        ("0.13.0", "0.13.0", "8.5.0", "2.8.0", "2.8.0.post2"),
-        ("0.14.0rc1", "0.14.1", "8.5.0", "2.9.0", "2.9.0"),
-        ("0.15.0rc1", "0.15.0", "8.5.0", "2.9.0", "2.9.0"),
-        ("0.16.0rc1", "0.16.0", "8.5.1", "2.9.0", "2.9.0"),
-        ("0.17.0rc1", "0.17.0", "8.5.1", "2.9.0", "2.9.0"),
-        ("0.18.0rc1", "0.18.0", "8.5.1", "2.9.0", "2.9.0"),
-        ("0.18.0", "0.18.0", "8.5.1", "2.9.0", "2.9.0.post1"),
-        ("0.19.1rc1", "0.19.1", "8.5.1", "2.9.0", "2.9.0"),
-        ("0.20.2rc1", "0.20.2", "9.0.0", "2.10.0", "2.10.0"),
-        ("0.21.0rc1", "0.21.0", "9.0.0", "2.10.0", "2.10.0"),
-        ("0.22.1rc1", "0.22.1", "9.0.0", "2.10.0", "2.10.0"),
-        ("0.23.0rc1", "0.23.0", "9.0.1", "2.10.0", "2.10.0.post2"),
-        ("0.23.0", "0.23.0", "9.1.0", "2.10.0", "2.10.0.post4"),
-        ("0.24.0rc1", "0.24.0", "9.0.1", "2.10.0", "2.10.0.post2"),
-        ("0.25.1rc1", "0.25.1", "9.0.1", "2.10.0", "2.10.0.post2"),
-    )
+    Release(*row) for row in json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
 )
 """Every release from 0.9.1 to 0.25.1rc1 with a documented launch contract: 0.9.2rc1 and 0.10.0rc1 exist too,
 but have neither contract A's patch nor contract B's flags in their documents."""

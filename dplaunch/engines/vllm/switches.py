@@ -1,13 +1,15 @@
-"""Switches as data: what reads them from which version on, and until when; those of vLLM itself.
+"""Switches: what reads them from which version on, and until when; vLLM's own are in ``switches.json``.
 
 vLLM's rows were looked up in 0.9.1, 0.11.0, 0.13.0, 0.18.0 and 0.23.0: between two of those a bound is the
-later one, and ``lacking`` is the last version looked at without the switch. Plain tuples: every start reads
-them.
+later one, and ``lacking`` is the last version looked at without the switch. JSON: every start reads them.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from dplaunch.engines.versions import at_least
 
@@ -28,18 +30,16 @@ ALWAYS = ""
 NEVER = "0.0.0"
 """As ``gone``: no version reads it."""
 
-ARGUMENTS = "vLLM, vllm/engine/arg_utils.py of 0.9.1, 0.11.0, 0.13.0, 0.18.0 and 0.23.0"
-
 
 class Switch(NamedTuple):
     """One switch. ``gone`` is the first version without it, ``kept_by`` a connector that reads it longer."""
 
     name: str
     kind: str
-    first: str
-    gone: str
-    instead: str
     source: str
+    first: str = ALWAYS
+    gone: str = ALWAYS
+    instead: str = ""
     effect: str = IGNORED
     lacking: str = ""
     kept_by: str = ""
@@ -59,44 +59,15 @@ class Switch(NamedTuple):
         return self.begun(version) and not self.ended(version)
 
 
-VLLM = (
-    Switch(
-        "VLLM_USE_V1",
-        ENV,
-        ALWAYS,
-        "0.12.0rc0",
-        "remove it: V1 is the only engine",
-        "vLLM PR #28204, vllm-ascend PR #4086",
-    ),
-    Switch(
-        "VLLM_RPC_TIMEOUT",
-        ENV,
-        ALWAYS,
-        "0.23.0rc0",
-        "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS, if steps take long",
-        "vLLM 0.23.0, vllm/envs.py",
-    ),
-    Switch(
-        "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS",
-        ENV,
-        "0.11.0rc0",
-        ALWAYS,
-        "remove it",
-        "vLLM 0.9.1 and 0.11.0, vllm/envs.py",
-        lacking="0.9.1",
-    ),
-    Switch(
-        "VLLM_ENGINE_READY_TIMEOUT_S",
-        ENV,
-        "0.14.0rc0",
-        ALWAYS,
-        "remove it: the limit is fixed at 600 s there",
-        "vLLM 0.13.0 and 0.18.0, vllm/envs.py; vllm-ascend PR #7098",
-        lacking="0.13.0",
-    ),
-    Switch("disable-log-requests", FLAG, ALWAYS, "0.18.0rc0", "remove it", ARGUMENTS, REFUSED),
-    Switch("enable-dbo", FLAG, "0.11.0rc0", ALWAYS, "remove it", ARGUMENTS, REFUSED, "0.9.1"),
-    Switch("all2all-backend", FLAG, "0.13.0rc0", ALWAYS, "remove it", ARGUMENTS, REFUSED, "0.11.0"),
-    Switch("ubatch-size", FLAG, "0.18.0rc0", ALWAYS, "remove it", ARGUMENTS, REFUSED, "0.13.0"),
-)
+def read(groups: Iterable[Mapping[str, Any]]) -> tuple[Switch, ...]:
+    """The switches of a table: ``rows`` by name, each group of them with what all its rows share."""
+    return tuple(
+        Switch(name=name, **shared, **row)
+        for group in groups
+        for shared in [{key: value for key, value in group.items() if key != "rows"}]
+        for name, row in group["rows"].items()
+    )
+
+
+VLLM = read(json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8")))
 """What vLLM reads itself, on any hardware."""

@@ -268,7 +268,7 @@ def test_an_unknown_version_is_the_only_thing_said():
 
 
 def test_never_and_always_hold_for_every_version():
-    row = Switch("x", ENV, "", NEVER, "", "s", REFUSED)
+    row = Switch("x", ENV, "s", gone=NEVER, effect=REFUSED)
     assert not any(row.lives(version) for version in RELEASES)
     assert all(row._replace(gone="").lives(version) for version in RELEASES)
 
