@@ -50,7 +50,8 @@ def bundle(root: Path = NODE) -> Bundle:
 
 @functools.cache
 def _pack(root: Path) -> Bundle:
-    files = {f"{path.relative_to(root)}": path for path in sorted(root.glob("*/**/*.py"))}
+    paths = sorted(path for path in root.glob("*/**/*") if path.suffix in (".py", ".txt"))
+    files = {f"{path.relative_to(root)}": path for path in paths}
     files["__main__.py"] = root / "main.py"
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as target:

@@ -70,7 +70,7 @@ def test_the_bundle_does_not_depend_on_modes_or_times_of_its_sources(tmp_path, s
 
 def test_the_bundle_holds_what_runs_on_nodes_and_is_packed_once():
     names = zipfile.ZipFile(io.BytesIO(bundle().data)).namelist()
-    assert {"__main__.py", "guard/__init__.py", "guard/session.py", "rehearsal/__init__.py"} <= set(names)
+    assert {"__main__.py", "guard/__init__.py", "guard/session.py", "rehearsal/vllm/flags.txt"} <= set(names)
     assert not [name for name in names if "__pycache__" in name or name.startswith("/")]
     assert names == sorted(names)
     assert bundle() is bundle()

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 
-from . import flags
+from .flags import known
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from .flags import Flag
 
 USAGE = "usage: vllm serve [model_tag] [options]"
 DTYPES = ("auto", "half", "float16", "bfloat16", "float", "float32")
@@ -47,143 +54,89 @@ class Arguments:
         return [str(item) for item in value] if isinstance(value, list) else []
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"vllm serve: error: {message}")
+
+
 def parse(argv: list[str], release: tuple[int, ...]) -> Arguments:
     """``argv`` is what follows ``vllm serve``; raises UsageError with argparse's words."""
-    known = flags.known(release)
-    options: dict[str, object] = {}
-    loose: list[str] = []
-    rest = list(argv)
-    while rest:
-        token = rest.pop(0)
-        if not _is_option(token):
-            loose.append(token)
-            continue
-        name, path, inline = _split_option(token, known)
-        if not name:
-            loose.append(token)
-        elif name not in known:
-            options[name[len("no-") :]] = False
-        elif path:
-            _set_inside(options, name, path, inline if inline is not None else _take_one(token, rest))
-        else:
-            options[name] = _take_value(token, known[name], inline, rest)
+    given, loose = _make_parser(known(release)).parse_known_args(_gather_keys(argv))
+    options = vars(given)
     model = loose.pop(0) if loose and not loose[0].startswith("-") else str(options.get("model", ""))
     if loose:
         raise UsageError(f"vllm: error: unrecognized arguments: {' '.join(loose)}")
     return Arguments(model or "Qwen/Qwen3-0.6B", options)
 
 
-def _is_option(token: str) -> bool:
-    return token.startswith("-") and len(token) > 1 and not _is_number(token)
+def _make_parser(flags: dict[str, Flag]) -> argparse.ArgumentParser:
+    """It takes no positional words: ``vllm serve`` takes its model anywhere between the options."""
+    parser = _Parser(add_help=False, argument_default=argparse.SUPPRESS, formatter_class=_make_formatter)
+    for flag in flags.values():
+        names = [f"--{flag.name}", *([flag.alias] if flag.alias else [])]
+        parser.add_argument(*names, dest=flag.name, **_ACCEPTED[flag.kind])
+        if flag.kind == "flag":
+            parser.add_argument(f"--no-{flag.name}", dest=flag.name, action="store_false")
+    level = "optimization-level" if "optimization-level" in flags else "compilation-config"
+    parser.add_argument("-O", dest=level, type=int, choices=range(4))
+    return parser
 
 
-def _is_number(token: str) -> bool:
-    try:
-        float(token)
-    except ValueError:
-        return False
-    return True
+def _make_formatter(prog: str) -> argparse.HelpFormatter:
+    """Of a fixed width: argparse makes one for each flag, and would ask the terminal each time."""
+    return argparse.HelpFormatter(prog, width=80)
 
 
-def _split_option(token: str, known: dict[str, int]) -> tuple[str, list[str], str | None]:
-    """(option name or "", path below it for ``--json.key``, value after ``=``)."""
-    head, equals, tail = token.partition("=")
-    inline = tail if equals else None
-    if head.startswith("-O") and head[2:3] in tuple("0123") and len(head) == len("-O3"):
-        return "optimization-level" if "optimization-level" in known else "compilation-config", [], head[2:]
-    if not head.startswith("--"):
-        name = flags.ALIASES.get(head, "")
-        return (name if name in known else ""), [], inline
-    stem, *path = head[2:].split(".")
-    name = stem.replace("_", "-")
-    if name not in known:
-        name = _match_negation(name, known) or _complete_name(head, name, known)
-    return name, path, inline
+def _gather_keys(argv: list[str]) -> list[str]:
+    """Underscores as dashes; the keys of a JSON option (``--compilation-config.mode X``) as one option."""
+    words: list[str] = []
+    tables: dict[str, dict[str, Any]] = {}
+    rest = iter(argv)
+    for word in rest:
+        head, equals, value = word.partition("=")
+        name, *path = head.replace("_", "-").split(".") if word.startswith("--") else [head]
+        if path:
+            path = head.split(".")[1:]
+            _set_inside(tables.setdefault(name, {}), path, value if equals else next(rest, ""))
+        else:
+            words.append(f"{name}{equals}{value}")
+    return words + [f"{name}={json.dumps(table)}" for name, table in tables.items()]
 
 
-def _match_negation(name: str, known: dict[str, int]) -> str:
-    positive = name[len("no-") :] if name.startswith("no-") else ""
-    return name if known.get(positive) == flags.FLAG else ""
-
-
-def _complete_name(head: str, name: str, known: dict[str, int]) -> str:
-    """Argparse takes any unambiguous beginning of a flag."""
-    matches = [flag for flag in known if flag.startswith(name)]
-    if len(matches) > 1:
-        could = ", ".join(f"--{flag}" for flag in matches)
-        raise UsageError(f"vllm serve: error: ambiguous option: {head} could match {could}")
-    return matches[0] if matches else ""
-
-
-def _take_one(token: str, rest: list[str]) -> str:
-    if not rest or _is_option(rest[0]):
-        raise UsageError(f"vllm serve: error: argument {token}: expected one argument")
-    return rest.pop(0)
-
-
-def _take_words(token: str, inline: str | None, rest: list[str]) -> list[str]:
-    found = [inline] if inline is not None else [_take_one(token, rest)]
-    while inline is None and rest and not _is_option(rest[0]):
-        found.append(rest.pop(0))
-    return found
-
-
-def _take_value(token: str, kind: int, inline: str | None, rest: list[str]) -> object:
-    if kind == flags.FLAG:
-        if inline is not None:
-            raise UsageError(f"vllm serve: error: argument {token}: ignored explicit argument '{inline}'")
-        return True
-    if kind == flags.WORDS:
-        return _take_words(token, inline, rest)
-    if kind == flags.MAYBE and inline is None and (not rest or _is_option(rest[0])):
-        return True
-    text = inline if inline is not None else _take_one(token, rest)
-    return _convert(token.partition("=")[0], kind, text)
-
-
-def _convert(flag: str, kind: int, text: str) -> object:
-    try:
-        if kind == flags.INT:
-            return int(text)
-        if kind == flags.SIZE:
-            return _parse_size(text)
-        if kind == flags.FLOAT:
-            return float(text)
-    except ValueError:
-        word = "float" if kind == flags.FLOAT else "int"
-        raise UsageError(f"vllm serve: error: argument {flag}: invalid {word} value: '{text}'") from None
-    if kind == flags.JSON:
-        return _parse_json(flag, text)
-    if flag == "--dtype" and text not in DTYPES:
-        choices = ", ".join(f"'{choice}'" for choice in DTYPES)
-        raise UsageError(
-            f"vllm serve: error: argument {flag}: invalid choice: '{text}' (choose from {choices})"
-        )
-    return text
-
-
-def _parse_size(text: str) -> int:
-    return int(float(text[:-1]) * SUFFIXES[text[-1]]) if text[-1:] in SUFFIXES else int(text)
-
-
-def _parse_json(flag: str, text: str) -> object:
-    try:
-        return json.loads(text)
-    except ValueError as fault:
-        raise UsageError(
-            f"vllm serve: error: argument {flag}: Value {text} cannot be converted to <function loads>. "
-            f"({fault})"
-        ) from None
-
-
-def _set_inside(options: dict[str, object], name: str, path: list[str], text: str) -> None:
-    """``--compilation-config.cudagraph_mode X``: one key inside a JSON option."""
+def _set_inside(table: dict[str, Any], path: list[str], text: str) -> None:
     try:
         value = json.loads(text)
     except ValueError:
         value = text
-    inner = options.get(name)
-    place = options[name] = inner if isinstance(inner, dict) else {}
     for key in path[:-1]:
-        place = place.setdefault(key, {})
-    place[path[-1]] = value
+        table = table.setdefault(key, {})
+    table[path[-1]] = value
+
+
+def _parse_size(text: str) -> int:
+    try:
+        return int(float(text[:-1]) * SUFFIXES[text[-1]]) if text[-1:] in SUFFIXES else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"invalid int value: '{text}'") from None
+
+
+def _parse_json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError as fault:
+        why = f"Value {text} cannot be converted to <function loads>. ({fault})"
+        raise argparse.ArgumentTypeError(why) from None
+
+
+_ACCEPTED: dict[str, dict[str, Any]] = {
+    "flag": {"action": "store_true"},
+    "int": {"type": int},
+    "size": {"type": _parse_size},
+    "float": {"type": float},
+    "word": {},
+    "words": {"nargs": "+"},
+    "maybe": {"nargs": "?", "const": True},
+    "json": {"type": _parse_json},
+    "dtype": {"choices": DTYPES},
+}
+"""A kind of the table → what argparse takes."""
