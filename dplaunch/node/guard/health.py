@@ -5,9 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 TIMEOUT = 2.0
 """Seconds until an endpoint that says nothing counts as unhealthy."""
@@ -20,10 +25,8 @@ def ask_health(urls: list[str]) -> list[bool]:
     healthy = [False] * len(urls)
 
     def ask(place: int) -> None:
-        try:
+        with contextlib.suppress(OSError):  # refused, reset, or too slow
             healthy[place] = _status_line(urls[place], time.monotonic() + TIMEOUT).split()[1:2] == [b"200"]
-        except OSError:
-            pass  # refused, reset, or too slow
 
     threads = [threading.Thread(target=ask, args=(place,), daemon=True) for place in range(len(urls))]
     for thread in threads:
@@ -37,7 +40,7 @@ def _status_line(url: str, deadline: float) -> bytes:
     _, _, authority, path = url.split("/", 3)
     host, _, port = authority.rpartition(":")
     # As bytes the name is taken as it is; as text it would be encoded by a codec that takes long to load.
-    address = host.strip("[]").encode(), int(port)
+    address: tuple[Any, int] = host.strip("[]").encode(), int(port)
     with socket.create_connection(address, timeout=TIMEOUT) as connection:
         connection.sendall(f"GET /{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n".encode())
         line = b""
