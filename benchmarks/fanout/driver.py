@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - the collector rests while modules load
 """One verb on many hosts, by the walks that ``dplaunch up --detach``, ``status`` and ``down`` are made of.
 
 BEGAN=SECONDS python driver.py start|start-checked|check|status|stop SSH_CONFIG HOST,HOST,… PROCESSES [KIND]

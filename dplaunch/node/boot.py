@@ -1,12 +1,13 @@
-"""First code on a node: finds the bundle, or unpacks it, and runs the guard's session.
+"""First code on a node: finds the bundle, or asks for it, and runs the guard's session.
 
-It arrives as text before the bundle (see ``dplaunch.wire``), so it may import nothing of ours; each session
-compiles it, so what only the first one needs is in ``unpack.py``, which comes as text too.
+It arrives as text (see ``dplaunch.wire``), so it may import nothing of ours; each session compiles it, so
+what only the first one needs is in ``unpack.py``, which comes as text too.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 import sys
 
 TYPE_CHECKING = False
@@ -16,30 +17,54 @@ if TYPE_CHECKING:
 
 
 def boot(stdin: io.BufferedReader) -> None:
-    """Reads a line ``HOME SHA UNPACK SIZE``, then UNPACK bytes of Python and the bundle, SIZE bytes.
+    """Reads a line ``HOME SHA UNPACK SIZE FILES`` and the session's header, runs the session, never returns.
 
-    HOME is the state home in hex, ``-`` for the node's own. The session reads what follows. Never returns.
+    HOME is the state home in hex, ``-`` for the node's own. Where the bundle, whose Python files have FILES
+    bytes, is not there, it is asked for: UNPACK bytes of Python and SIZE bytes of the bundle follow.
     """
-    home, sha, code, size = stdin.readline().decode().split()
-    text, data = stdin.read(int(code)), stdin.read(int(size))
-    if len(data) < int(size):
-        os._exit(1)  # the launcher went away meanwhile
+    home, sha, code, size, files = stdin.readline().decode().split()
+    header = stdin.readline()
     place = os.path.join(state_home(bytes.fromhex(home.strip("-")).decode()), "dplaunch", "lib", sha)
     passing = ""
-    if not os.path.isdir(place):
+    if not (is_ours(place) and is_whole(place, int(files))):
+        os.write(1, b'{"event": "unpack"}\n')
+        text, data = stdin.read(int(code)), stdin.read(int(size))
+        if len(data) < int(size):
+            os._exit(1)  # the launcher went away meanwhile
         tools: dict[str, Any] = {}
         exec(text, tools)  # noqa: S102 - ours, as this is
-        place, passing = tools["settle"](data, place)
+        place, passing = tools["settle"](data, place, is_ours)
     sys.path.insert(0, place)
     me = os.getpid()
     try:
         session = __import__("guard.session").session  # top-level in the bundle only
-        status = session.run_from(0, 1)
+        status = session.run_from(header, 0, 1)
     finally:
         if passing and os.getpid() == me:  # not in a fork of it
             tools["remove"](passing)
     sys.stderr.flush()
     os._exit(status)  # nothing is buffered, so nothing has to be tidied up
+
+
+def is_ours(place: str) -> bool:
+    """Whether nobody else can put code there: it and the two folders above are ours alone to write."""
+    try:
+        for folder in (place, os.path.dirname(place), os.path.dirname(os.path.dirname(place))):
+            found = os.lstat(folder)
+            others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+            if found.st_uid != os.geteuid() or others or not stat.S_ISDIR(found.st_mode):
+                return False
+    except OSError:
+        return False
+    return True
+
+
+def is_whole(place: str, size: int) -> bool:
+    """Whether its Python files have ``size`` bytes: a power cut leaves empty files, a cleaner fewer."""
+    found = 0
+    for folder, _, names in os.walk(place):
+        found += sum(os.path.getsize(os.path.join(folder, name)) for name in names if name.endswith(".py"))
+    return found == size
 
 
 def state_home(given: str) -> str:

@@ -3,6 +3,7 @@
 Both packages are top-level in the bundle only: here mypy does not find them.
 """
 
+import io
 import sys
 
 
@@ -15,7 +16,7 @@ def main() -> int:
     if sys.argv[1:] == ["guard"]:
         import guard.session  # type: ignore[import-not-found]  # noqa: PLC0415 - only what was asked for
 
-        return int(guard.session.run_from(0, 1))
+        return int(guard.session.run_from(io.FileIO(0, closefd=False).readline(), 0, 1))
     sys.stderr.write("usage: python3 -I -S BUNDLE guard | rehearsal PROGRAM ARGS\n")
     return 2
 

@@ -5,36 +5,44 @@ It arrives as text, so it may import nothing of ours.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
 import tempfile
 import zipfile
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-def settle(data: bytes, folder: str) -> tuple[str, str]:
+
+def settle(data: bytes, folder: str, is_ours: Callable[[str], bool]) -> tuple[str, str]:
     """The folder with the bundle's files, and one to remove after this session (mostly none)."""
     try:
         unpack(data, folder)
-    except OSError:  # full, read-only, not ours: the guard reports it in its hello
-        passing = temporary(data)
-        return passing, os.path.dirname(passing)
-    return folder, ""
+        if is_ours(folder):
+            return folder, ""
+    except OSError:
+        pass  # full, read-only: the guard reports it in its hello
+    passing = temporary(data)
+    return passing, os.path.dirname(passing)
 
 
 def unpack(data: bytes, folder: str) -> None:
-    """Writes the bundle's files to ``folder`` by rename; a second session finds it there."""
+    """Writes the bundle's files to ``folder`` by rename, in place of what is there."""
     parent = os.path.dirname(folder)
     os.makedirs(parent, mode=0o700, exist_ok=True)
     half = tempfile.mkdtemp(prefix=".new-", dir=parent)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as bundle:
-            bundle.extractall(half)
-        os.rename(half, folder)
-    except OSError:
+            bundle.extractall(os.path.join(half, "new"))
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(folder, os.path.join(half, "old"))
+        with contextlib.suppress(OSError):  # another session was faster, and its files are as good
+            os.rename(os.path.join(half, "new"), folder)
+    finally:
         shutil.rmtree(half, ignore_errors=True)
-        if not os.path.isdir(folder):
-            raise
 
 
 def temporary(data: bytes) -> str:

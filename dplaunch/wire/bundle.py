@@ -13,7 +13,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from dplaunch.wire.lines import encode
+from dplaunch.wire.lines import Opening, encode
 
 BOOTSTRAP = (
     "import io;i=io.BufferedReader(io.FileIO(0,closefd=False),1);exec(i.read(int(i.readline())));boot(i)"
@@ -28,10 +28,11 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """The code that runs on nodes: a zip and its sha256."""
+    """The code that runs on nodes: a zip, its sha256, and how many bytes its files have."""
 
     sha: str
     data: bytes
+    files: int
 
 
 def bootstrap(python: str = "python3") -> tuple[str, ...]:
@@ -60,7 +61,8 @@ def _pack(root: Path) -> Bundle:
             entry.external_attr = 0o644 << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
             target.writestr(entry, path.read_bytes())
-    return Bundle(hashlib.sha256(packed.getvalue()).hexdigest(), packed.getvalue())
+        size = sum(entry.file_size for entry in target.infolist())
+    return Bundle(hashlib.sha256(packed.getvalue()).hexdigest(), packed.getvalue(), size)
 
 
 @functools.cache
@@ -68,10 +70,10 @@ def _text(name: str) -> bytes:
     return (NODE / name).read_bytes()
 
 
-def opening(cluster: str, node: str, state: str | None, code: Bundle) -> bytes:
+def opening(cluster: str, node: str, state: str | None, code: Bundle) -> Opening:
     """What a session reads first: see ``docs/guard-protocol.md``."""
     boot, unpack = _text("boot.py"), _text("unpack.py")
     home = state.encode().hex() if state else "-"  # in hex it is one word, whatever it contains
-    sizes = f"{home} {code.sha} {len(unpack)} {len(code.data)}\n".encode()
+    line = f"{home} {code.sha} {len(unpack)} {len(code.data)} {code.files}\n".encode()
     header = encode({"cluster": cluster, "node": node, "state": state})
-    return f"{len(boot)}\n".encode() + boot + sizes + unpack + code.data + header
+    return Opening(f"{len(boot)}\n".encode() + boot + line + header, unpack + code.data)

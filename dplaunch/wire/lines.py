@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dplaunch.errors import DplaunchError, HostError
@@ -11,6 +12,14 @@ from dplaunch.errors import DplaunchError, HostError
 PROTOCOL = 2
 NOISE_LINES = 200
 """Lines of a login shell's chatter that are skipped before the guard's first line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """``first`` opens a session; a node that lacks the bundle asks for ``code``."""
+
+    first: bytes
+    code: bytes
 
 
 class GreetingStream(Protocol):
@@ -42,18 +51,21 @@ def decode(line: bytes) -> Mapping[str, Any]:
     return message
 
 
-def greet(stream: GreetingStream, node: str, opening: bytes) -> Mapping[str, Any]:
-    """Send ``opening`` and return the guard's hello; what a login shell prints before it is skipped.
+def greet(stream: GreetingStream, node: str, opening: Opening) -> Mapping[str, Any]:
+    """Open a session and return the guard's hello; what a login shell prints before it is skipped.
 
     Raises HostError when no hello comes or the guard speaks another protocol.
     """
-    stream.send(opening)
+    stream.send(opening.first)
     noise: list[str] = []
     for line in stream.lines():
-        hello = _hello(line)
-        if hello is not None:
-            return _same_protocol(node, hello)
-        noise.append(line[:200].decode("utf-8", "replace"))
+        match _event(line):
+            case {"event": "hello"} as hello:
+                return _same_protocol(node, hello)
+            case {"event": "unpack"}:
+                stream.send(opening.code)
+            case _:
+                noise.append(line[:200].decode("utf-8", "replace"))
         if len(noise) == NOISE_LINES:
             break
     raise HostError(
@@ -64,12 +76,11 @@ def greet(stream: GreetingStream, node: str, opening: bytes) -> Mapping[str, Any
     )
 
 
-def _hello(line: bytes) -> Mapping[str, Any] | None:
+def _event(line: bytes) -> Mapping[str, Any]:
     try:
-        message = decode(line)
+        return decode(line)
     except DplaunchError:
-        return None
-    return message if message.get("event") == "hello" else None
+        return {}
 
 
 def _same_protocol(node: str, hello: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from sshd import free_port, make_key
 
 from dplaunch.errors import ExitCode, HostError
 from dplaunch.transport import connect
-from dplaunch.wire.lines import greet
+from dplaunch.wire.lines import Opening, greet
 
 pytestmark = pytest.mark.sshd
 
@@ -218,6 +218,6 @@ def test_a_login_shell_that_never_stops_talking(sshd):
     host = connect(sshd.node(5), options=sshd.options())
     stream = host.stream(["yes", "welcome"])
     with pytest.raises(HostError, match="n5 printed 200 lines, but the guard's hello was not"):
-        greet(stream, "n5", b"")
+        greet(stream, "n5", Opening(b"", b""))
     stream.close()
     host.close()

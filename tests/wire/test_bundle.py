@@ -7,19 +7,20 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
 from dplaunch.wire.bundle import BOOTSTRAP, Bundle, bootstrap, bundle, opening
-from dplaunch.wire.lines import encode
+from dplaunch.wire.lines import Opening, encode
 
 STUB = """
 import json, os, sys
-def run_from(stdin_fd, stdout_fd):
-    header, line = open(stdin_fd).readlines()
-    hello = {"event": "hello", "header": json.loads(header), "next": line, "code": __file__,
+def run_from(header, stdin_fd, stdout_fd):
+    hello = {"event": "hello", "header": json.loads(header), "code": __file__,
              "zipfile": "zipfile" in sys.modules, "flags": [sys.flags.isolated, sys.flags.no_site]}
     os.write(stdout_fd, json.dumps(hello).encode() + b"\\n")
+    os.write(stdout_fd, open(stdin_fd, "rb").read())
     return 0
 """
 
@@ -38,13 +39,37 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
+def converse(first: Opening, requests: bytes, *options: str) -> tuple[list[bytes], bytes]:
+    """A whole session: the lines it writes from its hello on, and its stderr."""
+    argv = [sys.executable, *options, *bootstrap()[1:]]
+    with subprocess.Popen(argv, stdin=PIPE, stdout=PIPE, stderr=PIPE, env={}) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(first.first)
+        process.stdin.flush()
+        line = process.stdout.readline()
+        if json.loads(line) == {"event": "unpack"}:
+            process.stdin.write(first.code)
+            process.stdin.flush()
+            line = process.stdout.readline()
+        rest, errors = process.communicate(requests, timeout=20)
+    assert process.returncode == 0
+    return [line, *rest.splitlines()], errors
+
+
 def start(code: Bundle, state: Path) -> dict[str, object]:
     """One session of a stub guard; its hello."""
-    sent = opening("c1", "n1", str(state), code) + b"request\n"
+    (hello, *echo), errors = converse(opening("c1", "n1", str(state), code), b"request\n")
+    assert (echo, errors) == ([b"request"], b"")
+    return json.loads(hello)
+
+
+def asks(code: Bundle, state: Path) -> bool:
+    """Whether a node with this state asks for the bundle."""
     argv = [sys.executable, *bootstrap()[1:]]
-    done = subprocess.run(argv, input=sent, capture_output=True, timeout=20, check=True, env={})
-    assert done.stderr == b""
-    return json.loads(done.stdout)
+    sent = opening("c1", "n1", str(state), code).first
+    done = subprocess.run(argv, input=sent, capture_output=True, timeout=20, check=False, env={})
+    return json.loads(done.stdout.splitlines()[0]) == {"event": "unpack"}
 
 
 def test_the_bootstrap_survives_every_login_shell():
@@ -77,11 +102,14 @@ def test_the_bundle_holds_what_runs_on_nodes_and_is_packed_once():
 
 
 def test_the_opening_can_be_read_with_its_own_sizes(stub):
-    boot, _, rest = opening("c1", "n1", None, stub).partition(b"\n")
-    sizes, _, rest = rest[int(boot) :].partition(b"\n")
-    home, sha, unpack, packed = sizes.split()
+    made = opening("c1", "n1", None, stub)
+    boot, _, rest = made.first.partition(b"\n")
+    sizes, header = rest[int(boot) :].splitlines()
+    home, sha, unpack, packed, files = sizes.split()
     assert (home, sha.decode(), int(packed)) == (b"-", stub.sha, len(stub.data))
-    assert rest[int(unpack) :] == stub.data + b'{"cluster":"c1","node":"n1","state":null}\n'
+    assert int(files) == len(STUB)
+    assert made.code[int(unpack) :] == stub.data
+    assert header == b'{"cluster":"c1","node":"n1","state":null}'
 
 
 def test_the_first_session_unpacks_and_the_second_finds_it_compiled(stub, home):
@@ -96,9 +124,8 @@ def test_the_first_session_unpacks_and_the_second_finds_it_compiled(stub, home):
 
 
 @pytest.mark.parametrize("name", ["home", "a home", "häuschen"])
-def test_the_guard_gets_the_header_and_every_byte_after_the_bundle(stub, tmp_path, name):
+def test_the_guard_gets_the_header_and_every_byte_after_the_opening(stub, tmp_path, name):
     hello = start(stub, tmp_path / name)
-    assert hello["next"] == "request\n"
     assert hello["header"] == {"cluster": "c1", "node": "n1", "state": str(tmp_path / name)}
 
 
@@ -110,21 +137,52 @@ def test_a_state_home_that_cannot_be_written_needs_no_folder_of_its_own(stub, tm
 
 
 def test_a_launcher_that_dies_in_the_opening_leaves_nothing(stub, home):
-    sent = opening("c1", "n1", str(home), stub)
-    cut = sent[: sent.index(stub.data) + len(stub.data) - 1]
-    argv = [sys.executable, *bootstrap()[1:]]
-    done = subprocess.run(argv, input=cut, capture_output=True, timeout=20, check=False)
-    assert (done.returncode, done.stdout, home.exists()) == (1, b"", False)
+    made = opening("c1", "n1", str(home), stub)
+    for cut in (made.first[:-1], made.first, made.first + made.code[:-1]):
+        argv = [sys.executable, *bootstrap()[1:]]
+        done = subprocess.run(argv, input=cut, capture_output=True, timeout=20, check=False)
+        assert (done.returncode, home.exists()) == (1, False)
+
+
+@pytest.mark.parametrize("damage", ["", "run_from = 1", None])
+def test_a_damaged_bundle_is_replaced(stub, home, damage):
+    start(stub, home)
+    broken = home / "dplaunch/lib" / stub.sha / "guard/session.py"
+    broken.unlink()
+    if damage is not None:
+        broken.write_text(damage)
+    assert start(stub, home)["code"] == str(broken)
+    assert broken.read_text() == STUB
+    assert [p.name for p in broken.parents[2].iterdir()] == [stub.sha]
+
+
+@pytest.mark.parametrize("below", ["dplaunch", "dplaunch/lib", "dplaunch/lib/SHA"])
+def test_no_code_is_run_from_a_folder_that_others_can_write(stub, home, below):
+    start(stub, home)
+    assert not asks(stub, home)
+    folder = home / below.replace("SHA", stub.sha)
+    folder.chmod(0o777)
+    assert asks(stub, home)
+    code = Path(str(start(stub, home)["code"]))
+    assert folder not in code.parents or not folder.stat().st_mode & 0o022
+
+
+def test_no_code_is_run_from_a_folder_of_another_user(stub, home):
+    start(stub, home)
+    lib = home / "dplaunch/lib"
+    moved = lib.rename(home / "theirs")
+    lib.symlink_to(moved)  # a link may be anybody's
+    code = Path(str(start(stub, home)["code"]))
+    assert home not in code.parents
 
 
 def test_a_session_that_only_looks_loads_little(home):
     """What these cost, 64 hosts' sessions would pay at each ``status``."""
-    argv = [sys.executable, "-X", "importtime", *bootstrap()[1:]]
     look = opening("c1", "n1", str(home), bundle())
-    look += encode({"id": 1, "verb": "observe", "health": True}) + encode({"id": 2, "verb": "lock"})
+    requests = encode({"id": 1, "verb": "observe", "health": True}) + encode({"id": 2, "verb": "lock"})
     for _ in range(2):  # the first session unpacks
-        done = subprocess.run(argv, input=look, capture_output=True, timeout=20, check=True)
-    assert [json.loads(line).get("ok") for line in done.stdout.splitlines()] == [None, True, True]
-    loaded = {line.rpartition(b"|")[2].strip().decode() for line in done.stderr.splitlines()}
+        lines, errors = converse(look, requests, "-X", "importtime")
+    assert [json.loads(line).get("ok") for line in lines] == [None, True, True]
+    loaded = {line.rpartition(b"|")[2].strip().decode() for line in errors.splitlines()}
     assert {"guard.session", "guard.observe"} <= loaded
     assert not loaded & {"http.client", "ssl", "subprocess", "typing", "guard.ask", "guard.supervise"}

@@ -39,8 +39,8 @@ def ask_health(urls: list[str]) -> list[bool]:
 def _status_line(url: str, deadline: float) -> bytes:
     _, _, authority, path = url.split("/", 3)
     host, _, port = authority.rpartition(":")
-    # As bytes the name is taken as it is; as text it would be encoded by a codec that takes long to load.
-    address: tuple[Any, int] = host.strip("[]").encode(), int(port)
+    # As bytes a name is looked up as it is; as text it would be encoded by a codec that takes long to load.
+    address: Any = host.strip("[]").encode(), int(port)
     with socket.create_connection(address, timeout=TIMEOUT) as connection:
         connection.sendall(f"GET /{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n".encode())
         line = b""

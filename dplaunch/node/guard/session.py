@@ -189,13 +189,9 @@ def node_folder(header: dict[str, Any]) -> str:
     return os.path.join(os.path.abspath(home), "dplaunch", header["cluster"], header["node"])
 
 
-def run_from(stdin: int, stdout: int) -> int:
-    """Serve one session on two descriptors, its header the first line of stdin; 0."""
-    line = b""
-    while not line.endswith(b"\n"):  # byte by byte: what follows belongs to the session
-        byte = os.read(stdin, 1)
-        if not byte:
-            return 2
-        line += byte
-    Session(json.loads(line), stdout).run(stdin)
+def run_from(header: bytes, stdin: int, stdout: int) -> int:
+    """Serve one session on two descriptors; 0, or 2 where the launcher went away before its header."""
+    if not header.endswith(b"\n"):
+        return 2
+    Session(json.loads(header), stdout).run(stdin)
     return 0
