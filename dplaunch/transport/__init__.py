@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dplaunch.model.plan import NodePlan
 from dplaunch.transport.fanout import Gathered, fan_out
-from dplaunch.transport.host import Host, Options, Stream
+from dplaunch.transport.host import Host, Options
 from dplaunch.transport.local import LocalHost
+from dplaunch.transport.stream import Stream
 
 __all__ = ["Gathered", "Host", "Options", "Stream", "connect", "fan_out"]
 

@@ -1,22 +1,21 @@
 """What a host can do, and the two kinds of host that real processes run on (local, ssh) share.
 
-A ``Pipe`` is one running command's three streams; local and ssh each have one. ``PipeHost``
-makes a ``Stream`` of it, so that both behave the same.
+A ``Pipe`` is one running command's three streams; local and ssh each have one. ``Host`` makes a ``Stream``
+of it, so that both behave the same.
 """
 
 from __future__ import annotations
 
 import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from dplaunch.errors import HostError
 from dplaunch.model.cluster import Container
 from dplaunch.transport.failures import NOT_FOUND, container_failure, missing_program
 from dplaunch.transport.once import Once
-from dplaunch.transport.stream import LineStream, Pipe
+from dplaunch.transport.stream import Pipe, Stream
 
 SILENCE = 20.0
 """Seconds without a byte from a guard session (it beats every 5 s) until its link counts as dead."""
@@ -33,41 +32,13 @@ class Options:
     """Jump connections and loaded keys: made once, closed by ``shared.close()``."""
 
 
-class Stream(Protocol):
-    """One running command: a guard session."""
-
-    def send(self, data: bytes) -> None:
-        """Sends all of it; raises HostError when the link is gone."""
-
-    def lines(self) -> Iterator[bytes]:
-        """Lines of stdout without their newline, until the command has ended well; HostError otherwise."""
-
-    def stderr_tail(self) -> str:
-        """The last 8 KiB of stderr."""
-
-    def close(self) -> None:
-        """Ends the command's streams; ``lines`` then ends without an error."""
-
-
-class Host(Protocol):
-    """One machine (or a container on it), reached one way."""
-
-    node: str
-
-    def stream(self, argv: Sequence[str]) -> Stream:
-        """Starts a command whose stdin and stdout stay open."""
-
-    def close(self) -> None:
-        """Ends the connection and what runs over it."""
-
-
 def command_line(argv: Sequence[str]) -> str:
     """The one place that quotes: words → the text a remote shell takes apart again."""
     return shlex.join(argv)
 
 
-class PipeHost(ABC):
-    """``Host`` over what opens a ``Pipe``. ``label`` names the node in messages."""
+class Host(ABC):
+    """One machine (or a container on it), reached one way. ``label`` names the node in messages."""
 
     def __init__(
         self, node: str, *, label: str = "", container: Container | None = None, silence: float = SILENCE
@@ -81,14 +52,18 @@ class PipeHost(ABC):
     def _open(self, argv: Sequence[str]) -> Pipe:
         """Starts argv, which has the container's prefix; raises HostError."""
 
-    def stream(self, argv: Sequence[str]) -> LineStream:
-        """Starts argv; a session that ends badly raises from ``lines``."""
+    @abstractmethod
+    def close(self) -> None:
+        """Ends the connection and what runs over it."""
+
+    def stream(self, argv: Sequence[str]) -> Stream:
+        """Starts a command whose stdin and stdout stay open; one that ends badly raises from ``lines``."""
 
         def explain(code: int, err: str) -> HostError:
             return self._explain(argv, code, err)
 
         pipe = self._open((*(self._container.prefix if self._container else ()), *argv))
-        return LineStream(self.node, self.label, pipe, silence=self._silence, explain=explain)
+        return Stream(self.node, self.label, pipe, silence=self._silence, explain=explain)
 
     def _explain(self, argv: Sequence[str], code: int, err: str) -> HostError:
         """Why the session of ``argv`` has ended, with the host or its container at fault where they are."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dplaunch.errors import HostError
 from dplaunch.model.cluster import Container
 from dplaunch.transport.failures import missing_program
-from dplaunch.transport.host import SILENCE, PipeHost
+from dplaunch.transport.host import SILENCE, Host
 from dplaunch.transport.stream import CHUNK, SLICE, Pipe, Tail
 
 PATIENCE = 2.0
@@ -20,7 +20,7 @@ STOPS = 0.2
 """Seconds it has to end after each signal."""
 
 
-class LocalHost(PipeHost):
+class LocalHost(Host):
     """Commands run with the launcher's own environment."""
 
     def __init__(

@@ -38,8 +38,8 @@ class Pipe(Protocol):
         """Ends the streams."""
 
 
-class LineStream:
-    """``Stream`` over a ``Pipe``.
+class Stream:
+    """One running command, a guard session, over a ``Pipe``.
 
     Whoever holds ``_reading`` moves bytes from the pipe to ``_lines``: usually the thread in
     ``lines``, but also ``send`` when the other side takes nothing before its own output is read.
