@@ -104,12 +104,15 @@ class SurveyReply:
     results: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     """Key → ``code``, ``out``, ``err``, ``problem``, ``seconds`` of a command, in the order they ended."""
     taken: tuple[Mapping[str, Any], ...] = ()
-    """Ports that are listened on: port, pid, user, command."""
+    """Needed ports that are listened on: port, pid, user, command."""
     ours: frozenset[int] = frozenset()
+    """The pids of this cluster's running processes."""
     strangers: tuple[Mapping[str, Any], ...] = ()
     """Engines and routers that no guard started: pid, user, command, pids of its tree."""
     saved: Mapping[str, Any] | None = None
+    """The fingerprint that ``check --save`` wrote there."""
     seconds: float = 0.0
+    """How long the survey took, by the node's own clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,7 @@ from typing import Any
 from dplaunch.fleet.job import Job
 from dplaunch.model.check import Finding, Level
 from dplaunch.model.observed import Observed, ObservedProcess
-from dplaunch.model.remote import Hello
-from dplaunch.preflight.survey import SurveyResult
+from dplaunch.model.remote import Hello, SurveyReply
 from dplaunch.probes.findings import list_some
 from dplaunch.probes.outputs import clean
 from dplaunch.probes.probe import ProbeTarget
@@ -66,7 +65,7 @@ def judge_clocks(job: Job) -> Iterator[Finding]:
 
 
 def judge_ports(
-    nodes: Sequence[ProbeTarget], surveys: Mapping[str, SurveyResult], observed: Observed
+    nodes: Sequence[ProbeTarget], surveys: Mapping[str, SurveyReply], observed: Observed
 ) -> Iterator[Finding]:
     """Yield ``host.ports``: needed ports that other processes hold."""
     running = {(p.node, port): p.name for p in observed.processes if p.alive for port in p.ports}
@@ -104,7 +103,7 @@ def _describe(process: Mapping[str, Any]) -> str:
     return f"{who} of user {process['user']}" if process["user"] else who
 
 
-def find_strangers(surveys: Mapping[str, SurveyResult]) -> Iterator[Finding]:
+def find_strangers(surveys: Mapping[str, SurveyReply]) -> Iterator[Finding]:
     """Yield ``host.leftover`` for foreign engines; ``host.ports`` reports those that hold a needed port."""
     for node, survey in surveys.items():
         holders = {holder["pid"] for holder in survey.taken}

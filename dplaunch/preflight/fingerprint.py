@@ -9,7 +9,7 @@ from typing import Any
 from dplaunch.fleet.job import Job
 from dplaunch.model.check import Facts, Finding, Level
 from dplaunch.model.plan import File
-from dplaunch.preflight.survey import SurveyResult
+from dplaunch.model.remote import SurveyReply
 from dplaunch.probes.probe import Probe
 from dplaunch.words import plural, shorten
 
@@ -40,7 +40,7 @@ def save(job: Job, prints: Mapping[str, Mapping[str, Any]], day: str) -> tuple[s
 
 
 def find_drift(
-    prints: Mapping[str, Mapping[str, Any]], surveys: Mapping[str, SurveyResult], findings: Iterable[Finding]
+    prints: Mapping[str, Mapping[str, Any]], surveys: Mapping[str, SurveyReply], findings: Iterable[Finding]
 ) -> Iterator[Finding]:
     """Yield what has changed on each node since its fingerprint, unless ``findings`` report it as a fault."""
     faulty = {(finding.probe, finding.node) for finding in findings if finding.level in FAULT}

@@ -12,7 +12,7 @@ from dplaunch.model.cluster import ClusterSpec
 from dplaunch.model.observed import Observed
 from dplaunch.model.remote import SurveyReply
 from dplaunch.preflight import basics, fingerprint
-from dplaunch.preflight.survey import make_request, make_targets, parse_facts, read_reply, run_surveys
+from dplaunch.preflight.survey import make_request, make_targets, parse_facts, run_surveys
 from dplaunch.preflight.walk import CheckOptions, choose_probes, judge
 from dplaunch.probes.probe import Probe
 from dplaunch.ranges import fold
@@ -59,9 +59,8 @@ class FirstLook:
         def take(name: str, reply: SurveyReply | None) -> None:
             self._waiting.discard(name)
             if reply is not None:
-                survey = read_reply(reply)
-                now = fingerprint.make_fingerprint(steady, parse_facts(steady, nodes[name], survey))
-                self._changed += _prefix_probe(fingerprint.compare(name, survey.saved, now))
+                now = fingerprint.make_fingerprint(steady, parse_facts(steady, nodes[name], reply))
+                self._changed += _prefix_probe(fingerprint.compare(name, reply.saved, now))
             else:
                 self._refused.add(name)
             if not self._waiting:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from dplaunch.fleet.job import Job
@@ -19,24 +19,6 @@ LIMIT = 300.0
 SLACK = 15.0
 SEPARATOR = "\x1f"
 """Separates the name of a probe from the key of its command."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SurveyResult:
-    """The reply of one node to one survey, its outputs by probe."""
-
-    outputs: Mapping[str, Mapping[str, Output]]
-    """Probe name → key → output."""
-    taken: Sequence[Mapping[str, Any]] = ()
-    """Needed ports on which a process listens: {port, pid, user, command}."""
-    ours: frozenset[int] = frozenset()
-    """The pids of this cluster's running processes."""
-    strangers: Sequence[Mapping[str, Any]] = ()
-    """Engines and routers that no guard started: {pid, user, command, pids of its tree}."""
-    saved: Mapping[str, Any] | None = None
-    """The fingerprint that ``check --save`` wrote there."""
-    seconds: float = 0.0
-    """How long the survey took, by the node's own clock."""
 
 
 def make_targets(job: Job, spec: ClusterSpec) -> tuple[ProbeTarget, ...]:
@@ -60,7 +42,7 @@ def run_surveys(
     seen: EarlierFacts,
     *,
     titles: Sequence[str] = (),
-) -> dict[str, SurveyResult]:
+) -> dict[str, SurveyReply]:
     """Run all commands of these probes on all reachable nodes. Returns node → survey.
 
     ``titles``: patterns of the command lines of engines. With them a node looks for foreign engines too, and
@@ -74,19 +56,16 @@ def run_surveys(
     def progress(node: str, done: int, count: int) -> None:
         job.emit(Surveyed(at=job.now, node=node, done=done, count=count))
 
-    return {
-        node: read_reply(reply) for node, reply in job.driver.survey(requests, patience, progress).items()
-    }
+    return job.driver.survey(requests, patience, progress)
 
 
-def parse_facts(probes: Iterable[Probe], target: ProbeTarget, survey: SurveyResult) -> dict[str, Facts]:
+def parse_facts(probes: Iterable[Probe], target: ProbeTarget, survey: SurveyReply) -> dict[str, Facts]:
     """Return probe name → facts, for the probes that had commands to run on this node."""
-    by_name = {probe.name: probe for probe in probes}
-    return {
-        name: by_name[name].parse(target, outputs)
-        for name, outputs in survey.outputs.items()
-        if name in by_name
-    }
+    outputs: dict[str, dict[str, Output]] = {}
+    for full, result in survey.results:
+        probe, _, key = full.partition(SEPARATOR)
+        outputs.setdefault(probe, {})[key] = Output(**result)
+    return {probe.name: probe.parse(target, outputs[probe.name]) for probe in probes if probe.name in outputs}
 
 
 def make_request(
@@ -119,19 +98,3 @@ def _encode(probe: Probe, command: Command) -> dict[str, Any]:
         "lane": command.lane,
         "again": command.again,
     }
-
-
-def read_reply(reply: SurveyReply) -> SurveyResult:
-    """Return a survey from its reply."""
-    outputs: dict[str, dict[str, Output]] = {}
-    for full, result in reply.results:
-        probe, _, key = full.partition(SEPARATOR)
-        outputs.setdefault(probe, {})[key] = Output(**result)
-    return SurveyResult(
-        outputs=outputs,
-        taken=reply.taken,
-        ours=reply.ours,
-        strangers=reply.strangers,
-        saved=reply.saved,
-        seconds=reply.seconds,
-    )

@@ -9,8 +9,9 @@ from dplaunch.engines import titles
 from dplaunch.fleet.job import Job, connect, phase
 from dplaunch.model.check import CheckReport, Facts, Finding, Level, NodeSurvey
 from dplaunch.model.cluster import ClusterSpec
+from dplaunch.model.remote import SurveyReply
 from dplaunch.preflight import basics, fingerprint, reach
-from dplaunch.preflight.survey import SurveyResult, make_targets, parse_facts, run_surveys
+from dplaunch.preflight.survey import make_targets, parse_facts, run_surveys
 from dplaunch.probes.gpu import PROBE as GPUS
 from dplaunch.probes.hosts import PROBES as HOSTS
 from dplaunch.probes.hosts import make_weights_probe
@@ -71,10 +72,10 @@ def check(job: Job, spec: ClusterSpec, options: CheckOptions) -> CheckReport:
 
 def _run_stages(
     job: Job, nodes: Sequence[ProbeTarget], probes: Sequence[Probe]
-) -> tuple[dict[str, dict[str, Facts]], dict[str, SurveyResult]]:
+) -> tuple[dict[str, dict[str, Facts]], dict[str, SurveyReply]]:
     """Return facts and surveys by node. The commands of the second stage depend on the facts of the first."""
     seen: dict[str, dict[str, Facts]] = {}
-    surveys: dict[str, SurveyResult] = {}
+    surveys: dict[str, SurveyReply] = {}
     for stage in (0, 1):
         mine = [probe for probe in probes if probe.stage == stage]
         # in a rehearsal all nodes' engines run on this machine
@@ -98,7 +99,7 @@ def judge(
             yield from probe.judge(known, read)
 
 
-def _report_unchanged(surveys: Mapping[str, SurveyResult], drift: Sequence[Finding]) -> Iterator[Finding]:
+def _report_unchanged(surveys: Mapping[str, SurveyReply], drift: Sequence[Finding]) -> Iterator[Finding]:
     changed = {finding.node for finding in drift}
     for name, survey in surveys.items():
         if survey.saved and name not in changed:
@@ -119,7 +120,7 @@ def _save(job: Job, prints: Mapping[str, Mapping[str, object]], day: str) -> Ite
 
 
 def _summarise(
-    job: Job, name: str, seen: Mapping[str, Mapping[str, Facts]], surveys: Mapping[str, SurveyResult]
+    job: Job, name: str, seen: Mapping[str, Mapping[str, Facts]], surveys: Mapping[str, SurveyReply]
 ) -> NodeSurvey:
     error = job.driver.unreached.get(name)
     seconds = surveys[name].seconds if name in surveys else 0.0

@@ -12,7 +12,6 @@ from dplaunch.model.observed import Observed, State
 from dplaunch.model.remote import SurveyReply
 from dplaunch.plan import build
 from dplaunch.preflight import CheckOptions, basics, check, fingerprint
-from dplaunch.preflight.survey import SurveyResult
 from dplaunch.probes.probe import ProbeTarget
 
 
@@ -67,9 +66,9 @@ def test_a_taken_port_is_reported_with_its_holder(scene):
     made = scene()
     holder = {"port": 9001, "pid": 77, "user": "eve", "command": "python3 -m http.server"}
     surveys = {
-        "n1": SurveyResult(outputs={}),
-        "n2": SurveyResult(outputs={}, taken=[holder]),
-        "n3": SurveyResult(outputs={}, taken=[{**holder, "port": 9002}], ours=frozenset({77})),
+        "n1": SurveyReply(),
+        "n2": SurveyReply(taken=[holder]),
+        "n3": SurveyReply(taken=[{**holder, "port": 9002}], ours=frozenset({77})),
     }
     [(probe, level, name, text)] = bad(basics.judge_ports(targets_of(made), surveys, Observed()))
     assert (probe, level, name) == ("host.ports", Level.FAIL, "n2")
@@ -80,7 +79,7 @@ def test_a_taken_port_is_reported_with_its_holder(scene):
 def test_what_runs_already_holds_its_own_port(scene):
     made = scene(Node("n2").observed("serve-1", ports=(9001,)))
     holder = {"port": 9001, "pid": 0, "user": "", "command": ""}
-    surveys = {"n2": SurveyResult(outputs={}, taken=[holder])}
+    surveys = {"n2": SurveyReply(taken=[holder])}
     assert bad(basics.judge_ports(targets_of(made), surveys, made.driver.observe())) == []
 
 
@@ -100,9 +99,8 @@ def a_stranger(pid, command, user="eve", pids=()):
 
 def test_foreign_engines_are_one_finding_of_their_node():
     surveys = {
-        "n1": SurveyResult(outputs={}),
-        "n2": SurveyResult(
-            outputs={},
+        "n1": SurveyReply(),
+        "n2": SurveyReply(
             strangers=[a_stranger(4242, "vllm serve /w"), a_stranger(5000, "VLLM::EngineCore_DP0", user="")],
         ),
     }
@@ -114,7 +112,7 @@ def test_foreign_engines_are_one_finding_of_their_node():
 
 def test_of_many_foreign_engines_some_are_named_and_all_counted():
     many = [a_stranger(pid, "vllm serve " + 80 * "x" + "\x1b[2J") for pid in range(100, 116)]
-    [finding] = basics.find_strangers({"n1": SurveyResult(outputs={}, strangers=many)})
+    [finding] = basics.find_strangers({"n1": SurveyReply(strangers=many)})
     assert finding.text.count("pid ") == basics.NAMED
     assert finding.text.endswith("… (16 in all)")
     assert "\x1b" not in finding.text
@@ -122,7 +120,7 @@ def test_of_many_foreign_engines_some_are_named_and_all_counted():
 
 def test_a_foreign_engine_that_holds_one_of_our_ports_is_reported_as_its_holder_only():
     holder = {"port": 9001, "pid": 78, "user": "eve", "command": "VLLM::ApiServer_0"}
-    survey = SurveyResult(outputs={}, taken=[holder], strangers=[a_stranger(77, "vllm serve /w", pids=[78])])
+    survey = SurveyReply(taken=[holder], strangers=[a_stranger(77, "vllm serve /w", pids=[78])])
     assert list(basics.find_strangers({"n2": survey})) == []
 
 
