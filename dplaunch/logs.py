@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import attrgetter, itemgetter
 
@@ -63,23 +63,13 @@ class _Held:
 class Merge:
     """Takes chunks and returns folded lines. ``window`` 0 folds nothing and holds nothing back."""
 
-    def __init__(self, *, window: float = 0.25, offsets: Mapping[str, int] | None = None) -> None:
+    def __init__(self, *, window: float = 0.25) -> None:
         self.window = window
-        self._ends = dict(offsets or {})
+        self._ends: dict[str, int] = {}
         self._held: deque[_Held] = deque()
         self._equal: dict[str, list[_Held]] = {}
         self._last: dict[str, int] = {}
         self._count = 0
-
-    @property
-    def offsets(self) -> dict[str, int]:
-        """The offset to resume from, for each process."""
-        return dict(self._ends)
-
-    @property
-    def due(self) -> float | None:
-        """When the next held line must come out; None if none is held."""
-        return self._held[0].until if self._held else None
 
     def feed(self, chunk: LogChunk, at: float) -> tuple[FoldedLine, ...]:
         """Take a chunk that arrived ``at``. Returns what is due. Bytes that were read before are dropped."""

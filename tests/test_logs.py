@@ -74,30 +74,16 @@ def test_other_figures_do_keep_lines_apart():
 def test_without_a_window_lines_pass_at_once():
     merge = Merge(window=0.0)
     assert pairs_of(merge.feed(chunk("d-0", ["a", "b"]), 1.0)) == [("d-0", "a"), ("d-0", "b")]
-    assert merge.due is None
-
-
-def test_due_says_when_the_next_line_must_come_out():
-    merge = Merge(window=0.25)
-    merge.feed(chunk("d-0", ["a"]), 1.0)
-    assert merge.due == 1.25
-    merge.flush(1.25)
-    assert merge.due is None
+    assert merge.flush() == ()
 
 
 def test_bytes_seen_before_a_reconnect_are_dropped():
     merge = Merge(window=0.0)
     merge.feed(chunk("d-0", ["a", "b"]), 1.0)
-    assert merge.offsets == {"d-0": 4}
     assert merge.feed(chunk("d-0", ["a", "b"]), 2.0) == ()
     overlapping = merge.feed(chunk("d-0", ["b", "c"], offset=2), 3.0)
     assert pairs_of(overlapping) == [("d-0", "c")]
     assert overlapping[0].lines[0].offset == 4
-
-
-def test_resuming_from_known_offsets():
-    merge = Merge(window=0.0, offsets={"d-0": 4})
-    assert pairs_of(merge.feed(chunk("d-0", ["a", "b", "c"]), 1.0)) == [("d-0", "c")]
 
 
 def test_a_new_run_is_read_from_its_start():

@@ -17,17 +17,13 @@ def summarise(plan: Plan, observed: Observed, held: Collection[str] = ()) -> Sum
 
     ``held``: groups that the router keeps closed although they may run.
     """
-    planned = {p.place for p in plan.processes}
     seen = {p.place: p for p in observed.processes}
     router = plan.router_process
     serving = {e.name for p in plan.processes for e in p.endpoints if _endpoint_serves(e, seen.get(p.place))}
-    leftover = [p.name for p in observed.processes if p.alive and p.place not in planned]
-    leftover += [p.name for p in observed.processes if p.left and not p.runs and p.place in planned]
     return Summary(
         state=judge_health(plan, observed, seen, held),
         roles=tuple(_role(role, plan, serving) for role in _roles(plan)),
         held=tuple(group for group in held if group in {e.group for e in plan.endpoints}),
-        leftover=tuple(leftover),
         unreached=tuple(sorted(observed.unreached)),
         stale=tuple(n.name for n in observed.nodes if n.revision and n.revision != plan.revision),
         router_ok=None if router is None else bool(seen.get(router.place) and seen[router.place].serves),
@@ -81,12 +77,8 @@ def _roles(plan: Plan) -> list[str]:
 
 def _role(role: str, plan: Plan, serving: set[str]) -> RoleSummary:
     endpoints = [endpoint for endpoint in plan.endpoints if endpoint.role == role]
-    groups = {endpoint.group for endpoint in endpoints}
-    broken = {endpoint.group for endpoint in endpoints if endpoint.name not in serving}
     return RoleSummary(
         role=role,
-        groups=len(groups),
-        groups_ready=len(groups - broken),
         engines=len(endpoints),
         engines_ready=sum(endpoint.name in serving for endpoint in endpoints),
     )

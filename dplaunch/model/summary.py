@@ -25,11 +25,9 @@ class ClusterHealth(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleSummary:
-    """One role in figures. ``engines`` counts endpoints; a group is ready if all of its endpoints are."""
+    """One role in figures. ``engines`` counts endpoints."""
 
     role: str
-    groups: int
-    groups_ready: int
     engines: int
     engines_ready: int
 
@@ -56,8 +54,6 @@ class Summary:
     roles: tuple[RoleSummary, ...] = ()
     held: tuple[str, ...] = ()
     """Groups that the router keeps closed because they are not proved yet, or are being changed."""
-    leftover: tuple[str, ...] = ()
-    """Processes that are not planned and still run, or left processes behind."""
     unreached: tuple[str, ...] = ()
     """Unreachable nodes."""
     stale: tuple[str, ...] = ()

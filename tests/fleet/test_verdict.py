@@ -57,15 +57,14 @@ def test_a_node_that_did_not_answer_is_never_down_but_unknown():
     assert summarise(PLAN, Observed(unreached={"n1": "a", "n2": "b"})).state is ClusterHealth.UNKNOWN
 
 
-def test_the_summary_counts_endpoints_and_groups_and_names_what_is_left():
+def test_the_summary_counts_endpoints_by_role():
     states = {**RUNS, "decode-3": (State.EXITED, None), "decode-9": (State.RUNNING, True)}
     del states["decode-0"]
     summary = summarise(PLAN, look(states))
-    assert [(r.role, r.groups, r.groups_ready, r.engines, r.engines_ready) for r in summary.roles] == [
-        ("prefill", 1, 1, 1, 1),
-        ("decode", 2, 0, 4, 2),
+    assert [(r.role, r.engines, r.engines_ready) for r in summary.roles] == [
+        ("prefill", 1, 1),
+        ("decode", 4, 2),
     ]
-    assert summary.leftover == ("decode-9",)
     assert summary.router_ok is True
 
 
@@ -76,7 +75,7 @@ def test_a_parent_of_many_endpoints_is_counted_by_them():
     half = tuple(ObservedEndpoint(name=name, healthy=name == "decode-0") for name in names)
     one = replace(seen("decode@n2", "n2", State.RUNNING), endpoints=half)
     summary = summarise(plan, Observed(nodes=(ObservedNode(name="n2", processes=(one,)),)))
-    assert [(r.engines, r.engines_ready, r.groups_ready) for r in summary.roles] == [(2, 1, 0)]
+    assert [(r.engines, r.engines_ready) for r in summary.roles] == [(2, 1)]
     assert summary.state is ClusterHealth.STARTING
 
 
@@ -122,7 +121,7 @@ def test_what_stopped_on_a_node_it_left_hides_nothing_on_its_new_one():
     there = [seen("router", "n2", State.STOPPED), seen("e-1", "n2", State.RUNNING, healthy=True)]
     nodes = (ObservedNode(name="n1", processes=tuple(here)), ObservedNode(name="n2", processes=tuple(there)))
     summary = summarise(plan, Observed(nodes=nodes))
-    assert (summary.state, summary.leftover, summary.router_ok) == (ClusterHealth.SERVING, (), True)
+    assert (summary.state, summary.router_ok) == (ClusterHealth.SERVING, True)
 
 
 def entry(result=Result.READY, **fields):

@@ -12,8 +12,8 @@ from dplaunch.view import status as status_view
 GOOD = Summary(
     state=ClusterHealth.SERVING,
     roles=(
-        RoleSummary(role="prefill", groups=4, groups_ready=4, engines=8, engines_ready=8),
-        RoleSummary(role="decode", groups=1, groups_ready=1, engines=64, engines_ready=64),
+        RoleSummary(role="prefill", engines=8, engines_ready=8),
+        RoleSummary(role="decode", engines=64, engines_ready=64),
     ),
     router_ok=True,
     proof=LastProof(passed=True, verb="up", who="ada@desk", age=90.0),
@@ -122,7 +122,7 @@ ENDPOINTS = {
 }
 OPENING = Summary(
     state=ClusterHealth.DEGRADED,
-    roles=(RoleSummary(role="decode", groups=1, groups_ready=0, engines=6, engines_ready=2),),
+    roles=(RoleSummary(role="decode", engines=6, engines_ready=2),),
     router_ok=False,
 )
 
