@@ -95,8 +95,7 @@ def judge(
     """Yield the findings of each probe about what it read on all nodes."""
     for probe in probes:
         read = {name: facts[probe.name] for name, facts in seen.items() if probe.name in facts}
-        if read:
-            yield from probe.judge(known, read)
+        yield from probe.judge(known, read)
 
 
 def _report_unchanged(surveys: Mapping[str, SurveyReply], drift: Sequence[Finding]) -> Iterator[Finding]:

@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from dplaunch.model.check import Command, Facts, Finding, Level
-from dplaunch.probes.findings import report_unread
-from dplaunch.probes.outputs import clean, describe_unread, find_output
-from dplaunch.probes.probe import EarlierFacts, Outputs, Probe, ProbeTarget
+from dplaunch.probes.outputs import Outputs, clean, describe_unread, find_output
+from dplaunch.probes.probe import EarlierFacts, Probe, ProbeTarget
 from dplaunch.words import GIB, format_bytes
 
 NAME = "host.disk"
@@ -35,8 +34,7 @@ def parse_df(text: str) -> dict[str, int | str]:
     return {}
 
 
-def _commands(target: ProbeTarget, seen: EarlierFacts) -> Iterable[Command]:
-    del seen
+def _commands(target: ProbeTarget, _: EarlierFacts) -> Iterable[Command]:
     yield Command(key="state", argv=("sh", "-c", _STATE + _EXISTING))
     if target.has_engines:
         yield Command(key="shm", argv=("df", "-Pk", SHM))
@@ -44,18 +42,15 @@ def _commands(target: ProbeTarget, seen: EarlierFacts) -> Iterable[Command]:
             yield Command(key="model", argv=("sh", "-c", _EXISTING, "sh", target.spec.weights.path))
 
 
-def _parse(target: ProbeTarget, outputs: Outputs) -> Facts:
-    del target
+def _parse(_: ProbeTarget, outputs: Outputs) -> Facts:
     found = {key: parse_df(output.out) if output.code == 0 else {} for key, output in outputs.items()}
     facts: dict[str, object] = {key: place for key, place in found.items() if place}
     missing = [describe_unread(key, find_output(outputs, key)) for key, place in found.items() if not place]
     return {**facts, "unread": missing} if missing else facts
 
 
-def _judge(targets: Iterable[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator[Finding]:
-    del targets
+def _compare(_: Iterable[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator[Finding]:
     for node, facts in seen.items():
-        yield from report_unread(NAME, node, facts)
         short = list(_find_short(facts))
         for level, text, remedy in short:
             yield Finding(probe=NAME, level=level, text=text, node=node, remedy=remedy)
@@ -84,4 +79,4 @@ def _find_short(facts: Facts) -> Iterator[tuple[Level, str, str]]:
         yield Level.WARN, text, f"remove the files that ended processes have left in {SHM}"
 
 
-PROBE = Probe(name=NAME, commands=_commands, parse=_parse, judge=_judge)
+PROBE = Probe(name=NAME, commands=_commands, parse=_parse, compare=_compare)

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.model.plan import Process
-from dplaunch.probes.findings import list_some, report_unread
-from dplaunch.probes.outputs import clean, describe_unread, find_output, read_failure
-from dplaunch.probes.probe import EarlierFacts, Outputs, Probe, ProbeTarget
+from dplaunch.probes.findings import list_some
+from dplaunch.probes.outputs import Outputs, clean, describe_unread, find_output, read_failure
+from dplaunch.probes.probe import EarlierFacts, Probe, ProbeTarget
 from dplaunch.probes.shell import wrap_script
 
 NAME = "engine.flags"
@@ -42,8 +42,7 @@ def _normalise(flag: str) -> str:
     return "--" + flag[2:].replace("_", "-")
 
 
-def _commands(target: ProbeTarget, seen: EarlierFacts) -> Iterable[Command]:
-    del seen
+def _commands(target: ProbeTarget, _: EarlierFacts) -> Iterable[Command]:
     if target.has_engines and (help_ := target.engine.help):
         yield Command(key="help", argv=wrap_script(target, f"\n{help_.ask}\necho '{END}'\n"), timeout=TIMEOUT)
 
@@ -60,12 +59,10 @@ def _parse(target: ProbeTarget, outputs: Outputs) -> Facts:
     return {"unread": [describe_unread(f"{help_.program} --help" if help_ else "help", output)]}
 
 
-def _judge(targets: Iterable[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator[Finding]:
+def _compare(targets: Iterable[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator[Finding]:
     program = next((help_.program for target in targets if (help_ := target.engine.help)), "")
     for node, facts in seen.items():
-        yield from report_unread(NAME, node, facts)
-        if not facts.get("unread"):
-            yield _judge_node(program, node, facts)
+        yield _judge_node(program, node, facts)
 
 
 def _judge_node(program: str, node: str, facts: Facts) -> Finding:
@@ -81,4 +78,4 @@ def _judge_node(program: str, node: str, facts: Facts) -> Finding:
     return Finding(probe=NAME, level=level, text=text, node=node, remedy=remedy)
 
 
-PROBE = Probe(name=NAME, commands=_commands, parse=_parse, judge=_judge)
+PROBE = Probe(name=NAME, commands=_commands, parse=_parse, compare=_compare)

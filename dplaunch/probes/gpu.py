@@ -10,9 +10,9 @@ from typing import Any
 
 from dplaunch.model.check import Command, Facts, Finding, Level, Output
 from dplaunch.probes.ascend import find_trouble
-from dplaunch.probes.findings import OUTSIDE, list_some, name_devices, report_unread
-from dplaunch.probes.outputs import clean, describe_unread, find_output
-from dplaunch.probes.probe import EarlierFacts, Outputs, Probe, ProbeTarget
+from dplaunch.probes.findings import OUTSIDE, list_some, name_devices
+from dplaunch.probes.outputs import Outputs, clean, describe_unread, find_output
+from dplaunch.probes.probe import EarlierFacts, Probe, ProbeTarget
 from dplaunch.ranges import grouped
 
 NAME = "gpu.devices"
@@ -84,12 +84,14 @@ def _parse(_: ProbeTarget, outputs: Outputs) -> Facts:
     return facts
 
 
-def _judge(targets: Sequence[ProbeTarget], facts: Mapping[str, Facts]) -> Iterator[Finding]:
+def _compare(targets: Sequence[ProbeTarget], facts: Mapping[str, Facts]) -> Iterator[Finding]:
     for target in targets:
         if target.name in facts:
             own = list(_find_faults(target, facts[target.name]))
             text = f"{facts[target.name]['count']} × {facts[target.name]['name']}, free"
-            yield from own or [Finding(probe=NAME, level=Level.OK, text=text, node=target.name)]
+            if not own and not facts[target.name]["unread"]:
+                own = [Finding(probe=NAME, level=Level.OK, text=text, node=target.name)]
+            yield from own
 
 
 def _find_faults(target: ProbeTarget, facts: Facts) -> Iterator[Finding]:
@@ -105,7 +107,6 @@ def _find_faults(target: ProbeTarget, facts: Facts) -> Iterator[Finding]:
         remedy = "look at `nvidia-smi -L` and `dmesg`; pass all GPUs into a container"
         yield _make_finding(target, text, remedy)
     yield from _find_held(target, facts)
-    yield from report_unread(NAME, target.name, facts)
 
 
 def _find_held(target: ProbeTarget, facts: Facts) -> Iterator[Finding]:
@@ -135,4 +136,4 @@ def _make_finding(target: ProbeTarget, text: str, remedy: str) -> Finding:
     return Finding(probe=NAME, level=Level.FAIL, text=text, node=target.name, remedy=remedy)
 
 
-PROBE = Probe(name=NAME, commands=_commands, parse=_parse, judge=_judge, steady=("count", "name"))
+PROBE = Probe(name=NAME, commands=_commands, parse=_parse, compare=_compare, steady=("count", "name"))

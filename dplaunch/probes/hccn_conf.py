@@ -11,10 +11,9 @@ from typing import Any
 
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes.ascend import A2, has_npus
-from dplaunch.probes.findings import report_unread
 from dplaunch.probes.hccn import parse_address
-from dplaunch.probes.outputs import clean, describe_unread, find_output
-from dplaunch.probes.probe import EarlierFacts, Outputs, Probe, ProbeTarget
+from dplaunch.probes.outputs import Outputs, clean, describe_unread, find_output
+from dplaunch.probes.probe import EarlierFacts, Probe, ProbeTarget
 from dplaunch.ranges import grouped
 
 NAME = "npu.conf"
@@ -61,12 +60,10 @@ def _parse(_: ProbeTarget, outputs: Outputs) -> Facts:
     return facts
 
 
-def _judge(targets: Sequence[ProbeTarget], facts: Mapping[str, Facts]) -> Iterator[Finding]:
+def _compare(targets: Sequence[ProbeTarget], facts: Mapping[str, Facts]) -> Iterator[Finding]:
     for target in targets:
-        if target.name in facts:
-            yield from report_unread(NAME, target.name, facts[target.name])
-            if not facts[target.name].get("unread"):
-                yield _judge_node(target, facts[target.name])
+        if target.name in facts and not facts[target.name].get("unread"):
+            yield _judge_node(target, facts[target.name])
 
 
 def _judge_node(target: ProbeTarget, facts: Facts) -> Finding:
@@ -95,6 +92,6 @@ PROBE = Probe(
     name=NAME,
     commands=_commands,
     parse=_parse,
-    judge=_judge,
+    compare=_compare,
     steady=("entries",),
 )

@@ -10,9 +10,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from dplaunch.model.check import Command, Facts, Finding, Level
-from dplaunch.probes.findings import report_unread
-from dplaunch.probes.outputs import clean, describe_unread, find_output
-from dplaunch.probes.probe import EarlierFacts, Outputs, Probe, ProbeTarget
+from dplaunch.probes.outputs import Outputs, clean, describe_unread, find_output
+from dplaunch.probes.probe import EarlierFacts, Probe, ProbeTarget
 
 NAME = "host.limits"
 UNLIMITED = -1
@@ -44,8 +43,7 @@ def parse_limits(text: str) -> dict[str, int]:
     return found
 
 
-def _commands(target: ProbeTarget, seen: EarlierFacts) -> Iterable[Command]:
-    del target, seen
+def _commands(_target: ProbeTarget, _seen: EarlierFacts) -> Iterator[Command]:
     yield Command(key="limits", argv=("bash", "-c", SCRIPT))
 
 
@@ -57,12 +55,8 @@ def _parse(target: ProbeTarget, outputs: Outputs) -> Facts:
     return {**found, "devices": target.has_engines and target.spec.hardware.family != "cpu"}
 
 
-def _judge(targets: Iterable[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator[Finding]:
-    del targets
+def _compare(_: Iterable[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator[Finding]:
     for node, facts in seen.items():
-        yield from report_unread(NAME, node, facts)
-        if facts.get("unread"):
-            continue
         low = list(_find_low(facts))
         for text, remedy in low:
             yield Finding(probe=NAME, level=Level.WARN, text=text, node=node, remedy=remedy)
@@ -93,4 +87,4 @@ def _format(limit: int) -> str:
     return "unlimited" if limit == UNLIMITED else str(limit)
 
 
-PROBE = Probe(name=NAME, commands=_commands, parse=_parse, judge=_judge)
+PROBE = Probe(name=NAME, commands=_commands, parse=_parse, compare=_compare)

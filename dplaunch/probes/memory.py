@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import median_high
 
 from dplaunch.model.check import Command, Facts, Finding, Level
-from dplaunch.probes.findings import report_unread
-from dplaunch.probes.outputs import clean, describe_unread, find_output
-from dplaunch.probes.probe import EarlierFacts, Outputs, Probe, ProbeTarget
+from dplaunch.probes.outputs import Outputs, clean, describe_unread, find_output
+from dplaunch.probes.probe import EarlierFacts, Probe, ProbeTarget
 from dplaunch.words import GIB, format_bytes
 
 NAME = "host.memory"
@@ -29,8 +28,7 @@ def parse_meminfo(text: str) -> dict[str, int]:
     return {"total": found["MemTotal"], "available": found["MemAvailable"]}
 
 
-def _commands(target: ProbeTarget, seen: EarlierFacts) -> Iterable[Command]:
-    del target, seen
+def _commands(_target: ProbeTarget, _seen: EarlierFacts) -> Iterator[Command]:
     yield Command(key="meminfo", path="/proc/meminfo")
 
 
@@ -43,14 +41,11 @@ def _parse(target: ProbeTarget, outputs: Outputs) -> Facts:
     return {**found, "engines": count if target.has_engines else 0}
 
 
-def _judge(targets: Sequence[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator[Finding]:
-    del targets
+def _compare(_: Sequence[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator[Finding]:
     available = [f["available"] for f in seen.values() if f.get("engines")]
     usual = median_high(available) if available else 0
     for node, facts in seen.items():
-        yield from report_unread(NAME, node, facts)
-        if not facts.get("unread"):
-            yield _judge_node(node, facts, usual)
+        yield _judge_node(node, facts, usual)
 
 
 def _judge_node(node: str, facts: Facts, usual: int) -> Finding:
@@ -66,4 +61,4 @@ def _judge_node(node: str, facts: Facts, usual: int) -> Finding:
     return Finding(probe=NAME, level=Level.WARN, text=text, node=node, remedy=remedy)
 
 
-PROBE = Probe(name=NAME, commands=_commands, parse=_parse, judge=_judge, quick=True)
+PROBE = Probe(name=NAME, commands=_commands, parse=_parse, compare=_compare, quick=True)

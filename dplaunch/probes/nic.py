@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address
 
 from dplaunch.model.check import Command, Facts, Finding, Level
-from dplaunch.probes.findings import list_some, report_unread
-from dplaunch.probes.outputs import clean, describe_unread, find_output
-from dplaunch.probes.probe import EarlierFacts, Outputs, Probe, ProbeTarget
+from dplaunch.probes.findings import list_some
+from dplaunch.probes.outputs import Outputs, clean, describe_unread, find_output
+from dplaunch.probes.probe import EarlierFacts, Probe, ProbeTarget
 from dplaunch.render import render
 
 NAME = "host.nic"
@@ -35,8 +35,7 @@ def parse_interfaces(text: str) -> list[list[str]]:
     return found
 
 
-def _commands(target: ProbeTarget, seen: EarlierFacts) -> Iterable[Command]:
-    del target, seen
+def _commands(_target: ProbeTarget, _seen: EarlierFacts) -> Iterator[Command]:
     yield Command(key="interfaces", argv=("sh", "-c", _LISTING % render("shell/interfaces.py.j2", {})))
 
 
@@ -52,15 +51,11 @@ def _find_carriers(found: Iterable[Sequence[str]], address: str) -> list[str]:
     return list(dict.fromkeys(name for name, held in found if held == address))
 
 
-def _judge(targets: Sequence[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator[Finding]:
+def _compare(targets: Sequence[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator[Finding]:
     one_machine = all(_is_loopback(target) for target in targets)
     for target in targets:
-        facts = seen.get(target.name)
-        if facts is None:
-            continue
-        yield from report_unread(NAME, target.name, facts)
-        if not facts.get("unread"):
-            yield _judge_node(target, facts["interfaces"], one_machine=one_machine)
+        if target.name in seen:
+            yield _judge_node(target, seen[target.name]["interfaces"], one_machine=one_machine)
 
 
 def _is_loopback(target: ProbeTarget) -> bool:
@@ -106,4 +101,4 @@ def _is_reachable(address: str) -> bool:
     return not (found.is_loopback or found.is_link_local)
 
 
-PROBE = Probe(name=NAME, commands=_commands, parse=_parse, judge=_judge, quick=True, steady=("nic",))
+PROBE = Probe(name=NAME, commands=_commands, parse=_parse, compare=_compare, quick=True, steady=("nic",))

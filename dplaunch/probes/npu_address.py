@@ -11,8 +11,9 @@ from typing import NamedTuple
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes import hccn, hccn_conf
 from dplaunch.probes.ascend import A3, describe_duplicates, find_duplicates, has_npus, report_unknown
-from dplaunch.probes.findings import name_devices, report_unread
-from dplaunch.probes.probe import EarlierFacts, Outputs, Probe, ProbeTarget
+from dplaunch.probes.findings import name_devices
+from dplaunch.probes.outputs import Outputs
+from dplaunch.probes.probe import EarlierFacts, Probe, ProbeTarget
 from dplaunch.ranges import grouped
 
 NAME = "npu.address"
@@ -71,15 +72,16 @@ def _explain_missing(target: ProbeTarget, entry: Mapping[str, str]) -> AddressFa
     return AddressFault("no address", f"set one: hccn_tool -i N -ip -s {words}", fix)
 
 
-def _judge(targets: Sequence[ProbeTarget], facts: Mapping[str, Facts]) -> Iterator[Finding]:
+def _compare(targets: Sequence[ProbeTarget], facts: Mapping[str, Facts]) -> Iterator[Finding]:
     known = [target for target in targets if target.name in facts]
     faults = {target.name: dict(_find_faults(target, facts[target.name])) for target in known}
     held = [entry for target in known for entry in _list_addresses(target, facts, faults[target.name])]
     shared = list(describe_duplicates(find_duplicates(held), "address"))
     for target in known:
         own = [*_report_faults(target, faults[target.name]), *_report_shared(target, shared)]
-        own += report_unread(NAME, target.name, facts[target.name])
-        yield from own or [_report_good(target, facts[target.name])]
+        yield from own
+        if not own and not facts[target.name].get("unread"):
+            yield _report_good(target, facts[target.name])
 
 
 def _find_faults(target: ProbeTarget, facts: Facts) -> Iterator[tuple[int, AddressFault]]:
@@ -123,4 +125,4 @@ def _report_good(target: ProbeTarget, facts: Facts) -> Finding:
     return Finding(probe=NAME, level=Level.OK, text=text, node=target.name)
 
 
-PROBE = Probe(name=NAME, commands=_commands, parse=_parse, judge=_judge, steady=("devices",))
+PROBE = Probe(name=NAME, commands=_commands, parse=_parse, compare=_compare, steady=("devices",))

@@ -14,9 +14,9 @@ from dplaunch.probes.ascend import (
     find_trouble,
     has_npus,
 )
-from dplaunch.probes.findings import OUTSIDE, list_some, name_devices, report_unread
-from dplaunch.probes.outputs import clean, find_output
-from dplaunch.probes.probe import EarlierFacts, Outputs, Probe, ProbeTarget
+from dplaunch.probes.findings import OUTSIDE, list_some, name_devices
+from dplaunch.probes.outputs import Outputs, clean, find_output
+from dplaunch.probes.probe import EarlierFacts, Probe, ProbeTarget
 from dplaunch.ranges import grouped
 
 NAME = "npu.devices"
@@ -53,11 +53,13 @@ def _parse(_: ProbeTarget, outputs: Outputs) -> Facts:
     }
 
 
-def _judge(targets: Sequence[ProbeTarget], facts: Mapping[str, Facts]) -> Iterator[Finding]:
+def _compare(targets: Sequence[ProbeTarget], facts: Mapping[str, Facts]) -> Iterator[Finding]:
     for target in targets:
         if target.name in facts:
             own = list(_find_faults(target, facts[target.name]))
-            yield from own or [_report_good(target, facts[target.name])]
+            yield from own
+            if not own and not facts[target.name]["unread"]:
+                yield _report_good(target, facts[target.name])
 
 
 def _find_faults(target: ProbeTarget, facts: Facts) -> Iterator[Finding]:
@@ -68,7 +70,6 @@ def _find_faults(target: ProbeTarget, facts: Facts) -> Iterator[Finding]:
     yield from _find_missing(target, facts)
     yield from _find_unhealthy(target, facts["devices"])
     yield from _find_held(target, facts)
-    yield from report_unread(NAME, target.name, facts)
 
 
 def _find_missing(target: ProbeTarget, facts: Facts) -> Iterator[Finding]:
@@ -135,4 +136,4 @@ def _report_good(target: ProbeTarget, facts: Facts) -> Finding:
     return Finding(probe=NAME, level=Level.OK, text=text, node=target.name)
 
 
-PROBE = Probe(name=NAME, commands=_commands, parse=_parse, judge=_judge, steady=("count", "chip"))
+PROBE = Probe(name=NAME, commands=_commands, parse=_parse, compare=_compare, steady=("count", "chip"))

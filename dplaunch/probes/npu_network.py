@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes import hccn, hccn_conf
 from dplaunch.probes.ascend import A2, explain_hindrance, has_npus
-from dplaunch.probes.findings import name_devices, report_unread
-from dplaunch.probes.probe import EarlierFacts, Outputs, Probe, ProbeTarget
+from dplaunch.probes.findings import name_devices
+from dplaunch.probes.outputs import Outputs
+from dplaunch.probes.probe import EarlierFacts, Probe, ProbeTarget
 from dplaunch.ranges import grouped
 
 NAME = "npu.network"
@@ -141,7 +142,7 @@ def find_fault(target: ProbeTarget, facts: Facts, device: str) -> PortFault | No
     return found
 
 
-def _judge(targets: Sequence[ProbeTarget], facts: Mapping[str, Facts]) -> Iterator[Finding]:
+def _compare(targets: Sequence[ProbeTarget], facts: Mapping[str, Facts]) -> Iterator[Finding]:
     for target in targets:
         if target.name in facts:
             yield from _judge_node(target, facts[target.name])
@@ -157,7 +158,6 @@ def _judge_node(target: ProbeTarget, facts: Facts) -> Iterator[Finding]:
         if found and not _is_reported_elsewhere(target, found):
             text = f"{name_devices(members)}: {found.text}"
             yield Finding(probe=NAME, level=found.level, text=text, node=target.name, remedy=found.remedy)
-    yield from report_unread(NAME, target.name, facts)
     if set(faults) == {None} and not facts.get("unread"):
         text = f"{len(faults[None])} ports: link UP, right gateway, net health Success"
         yield Finding(probe=NAME, level=Level.OK, text=text, node=target.name)
@@ -168,4 +168,4 @@ def _is_reported_elsewhere(target: ProbeTarget, found: PortFault) -> bool:
     return target.spec.hardware.family == A2 and found.text == _NO_ADDRESS
 
 
-PROBE = Probe(name=NAME, commands=_commands, parse=_parse, judge=_judge, steady=("devices", "conf"))
+PROBE = Probe(name=NAME, commands=_commands, parse=_parse, compare=_compare, steady=("devices", "conf"))

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes import hccn
 from dplaunch.probes.ascend import A3, describe_unread, explain_hindrance, find_hindrance, has_npus
-from dplaunch.probes.findings import list_some, name_devices, report_unread
+from dplaunch.probes.findings import list_some, name_devices
 from dplaunch.probes.npu_pairs import End, find_ends, pair_all, pair_ring
-from dplaunch.probes.outputs import clean
-from dplaunch.probes.probe import EarlierFacts, Outputs, Probe, ProbeTarget
+from dplaunch.probes.outputs import Outputs, clean
+from dplaunch.probes.probe import EarlierFacts, Probe, ProbeTarget
 from dplaunch.ranges import grouped
 
 NAME = "npu.ping"
@@ -48,7 +48,7 @@ def make_ping_probe(all_pairs: bool) -> Probe:
             pairs = pair_all(found, family, target.name) if all_pairs else pair_ring(found)
             yield from (_make_command(family, *pair) for pair in pairs if pair[0].node == target.name)
 
-    return Probe(name=NAME, commands=commands, parse=_parse, judge=_judge, stage=1)
+    return Probe(name=NAME, commands=commands, parse=_parse, compare=_compare, stage=1)
 
 
 def _make_command(family: str, sender: End, other: End) -> Command:
@@ -67,30 +67,24 @@ def _parse(_: ProbeTarget, outputs: Outputs) -> Facts:
             facts["pings"].append({**ends_of, **found})
         else:
             facts["unread"].append(describe_unread(f"ping {key}", output))
-    facts["hindrance"] = "" if facts["pings"] else find_hindrance(outputs.values())
-    return facts
+    hindrance = "" if facts["pings"] else find_hindrance(outputs.values())
+    return {**facts, "hindrance": hindrance, "unread": [] if hindrance else facts["unread"]}
 
 
-def _judge(targets: Sequence[ProbeTarget], facts: Mapping[str, Facts]) -> Iterator[Finding]:
+def _compare(targets: Sequence[ProbeTarget], facts: Mapping[str, Facts]) -> Iterator[Finding]:
     known = [target.name for target in targets if target.name in facts]
     pings = [Ping(node=name, **entry) for name in known for entry in facts[name].get("pings", ())]
     found = list(_find_faults(pings))
     for name in known:
         own = [finding for finding in found if finding.node == name]
-        own += _report_unread(name, facts[name])
         yield from own
+        if facts[name].get("hindrance"):
+            _, text, remedy = explain_hindrance("hccn_tool", facts[name]["hindrance"])
+            yield Finding(probe=NAME, level=Level.WARN, text=f"ping: {text}", node=name, remedy=remedy)
         sent = [ping for ping in pings if ping.node == name]
-        if sent and not own and not any(ping.lost for ping in sent):
+        if sent and not (own or facts[name].get("unread") or any(ping.lost for ping in sent)):
             text = f"{len(sent)} of {len(sent)} pings answered"
             yield Finding(probe=NAME, level=Level.OK, text=text, node=name)
-
-
-def _report_unread(name: str, facts: Facts) -> Iterator[Finding]:
-    if facts.get("hindrance"):
-        _, text, remedy = explain_hindrance("hccn_tool", facts["hindrance"])
-        yield Finding(probe=NAME, level=Level.WARN, text=f"ping: {text}", node=name, remedy=remedy)
-    else:
-        yield from report_unread(NAME, name, facts)
 
 
 def _find_faults(pings: Sequence[Ping]) -> Iterator[Finding]:

@@ -18,9 +18,9 @@ from dplaunch.probes.ascend import (
     find_hindrance,
     report_unknown,
 )
-from dplaunch.probes.findings import find_outliers, name_devices, report_unread
-from dplaunch.probes.outputs import clean
-from dplaunch.probes.probe import EarlierFacts, Outputs, Probe, ProbeTarget
+from dplaunch.probes.findings import find_outliers, name_devices
+from dplaunch.probes.outputs import Outputs, clean
+from dplaunch.probes.probe import EarlierFacts, Probe, ProbeTarget
 from dplaunch.ranges import grouped
 
 NAME = "npu.superpod"
@@ -57,7 +57,7 @@ def _parse(_: ProbeTarget, outputs: Outputs) -> Facts:
     return facts
 
 
-def _judge(targets: Sequence[ProbeTarget], facts: Mapping[str, Facts]) -> Iterator[Finding]:
+def _compare(targets: Sequence[ProbeTarget], facts: Mapping[str, Facts]) -> Iterator[Finding]:
     known = [target.name for target in targets if target.name in facts]
     nodes = [(name, _list_configured(facts[name])) for name in known]
     found = [
@@ -68,8 +68,9 @@ def _judge(targets: Sequence[ProbeTarget], facts: Mapping[str, Facts]) -> Iterat
     ]
     for name in known:
         own = [finding for finding in found if finding.node == name]
-        own += report_unread(NAME, name, facts[name])
-        yield from own or [_report_good(name, facts[name])]
+        yield from own
+        if not own and not facts[name].get("unread"):
+            yield _report_good(name, facts[name])
 
 
 def _list_configured(facts: Facts) -> dict[str, PodPlace]:
@@ -133,4 +134,4 @@ def _report_good(name: str, facts: Facts) -> Finding:
     return Finding(probe=NAME, level=Level.OK, text=f"super pod {pod}, all SDIDs differ", node=name)
 
 
-PROBE = Probe(name=NAME, commands=_commands, parse=_parse, judge=_judge, steady=("devices",))
+PROBE = Probe(name=NAME, commands=_commands, parse=_parse, compare=_compare, steady=("devices",))

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes import hccn
 from dplaunch.probes.ascend import has_npus, report_unknown
-from dplaunch.probes.findings import find_outliers, name_devices, report_unread
-from dplaunch.probes.probe import EarlierFacts, Outputs, Probe, ProbeTarget
+from dplaunch.probes.findings import find_outliers, name_devices
+from dplaunch.probes.outputs import Outputs
+from dplaunch.probes.probe import EarlierFacts, Probe, ProbeTarget
 
 NAME = "npu.tls"
 SWITCH = ("off", "on")
@@ -29,7 +30,7 @@ def _parse(_: ProbeTarget, outputs: Outputs) -> Facts:
     return {**facts, "switch": switches}
 
 
-def _judge(targets: Sequence[ProbeTarget], facts: Mapping[str, Facts]) -> Iterator[Finding]:
+def _compare(targets: Sequence[ProbeTarget], facts: Mapping[str, Facts]) -> Iterator[Finding]:
     known = [target.name for target in targets if target.name in facts]
     switches = {
         f"{node} {device}": switch for node in known for device, switch in _list_switches(facts[node])
@@ -39,7 +40,6 @@ def _judge(targets: Sequence[ProbeTarget], facts: Mapping[str, Facts]) -> Iterat
         members = [int(device) for device, _ in _list_switches(facts[node]) if f"{node} {device}" in others]
         if members:
             yield _report_different(node, members, common)
-        yield from report_unread(NAME, node, facts[node])
         if not members and not facts[node].get("unread"):
             yield _report_good(node, facts[node], common)
 
@@ -70,4 +70,4 @@ def _report_good(node: str, facts: Facts, common: int) -> Finding:
     return Finding(probe=NAME, level=Level.OK, text=text, node=node)
 
 
-PROBE = Probe(name=NAME, commands=_commands, parse=_parse, judge=_judge, steady=("switch",))
+PROBE = Probe(name=NAME, commands=_commands, parse=_parse, compare=_compare, steady=("switch",))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from dplaunch.model.check import Output
-from dplaunch.probes.probe import Outputs
+
+Outputs = Mapping[str, Output]
+"""A command's key → its output. A key is missing only if the node did not reply at all."""
 
 NO_OUTPUT = Output(problem="no answer")
 CONTROL = re.compile(r"\x1b\[[0-9;]*m|[\x00-\x08\x0b-\x1f\x7f]")

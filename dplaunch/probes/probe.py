@@ -1,7 +1,7 @@
 """A probe: commands for a node, a pure parser of their outputs, and a judgement over all nodes.
 
-``parse`` never raises, whatever a tool prints: it lists under ``unread`` what it cannot read. ``judge`` sees
-the facts of all nodes, so that it can also find the one that differs from the others.
+``parse`` never raises, whatever a tool prints: it lists under ``unread`` what it cannot read. ``compare``
+sees the facts of all nodes, so that it can also find the one that differs from the others.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dplaunch.engines import EngineFacts, facts
-from dplaunch.model.check import Command, Facts, Finding, Output
+from dplaunch.model.check import Command, Facts, Finding
 from dplaunch.model.cluster import ClusterSpec, NodeSpec
 from dplaunch.model.plan import NodePlan
+from dplaunch.probes.findings import report_unread
+from dplaunch.probes.outputs import Outputs
 
 EarlierFacts = Mapping[str, Mapping[str, Facts]]
 """Node → probe name → facts, from the earlier stages."""
-Outputs = Mapping[str, Output]
-"""A command's key → its output. A key is missing only if the node did not reply at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class ProbeTarget:
     rehearsal: bool = False
     """Stand-ins run there instead of engines."""
     ours: frozenset[int] = frozenset()
-    """The pids of this cluster's running processes there, which may hold devices. Only ``judge`` has them."""
+    """Pids of this cluster's running processes there, which may hold devices. Only ``compare`` has them."""
 
     @property
     def name(self) -> str:
@@ -63,11 +63,21 @@ class Probe:
     commands: Callable[[ProbeTarget, EarlierFacts], Iterable[Command]]
     """No commands: the probe does not apply to that node. Keys are unique within the probe."""
     parse: Callable[[ProbeTarget, Outputs], Facts]
-    judge: Callable[[Sequence[ProbeTarget], Mapping[str, Facts]], Iterator[Finding]]
-    """Takes all targets, and the facts of the nodes that replied and had commands to run."""
+    compare: Callable[[Sequence[ProbeTarget], Mapping[str, Facts]], Iterator[Finding]]
+    """Takes all targets, and the facts of the nodes of which at least something could be read."""
     quick: bool = False
     """``up`` runs it before it starts anything: it is cheap, and no tool of it can hang."""
     stage: int = 0
     """1: its commands depend on the facts of stage 0."""
     steady: tuple[str, ...] = ()
     """Facts that should not change between two runs: the fingerprint holds them, drift is reported."""
+
+    def judge(self, targets: Sequence[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator[Finding]:
+        """Yield the findings of all targets, and a warning for each node of which something was unreadable.
+
+        ``seen``: the facts of the nodes that replied and had commands to run.
+        """
+        read = {node: found for node, found in seen.items() if found.keys() - {"unread"}}
+        yield from self.compare(targets, read)
+        for node, found in seen.items():
+            yield from report_unread(self.name, node, found)

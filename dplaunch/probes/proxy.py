@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 
 from dplaunch.model.check import Command, Facts, Finding, Level
-from dplaunch.probes.findings import list_some, report_unread
-from dplaunch.probes.outputs import clean, describe_unread, find_output
-from dplaunch.probes.probe import EarlierFacts, Outputs, Probe, ProbeTarget
+from dplaunch.probes.findings import list_some
+from dplaunch.probes.outputs import Outputs, clean, describe_unread, find_output
+from dplaunch.probes.probe import EarlierFacts, Probe, ProbeTarget
 
 NAME = "host.proxy"
 SCRIPT = "env | grep -iE '^(https?|all|no)_proxy=' || true"
@@ -44,25 +44,21 @@ def _matches(entry: str, address: str) -> bool:
         return False
 
 
-def _commands(target: ProbeTarget, seen: EarlierFacts) -> Iterable[Command]:
-    del target, seen
+def _commands(_target: ProbeTarget, _seen: EarlierFacts) -> Iterator[Command]:
     yield Command(key="proxies", argv=("sh", "-c", SCRIPT))
 
 
-def _parse(target: ProbeTarget, outputs: Outputs) -> Facts:
-    del target
+def _parse(_: ProbeTarget, outputs: Outputs) -> Facts:
     output = find_output(outputs, "proxies")
     if output.code != 0:
         return {"unread": [describe_unread("proxies", output)]}
     return parse_environment(output.out)
 
 
-def _judge(targets: Sequence[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator[Finding]:
+def _compare(targets: Sequence[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator[Finding]:
     addresses = [target.node.address for target in targets]
     for node, facts in seen.items():
-        yield from report_unread(NAME, node, facts)
-        if not facts.get("unread"):
-            yield _judge_node(node, facts, addresses)
+        yield _judge_node(node, facts, addresses)
 
 
 def _judge_node(node: str, facts: Facts, addresses: Sequence[str]) -> Finding:
@@ -81,4 +77,4 @@ def _judge_node(node: str, facts: Facts, addresses: Sequence[str]) -> Finding:
     return Finding(probe=NAME, level=Level.WARN, text=text, node=node, remedy=remedy)
 
 
-PROBE = Probe(name=NAME, commands=_commands, parse=_parse, judge=_judge)
+PROBE = Probe(name=NAME, commands=_commands, parse=_parse, compare=_compare)

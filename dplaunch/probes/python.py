@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dplaunch.model.check import Command, Facts, Finding, Level
-from dplaunch.probes.findings import find_outliers, report_unread
-from dplaunch.probes.outputs import describe_unread, find_output, read_failure, read_last_json
-from dplaunch.probes.probe import EarlierFacts, Outputs, Probe, ProbeTarget
+from dplaunch.probes.findings import find_outliers
+from dplaunch.probes.outputs import Outputs, describe_unread, find_output, read_failure, read_last_json
+from dplaunch.probes.probe import EarlierFacts, Probe, ProbeTarget
 from dplaunch.probes.shell import wrap_command
 
 NAME = "host.python"
@@ -18,14 +18,12 @@ SOURCE = (
 )
 
 
-def _commands(target: ProbeTarget, seen: EarlierFacts) -> Iterable[Command]:
-    del seen
+def _commands(target: ProbeTarget, _: EarlierFacts) -> Iterable[Command]:
     argv = wrap_command(target, (target.plan.runtime.python, "-c", SOURCE))
     yield Command(key="python", argv=argv, timeout=30.0)
 
 
-def _parse(target: ProbeTarget, outputs: Outputs) -> Facts:
-    del target
+def _parse(_: ProbeTarget, outputs: Outputs) -> Facts:
     output = find_output(outputs, "python")
     found = read_last_json(output.out)
     if output.code == 0 and isinstance(found.get("python"), str):
@@ -35,16 +33,12 @@ def _parse(target: ProbeTarget, outputs: Outputs) -> Facts:
     return {"unread": [describe_unread("python", output)]}
 
 
-def _judge(targets: Sequence[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator[Finding]:
+def _compare(targets: Sequence[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator[Finding]:
     versions = {node: facts["python"] for node, facts in seen.items() if "python" in facts}
     common, others = find_outliers(versions)
     for target in targets:
-        facts = seen.get(target.name)
-        if facts is None:
-            continue
-        yield from report_unread(NAME, target.name, facts)
-        if not facts.get("unread"):
-            yield _judge_node(target, facts, common if target.name in others else "")
+        if target.name in seen:
+            yield _judge_node(target, seen[target.name], common if target.name in others else "")
 
 
 def _judge_node(target: ProbeTarget, facts: Facts, usual: str) -> Finding:
@@ -70,4 +64,4 @@ def _has_our_router(target: ProbeTarget) -> bool:
     return any(process.name == "router" for process in target.plan.processes)
 
 
-PROBE = Probe(name=NAME, commands=_commands, parse=_parse, judge=_judge, steady=("python",))
+PROBE = Probe(name=NAME, commands=_commands, parse=_parse, compare=_compare, steady=("python",))

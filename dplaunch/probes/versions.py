@@ -10,10 +10,10 @@ from collections.abc import Iterable
 
 from dplaunch.engines import facts, kinds
 from dplaunch.model.check import Command, Facts, Output
-from dplaunch.probes.outputs import clean, describe_unread, find_output, read_last_json
-from dplaunch.probes.probe import EarlierFacts, Outputs, Probe, ProbeTarget
+from dplaunch.probes.outputs import Outputs, clean, describe_unread, find_output, read_last_json
+from dplaunch.probes.probe import EarlierFacts, Probe, ProbeTarget
 from dplaunch.probes.shell import wrap_command, wrap_script
-from dplaunch.probes.versions_judge import CANN, DRIVER, FIRMWARE, MACHINE, NAME, RANGES, judge
+from dplaunch.probes.versions_judge import CANN, DRIVER, FIRMWARE, MACHINE, NAME, RANGES, compare
 
 _SOURCE = """
 import importlib.metadata, json
@@ -95,8 +95,7 @@ def _list_packages(target: ProbeTarget) -> dict[str, tuple[str, ...]]:
     return {name: packages for name, packages in target.engine.packages.items() if packages}
 
 
-def _commands(target: ProbeTarget, seen: EarlierFacts) -> Iterable[Command]:
-    del seen
+def _commands(target: ProbeTarget, _: EarlierFacts) -> Iterable[Command]:
     if target.has_engines and target.spec.hardware.family in ("a2", "a3"):
         yield Command(key="driver", argv=("sh", "-c", _INSTALLED % "driver"))
         yield Command(key="firmware", argv=("sh", "-c", _INSTALLED % "firmware"))
@@ -131,4 +130,4 @@ def _may_be_missing(key: str, output: Output) -> bool:
 
 
 _STEADY = dict.fromkeys((*(name for kind in kinds() for name in facts(kind).packages), *MACHINE))
-PROBE = Probe(name=NAME, commands=_commands, parse=_parse, judge=judge, steady=tuple(_STEADY))
+PROBE = Probe(name=NAME, commands=_commands, parse=_parse, compare=compare, steady=tuple(_STEADY))

@@ -9,7 +9,7 @@ from dplaunch.engines import EngineFacts, adapter
 from dplaunch.engines.facts import Software
 from dplaunch.engines.versions import parse
 from dplaunch.model.check import Facts, Finding, Level
-from dplaunch.probes.findings import find_outliers, report_unread
+from dplaunch.probes.findings import find_outliers
 from dplaunch.probes.probe import ProbeTarget
 
 NAME = "engine.versions"
@@ -36,7 +36,7 @@ class WrongVersion:
         return f"{self.name} is {self.have or 'not installed'}, but {self.whose} {self.want or 'none'}"
 
 
-def judge(targets: Sequence[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator[Finding]:
+def compare(targets: Sequence[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator[Finding]:
     """Yield at most one finding about the software and one about driver and firmware for each node."""
     if not targets:
         return
@@ -45,7 +45,6 @@ def judge(targets: Sequence[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator
     names = (*adapted.facts.packages, *MACHINE)
     common = {name: find_outliers({n: f[name] for n, f in seen.items() if name in f})[0] for name in names}
     for node, facts in seen.items():
-        yield from report_unread(NAME, node, facts)
         software = list(_check_software(adapted.facts, wanted, facts, common))
         machine = list(_check_machine(facts, common))
         yield from _report(node, software, _SOFTWARE)

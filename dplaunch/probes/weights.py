@@ -8,9 +8,9 @@ from typing import Any
 from dplaunch.engines import adapter
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.model.cluster import ClusterSpec
-from dplaunch.probes.findings import find_outliers, list_some, report_unread
-from dplaunch.probes.outputs import clean, describe_unread, find_output, read_last_json
-from dplaunch.probes.probe import EarlierFacts, Outputs, Probe, ProbeTarget
+from dplaunch.probes.findings import find_outliers, list_some
+from dplaunch.probes.outputs import Outputs, clean, describe_unread, find_output, read_last_json
+from dplaunch.probes.probe import EarlierFacts, Probe, ProbeTarget
 from dplaunch.probes.weights_script import SCRIPT
 from dplaunch.words import format_bytes, plural
 
@@ -28,14 +28,13 @@ def make_weights_probe(way: str = "") -> Probe:
     files' contents too.
     """
 
-    def commands(target: ProbeTarget, seen: EarlierFacts) -> Iterable[Command]:
-        del seen
+    def commands(target: ProbeTarget, _: EarlierFacts) -> Iterable[Command]:
         own_way = way or target.spec.weights.check
         if (path := _find_path(target)) is not None:
             argv = ("python3", "-c", SCRIPT, path, own_way)
             yield Command(key="weights", argv=argv, timeout=TIMEOUTS[own_way])
 
-    return Probe(name=NAME, commands=commands, parse=_parse, judge=_judge, steady=("listing", "contents"))
+    return Probe(name=NAME, commands=commands, parse=_parse, compare=_compare, steady=("listing", "contents"))
 
 
 def _find_path(target: ProbeTarget) -> str | None:
@@ -79,24 +78,21 @@ def _parse_names(value: Any) -> list[str]:
     return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
 
 
-def _parse(target: ProbeTarget, outputs: Outputs) -> Facts:
-    del target
+def _parse(_: ProbeTarget, outputs: Outputs) -> Facts:
     output = find_output(outputs, "weights")
     return parse_report(output.out) or {"unread": [describe_unread("weights", output)]}
 
 
-def _judge(targets: Sequence[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator[Finding]:
+def _compare(targets: Sequence[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator[Finding]:
     if not targets:
         return
     spec = targets[0].spec
-    if not seen and any(target.has_engines for target in targets):
+    if any(target.has_engines and _find_path(target) is None for target in targets):
         yield _report_name(spec)
     common, others = find_outliers({node: f["digest"] for node, f in seen.items() if "digest" in f})
     usual = next((facts for facts in seen.values() if facts.get("digest") == common), {})
     for node, facts in seen.items():
-        yield from report_unread(NAME, node, facts)
-        if not facts.get("unread"):
-            yield _judge_node(spec, node, facts, usual if node in others else {})
+        yield _judge_node(spec, node, facts, usual if node in others else {})
     yield from _judge_dense(spec, seen.values())
 
 
