@@ -10,7 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Union
 
-ArgValue = Union[str, int, float, bool, None, "tuple[ArgValue, ...]", "Mapping[str, ArgValue]"]
+from typing_extensions import TypeAliasType
+
+ArgValue = TypeAliasType(
+    "ArgValue", Union[str, int, float, bool, "tuple[ArgValue, ...]", "Mapping[str, ArgValue]", None]
+)
 """The value of an engine's flag: ``True`` gives the bare flag, ``False`` and ``None`` leave the flag out, a
 mapping or a tuple of mappings becomes JSON, a tuple of scalars becomes several words."""
 

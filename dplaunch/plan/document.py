@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from functools import cache
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar
 
 from dplaunch import durations
 from dplaunch.errors import UsageError
-from dplaunch.model.cluster import SecretRef, WarmupSpec
+from dplaunch.model.cluster import WarmupSpec
 from dplaunch.model.plan import NodePlan, Plan, Process
 
 FORMAT = 2
+
+_Key = TypeVar("_Key")
 
 
 def to_json(plan: Plan) -> dict[str, Any]:
@@ -34,11 +35,10 @@ def dump(plan: Plan) -> str:
 
 
 def from_json(data: Mapping[str, Any]) -> Plan:
-    """The plan that ``to_json`` made this from; KeyError or TypeError when it is something else."""
-    plan = _decode(Plan, {key: value for key, value in data.items() if key != "format"})
-    if not isinstance(plan, Plan):
-        raise TypeError("not a plan")
-    return plan
+    """The plan that ``to_json`` made this from; ValueError when it is something else."""
+    from pydantic import TypeAdapter  # noqa: PLC0415 - only what reads a saved plan pays for it
+
+    return TypeAdapter(Plan).validate_python(data)
 
 
 def load(text: str, name: str) -> Plan:
@@ -55,59 +55,13 @@ def load(text: str, name: str) -> Plan:
         )
     try:
         return from_json(data)
-    except (KeyError, TypeError, ValueError):
+    except ValueError:
         raise UsageError(f"{name} is damaged: parts of the plan are missing", hint=hint) from None
 
 
 @cache
 def _names(kind: Any) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind))
-
-
-@cache
-def _hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind)
-
-
-def _decode(kind: Any, data: Any) -> Any:
-    """``data`` as a value of type ``kind``; only the shapes that a plan has."""
-    origin = get_origin(kind)
-    if is_dataclass(kind):
-        return _decode_dataclass(kind, data)
-    if origin is tuple:
-        return _decode_tuple(get_args(kind), data)
-    if origin in (Union, UnionType):
-        return _decode_union(get_args(kind), data)
-    if origin is not None and origin is not Literal:
-        return {key: _decode(get_args(kind)[1], item) for key, item in data.items()}
-    return _frozen(data)
-
-
-def _decode_dataclass(kind: Any, data: Any) -> Any:
-    hints = _hints(kind)
-    return kind(**{name: _decode(hints[name], value) for name, value in data.items()})
-
-
-def _decode_tuple(inner: tuple[Any, ...], data: Any) -> tuple[Any, ...]:
-    if inner[-1] is Ellipsis:
-        return tuple(_decode(inner[0], item) for item in data)
-    return tuple(_decode(kind, item) for kind, item in zip(inner, data, strict=True))
-
-
-def _decode_union(choices: tuple[Any, ...], data: Any) -> Any:
-    """Optional values, and secrets among texts; a flag's value (any JSON) stays what it is."""
-    records = [choice for choice in choices if is_dataclass(choice)]
-    if isinstance(data, dict) and len(records) == 1:
-        return _decode(records[0], data)
-    return _frozen(data)
-
-
-def _frozen(data: Any) -> Any:
-    if isinstance(data, list):
-        return tuple(_frozen(item) for item in data)
-    if isinstance(data, dict):
-        return {key: _frozen(item) for key, item in data.items()}
-    return data
 
 
 def compare(old: Plan, new: Plan) -> tuple[str, ...]:
@@ -139,46 +93,38 @@ def _warm(warmup: WarmupSpec | None) -> str:
     return f"{warmup.requests_per_engine} × {warmup.prompt_tokens} tokens, answered by {warmup.output_tokens}"
 
 
+def _changes(before: Mapping[_Key, object], after: Mapping[_Key, object]) -> Iterator[tuple[str, _Key]]:
+    """What only one of the two has (``-``, ``+``), and what both have but differs (``±``)."""
+    for key in dict.fromkeys((*before, *after)):
+        if key not in after:
+            yield "-", key
+        elif key not in before:
+            yield "+", key
+        elif before[key] != after[key]:
+            yield "±", key
+
+
 def _nodes(old: Plan, new: Plan) -> Iterator[str]:
-    before = {node.name: node for node in old.nodes}
-    after = {node.name: node for node in new.nodes}
-    for name in dict.fromkeys((*before, *after)):
-        if name not in after:
-            yield f"- node {name}"
-        elif name not in before:
-            yield f"+ node {name}"
-        elif (was := _place(before[name])) != (now := _place(after[name])):
-            yield f"± node {name}: {was} → {now}"
-
-
-def _place(node: NodePlan) -> str:
-    return f"{node.host} ({node.address})"
+    before, after = ({n.name: f"{n.host} ({n.address})" for n in plan.nodes} for plan in (old, new))
+    for mark, name in _changes(before, after):
+        yield f"{mark} node {name}" + (f": {before[name]} → {after[name]}" if mark == "±" else "")
 
 
 def _processes(old: Plan, new: Plan) -> Iterator[str]:
-    before = {p.place: p for p in old.processes}
-    after = {p.place: p for p in new.processes}
-    for place in dict.fromkeys((*before, *after)):
-        node, name = place
-        if place not in after:
-            yield f"- {name} on {node}"
-        elif place not in before:
-            yield f"+ {name} on {node}"
+    before, after = ({p.place: p for p in plan.processes} for plan in (old, new))
+    for mark, (node, name) in _changes(before, after):
+        if mark == "±":
+            yield from _process(before[node, name], after[node, name])
         else:
-            yield from _process(before[place], after[place])
+            yield f"{mark} {name} on {node}"
 
 
 def _process(old: Process, new: Process) -> Iterator[str]:
     if old.argv != new.argv:
         yield f"± {new.name} on {new.node}: {' '.join(old.argv)} → {' '.join(new.argv)}"
-    for name in dict.fromkeys((*old.env, *new.env)):
-        before, after = old.env.get(name), new.env.get(name)
-        if before != after:
-            yield f"± {new.name} on {new.node}: secret {name}: {_origin(before)} → {_origin(after)}"
-
-
-def _origin(value: str | SecretRef | None) -> str:
-    return "none" if value is None else str(value)
+    for _, name in _changes(old.env, new.env):
+        was, now = old.env.get(name, "none"), new.env.get(name, "none")
+        yield f"± {new.name} on {new.node}: secret {name}: {was} → {now}"
 
 
 def _files(old: Plan, new: Plan) -> Iterator[str]:
@@ -192,11 +138,9 @@ def _files(old: Plan, new: Plan) -> Iterator[str]:
 def _node_files(old: NodePlan, new: NodePlan) -> Iterator[str]:
     before = {f.path: f.text for f in old.files}
     after = {f.path: f.text for f in new.files}
-    for path in dict.fromkeys((*before, *after)):
-        if path not in before or path not in after:
-            yield f"{'-' if path in before else '+'} {new.name}/{path}"
-        elif before[path] != after[path]:
-            yield f"± {new.name}/{path}"
+    for mark, path in _changes(before, after):
+        yield f"{mark} {new.name}/{path}"
+        if mark == "±":
             yield from (f"    - {line}" for line in _lines_missing(before[path], after[path]))
             yield from (f"    + {line}" for line in _lines_missing(after[path], before[path]))
 

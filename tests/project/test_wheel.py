@@ -53,4 +53,5 @@ def it_names_its_command_licence_and_no_engine_outside_extras(wheel):
         "jinja2",
         "pyyaml",
         "pydantic",
+        "typing-extensions",
     }
