@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from dplaunch.model.event import Failed, NodeFailed
+from dplaunch.ranges import grouped
 
 
 class Step(Enum):
@@ -108,10 +109,8 @@ class Progress:
     @property
     def roles(self) -> tuple[RoleProgress, ...]:
         """Figures per role, in plan order. Costs a pass over all processes: ask when drawing."""
-        found: dict[str, list[UnitProgress]] = {}
-        for process in self.units.values():
-            found.setdefault(process.role, []).append(process)
-        return tuple(_figures(role, members) for role, members in found.items())
+        members = grouped((unit.role, unit) for unit in self.units.values())
+        return tuple(_figures(role, units) for role, units in members.items())
 
     def of(self, name: str) -> tuple[UnitProgress, ...]:
         """The unit of that name, else those of the process of that name."""

@@ -17,7 +17,7 @@ from dplaunch.plan.check import check, placed
 from dplaunch.plan.document import encode
 from dplaunch.plan.ports import bound
 from dplaunch.plan.rehearse import programs, rehearsed, standing_in
-from dplaunch.plan.services import RouterSite, flow, members_file, router_files, router_process
+from dplaunch.plan.router import RouterSite, flow, members_file, router_files, router_process
 from dplaunch.render import render
 
 

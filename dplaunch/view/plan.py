@@ -10,7 +10,7 @@ from rich.text import Text
 
 from dplaunch.errors import Problem
 from dplaunch.model.plan import Plan, Seat
-from dplaunch.ranges import fold, ranges
+from dplaunch.ranges import fold, grouped, ranges
 from dplaunch.view import problems, style
 from dplaunch.view.table import Table, tabulate
 from dplaunch.words import plural
@@ -74,7 +74,7 @@ def _folded(plan: Plan) -> dict[tuple[str, ...], _Row]:
     """Rows by role and all that must be equal for nodes to share one."""
     rows: dict[tuple[str, ...], _Row] = {}
     names = _port_names(plan)
-    for (role, node), seats in _by_node(plan).items():
+    for (role, node), seats in grouped(((seat.role, seat.node), seat) for seat in _seats(plan)).items():
         ranks = str([(seat.rank, seat.group - seats[0].group) for seat in seats])
         row = rows.setdefault((role, ranks, *_columns(seats, names)), _Row([], []))
         row.nodes.append(node)
@@ -102,13 +102,6 @@ def _columns(seats: Sequence[Seat], names: Sequence[str]) -> tuple[str, ...]:
     return tuple(column or "-" for column in (devices, *ports))
 
 
-def _by_node(plan: Plan) -> dict[tuple[str, str], list[Seat]]:
-    found: dict[tuple[str, str], list[Seat]] = {}
-    for seat in _seats(plan):
-        found.setdefault((seat.role, seat.node), []).append(seat)
-    return found
-
-
 def _seats(plan: Plan) -> list[Seat]:
     """Roles in plan order; in a role by group and rank."""
     seats = [seat for process in plan.processes for seat in process.seats]
@@ -123,9 +116,7 @@ def _services(plan: Plan) -> list[tuple[str, ...]]:
 
 def _legend(plan: Plan) -> Text:
     """How the numbers follow from each other, for readers who see such a table for the first time."""
-    by_role: dict[str, list[Seat]] = {}
-    for seat in _seats(plan):
-        by_role.setdefault(seat.role, []).append(seat)
+    by_role = grouped((seat.role, seat) for seat in _seats(plan))
     names = {node.address: node.name for node in plan.nodes}
     sums = [_sum(role, seats) + _masters(seats, names) for role, seats in by_role.items()]
     seats = [seat for members in by_role.values() for seat in members]

@@ -20,7 +20,7 @@ ALLOWED = {
     "engines/__init__.py": "one line makes an engine known",
     "engines/others.py": "engines that have no folder",
     "engines/routers.py": "foreign routers are called after their projects",
-    "plan/services/router.py": "their command lines",
+    "plan/router.py": "their command lines",
 }
 FAMILIES = {"vllm": {"vllm"}, "vllm-ascend": {"vllm"}}
 """Folder of templates → engines it may name beside its own: vllm-ascend is a plugin of vllm."""

@@ -9,7 +9,7 @@ from specs import cluster, four_p_four_d, serve
 
 from dplaunch import plan
 from dplaunch.model.cluster import KvTransferSpec, RoleSpec, RouterSpec, RuntimeSpec, SecretRef
-from dplaunch.plan import services
+from dplaunch.plan.router import flow as choose_flow
 
 PD = (
     RoleSpec(name="prefill", nodes=("n1",), groups=2, tp=1),
@@ -142,8 +142,8 @@ FOREIGN = RouterSpec(node="n1", kind="vllm-router", path="/x/layerwise")
 )
 def test_the_connector_decides_the_flow_of_split_roles_and_else_the_router(connector, router, flow):
     spec = cluster(*PD, kv_transfer=KvTransferSpec(connector=connector))
-    assert services.flow(spec, router) == flow
-    assert services.flow(cluster(serve(dp=2, tp=1)), router) == "alone"
+    assert choose_flow(spec, router) == flow
+    assert choose_flow(cluster(serve(dp=2, tp=1)), router) == "alone"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 from dplaunch.model.cluster import RouterSpec, RuntimeSpec, SshSpec
 from dplaunch.model.plan import Api, Endpoint, NodePlan, Plan, Process, Ready, Stage
-from dplaunch.plan.services import members_file
+from dplaunch.plan.router import members_file
 
 FETCHED = 'toy:fetched{from="elsewhere"}'
 API = Api(running="toy:running", waiting="toy:waiting", fetched=(FETCHED, "toy:bytes_fetched"))
