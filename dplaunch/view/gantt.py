@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from dplaunch import durations
 from dplaunch.model.timeline import StageTimes, StartUp, Timeline
 from dplaunch.ranges import fold
 from dplaunch.view import timeline as words
-from dplaunch.view.report import HtmlRow, HtmlTable, Picture, Section, escape, page
+from dplaunch.view.report import HtmlRow, HtmlTable, Picture, Section, fill, page
 from dplaunch.words import shorten
 
 ROWS = 200
@@ -64,28 +63,25 @@ def _stage(times: StageTimes, up: StartUp) -> HtmlRow:
     return HtmlRow(words.stage_row(times, up), "warn" if words.stands_out(times) else "")
 
 
-@dataclass(frozen=True, slots=True)
-class _Lane:
-    """A row of the chart: the slowest of some engines."""
-
-    name: str
-    engine: Timeline
-
-
 def chart(up: StartUp) -> str:
     """The ``<svg>``."""
     lanes = list(_lanes(up.timelines))
     whole = max((t.total for t in up.timelines if t.total is not None), default=0.0) or 1.0
-    scale = (_WIDTH - _NAMES - 30) / whole
     colours = _colours(up.timelines)
     legend, above = _legend(colours)
-    bottom = above + _TOP + len(lanes) * _HEIGHT
-    svg = "".join(
-        _lane(lane, above + _TOP + place * _HEIGHT, scale, colours) for place, lane in enumerate(lanes)
-    )
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {bottom + 8}" width="100%">\n'
-        f"{legend}{_axis(whole, scale, above + _TOP, bottom)}{svg}</svg>"
+    return fill(
+        "gantt.svg.j2",
+        width=_WIDTH,
+        names=_NAMES,
+        height=_HEIGHT,
+        top=above + _TOP,
+        bottom=above + _TOP + len(lanes) * _HEIGHT,
+        scale=(_WIDTH - _NAMES - 30) / whole,
+        colours=colours,
+        legend=legend,
+        ticks=_ticks(whole),
+        lanes=lanes,
+        describe=durations.describe,
     )
 
 
@@ -96,50 +92,33 @@ def _colours(timelines: Sequence[Timeline]) -> dict[str, str]:
     return {name: _COLOURS[place % len(_COLOURS)] for place, name in enumerate(names)}
 
 
-def _lanes(timelines: Sequence[Timeline]) -> Iterable[_Lane]:
+def _lanes(timelines: Sequence[Timeline]) -> Iterable[tuple[str, Timeline]]:
+    """The name of each row, and the slowest of its engines."""
     share = max(1, -(-len(timelines) // ROWS))
     for role in dict.fromkeys(timeline.role for timeline in timelines):
         engines = [timeline for timeline in timelines if timeline.role == role]
         for first in range(0, len(engines), share):
             few = engines[first : first + share]
             name = f"{fold(t.process for t in few)} · {fold(t.node for t in few)}"
-            yield _Lane(shorten(name, _LETTERS), words.slowest_first(few)[0])
+            yield shorten(name, _LETTERS), words.slowest_first(few)[0]
 
 
-def _lane(lane: _Lane, top: int, scale: float, colours: dict[str, str]) -> str:
-    label = f'<text x="{_NAMES - 8}" y="{top + 12}" text-anchor="end">{escape(lane.name)}</text>'
-    who = f"{lane.engine.process} on {lane.engine.node}"
-    bars = "".join(
-        f'<rect x="{_NAMES + span.begin * scale:.1f}" y="{top + 2}" height="{_HEIGHT - 4}" '
-        f'width="{span.seconds * scale:.1f}" fill="{colours[span.stage]}">'
-        f"<title>{escape(f'{who}: {span.stage} {durations.describe(span.seconds)}')}</title></rect>"
-        for span in lane.engine.spans
-        if span.begin is not None and span.seconds
-    )
-    return f"{label}{bars}\n"
-
-
-def _legend(colours: dict[str, str]) -> tuple[str, int]:
-    """Boxes and names, and the height they take."""
-    svg, left, top = "", _NAMES, 4
+def _legend(colours: dict[str, str]) -> tuple[list[tuple[str, str, int, int]], int]:
+    """Name, colour and place of each box, and the height they take."""
+    boxes, left, top = [], _NAMES, 4
     for name, colour in colours.items():
         width = 28 + 8 * len(name)
         if left + width > _WIDTH:
             left, top = _NAMES, top + 18
-        svg += f'<rect x="{left}" y="{top}" width="12" height="12" fill="{colour}"/>'
-        svg += f'<text x="{left + 16}" y="{top + 10}">{escape(name)}</text>\n'
+        boxes.append((name, colour, left, top))
         left += width
-    return svg, top + 18
+    return boxes, top + 18
 
 
-def _axis(whole: float, scale: float, top: int, bottom: int) -> str:
+def _ticks(whole: float) -> list[tuple[float, str]]:
+    """Seconds of each line of the axis, and what stands above it."""
     step = next((step for step in _STEPS if whole / step <= _TICKS), _STEPS[-1])
-    svg = ""
-    for count in range(int(whole / step) + 1):
-        left = _NAMES + count * step * scale
-        svg += f'<line x1="{left:.1f}" x2="{left:.1f}" y1="{top}" y2="{bottom}"/>'
-        svg += f'<text x="{left:.1f}" y="{top - 6}" text-anchor="middle">{_tick(count * step)}</text>\n'
-    return svg
+    return [(count * step, _tick(count * step)) for count in range(int(whole / step) + 1)]
 
 
 def _tick(at: float) -> str:
