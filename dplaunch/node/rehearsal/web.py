@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http
 import json
 import math
 import select
@@ -13,17 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 STACK = 512 * 1024
-HEAD_LIMIT = 256 * 1024
-REASONS = {
-    200: "OK",
-    400: "Bad Request",
-    401: "Unauthorized",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    415: "Unsupported Media Type",
-    500: "Internal Server Error",
-    503: "Service Unavailable",
-}
+LONGEST_LINE = 256 * 1024
 WORDS_OF_REQUEST = 3
 JSON = "application/json"
 
@@ -60,7 +52,7 @@ class Connection:
         self.busy = False
         """A request is being answered."""
         self._keep_alive = keep_alive
-        self._buffer = b""
+        self._stream = sock.makefile("rb")
         self._poll = select.poll()
         self._poll.register(sock, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
 
@@ -68,22 +60,20 @@ class Connection:
         """Wait that long at most; True as soon as the client has closed."""
         return bool(self._poll.poll(None if seconds == math.inf else max(0.0, seconds) * 1000))
 
-    def read(self) -> Request | None:
-        """The next request; None when the client closed or stayed silent; raises BadRequestError."""
+    def close(self) -> None:
+        """Let the client go."""
+        self._stream.close()
+        self.sock.close()
+
+    def read(self) -> Request:
+        """The next request. Raises OSError when the client closed or stayed silent, or BadRequestError."""
         self.sock.settimeout(self._keep_alive)
-        while b"\r\n\r\n" not in self._buffer:
-            if len(self._buffer) > HEAD_LIMIT or not self._more():
-                return None
+        words = self._line().split(" ")
+        lines = [line.partition(":") for line in iter(self._line, "")]
         self.sock.settimeout(None)
-        head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
-        first, *lines = head.decode("latin-1").split("\r\n")
-        words = first.split(" ")
         if len(words) != WORDS_OF_REQUEST or not words[2].startswith("HTTP/1."):
             raise BadRequestError
-        headers = {}
-        for line in lines:
-            name, _, value = line.partition(":")
-            headers[name.strip().lower()] = value.strip()
+        headers = {name.strip().lower(): value.strip() for name, _, value in lines}
         asked = headers.get("connection", "").lower()
         self.closing = asked == "close" or (words[2] == "HTTP/1.0" and asked != "keep-alive")
         return Request(words[0], words[1], headers, self._body(headers))
@@ -116,54 +106,46 @@ class Connection:
 
     def _head(self, status: int, kind: str, extra: str) -> str:
         close = "connection: close\r\n" if self.closing else ""
-        reason = REASONS.get(status, "")
-        return f"HTTP/1.1 {status} {reason}\r\nserver: uvicorn\r\ncontent-type: {kind}\r\n{close}{extra}"
-
-    def _more(self) -> bool:
-        try:
-            data = self.sock.recv(65536)
-        except OSError:
-            return False
-        self._buffer += data
-        return bool(data)
-
-    def _need(self, count: int) -> bytes:
-        while len(self._buffer) < count:
-            if not self._more():
-                raise BadRequestError
-        data, self._buffer = self._buffer[:count], self._buffer[count:]
-        return data
+        first = f"HTTP/1.1 {status} {reason(status)}\r\n"
+        return f"{first}server: uvicorn\r\ncontent-type: {kind}\r\n{close}{extra}"
 
     def _body(self, headers: dict[str, str]) -> bytes:
         if headers.get("expect", "").lower() == "100-continue":
             self.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         if "chunked" in headers.get("transfer-encoding", "").lower():
-            return self._chunks()
+            return b"".join(iter(self._chunk, b""))
         length = headers.get("content-length", "0")
         if not length.isdigit():
             raise BadRequestError
         return self._need(int(length))
 
-    def _chunks(self) -> bytes:
-        body = b""
-        while True:
-            try:
-                size = int(self._line().partition(b";")[0], 16)
-            except ValueError:
-                raise BadRequestError from None
-            body += self._need(size)
-            if size == 0:
-                while self._line():  # trailers
-                    pass
-                return body
-            self._line()
+    def _chunk(self) -> bytes:
+        """The next piece of a chunked body; empty at its end."""
+        try:
+            size = int(self._line().partition(";")[0], 16)
+        except ValueError:
+            raise BadRequestError from None
+        data = self._need(size)
+        while self._line() and not size:  # an empty line, after trailers at the end
+            pass
+        return data
 
-    def _line(self) -> bytes:
-        while b"\r\n" not in self._buffer:
-            if not self._more():
-                raise BadRequestError
-        line, _, self._buffer = self._buffer.partition(b"\r\n")
-        return line
+    def _line(self) -> str:
+        line = self._stream.readline(LONGEST_LINE)
+        if not line.endswith(b"\n"):
+            raise ConnectionError
+        return line.rstrip(b"\r\n").decode("latin-1")
+
+    def _need(self, count: int) -> bytes:
+        data = self._stream.read(count)
+        if len(data) < count:
+            raise ConnectionError
+        return data
+
+
+def reason(status: int) -> str:
+    """The words that go with a status: ``Not Found``."""
+    return http.HTTPStatus(status).phrase
 
 
 class Server:
@@ -214,34 +196,24 @@ class Server:
         try:
             while not connection.closing:
                 request = connection.read()
-                if request is None:
-                    return
                 with self._lock:
                     connection.busy = True
                 self._handle(request, connection)
                 with self._lock:
                     connection.busy = False
         except BadRequestError:
-            _refuse(connection)
+            connection.closing = True
+            with contextlib.suppress(OSError):
+                connection.send(400, b"Invalid HTTP request received.", "text/plain; charset=utf-8")
         except OSError:  # the client left
             pass
         finally:
             with self._lock:
                 self._connections.discard(connection)
-            connection.sock.close()
+            connection.close()
 
 
 def _shut(sock: socket.socket) -> None:
     """Wake the threads that wait for ``sock``, which closing it would not."""
-    try:
+    with contextlib.suppress(OSError):  # it is not connected any more
         sock.shutdown(socket.SHUT_RDWR)
-    except OSError:  # it is not connected any more
-        return
-
-
-def _refuse(connection: Connection) -> None:
-    connection.closing = True
-    try:
-        connection.send(400, b"Invalid HTTP request received.", "text/plain; charset=utf-8")
-    except OSError:
-        return

@@ -6,7 +6,7 @@ import json
 import os
 import time
 
-from ..web import REASONS, Connection, Request
+from ..web import Connection, Request, reason
 from . import shapes
 from .completion import Completion, RefusalError
 from .counters import prometheus
@@ -43,7 +43,7 @@ class Api:
 
         def begins(status: int) -> None:
             if self.settings.access_log and request.path not in self.settings.quiet_paths:
-                what = f'"{request.method} {request.target} HTTP/1.1" {status} {REASONS.get(status, "")}'
+                what = f'"{request.method} {request.target} HTTP/1.1" {status} {reason(status)}'
                 self.log.plain(API, f"INFO:     {connection.peer} - {what}")
 
         connection.begins = begins
