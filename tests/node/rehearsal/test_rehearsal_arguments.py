@@ -40,19 +40,19 @@ def test_a_documented_command_line_is_taken_whole():
         (0, 11, 0),
     )
     assert arguments.model == "model"
-    assert arguments.number("port", 0) == 9000
-    assert arguments.number("tensor-parallel-size", 0) == 8
-    assert arguments.number("max-model-len", 0) == 17000
-    assert arguments.number("seed", 0) == -1
-    assert arguments.words("served-model-name") == ["a", "b"]
-    assert arguments.flag("enable-expert-parallel")
+    assert arguments.options["port"] == 9000
+    assert arguments.options["tensor-parallel-size"] == 8
+    assert arguments.options["max-model-len"] == 17000
+    assert arguments.options["seed"] == -1
+    assert arguments.options["served-model-name"] == ["a", "b"]
+    assert arguments.options["enable-expert-parallel"]
     assert arguments.options["enable-prefix-caching"] is False
-    assert arguments.table("speculative-config")["method"] == "mtp"
+    assert arguments.options["speculative-config"]["method"] == "mtp"
 
 
 def test_a_key_inside_a_json_option():
     argv = ["m", "--compilation-config.pass_config.level", "2", "--compilation-config.mode", "x"]
-    assert parse(argv, NOW).table("compilation-config") == {"pass_config": {"level": 2}, "mode": "x"}
+    assert parse(argv, NOW).options["compilation-config"] == {"pass_config": {"level": 2}, "mode": "x"}
 
 
 @pytest.mark.parametrize(
@@ -80,13 +80,13 @@ def test_what_the_engine_refuses(argv, release, words):
 
 
 def test_an_unambiguous_beginning_is_enough():
-    assert parse(["m", "--served-model", "x"], NOW).words("served-model-name") == ["x"]
+    assert parse(["m", "--served-model", "x"], NOW).options["served-model-name"] == ["x"]
 
 
 def test_json_survives_as_typed():
     value = {"a": 'it\'s "quoted"\n$(x) `y` ü', "b": [1, {"c": None}]}
     argv = ["m", "--additional-config", json.dumps(value)]
-    assert parse(argv, NOW).table("additional-config") == value
+    assert parse(argv, NOW).options["additional-config"] == value
 
 
 @pytest.mark.parametrize(

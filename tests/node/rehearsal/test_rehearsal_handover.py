@@ -7,10 +7,11 @@ import threading
 
 import pytest
 
+from dplaunch.node.rehearsal.answers import Prompt
 from dplaunch.node.rehearsal.vllm.arguments import parse
 from dplaunch.node.rehearsal.vllm.flags import version
 from dplaunch.node.rehearsal.vllm.knobs import Knobs
-from dplaunch.node.rehearsal.vllm.kv import Consumer, Prefilled, Shelf
+from dplaunch.node.rehearsal.vllm.kv import Consumer, Shelf
 from dplaunch.node.rehearsal.vllm.kv_failure import PullError
 from dplaunch.node.rehearsal.vllm.machine import Machine
 from dplaunch.node.rehearsal.vllm.settings import Settings
@@ -359,8 +360,8 @@ def test_a_connection_that_ends_after_the_engines_have_met_is_a_failed_transfer(
 def test_kv_expires_in_time_and_a_lease_only_while_it_is_not_pulled(release):
     expired: list[str] = []
     shelf = Shelf(transfer("kv_producer", release, VLLM_NIXL_ABORT_REQUEST_TIMEOUT="0"), expired.append)
-    shelf.hold("idle", Prefilled(["a"], 1))
-    shelf.hold("pulled", Prefilled(["a"], 1))
+    shelf.hold("idle", Prompt(["a"], 1))
+    shelf.hold("pulled", Prompt(["a"], 1))
     assert shelf.get("pulled") is not None
     shelf.free_expired()
     assert expired == (["idle"] if release == "0.23.0" else ["idle", "pulled"])

@@ -25,33 +25,13 @@ class UsageError(Exception):
 class Arguments:
     """Model and options of one ``vllm serve``; ``options`` maps names without dashes to values."""
 
-    def __init__(self, model: str, options: dict[str, object]) -> None:
+    def __init__(self, model: str, options: dict[str, Any]) -> None:
         self.model = model
         self.options = options
 
-    def word(self, name: str, default: str = "") -> str:
-        """A text option."""
-        value = self.options.get(name)
-        return default if value is None else str(value)
-
-    def number(self, name: str, default: int) -> int:
-        """A whole-number option."""
-        value = self.options.get(name)
-        return value if isinstance(value, int) else default
-
-    def flag(self, name: str) -> bool:
-        """A switch; off when not given."""
-        return self.options.get(name) is True
-
-    def table(self, name: str) -> dict[str, object]:
-        """A JSON object option; empty when not given."""
-        value = self.options.get(name)
-        return value if isinstance(value, dict) else {}
-
-    def words(self, name: str) -> list[str]:
-        """An option with several words."""
-        value = self.options.get(name)
-        return [str(item) for item in value] if isinstance(value, list) else []
+    def get(self, name: str, default: Any) -> Any:
+        """The value of an option, of the type that its flag has; ``default`` when it is not given."""
+        return self.options.get(name, default)
 
 
 class _Parser(argparse.ArgumentParser):

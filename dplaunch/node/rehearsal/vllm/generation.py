@@ -7,12 +7,12 @@ import json
 import math
 import time
 
-from ..answers import GARBAGE, answer
+from ..answers import GARBAGE, Prompt, answer
 from . import shapes
 from .completion import EngineDeadError, GenerationError, RefusalError
 from .counters import EXTERNAL, LOCAL, Counters, Ticket
 from .group import closed_by_peer
-from .kv import BEAT, Consumer, Prefilled, Producer
+from .kv import BEAT, Consumer, Producer
 from .kv_failure import PullError, last_line, report_failure
 from .log import API, CORE, Log
 from .transfer import CRASH, HANG, RECOMPUTE
@@ -104,7 +104,7 @@ class Generator:
         self.counters.prompt(EXTERNAL, tokens)
         return [pulled.words] * len(words)
 
-    def _pull(self, completion: Completion, connection: Connection, ticket: Ticket) -> Prefilled | None:
+    def _pull(self, completion: Completion, connection: Connection, ticket: Ticket) -> Prompt | None:
         """What the prefill engine computed; None when this one has to compute it."""
         params = completion.params
         if not params.get("do_remote_prefill"):
@@ -123,13 +123,13 @@ class Generator:
 
     def _recover(
         self, consumer: Consumer, completion: Completion, connection: Connection, failure: PullError
-    ) -> Prefilled | None:
+    ) -> Prompt | None:
         """What becomes of a request whose KV could not be pulled, by connector, policy and release."""
         outcome, request, tokens = consumer.transfer.on_failure, completion.shape.id, completion.prompt_tokens
         if outcome == HANG:
             self._pass_time(connection, math.inf)
         if outcome == ANSWERS_GARBAGE:
-            return Prefilled(list(GARBAGE), tokens)
+            return Prompt(list(GARBAGE), tokens)
         if outcome == CRASH:
             self.on_dead(last_line(consumer.transfer, failure))
             raise EngineDeadError
@@ -183,7 +183,7 @@ class Generator:
         """What a decode engine needs to pull this prompt's KV; a producer gives it when asked."""
         if self.producer is None or reason != "length" or not completion.params.get("do_remote_decode"):
             return None
-        prefilled = Prefilled(words[0], completion.prompt_tokens)
+        prefilled = Prompt(words[0], completion.prompt_tokens)
         return self.producer.offer(f"{completion.shape.id}-0", prefilled)
 
     def _stream(

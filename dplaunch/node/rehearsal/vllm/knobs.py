@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from .. import knobs
-from .stages import STAGES
+
+STAGES = (
+    *("plugin", "args"),
+    "coordinator",  # rank 0 of a group
+    "handshake",  # groups
+    *("init", "ranks", "gloo", "load", "memory"),
+    "kv",  # with KV transfer
+    "graphs",  # without --enforce-eager
+    *("ready", "http"),
+)
+"""The start-up stages of ``vllm serve`` in order; the knob HANG takes one of them."""
 
 
 class Knobs(knobs.Knobs):

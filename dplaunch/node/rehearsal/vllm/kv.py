@@ -18,7 +18,7 @@ import socket
 import threading
 import time
 
-from ..answers import GARBAGE
+from ..answers import GARBAGE, Prompt
 from ..wire import Wire
 from .kv_failure import HANDSHAKE, TRANSFER, PullError, report_expiry
 from .log import Log
@@ -38,14 +38,6 @@ BEAT = 0.25
 """Seconds between two looks at whether a pull is still wanted."""
 
 
-class Prefilled:
-    """A computed prompt: the words an answer is made from, and how many tokens it had."""
-
-    def __init__(self, words: list[str], tokens: int) -> None:
-        self.words = words
-        self.tokens = tokens
-
-
 class Shelf:
     """KV that waits to be pulled, by request id; freed when its consumer is done, or when its time is over.
 
@@ -56,16 +48,16 @@ class Shelf:
     def __init__(self, transfer: Transfer, expired: Callable[[str], None]) -> None:
         self._transfer = transfer
         self._expired = expired
-        self._held: dict[str, tuple[float, Prefilled]] = {}
+        self._held: dict[str, tuple[float, Prompt]] = {}
         self._free = 0
         self._lock = threading.Lock()
 
-    def hold(self, request: str, prefilled: Prefilled) -> None:
+    def hold(self, request: str, prefilled: Prompt) -> None:
         """Hold ``prefilled`` for the request, from now on."""
         with self._lock:
             self._held[request] = (time.monotonic() + self._transfer.keep, prefilled)
 
-    def get(self, request: str) -> Prefilled | None:
+    def get(self, request: str) -> Prompt | None:
         """What a consumer begins to pull; None when it is not held (any more)."""
         with self._lock:
             _, prefilled = self._held.get(request, (0.0, None))
@@ -137,7 +129,7 @@ class Producer:
             self._log.info(self.transfer.worker, place, f"Starting listening on path: {where}")
         threading.Thread(target=self._serve, daemon=True).start()
 
-    def offer(self, request: str, prefilled: Prefilled) -> dict[str, object]:
+    def offer(self, request: str, prefilled: Prompt) -> dict[str, object]:
         """Hold the KV and return the ``kv_transfer_params`` of the answer."""
         self.shelf.hold(request, prefilled)
         self._waker.send(b".")
@@ -214,7 +206,7 @@ class Consumer:
         """Engines whose handshake is over: from then on only a transfer can fail."""
         self._failed_once: set[str] = set()
 
-    def pull(self, params: dict[str, object], check: Callable[[], None]) -> Prefilled:
+    def pull(self, params: dict[str, object], check: Callable[[], None]) -> Prompt:
         """Pull the KV named by ``params`` from its producer; raises PullError when it cannot be had.
 
         ``check`` is called several times a second, and raises what ends the wait before that.
@@ -228,7 +220,7 @@ class Consumer:
         words = message["words"]
         spoiled = self._knobs.bad_kv_from and self._knobs.bad_kv_from in _names_of(params)
         pulled = list(GARBAGE) if spoiled or not isinstance(words, list) else [str(word) for word in words]
-        return Prefilled(pulled, int(str(message["tokens"])))
+        return Prompt(pulled, int(str(message["tokens"])))
 
     def _pull(self, params: dict[str, object], check: Callable[[], None]) -> dict[str, object]:
         engine = str(params.get("remote_engine_id"))

@@ -29,11 +29,11 @@ class Parallel:
     """One engine's seat. ``world`` is its own devices' count; ``mode`` is the contract that put it there."""
 
     def __init__(self, arguments: Arguments, env: dict[str, str], release: tuple[int, ...]) -> None:
-        self.tp = arguments.number("tensor-parallel-size", 1)
-        self.pp = arguments.number("pipeline-parallel-size", 1)
-        self.pcp = arguments.number("prefill-context-parallel-size", 1)
-        self.dcp = arguments.number("decode-context-parallel-size", 1)
-        self.expert = arguments.flag("enable-expert-parallel")
+        self.tp = arguments.get("tensor-parallel-size", 1)
+        self.pp = arguments.get("pipeline-parallel-size", 1)
+        self.pcp = arguments.get("prefill-context-parallel-size", 1)
+        self.dcp = arguments.get("decode-context-parallel-size", 1)
+        self.expert = arguments.get("enable-expert-parallel", False)
         self.world = self.tp * self.pp * self.pcp
         self.mode = _mode(arguments, env, release)
         self.size, self.rank, self.local_rank = 1, 0, 0
@@ -47,7 +47,7 @@ class Parallel:
                 "pydantic_core._pydantic_core.ValidationError: 1 validation error for ParallelConfig\n"
                 f"  Value error, data_parallel_rank ({self.rank}) must be in the range [0, {self.size})"
             )
-        shared = {name: arguments.options.get(name) for name in HASHED}
+        shared = {name: arguments.get(name, None) for name in HASHED}
         shape = [self.size, self.tp, self.pp, self.pcp, self.dcp]
         text = json.dumps([shape, shared], sort_keys=True)
         self.fingerprint = f"{zlib.crc32(text.encode()):08x}" if release >= (0, 18) else ""
@@ -86,29 +86,29 @@ class Parallel:
         self.port = _integer(env, "VLLM_DP_MASTER_PORT", 0)
 
     def _from_flags(self, arguments: Arguments) -> None:
-        self.size = arguments.number("data-parallel-size", 1)
-        self.rank = arguments.number("data-parallel-rank", 0)
-        self.address = arguments.word("data-parallel-address", self.address)
-        self.port = arguments.number("data-parallel-rpc-port", self.port)
+        self.size = arguments.get("data-parallel-size", 1)
+        self.rank = arguments.get("data-parallel-rank", 0)
+        self.address = arguments.get("data-parallel-address", self.address)
+        self.port = arguments.get("data-parallel-rpc-port", self.port)
 
 
 def guess_rank(arguments: Arguments, env: dict[str, str]) -> int:
     """The rank before anything is checked: the knobs need it first."""
-    text = str(arguments.options.get("data-parallel-rank", env.get("VLLM_DP_RANK", "0")))
+    text = str(arguments.get("data-parallel-rank", env.get("VLLM_DP_RANK", "0")))
     return int(text) if text.isdigit() else 0
 
 
 def _mode(arguments: Arguments, env: dict[str, str], release: tuple[int, ...]) -> str:
-    size = arguments.number("data-parallel-size", 1)
+    size = arguments.get("data-parallel-size", 1)
     if release < (0, 10):
         switched = env.get("VLLM_ASCEND_EXTERNAL_DP_LB_ENABLED", "0") not in ("", "0")
         return CONTRACT_A if switched else _unsplit(arguments, size)
     if "data-parallel-rank" in arguments.options:
-        if arguments.number("data-parallel-size-local", 1) != 1:
+        if arguments.get("data-parallel-size-local", 1) != 1:
             text = "data_parallel_size_local must be 1 or None when data_parallel_rank is set"
             raise FatalError(f"AssertionError: {text}")
         return EXTERNAL
-    if arguments.flag("data-parallel-external-lb"):
+    if arguments.get("data-parallel-external-lb", False):
         text = "data_parallel_rank or node_rank must be specified if data_parallel_external_lb is enable."
         raise FatalError(f"AssertionError: {text}")
     if size == 1 and _integer(env, "VLLM_DP_SIZE", 1) > 1:
@@ -118,9 +118,9 @@ def _mode(arguments: Arguments, env: dict[str, str], release: tuple[int, ...]) -
 
 def _unsplit(arguments: Arguments, size: int) -> str:
     """One server over all its ranks; the shapes with several are not rehearsed."""
-    local = arguments.number("data-parallel-size-local", size)
+    local = arguments.get("data-parallel-size-local", size)
     unplayed = ("headless", "data-parallel-hybrid-lb", "data-parallel-multi-port-external-lb")
-    named = [name for name in unplayed if arguments.flag(name)]
+    named = [name for name in unplayed if arguments.get(name, False)]
     if named or local != size:
         what = f"--{named[0]}" if named else f"--data-parallel-size-local {local} of {size}"
         raise FatalError(

@@ -21,30 +21,30 @@ class Settings:
         env = machine.env
         self.version, self.release = version, machine.release
         self.model = arguments.model
-        self.served = arguments.words("served-model-name") or [arguments.model]
-        self.host = knobs.bind or arguments.word("host", "0.0.0.0")
-        self.port = arguments.number("port", 8000)
+        self.served = arguments.get("served-model-name", []) or [arguments.model]
+        self.host = knobs.bind or arguments.get("host", "0.0.0.0")
+        self.port = arguments.get("port", 8000)
         self.given = {name.replace("-", "_"): value for name, value in arguments.options.items()}
-        self.eager = arguments.flag("enforce-eager")
-        self.max_model_len = arguments.number("max-model-len", 131072)
-        self.stream_interval = max(1, arguments.number("stream-interval", 1))
-        self.seats = arguments.number("max-num-seqs", 256)
+        self.eager = arguments.get("enforce-eager", False)
+        self.max_model_len = arguments.get("max-model-len", 131072)
+        self.stream_interval = max(1, arguments.get("stream-interval", 1))
+        self.seats = arguments.get("max-num-seqs", 256)
         self.api_keys = _api_keys(arguments, env)
-        self.request_id_headers = arguments.flag("enable-request-id-headers")
-        quiet = arguments.flag("disable-uvicorn-access-log")
-        self.access_log = not quiet and arguments.word("uvicorn-log-level", "info") in (
+        self.request_id_headers = arguments.get("enable-request-id-headers", False)
+        quiet = arguments.get("disable-uvicorn-access-log", False)
+        self.access_log = not quiet and arguments.get("uvicorn-log-level", "info") in (
             "info",
             "debug",
             "trace",
         )
-        self.quiet_paths = arguments.word("disable-access-log-for-endpoints", "").split(",")
-        self.shutdown_timeout = arguments.number("shutdown-timeout", 0)
+        self.quiet_paths = arguments.get("disable-access-log-for-endpoints", "").split(",")
+        self.shutdown_timeout = arguments.get("shutdown-timeout", 0)
         self.keep_alive = float(env.get("VLLM_HTTP_TIMEOUT_KEEP_ALIVE") or 5)
         interval = float(env.get("VLLM_LOG_STATS_INTERVAL") or 10)
-        self.stats_interval = 0.0 if arguments.flag("disable-log-stats") else interval
+        self.stats_interval = 0.0 if arguments.get("disable-log-stats", False) else interval
         self.platform = platform(env)
         self.parallel = Parallel(arguments, env, machine.release)
-        if arguments.options.get("config"):
+        if arguments.get("config", ""):
             raise FatalError("RuntimeError: the rehearsal engine does not read --config files; give flags.")
         self.devices = usable_devices(env, self.parallel)
         self.transfer = transfer.read(arguments, self.parallel, machine)
@@ -53,4 +53,4 @@ class Settings:
 
 def _api_keys(arguments: Arguments, env: dict[str, str]) -> list[str]:
     """--api-key wins over VLLM_API_KEY, as in the engine."""
-    return arguments.words("api-key") or [key for key in [env.get("VLLM_API_KEY", "")] if key]
+    return arguments.get("api-key", []) or [key for key in [env.get("VLLM_API_KEY", "")] if key]

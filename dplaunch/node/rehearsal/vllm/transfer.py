@@ -85,8 +85,8 @@ class Transfer:
 
 def read(arguments: Arguments, parallel: Parallel, machine: Machine) -> Transfer | None:
     """The hand-over connector of these arguments, or None; raises FatalError as the engine does."""
-    config = arguments.table("kv-transfer-config")
-    if not config.get("kv_connector"):
+    config = arguments.get("kv-transfer-config", {})
+    if not isinstance(config, dict) or not config.get("kv_connector"):
         return None
     _check_fields(config, machine.release)
     chosen = [one for one in _list_connectors(config) if _hands_over(one, machine.release)]
