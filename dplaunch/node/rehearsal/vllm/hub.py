@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import selectors
+import contextlib
 import socket
 import threading
 import time
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Hub(Group):
-    """Rank 0: it hosts the coordinator."""
+    """Rank 0: it hosts the coordinator. Every member is heard in a thread of its own, one at a time."""
 
     def __init__(
         self,
@@ -32,13 +32,12 @@ class Hub(Group):
         super().__init__(parallel, log, died)
         self._window = window
         self._listener = listener
-        self._selector = selectors.DefaultSelector()
+        self._lock = threading.RLock()
         self._members: dict[int, Wire] = {}
         self._ready: set[int] = set()
         self._done: set[int] = set()
         self._all_joined = threading.Event()
         self._all_ready = threading.Event()
-        self._wake, self._waker = socket.socketpair()
         self._asking: list[Wire | None] = []
         self._awaited: set[int] = set()
         self._round = -STEP_FRESH
@@ -46,9 +45,7 @@ class Hub(Group):
     def join(self) -> None:
         """Listen, and wait for ever for the others, as the engine does."""
         self._listener.listen(128)
-        self._selector.register(self._listener, selectors.EVENT_READ)
-        self._selector.register(self._wake, selectors.EVENT_READ)
-        threading.Thread(target=self._serve, daemon=True).start()
+        threading.Thread(target=self._accept, daemon=True).start()
         missing = self.parallel.size - 1
         text = f"Waiting for 0 local, {missing} remote core engine proc(s) to connect."
         self.log.debug(API, "utils.py:800", text)
@@ -62,50 +59,26 @@ class Hub(Group):
 
     def begin(self) -> None:
         """Wait until every member is ready too, then let all go."""
-        self._waker.send(b"r")
+        self._count_ready(0)
         if self.together:
             self._all_ready.wait()
         if self.dead.is_set():
             raise FatalError(closed_by_peer(self.parallel), who=CORE)
         self.log.info(API, "coordinator.py:188", "All engine subscriptions received by DP coordinator")
 
-    def _serve(self) -> None:
-        while True:
-            for key, _ in self._selector.select():
-                if key.fileobj is self._listener:
-                    self._accept()
-                elif key.fileobj is self._wake:
-                    self._wake_up(self._wake.recv(64))
-                else:
-                    self._read(key.data)
-
     def _accept(self) -> None:
-        try:
-            sock, _ = self._listener.accept()
-        except OSError:
-            return
-        self._selector.register(sock, selectors.EVENT_READ, Wire(sock))
+        with contextlib.suppress(OSError):  # shut down: the group is complete
+            while True:
+                sock, _ = self._listener.accept()
+                threading.Thread(target=self._hear, args=(Wire(sock),), daemon=True).start()
 
-    def _wake_up(self, why: bytes) -> None:
-        if b"r" in why:
-            self._count_ready(0)
-        if b"s" in why:
-            self._begin_step(None)
-        if b"l" in why:
-            self._count_done(0)
-
-    def _read(self, wire: Wire) -> None:
-        try:
-            messages = wire.receive()
-        except ValueError:  # not one of us: a port scanner, a health check
-            messages = None
-        if messages is None:
-            self._selector.unregister(wire.sock)
-            wire.sock.close()
+    def _hear(self, wire: Wire) -> None:
+        with wire.sock, contextlib.suppress(ValueError):  # not one of us: a port scanner, a health check
+            for message in wire.messages():
+                with self._lock:
+                    self._handle(wire, message)
+        with self._lock:
             self._drop(wire)
-            return
-        for message in messages:
-            self._handle(wire, message)
 
     def _handle(self, wire: Wire, message: dict[str, object]) -> None:
         kind = message.get("kind")
@@ -145,18 +118,20 @@ class Hub(Group):
         self._count_ready(rank)
 
     def _count_ready(self, rank: int) -> None:
-        self._ready.add(rank)
-        if len(self._ready) == self.parallel.size:
-            self._selector.unregister(self._listener)
-            self._listener.close()  # the engine too stops listening there once its group is complete
-            self._broadcast("begin")
-            self._all_ready.set()
+        with self._lock:
+            self._ready.add(rank)
+            if len(self._ready) == self.parallel.size:
+                self._listener.shutdown(socket.SHUT_RDWR)
+                self._listener.close()  # the engine too stops listening there once its group is complete
+                self._broadcast("begin")
+                self._all_ready.set()
 
     def _count_done(self, rank: int) -> None:
-        self._done.add(rank)
-        if len(self._done) == self.parallel.size:
-            self._broadcast("left")
-            self.left.set()
+        with self._lock:
+            self._done.add(rank)
+            if len(self._done) == self.parallel.size:
+                self._broadcast("left")
+                self.left.set()
 
     def _drop(self, wire: Wire) -> None:
         if self._members.get(wire.rank) is not wire:
@@ -169,10 +144,11 @@ class Hub(Group):
         self._all_ready.set()
 
     def _ask_step(self) -> None:
-        self._waker.send(b"s")
+        with self._lock:
+            self._begin_step(None)
 
     def _tell_leaving(self) -> None:
-        self._waker.send(b"l")
+        self._count_done(0)
 
     def _begin_step(self, wire: Wire | None) -> None:
         self._asking.append(wire)
