@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 from dplaunch.engines import rules
-from dplaunch.engines.adapter import EngineAdapter, PortNeed, Site, StandIn, Template
+from dplaunch.engines.adapter import PortNeed, Site
 from dplaunch.engines.ascend import advice, env, kv, kv_rules, lint, releases
 from dplaunch.engines.ascend.facts import FACTS
 from dplaunch.engines.ascend.releases import is_contract_a
-from dplaunch.engines.facts import Dense, Software
-from dplaunch.engines.flags import words
-from dplaunch.engines.settings import Env, Flags, user_flags
+from dplaunch.engines.facts import Software
+from dplaunch.engines.settings import Env
 from dplaunch.engines.versions import at_least, neighbours
 from dplaunch.engines.vllm import advice as vllm_advice
-from dplaunch.engines.vllm import parallel
 from dplaunch.engines.vllm import releases as vllm_releases
-from dplaunch.engines.vllm.dense import dense
+from dplaunch.engines.vllm.adapter import Vllm
 from dplaunch.engines.vllm.ports import needs
-from dplaunch.engines.vllm.shell import (
-    CONTRACT_A,
-    CONTRACT_B,
-    Recipe,
-    context,
-    processes,
-    sizes_a,
-    sizes_b,
-)
-from dplaunch.engines.vllm.stand_in import stand_in
+from dplaunch.engines.vllm.shell import CONTRACT_A, CONTRACT_B, Contract, Lines, sizes_a, sizes_b
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
-from dplaunch.model.plan import Flow, Process, Seat
+from dplaunch.model.plan import Flow, Seat
 
 
-class Ascend(EngineAdapter):
+class Ascend(Vllm):
     """The adapter."""
 
     facts = FACTS
@@ -53,7 +41,7 @@ class Ascend(EngineAdapter):
         engine = lint.ascend(version)
         warnings = (
             *lint.check(spec, engine),
-            *vllm_advice.check(spec, engine, _vllm(spec)),
+            *vllm_advice.check(spec, engine, self.vllm(spec)),
             *advice.check(spec, engine),
         )
         return (*unknown, *own, *kv_rules.check(spec, version), *rules.check_agreement(spec), *warnings)
@@ -61,10 +49,6 @@ class Ascend(EngineAdapter):
     def software(self, spec: ClusterSpec) -> tuple[Software, ...]:
         """The versions of the file and of the release that it names."""
         return releases.software(_version(spec))
-
-    def dense(self, spec: ClusterSpec) -> Dense:
-        """By the vLLM below it."""
-        return dense(_vllm(spec))
 
     def flow(self, spec: ClusterSpec) -> Flow | None:
         """As the connector hands KV over."""
@@ -74,51 +58,35 @@ class Ascend(EngineAdapter):
         """One KV port for each device of a rank; which side listens follows from the connector."""
         return tuple(needs(role, kv.width(spec, role, _version(spec)), listens=kv.listens(spec, role)))
 
-    def files(self, site: Site) -> tuple[Template, ...]:
-        """The script of this role on this node."""
-        template = "contract_a" if is_contract_a(_version(site.spec)) else "contract_b"
-        values = context(site, self._recipe(site))
-        return (Template(site.script_path, f"vllm-ascend/{template}.sh.j2", values),)
+    def vllm(self, spec: ClusterSpec) -> str:
+        """The vLLM that this vllm-ascend patches."""
+        version = _version(spec)
+        known = releases.find(version)
+        return known.vllm if known else version
 
-    def processes(self, site: Site) -> Iterator[Process]:
-        """One for each rank."""
-        stop = parallel.stop(site.role, _vllm(site.spec))
-        return processes(site, self._recipe(site), site.script_path, stop)
+    def contract(self, spec: ClusterSpec) -> Contract:
+        """A until 0.9.1, then B."""
+        return CONTRACT_A if is_contract_a(_version(spec)) else CONTRACT_B
 
-    def stand_in(self, spec: ClusterSpec) -> StandIn:
-        """The rehearsal engine, as the vLLM below it."""
-        return stand_in(_vllm(spec))
+    def template(self, spec: ClusterSpec) -> str:
+        """Its script's template."""
+        return f"vllm-ascend/contract_{'a' if is_contract_a(_version(spec)) else 'b'}.sh.j2"
 
-    def _recipe(self, site: Site) -> Recipe:
-        is_a = is_contract_a(_version(site.spec))
-        return Recipe(
-            release=self.release(site.spec),
-            contract=CONTRACT_A if is_a else CONTRACT_B,
-            sizes=sizes_a(site.role) if is_a else sizes_b(site.role),
-            computed=_computed_env,
-            flags=partial(_flags, parallel.computed(site, _vllm(site.spec))),
-        )
+    def sizes(self, site: Site) -> Lines:
+        """The layout, as far as it is given by flags."""
+        return sizes_a(site.role) if is_contract_a(_version(site.spec)) else sizes_b(site.role)
+
+    def env(self, site: Site, seat: Seat) -> Env:
+        """What addresses, hardware, connector and version need."""
+        return env.computed(site, seat, _version(site.spec))
+
+    def transfer(self, site: Site, seat: Seat) -> kv.Block | None:
+        """The ``--kv-transfer-config`` of one engine; None without KV transfer."""
+        return kv.block(site, seat, _version(site.spec))
 
 
 def _version(spec: ClusterSpec) -> str:
     return spec.engine.version or releases.NEWEST
-
-
-def _vllm(spec: ClusterSpec) -> str:
-    """The vLLM that this vllm-ascend patches."""
-    version = _version(spec)
-    known = releases.find(version)
-    return known.vllm if known else version
-
-
-def _computed_env(site: Site, seat: Seat) -> Env:
-    return env.computed(site, seat, _version(site.spec))
-
-
-def _flags(computed: Flags, site: Site, seat: Seat) -> Flags:
-    block = kv.block(site, seat, _version(site.spec))
-    transfer = {"kv-transfer-config": words("kv-transfer-config", block)} if block else {}
-    return computed | user_flags(site, seat) | transfer
 
 
 def _unknown_version(spec: ClusterSpec) -> Iterator[Problem]:

@@ -6,29 +6,20 @@ import re
 from collections.abc import Iterator
 
 from dplaunch.engines import rules
-from dplaunch.engines.adapter import EngineAdapter, PortNeed, Site, StandIn, Template
+from dplaunch.engines.adapter import PortNeed, Site, Template
 from dplaunch.engines.ascend import lint as ascend_lint
 from dplaunch.engines.ascend.releases import is_contract_a
 from dplaunch.engines.script import lint as script_lint
 from dplaunch.engines.script.facts import FACTS
-from dplaunch.engines.settings import Env, Flags
+from dplaunch.engines.settings import Env
 from dplaunch.engines.versions import parse
 from dplaunch.engines.vllm import lint as vllm_lint
 from dplaunch.engines.vllm.parallel import STOP
 from dplaunch.engines.vllm.ports import needs
-from dplaunch.engines.vllm.shell import (
-    CONTRACT_A,
-    CONTRACT_B,
-    Contract,
-    Recipe,
-    context,
-    group_devices,
-    processes,
-)
-from dplaunch.engines.vllm.stand_in import stand_in
+from dplaunch.engines.vllm.shell import CONTRACT_A, CONTRACT_B, ByRank, Contract, group_devices
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
-from dplaunch.model.plan import File, Process, Seat
+from dplaunch.model.plan import File, Seat, StopStep
 
 _A = re.compile(r"\bVLLM_DP_(?:SIZE|RANK|MASTER)\w*\s*=\s*[\"']?\$\{?\d")
 _B = re.compile(r"--data-parallel-(?:size|rank|address|rpc-port)\b")
@@ -47,7 +38,7 @@ def contracts(text: str) -> tuple[Contract, ...]:
     return tuple(contract for contract, pattern in found if pattern.search(code))
 
 
-class Script(EngineAdapter):
+class Script(ByRank):
     """The adapter."""
 
     facts = FACTS
@@ -74,44 +65,27 @@ class Script(EngineAdapter):
     def files(self, site: Site) -> tuple[Template | File, ...]:
         """A script that prepares the shell, and the user's own."""
         own = File(site.script_path, site.spec.engine.script_text or "", 0o755)
-        return Template(_start_path(site), "script/start.sh.j2", context(site, self._recipe(site))), own
+        return Template(self.start_path(site), "script/start.sh.j2", self.context(site)), own
 
-    def processes(self, site: Site) -> Iterator[Process]:
-        """One for each rank; what the script has it do after a signal is not known."""
-        return processes(site, self._recipe(site), _start_path(site), STOP)
+    def contract(self, spec: ClusterSpec) -> Contract:
+        """The one that the script seems written for."""
+        return next(iter(contracts(spec.engine.script_text or "")), CONTRACT_B)
 
-    def stand_in(self, spec: ClusterSpec) -> StandIn:
-        """The rehearsal engine, if the script runs ``vllm``."""
-        return stand_in(spec.engine.version)
+    def env(self, site: Site, seat: Seat) -> Env:
+        """What a script that is the same on every node cannot know."""
+        env: Env = {"LOCAL_IP": "${local_ip}", "NIC_NAME": "${nic_name}", "VLLM_HOST_IP": "${local_ip}"}
+        if seat.devices and self.contract(site.spec) is CONTRACT_A:
+            env["ASCEND_RT_VISIBLE_DEVICES"] = group_devices(site, seat)
+        return env
 
-    def _recipe(self, site: Site) -> Recipe:
-        return Recipe(
-            release=self.release(site.spec),
-            contract=_contract(site.spec),
-            sizes=(),
-            computed=_computed_env,
-            flags=_no_flags,
-        )
+    def start_path(self, site: Site) -> str:
+        """The script that prepares the shell."""
+        return f"{site.role.name}/start.sh"
 
-
-def _start_path(site: Site) -> str:
-    return f"{site.role.name}/start.sh"
-
-
-def _contract(spec: ClusterSpec) -> Contract:
-    return next(iter(contracts(spec.engine.script_text or "")), CONTRACT_B)
-
-
-def _computed_env(site: Site, seat: Seat) -> Env:
-    """What a script that is the same on every node cannot know."""
-    env: Env = {"LOCAL_IP": "${local_ip}", "NIC_NAME": "${nic_name}", "VLLM_HOST_IP": "${local_ip}"}
-    if seat.devices and _contract(site.spec) is CONTRACT_A:
-        env["ASCEND_RT_VISIBLE_DEVICES"] = group_devices(site, seat)
-    return env
-
-
-def _no_flags(site: Site, seat: Seat) -> Flags:  # noqa: ARG001 - the recipe's shape
-    return {}
+    def stop(self, site: Site) -> tuple[StopStep, ...]:
+        """What the script has its engine do after a signal is not known."""
+        del site
+        return STOP
 
 
 def _era(spec: ClusterSpec) -> Iterator[Problem]:

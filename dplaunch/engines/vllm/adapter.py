@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 from dplaunch.engines import rules
-from dplaunch.engines.adapter import EngineAdapter, PortNeed, Site, StandIn, Template
+from dplaunch.engines.adapter import PortNeed, Site, Template
 from dplaunch.engines.facts import Dense, Software
 from dplaunch.engines.flags import plain, words
 from dplaunch.engines.settings import Env, Flags, user_flags
@@ -16,12 +15,11 @@ from dplaunch.engines.vllm import advice, lint, parallel, releases
 from dplaunch.engines.vllm.dense import dense
 from dplaunch.engines.vllm.facts import FACTS
 from dplaunch.engines.vllm.ports import needs
-from dplaunch.engines.vllm.shell import CONTRACT_B, Recipe, context, processes, sizes_b
-from dplaunch.engines.vllm.stand_in import stand_in
+from dplaunch.engines.vllm.shell import ByRank, Lines, sizes_b
 from dplaunch.engines.vllm.transfer import BOTH, KV_ROLES
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
-from dplaunch.model.plan import Process, Seat
+from dplaunch.model.plan import Seat
 
 NIXL = "NixlConnector"
 ONE_NIXL_PORT_PER_RANK = "0.14.0"
@@ -31,7 +29,7 @@ COMPUTED_ENV = ("CUDA_VISIBLE_DEVICES", "VLLM_NIXL_SIDE_CHANNEL_HOST", "VLLM_NIX
 COMPUTED_EXTRA = ("kv_role", "kv_port", "kv_rank", "engine_id", "kv_connector_module_path")
 
 
-class Vllm(EngineAdapter):
+class Vllm(ByRank):
     """The adapter."""
 
     facts = FACTS
@@ -58,8 +56,8 @@ class Vllm(EngineAdapter):
         return (Software("vllm", (spec.engine.version,), "the cluster file has"),)
 
     def dense(self, spec: ClusterSpec) -> Dense:
-        """By its version."""
-        return dense(spec.engine.version)
+        """By the version of vLLM."""
+        return dense(self.vllm(spec))
 
     def ports(self, spec: ClusterSpec, role: RoleSpec) -> tuple[PortNeed, ...]:
         """With KV transfer both sides listen; the engine adds its rank to the group's base."""
@@ -68,56 +66,49 @@ class Vllm(EngineAdapter):
         width = 1 if at_least(spec.engine.version, ONE_NIXL_PORT_PER_RANK) else role.tp
         return tuple(needs(role, width, listens=True))
 
+    def template(self, spec: ClusterSpec) -> str:
+        """Its script's template."""
+        del spec
+        return "vllm/run_dp_template.sh.j2"
+
     def files(self, site: Site) -> tuple[Template, ...]:
         """The script of this role on this node."""
-        values = context(site, self._recipe(site))
-        return (Template(site.script_path, "vllm/run_dp_template.sh.j2", values),)
+        return (Template(site.script_path, self.template(site.spec), self.context(site)),)
 
-    def processes(self, site: Site) -> Iterator[Process]:
-        """One for each rank."""
-        stop = parallel.stop(site.role, site.spec.engine.version)
-        return processes(site, self._recipe(site), site.script_path, stop)
+    def sizes(self, site: Site) -> Lines:
+        """The layout."""
+        return sizes_b(site.role)
 
-    def stand_in(self, spec: ClusterSpec) -> StandIn:
-        """The rehearsal engine."""
-        return stand_in(spec.engine.version)
+    def env(self, site: Site, seat: Seat) -> Env:
+        """Addresses, devices, time limit, and NIXL's side channel."""
+        env: Env = {"VLLM_HOST_IP": "${local_ip}", "GLOO_SOCKET_IFNAME": "${nic_name}"}
+        if seat.devices:
+            env |= {"NCCL_SOCKET_IFNAME": "${nic_name}", "CUDA_VISIBLE_DEVICES": "${devices}"}
+        if at_least(site.spec.engine.version, "0.14.0"):
+            env["VLLM_ENGINE_READY_TIMEOUT_S"] = str(int(site.spec.ready_timeout))
+        if site.spec.kv_transfer is not None:
+            # the same base for the whole group: the engine adds its rank itself
+            env["VLLM_NIXL_SIDE_CHANNEL_HOST"] = "${local_ip}"
+            env["VLLM_NIXL_SIDE_CHANNEL_PORT"] = str(seat.ports["kv"].base)
+        return env
 
-    def _recipe(self, site: Site) -> Recipe:
-        return Recipe(
-            release=self.release(site.spec),
-            contract=CONTRACT_B,
-            sizes=sizes_b(site.role),
-            computed=_computed_env,
-            flags=partial(_flags, parallel.computed(site, site.spec.engine.version)),
-        )
+    def flags(self, site: Site) -> list[Flags]:
+        """The topology's, the file's, and KV transfer."""
+        computed = parallel.computed(site, self.vllm(site.spec))
+        return [computed | user_flags(site, seat) | self._transfer(site, seat) for seat in site.seats]
 
+    def _transfer(self, site: Site, seat: Seat) -> Flags:
+        block = self.transfer(site, seat)
+        return {"kv-transfer-config": words("kv-transfer-config", block)} if block else {}
 
-def _computed_env(site: Site, seat: Seat) -> Env:
-    env: Env = {"VLLM_HOST_IP": "${local_ip}", "GLOO_SOCKET_IFNAME": "${nic_name}"}
-    if seat.devices:
-        env |= {"NCCL_SOCKET_IFNAME": "${nic_name}", "CUDA_VISIBLE_DEVICES": "${devices}"}
-    if at_least(site.spec.engine.version, "0.14.0"):
-        env["VLLM_ENGINE_READY_TIMEOUT_S"] = str(int(site.spec.ready_timeout))
-    if site.spec.kv_transfer is not None:
-        # the same base for the whole group: the engine adds its rank itself
-        env["VLLM_NIXL_SIDE_CHANNEL_HOST"] = "${local_ip}"
-        env["VLLM_NIXL_SIDE_CHANNEL_PORT"] = str(seat.ports["kv"].base)
-    return env
-
-
-def _flags(computed: Flags, site: Site, seat: Seat) -> Flags:
-    block = _block(site, seat)
-    transfer = {"kv-transfer-config": words("kv-transfer-config", block)} if block else {}
-    return computed | user_flags(site, seat) | transfer
-
-
-def _block(site: Site, seat: Seat) -> dict[str, Any] | None:
-    transfer = site.spec.kv_transfer
-    if transfer is None:
-        return None
-    on_cpu = {} if seat.devices else {"kv_buffer_device": "cpu"}
-    role = KV_ROLES.get(site.role.name, BOTH)
-    return {"kv_connector": transfer.connector, "kv_role": role, **on_cpu, **plain(transfer.extra)}
+    def transfer(self, site: Site, seat: Seat) -> dict[str, Any] | None:
+        """The ``--kv-transfer-config`` of one engine; None without KV transfer."""
+        transfer = site.spec.kv_transfer
+        if transfer is None:
+            return None
+        on_cpu = {} if seat.devices else {"kv_buffer_device": "cpu"}
+        role = KV_ROLES.get(site.role.name, BOTH)
+        return {"kv_connector": transfer.connector, "kv_role": role, **on_cpu, **plain(transfer.extra)}
 
 
 def _lint(spec: ClusterSpec) -> Iterator[Problem]:

@@ -1,14 +1,15 @@
-"""The values every engine's script template is rendered with."""
+"""What engines share that a script starts rank by rank: processes, and the values its template needs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from dplaunch.engines.adapter import Site
+from dplaunch.engines.adapter import EngineAdapter, Site, StandIn
 from dplaunch.engines.layout import per_rank
 from dplaunch.engines.settings import Env, Flags, Split, secrets, split, user_env
-from dplaunch.model.cluster import RoleSpec
+from dplaunch.engines.vllm import parallel
+from dplaunch.model.cluster import ClusterSpec, RoleSpec
 from dplaunch.model.plan import Process, Seat, StopStep
 
 CONTRACT_A = (
@@ -38,6 +39,10 @@ Lines = tuple[tuple[str, str], ...]
 
 COMPUTED = "What addresses, hardware, connector and version need"
 WRITTEN = "From the cluster file"
+STAND_IN = """#!/bin/sh
+# Stands in for vLLM: the rehearsal engine takes the same arguments and environment.
+exec python3 -I -S "${DPLAUNCH_BUNDLE:?is not set: start rehearsals with dplaunch}" rehearsal vllm "$@"
+"""
 
 
 def arguments(contract: Contract, site: Site, seat: Seat) -> tuple[str, ...]:
@@ -62,18 +67,6 @@ def group_devices(site: Site, seat: Seat) -> str:
     return ",".join(str(device) for s in mine for device in s.devices)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """What an adapter knows of its script. The callables give one engine's own values."""
-
-    release: str
-    contract: Contract
-    sizes: Lines
-    """Flags whose values are the script's arguments, as shell text; none for a script of the user's."""
-    computed: Callable[[Site, Seat], Env]
-    flags: Callable[[Site, Seat], Flags]
-
-
 def sizes_a(role: RoleSpec) -> Lines:
     """What vllm-ascend 0.9.1 takes as flags: data parallelism comes in its environment."""
     return ("--port", '"$http_port"'), ("--tensor-parallel-size", str(role.tp))
@@ -91,52 +84,92 @@ def sizes_b(role: RoleSpec) -> Lines:
     return ("--port", '"$http_port"'), *parallel, ("--tensor-parallel-size", '"$tp_size"')
 
 
-def processes(site: Site, recipe: Recipe, script: str, stop: tuple[StopStep, ...]) -> Iterator[Process]:
-    """One engine for each rank: the script with the contract's positional arguments."""
-    for process in per_rank(site):
-        [seat] = process.seats
-        yield replace(
-            process,
-            argv=("bash", script, *arguments(recipe.contract, site, seat)),
-            flags=flag_names(site, recipe, seat),
-            env=secrets(site, seat),
-            stop=stop,
-        )
+class ByRank(EngineAdapter):
+    """An engine that a script starts for each rank, with positional arguments in a contract's order."""
 
+    def vllm(self, spec: ClusterSpec) -> str:
+        """The version of the vLLM that runs; empty where it is not known."""
+        return spec.engine.version
 
-def flag_names(site: Site, recipe: Recipe, seat: Seat) -> tuple[str, ...]:
-    """Flags of an engine's command line, in order, without fields; none where a user's script writes it."""
-    if not recipe.sizes:
+    def contract(self, spec: ClusterSpec) -> Contract:
+        """What the script's positional arguments mean."""
+        del spec
+        return CONTRACT_B
+
+    def sizes(self, site: Site) -> Lines:
+        """Flags whose values are the script's arguments, as shell text; none for a script of the user's."""
+        del site
         return ()
-    given = (words[0] for words in recipe.flags(site, seat).values() if words)
-    names = (*(flag for flag, _ in recipe.sizes), *given, "--served-model-name")
+
+    def env(self, site: Site, seat: Seat) -> Env:
+        """What dplaunch computes of one engine's environment."""
+        del site, seat
+        return {}
+
+    def flags(self, site: Site) -> Sequence[Flags]:
+        """The further flags of each seat's engine."""
+        return [{} for _ in site.seats]
+
+    def start_path(self, site: Site) -> str:
+        """The script that is run, relative to the node's folder."""
+        return site.script_path
+
+    def stop(self, site: Site) -> tuple[StopStep, ...]:
+        """How to end an engine."""
+        return parallel.stop(site.role, self.vllm(site.spec))
+
+    def processes(self, site: Site) -> Iterator[Process]:
+        """One for each rank: the script with the contract's positional arguments."""
+        contract, sizes = self.contract(site.spec), self.sizes(site)
+        for process, flags in zip(per_rank(site), self.flags(site), strict=True):
+            [seat] = process.seats
+            yield replace(
+                process,
+                argv=("bash", self.start_path(site), *arguments(contract, site, seat)),
+                flags=_flag_names(sizes, flags),
+                env=secrets(site, seat),
+                stop=self.stop(site),
+            )
+
+    def stand_in(self, spec: ClusterSpec) -> StandIn:
+        """The rehearsal engine, in the manner of this version of vLLM, or of its own choice."""
+        version = self.vllm(spec)
+        return StandIn({"vllm": STAND_IN}, {"DPLAUNCH_REHEARSAL_VERSION": version} if version else {})
+
+    def context(self, site: Site) -> dict[str, object]:
+        """Everything ``templates/<engine>/*.sh.j2`` and the parts in ``templates/shell`` refer to."""
+        written = [user_env(site, seat) for seat in site.seats]
+        envs = [self.env(site, seat) | own for seat, own in zip(site.seats, written, strict=True)]
+        shared = split(site.seats, _labels(site), envs, self.flags(site))
+        contract = self.contract(site.spec)
+        return {
+            "title": f"{site.spec.name}: {site.role.name} on {site.node.name} ({site.node.address})",
+            "release": self.release(site.spec),
+            "script": site.facts.script,
+            "contract": contract,
+            "engines": [(s.name, arguments(contract, site, s)) for s in site.seats],
+            "setup": site.spec.runtime.setup,
+            "python": site.spec.runtime.python,
+            "address": site.node.address,
+            "nic": _interface(site),
+            "sizes": self.sizes(site),
+            "model": site.spec.model,
+            "served_model_name": site.spec.served_model_name,
+            "exports": _exports(shared, written[0]),
+            "secrets": sorted({name for seat in site.seats for name in secrets(site, seat)}),
+            "selector": _selector(site),
+            "arms": shared.arms,
+            "flags": shared.flags,
+        }
+
+
+def _flag_names(sizes: Lines, flags: Flags) -> tuple[str, ...]:
+    """Flags of an engine's command line, in order, without fields; none where a user's script writes it."""
+    if not sizes:
+        return ()
+    given = (words[0] for words in flags.values() if words)
+    names = (*(flag for flag, _ in sizes), *given, "--served-model-name")
     return tuple(dict.fromkeys(name.partition("=")[0].partition(".")[0] for name in names))
-
-
-def context(site: Site, recipe: Recipe) -> dict[str, object]:
-    """Everything ``templates/<engine>/*.sh.j2`` and the parts in ``templates/shell`` refer to."""
-    written = [user_env(site, seat) for seat in site.seats]
-    envs = [recipe.computed(site, seat) | own for seat, own in zip(site.seats, written, strict=True)]
-    shared = split(site.seats, _labels(site), envs, [recipe.flags(site, seat) for seat in site.seats])
-    return {
-        "title": f"{site.spec.name}: {site.role.name} on {site.node.name} ({site.node.address})",
-        "release": recipe.release,
-        "script": site.facts.script,
-        "contract": recipe.contract,
-        "engines": [(s.name, arguments(recipe.contract, site, s)) for s in site.seats],
-        "setup": site.spec.runtime.setup,
-        "python": site.spec.runtime.python,
-        "address": site.node.address,
-        "nic": _interface(site),
-        "sizes": recipe.sizes,
-        "model": site.spec.model,
-        "served_model_name": site.spec.served_model_name,
-        "exports": _exports(shared, written[0]),
-        "secrets": sorted({name for seat in site.seats for name in secrets(site, seat)}),
-        "selector": _selector(site),
-        "arms": shared.arms,
-        "flags": shared.flags,
-    }
 
 
 def _exports(shared: Split, written: Env) -> list[tuple[str, list[tuple[str, str]]]]:
