@@ -16,7 +16,7 @@ from dplaunch.model.remote import (
     Stream,
     StreamEnded,
 )
-from dplaunch.wire.replies import read, refusal
+from dplaunch.wire.replies import fill, read, refusal
 
 Message = Mapping[str, Any]
 
@@ -28,79 +28,29 @@ def signal(node: str, message: Message) -> Signal | None:
     """
     if "event" not in message:
         return StreamEnded(stream=_stream(node, message), refusal=refusal(message))
-    parse = _EVENTS.get(message["event"])
-    return None if parse is None else read(node, message, parse)
+    kind = _KINDS.get(message["event"])
+    return None if kind is None else read(node, message, kind)
 
 
 def _stream(node: str, message: Message) -> Stream:
     return Stream(node, message.get("id") or 0)
 
 
-def _line(node: str, message: Message) -> LineSeen:
-    return LineSeen(
-        stream=_stream(node, message),
-        process=message["name"],
-        pattern=message["pattern"],
-        text=message["text"],
-        groups=message.get("groups") or {},
-    )
+def _signal(kind: type[Signal], *renamed: tuple[str, str]) -> Callable[[str, Message], Signal]:
+    """Makes a signal of an event; ``renamed`` are fields that are called otherwise there."""
+
+    def parse(node: str, message: Message) -> Signal:
+        theirs = {field: message[name] for field, name in renamed if name in message}
+        return fill(kind, {**message, **theirs}, stream=_stream(node, message), process=message["name"])
+
+    return parse
 
 
-def _health(node: str, message: Message) -> HealthSeen:
-    return HealthSeen(
-        stream=_stream(node, message),
-        process=message["name"],
-        endpoint=message["endpoint"],
-        ok=bool(message["ok"]),
-        named=bool(message.get("models")),
-        status=message.get("status"),
-    )
-
-
-def _exit(node: str, message: Message) -> ProcessExited:
-    return ProcessExited(
-        stream=_stream(node, message),
-        process=message["name"],
-        code=message.get("code"),
-        signal=str(message.get("signal") or ""),
-        done=bool(message.get("done")),
-        again=bool(message.get("again")),
-        log=str(message.get("log") or ""),
-        tail=tuple(message.get("tail") or ()),
-    )
-
-
-def _lines(node: str, message: Message) -> LinesRead:
-    return LinesRead(
-        stream=_stream(node, message),
-        process=message["name"],
-        file=str(message.get("file") or ""),
-        offset=int(message["offset"]),
-        end=int(message["end"]),
-        lines=tuple(message["lines"]),
-    )
-
-
-def _gap(node: str, message: Message) -> LinesLost:
-    return LinesLost(
-        stream=_stream(node, message),
-        process=message["name"],
-        file=str(message.get("file") or ""),
-        bytes=int(message["lost"]),
-    )
-
-
-def _restarted(node: str, message: Message) -> LogRestarted:
-    return LogRestarted(
-        stream=_stream(node, message), process=message["name"], file=str(message.get("file") or "")
-    )
-
-
-_EVENTS: dict[str, Callable[[str, Message], Signal]] = {
-    "line": _line,
-    "health": _health,
-    "exit": _exit,
-    "log": _lines,
-    "gap": _gap,
-    "restarted": _restarted,
+_KINDS: dict[str, Callable[[str, Message], Signal]] = {
+    "line": _signal(LineSeen),
+    "health": _signal(HealthSeen, ("named", "models")),
+    "exit": _signal(ProcessExited),
+    "log": _signal(LinesRead),
+    "gap": _signal(LinesLost, ("bytes", "lost")),
+    "restarted": _signal(LogRestarted),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields
 from typing import Any, TypeVar
 
 from dplaunch.errors import HostError
@@ -37,6 +38,31 @@ def read(node: str, reply: Reply, parse: Callable[[str, Reply], _Value]) -> _Val
         ) from error
 
 
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "bool": bool,
+    "tuple[str, ...]": tuple,
+    "tuple[int, ...]": lambda numbers: tuple(map(int, numbers)),
+}
+"""Type of a field → what makes such a value of JSON; other types are taken as they come."""
+
+
+def fill(kind: Callable[..., _Value], message: Reply, /, **ours: Any) -> _Value:
+    """A dataclass from a message: ``ours``, and for each other field the message's of that name.
+
+    What is missing or null there keeps its default; KeyError or TypeError where it has none.
+    """
+    declared: Any = kind
+    for field in fields(declared):
+        has_default = field.default is not MISSING or field.default_factory is not MISSING
+        if field.name not in ours and not (has_default and message.get(field.name) is None):
+            given = message[field.name]
+            ours[field.name] = _READERS.get(str(field.type), lambda value: value)(given)
+    return kind(**ours)
+
+
 def refusal(reply: Reply) -> Refusal | None:
     """Why a request was refused; None where it was not."""
     if reply.get("ok"):
@@ -52,13 +78,7 @@ def refusal(reply: Reply) -> Refusal | None:
 
 def hello(_: str, reply: Reply) -> Hello:
     """The guard's first line."""
-    return Hello(
-        hostname=str(reply.get("hostname") or ""),
-        clock=float(reply.get("clock") or 0.0),
-        python=str(reply.get("python") or "?"),
-        writable=bool(reply.get("writable", True)),
-        problem=str(reply.get("problem") or ""),
-    )
+    return fill(Hello, reply, python=str(reply.get("python") or "?"))
 
 
 def holder(reply: Reply) -> Lock | None:
@@ -80,11 +100,10 @@ def lock(held: Any) -> Lock | None:
 
 def observed(node: str, reply: Reply) -> ObservedNode:
     """The reply to ``observe``."""
-    return ObservedNode(
+    return fill(
+        ObservedNode,
+        reply,
         name=node,
-        revision=str(reply.get("revision") or ""),
-        hostname=str(reply.get("hostname") or ""),
-        clock=float(reply.get("clock") or 0.0),
         processes=tuple(_process(node, found) for found in reply["processes"]),
         lock=lock(reply.get("lock")),
         last=entry(reply.get("audit")),
@@ -93,38 +112,22 @@ def observed(node: str, reply: Reply) -> ObservedNode:
 
 def _process(node: str, found: Mapping[str, Any]) -> ObservedProcess:
     meta = _mapping(found.get("meta"))
-    return ObservedProcess(
-        name=found["name"],
+    return fill(
+        ObservedProcess,
+        found,
         kind=str(meta.get("kind", "service")),
         role=str(meta.get("role", "")),
         group=str(meta.get("group", found["name"])),
         node=node,
         state=State(found["state"]),
-        pid=int(found.get("pid") or 0),
-        started_at=float(found.get("started_at") or 0.0),
-        ended_at=float(found.get("ended_at") or 0.0),
-        exit_code=found.get("exit_code"),
-        signal=str(found.get("signal") or ""),
-        how=str(found.get("how") or ""),
-        endpoints=tuple(_endpoint(one) for one in found.get("endpoints") or ()),
-        restarts=int(found.get("restarts") or 0),
-        fingerprint=str(found.get("fingerprint") or ""),
-        log=str(found.get("log") or ""),
-        left=tuple(int(pid) for pid in found.get("left") or ()),
-        ports=tuple(int(port) for port in found.get("ports") or ()),
-        problem=str(found.get("problem") or ""),
-        hint=str(found.get("hint") or ""),
+        endpoints=tuple(fill(ObservedEndpoint, one) for one in found.get("endpoints") or ()),
     )
-
-
-def _endpoint(found: Mapping[str, Any]) -> ObservedEndpoint:
-    return ObservedEndpoint(name=found["name"], url=str(found.get("url") or ""), healthy=found.get("healthy"))
 
 
 def started(node: str, reply: Reply) -> tuple[StartResult, ...]:
     """The reply to ``start``."""
     return tuple(
-        StartResult(node=node, process=one["name"], pid=int(one.get("pid") or 0), refusal=refusal(one))
+        fill(StartResult, one, node=node, process=one["name"], refusal=refusal(one))
         for one in reply["results"]
     )
 
@@ -135,13 +138,7 @@ def verdict(node: str, message: Reply) -> StopVerdict:
     if message.get("problem"):
         left.append("; ".join(filter(None, (str(message["problem"]), str(message.get("hint") or "")))))
     left += [f"port {found['port']} held by {_port_holder(found)}" for found in message.get("ports") or ()]
-    return StopVerdict(
-        node=node,
-        process=message["name"],
-        how=str(message.get("how") or ""),
-        seconds=float(message.get("seconds") or 0.0),
-        left=tuple(left),
-    )
+    return fill(StopVerdict, message, node=node, process=message["name"], left=tuple(left))
 
 
 def _port_holder(found: Mapping[str, Any]) -> str:
@@ -150,15 +147,7 @@ def _port_holder(found: Mapping[str, Any]) -> str:
 
 def answers(_: str, reply: Reply) -> dict[str, HttpReply]:
     """The reply to ``probe``, by key."""
-    return {
-        one["key"]: HttpReply(
-            status=one["status"],
-            body=str(one.get("body") or ""),
-            error=str(one.get("error") or ""),
-            seconds=float(one.get("seconds") or 0.0),
-        )
-        for one in reply["results"]
-    }
+    return {one["key"]: fill(HttpReply, one, status=one["status"]) for one in reply["results"]}
 
 
 def files(_: str, reply: Reply) -> tuple[FileSeen, ...]:
@@ -223,7 +212,7 @@ def listening(_: str, message: Reply) -> Listening:
 
 def connected(_: str, reply: Reply) -> tuple[Connected, ...]:
     """The reply to ``connect``."""
-    return tuple(Connected(key=one["key"], error=str(one.get("error") or "")) for one in reply["results"])
+    return tuple(fill(Connected, one) for one in reply["results"])
 
 
 def _number(value: Any) -> float:
