@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from dplaunch.errors import Problem
-from dplaunch.model.cluster import ArgValue, ClusterSpec, EnvValue
+from dplaunch.model.cluster import ArgValue, ClusterSpec, EnvValue, NodeSpec, Override, RoleSpec
 
 MUST_AGREE = ("quantization", "dtype", "kv-cache-dtype", "block-size", "revision")
 """Flags that prefill and decode must agree on; no engine checks it."""
@@ -13,22 +13,18 @@ MUST_AGREE = ("quantization", "dtype", "kv-cache-dtype", "block-size", "revision
 
 def environments(spec: ClusterSpec) -> Iterator[tuple[str, Mapping[str, EnvValue]]]:
     """Every place of the file with an environment: (key path, variables)."""
-    for role in spec.roles:
-        yield f"roles.{role.name}.env", role.env
-    for node in spec.nodes:
-        yield f"nodes.{node.name}.env", node.env
-    for name, override in spec.overrides.items():
-        yield f"overrides.{name}.env", override.env
+    return ((f"{place}.env", holder.env) for place, holder in _places(spec))
 
 
 def arguments(spec: ClusterSpec) -> Iterator[tuple[str, Mapping[str, ArgValue]]]:
     """Every place of the file with flags: (key path, flags)."""
-    for role in spec.roles:
-        yield f"roles.{role.name}.args", role.args
-    for node in spec.nodes:
-        yield f"nodes.{node.name}.args", node.args
-    for name, override in spec.overrides.items():
-        yield f"overrides.{name}.args", override.args
+    return ((f"{place}.args", holder.args) for place, holder in _places(spec))
+
+
+def _places(spec: ClusterSpec) -> Iterator[tuple[str, RoleSpec | NodeSpec | Override]]:
+    yield from ((f"roles.{role.name}", role) for role in spec.roles)
+    yield from ((f"nodes.{node.name}", node) for node in spec.nodes)
+    yield from ((f"overrides.{name}", override) for name, override in spec.overrides.items())
 
 
 def forbidden(spec: ClusterSpec, variables: Collection[str], why: str, hint: str) -> Iterator[Problem]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 
-from dplaunch.engines.vllm import startup
+from dplaunch.engines.vllm import facts
 from dplaunch.model.timeline import StartLog
 
 BEGAN = datetime(2026, 9, 24, 12, 59, 50, tzinfo=timezone.utc)
@@ -21,7 +21,7 @@ TEXTS = {
     "HTTP server": "init engine (profile, create kv cache, warmup model) took 3.16 seconds",
     "listening": "Starting vLLM server on http://0.0.0.0:9000",
 }
-STAGES = startup.STAGES
+STAGES = facts.STAGES
 SERVING = "(APIServer pid=7) INFO:     Application startup complete."
 
 

@@ -15,8 +15,7 @@ from dplaunch.engines.versions import at_least, neighbours
 from dplaunch.engines.vllm import advice as vllm_advice
 from dplaunch.engines.vllm import releases as vllm_releases
 from dplaunch.engines.vllm.adapter import Vllm
-from dplaunch.engines.vllm.ports import needs
-from dplaunch.engines.vllm.shell import CONTRACT_A, CONTRACT_B, Contract, Lines, sizes_a, sizes_b
+from dplaunch.engines.vllm.shell import CONTRACT_A, CONTRACT_B, Contract, Lines, needs, sizes_a, sizes_b
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
 from dplaunch.model.plan import Flow, Seat

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dplaunch.engines.facts import EngineFacts
-from dplaunch.engines.vllm.facts import API, COMPUTED, KEY_ENV, PORTS, SCRIPT
-from dplaunch.engines.vllm.startup import STAGES
+from dplaunch.engines.vllm.facts import API, COMPUTED, KEY_ENV, PORTS, SCRIPT, STAGES
 
 FACTS = EngineFacts(
     kind="script",

@@ -14,8 +14,7 @@ from dplaunch.engines.versions import at_least
 from dplaunch.engines.vllm import advice, lint, parallel, releases
 from dplaunch.engines.vllm.dense import dense
 from dplaunch.engines.vllm.facts import FACTS
-from dplaunch.engines.vllm.ports import needs
-from dplaunch.engines.vllm.shell import ByRank, Lines, sizes_b
+from dplaunch.engines.vllm.shell import ByRank, Lines, needs, sizes_b
 from dplaunch.engines.vllm.transfer import BOTH, KV_ROLES
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, RoleSpec

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dplaunch.engines.facts import EngineFacts, Help
-from dplaunch.engines.vllm.startup import STAGES
-from dplaunch.model.plan import Api
+from dplaunch.model.plan import Api, Stage
 
 PORTS = {"http": 9000, "rpc": 13395, "kv": 61000}
 SCRIPT = "run_dp_template.sh"
@@ -55,6 +54,25 @@ COMPUTED = {
     "tensor-parallel-size|tp": "tp of the role",
     "data-parallel-.+|headless|nnodes|node-rank|master-addr|master-port": _PLACES,
 }
+
+STAGES = (
+    Stage("arguments", r"non-default args:|vLLM API server version"),
+    Stage("waiting for its group", r"Started DP Coordinator process|Waiting for init message from front-end"),
+    Stage("engine", r"Initializing a V1 LLM engine"),
+    Stage("rendezvous", r"rank \d+ in world size \d+ is assigned as DP rank"),
+    Stage(
+        "weights",
+        r"Starting to load model|Loading safetensors checkpoint shards: +(?P<percent>\d+)% Completed",
+    ),
+    Stage("memory", r"Loading (?:model )?weights took"),
+    Stage("KV cache", r"(?:GPU|NPU|CPU) KV cache size|Available KV cache memory"),
+    Stage("graphs", r"Starting to capture ACL graphs|Capturing (?:ACL|CUDA) graphs|Graph capturing finished"),
+    Stage("HTTP server", r"init engine \(profile, create kv cache, warmup model\) took"),
+    Stage("listening", r"Starting vLLM (?:API )?server(?: \d+)? on http"),
+    Stage("serving", r"Application startup complete"),
+)
+"""Log lines of a server's start-up, in order (vLLM and vllm-ascend; also on a CPU): a stage is named for what
+the engine does from that line on. Wording varies between versions: patterns are loose."""
 
 FACTS = EngineFacts(
     kind="vllm",

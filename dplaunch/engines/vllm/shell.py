@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from dplaunch.engines.adapter import EngineAdapter, Site, StandIn
+from dplaunch.engines.adapter import EngineAdapter, PortNeed, Site, StandIn
 from dplaunch.engines.layout import per_rank
 from dplaunch.engines.settings import Env, Flags, Split, secrets, split, user_env
 from dplaunch.engines.vllm import parallel
@@ -82,6 +82,15 @@ def sizes_b(role: RoleSpec) -> Lines:
     )
     parallel = ranks if role.dp > 1 else ()
     return ("--port", '"$http_port"'), *parallel, ("--tensor-parallel-size", '"$tp_size"')
+
+
+def needs(role: RoleSpec, kv: int = 0, *, listens: bool = False) -> Iterator[PortNeed]:
+    """HTTP, the group's rendezvous, and ``kv`` ports for KV transfer of each rank."""
+    yield PortNeed("http", "HTTP")
+    if role.dp > 1:
+        yield PortNeed("rpc", "rendezvous", per="group")
+    if kv:
+        yield PortNeed("kv", "KV transfer", count=kv, common=True, listens=listens)
 
 
 class ByRank(EngineAdapter):

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from dplaunch.engines.vllm import startup
+from dplaunch.engines.vllm import facts
 
 LINES = [
     ("arguments", "(APIServer pid=7) INFO 09-24 20:59:57 [utils.py:233] non-default args: {'model': 'm'}"),
@@ -26,14 +26,14 @@ LINES = [
 
 @pytest.mark.parametrize(("stage", "line"), LINES)
 def test_a_line_belongs_to_one_stage(stage, line):
-    assert [s.name for s in startup.STAGES if re.search(s.pattern, line)] == [stage]
+    assert [s.name for s in facts.STAGES if re.search(s.pattern, line)] == [stage]
 
 
 def test_stages_are_in_the_order_of_the_lines():
-    assert [s.name for s in startup.STAGES] == list(dict.fromkeys(name for name, _ in LINES))
+    assert [s.name for s in facts.STAGES] == list(dict.fromkeys(name for name, _ in LINES))
 
 
 def test_loading_tells_how_far_it_is():
-    weights = next(s for s in startup.STAGES if s.name == "weights")
+    weights = next(s for s in facts.STAGES if s.name == "weights")
     line = next(line for name, line in LINES if "45%" in line)
     assert re.search(weights.pattern, line)["percent"] == "45"
