@@ -1,4 +1,9 @@
-"""Who may come in: the key, the right to name engines, and whether the cluster serves at this moment."""
+"""Who may come in: the key, the right to name engines, and whether the cluster serves at this moment.
+
+``X-Dplaunch-Pair: prefill-0,decode-3`` (one engine where prefill and decode are not split) is how a route is
+tested. It defeats balance and fail-over, so it is for the cluster's own people: who shows the API key,
+or, where there is none, who asks from the router's own node.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +13,14 @@ from collections.abc import Mapping
 from . import report
 from .address import is_own
 from .metrics import Metrics
-from .pair import HEADER, Pair, PairError, find
+from .pick import open_groups
+from .request import HEADER, Pair
 from .state import State
 
 RETRY_AFTER = "2"
 """Seconds; two health checks."""
+REACHABLE = ("held", "proving", "serving")
+"""States in which an engine takes requests that name it: before it is proved, no others reach it."""
 
 
 class Refused(Exception):  # noqa: N818 - the client's fault, or the cluster's
@@ -44,10 +52,7 @@ class Admission:
             return {}
         if not (self._key or is_own(peer)):
             raise Refused(403, f"{HEADER} is for requests with the API key, or from the router's own node")
-        try:
-            return find(header, self._state)
-        except PairError as error:
-            raise Refused(error.status, str(error)) from None
+        return find(header, self._state)
 
     def check_served(self, pair: Pair) -> None:
         """Raise ``Refused`` unless every needed role serves, or the request names its engines."""
@@ -59,3 +64,20 @@ class Admission:
         self._metrics.count("dprouter_unserved_total")
         why = "; ".join(report.reasons(self._state)[:5]) or "no group serves"
         return Refused(503, f"not every needed role serves: {why}", {"Retry-After": RETRY_AFTER})
+
+
+def find(header: str, state: State) -> Pair:
+    """Return the engines of a header's value; raises ``Refused``."""
+    names = [name.strip() for name in header.split(",")]
+    unknown = next((name for name in names if name not in state.members), None)
+    if unknown is not None:
+        raise Refused(404, f'there is no engine "{unknown}" here ({HEADER}); /members lists them')
+    members = [state.members[name] for name in names]
+    if sorted(member.entry.role for member in members) != sorted(state.needed):
+        wanted = " and ".join(f"one {role}" for role in state.needed)
+        raise Refused(400, f'{HEADER} takes {wanted} engine, not "{header}"')
+    for member in members:
+        role, group = member.entry.role, member.entry.group
+        if group not in open_groups(state.candidates(role, states=REACHABLE), role):
+            raise Refused(503, f"group {group} of {member.entry.name} is out of service; see /health")
+    return {member.entry.role: member for member in members}

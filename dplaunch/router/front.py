@@ -20,8 +20,7 @@ from .attempt import Shared, Unserved
 from .client import WebClient
 from .engines import EngineError, EngineFaultError, EngineLateError, Message
 from .metrics import Exchange
-from .pair import HEADER, Pair
-from .request import KINDS, Request
+from .request import HEADER, KINDS, Pair, Request
 from .settings import Settings
 from .tries import Tries
 

@@ -17,8 +17,7 @@ from . import body as bodies
 from .attempt import Unserved
 from .client import Kept
 from .engines import EngineError, Message
-from .pair import Pair
-from .request import COMPLETIONS, Request
+from .request import COMPLETIONS, Pair, Request
 from .settings import Settings
 from .state import TO_OPEN, Member, State
 from .tries import Tries

@@ -7,11 +7,16 @@ from dataclasses import dataclass, field, replace
 
 from . import body as bodies
 from .engines import Message
-from .pair import HEADER, Pair, named
+from .state import Member
 
 COMPLETIONS = "/v1/completions"
 KINDS = {COMPLETIONS: "completions", "/v1/chat/completions": "chat"}
 """Everything else below /v1/ is of kind ``other``, and needs no prefill of its own."""
+HEADER = "X-Dplaunch-Pair"
+"""Names the engines that a request wants, and in its answer those that it had."""
+
+Pair = Mapping[str, Member]
+"""Role → the engine that was named for it; empty for a request that names none."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,11 @@ class Request:
 
     def headers(self, theirs: Mapping[str, str]) -> dict[str, str]:
         """Return the answer's headers: an engine's, the request's id, and the engines that were named."""
-        own = {"X-Request-Id": self.id}
-        return {**theirs, **own, HEADER: named(self.pair)} if self.pair else {**theirs, **own}
+        headers = {**theirs, "X-Request-Id": self.id}
+        if self.pair:
+            roles = ("prefill", "decode", "serve")
+            headers[HEADER] = ",".join(self.pair[role].entry.name for role in roles if role in self.pair)
+        return headers
 
     def ask(self, content: bytes, tag: str) -> Message:
         """Return the message of one phase of the try ``tag``."""

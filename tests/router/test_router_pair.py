@@ -7,7 +7,7 @@ import socket
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from dplaunch.router import address, pair
+from dplaunch.router import address, admission
 from dplaunch.router.attempt import Shared
 from dplaunch.router.front import Front
 from dplaunch.router.metrics import Exchange, Metrics
@@ -168,6 +168,6 @@ def test_the_nodes_own_addresses_are_told_from_others(peer, here):
 
 
 def test_a_router_without_members_knows_nobody():
-    with pytest.raises(pair.PairError, match="there is no engine") as caught:
-        pair.find("serve-0", State())
+    with pytest.raises(admission.Refused, match="there is no engine") as caught:
+        admission.find("serve-0", State())
     assert caught.value.status == 404

@@ -15,7 +15,7 @@ from dplaunch.model.event import Failed, Proved
 from dplaunch.model.proof import Answer
 from dplaunch.model.remote import HttpReply
 from dplaunch.router import body as router_body
-from dplaunch.router import pair as router_pair
+from dplaunch.router import request as router_request
 
 ENGINES = tuple(a_process(f"serve-{n}", f"n{n}") for n in range(3))
 WORDS = " qx zp!! 0f vvk?"
@@ -120,4 +120,4 @@ def test_a_node_that_is_lost_is_a_failure_of_its_endpoints_alone():
 def test_a_proof_asks_as_the_router_does():
     # the router runs apart, and may not share code
     assert (handover.HANDLE, handover.ASK_FOR_HANDLE) == (router_body.HANDLE, router_body.ASK_FOR_HANDLE)
-    assert handover.HEADER == router_pair.HEADER
+    assert handover.HEADER == router_request.HEADER
