@@ -29,30 +29,17 @@ def set_state(job: Job, groups: Collection[str], state: MemberState) -> bool:
 
     Does nothing with a foreign router, which keeps its own list.
     """
-
-    def edit(document: _Document) -> _Document:
-        members = [
-            {**member, "state": state} if member["group"] in groups else member
-            for member in document["members"]
-        ]
-        return {**document, "members": members}
-
-    return _edit(job, edit, create=False)
+    return _change(job, lambda member: state if member["group"] in groups else member["state"])
 
 
 def release(job: Job, groups: Collection[str]) -> None:
     """The launcher leaves: the router opens those of ``groups`` that are closed, once it has proved them."""
 
-    def edit(document: _Document) -> _Document:
-        members = [
-            {**member, "state": "proving"}
-            if member["group"] in groups and member["state"] in ("held", "draining")
-            else member
-            for member in document["members"]
-        ]
-        return {**document, "members": members}
+    def state_of(member: _Document) -> str:
+        closed = member["group"] in groups and member["state"] in ("held", "draining")
+        return "proving" if closed else str(member["state"])
 
-    _edit(job, edit, create=False)
+    _change(job, state_of)
 
 
 def align(job: Job, groups: Collection[str], state: MemberState) -> bool:
@@ -132,6 +119,15 @@ def _members(job: Job) -> list[_Document]:
 
 def _planned(job: Job) -> _Document:
     return _parse(job.plan.members.text) if job.plan.members else {}
+
+
+def _change(job: Job, state_of: Callable[[_Document], str]) -> bool:
+    """Give every member a state; False without a file to edit."""
+
+    def edit(document: _Document) -> _Document:
+        return {**document, "members": [{**m, "state": state_of(m)} for m in document["members"]]}
+
+    return _edit(job, edit, create=False)
 
 
 def _edit(job: Job, edit: Callable[[_Document], _Document], *, create: bool) -> bool:

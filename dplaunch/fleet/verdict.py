@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from dplaunch.model.observed import Observed, ObservedProcess
-from dplaunch.model.plan import Endpoint, Place, Plan
+from dplaunch.model.plan import Place, Plan
 from dplaunch.model.summary import ClusterHealth, LastProof, RoleSummary, Summary
 from dplaunch.model.trail import Result
 
@@ -19,7 +19,8 @@ def summarise(plan: Plan, observed: Observed, held: Collection[str] = ()) -> Sum
     """
     seen = {p.place: p for p in observed.processes}
     router = plan.router_process
-    serving = {e.name for p in plan.processes for e in p.endpoints if _endpoint_serves(e, seen.get(p.place))}
+    found = ((seen[p.place], e.name) for p in plan.processes if p.place in seen for e in p.endpoints)
+    serving = {name for process, name in found if process.endpoint_serves(name)}
     return Summary(
         state=judge_health(plan, observed, seen, held),
         roles=tuple(_role(role, plan, serving) for role in _roles(plan)),
@@ -56,19 +57,13 @@ def judge_health(plan: Plan, observed: Observed, seen: Seen, held: Collection[st
         return ClusterHealth.SERVING if opened.issuperset(_roles(plan)) else ClusterHealth.CLOSED
     if not any(p.alive for p in observed.processes):
         return ClusterHealth.DOWN if not observed.unreached else ClusterHealth.UNKNOWN
-    if observed.unreached or not all(process is not None and _lives(process) for process in found):
+    if observed.unreached or not all(
+        process is not None and (process.runs or process.serves) for process in found
+    ):
         return ClusterHealth.DEGRADED
     # Everything runs: what does not respond is not ready yet, or has stopped being ready. A router
     # responds 503 while engines load.
     return ClusterHealth.STARTING
-
-
-def _lives(process: ObservedProcess) -> bool:
-    return process.runs or process.serves
-
-
-def _endpoint_serves(endpoint: Endpoint, process: ObservedProcess | None) -> bool:
-    return process is not None and process.endpoint_serves(endpoint.name)
 
 
 def _roles(plan: Plan) -> list[str]:

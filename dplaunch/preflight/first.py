@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from dplaunch.errors import DplaunchError
+from dplaunch.fleet.change.options import Preflight
 from dplaunch.fleet.job import Job, need_all, phase
 from dplaunch.model.check import Finding, FoldedFinding, Level, fold_findings
 from dplaunch.model.cluster import ClusterSpec
@@ -22,7 +23,7 @@ PATIENCE = 10.0
 """Seconds to wait for the replies of nodes when everything else is done."""
 
 
-class FirstLook:
+class FirstLook(Preflight):
     """The preflight of one ``up``."""
 
     def __init__(self, spec: ClusterSpec) -> None:

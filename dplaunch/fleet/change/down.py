@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dplaunch.fleet.change.stop import stop_in_order
 from dplaunch.fleet.job import Job, connect, phase, record
 from dplaunch.model.event import Stopped
-from dplaunch.model.observed import Observed
+from dplaunch.model.observed import Observed, ObservedProcess
 from dplaunch.model.trail import Result
 from dplaunch.words import plural
 
@@ -42,7 +42,7 @@ def down(job: Job, confirm: Callable[[Observed], bool], grace: float = GRACE) ->
             agreed = not alive or confirm(observed)
         if not agreed:
             return None
-        result = DownResult(_stop(job, observed, grace), tuple(sorted(job.driver.unreached)))
+        result = DownResult(_stop(job, alive, grace), tuple(sorted(job.driver.unreached)))
         if result.clean:
             job.driver.forget()  # otherwise a later ``down`` must find what is left
         if alive:
@@ -50,8 +50,7 @@ def down(job: Job, confirm: Callable[[Observed], bool], grace: float = GRACE) ->
     return DownResult(result.verdicts, tuple(sorted(job.driver.unreached)))
 
 
-def _stop(job: Job, observed: Observed, grace: float) -> tuple[Stopped, ...]:
-    alive = [process for process in observed.processes if process.alive]
+def _stop(job: Job, alive: list[ObservedProcess], grace: float) -> tuple[Stopped, ...]:
     if not alive:
         return ()
     with phase(job, "stop", plural(len(alive), "process")):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from dplaunch.fleet.job import Job
 from dplaunch.model.observed import Observed
@@ -27,8 +26,8 @@ class ChangeOptions:
     """Ask through every pair of endpoints, however many they are."""
 
 
-class Preflight(Protocol):
-    """Looks at the nodes where something is started; the walk calls it at the right moments."""
+class Preflight:
+    """Looks at the nodes where something is started, called at the right moments; this one at nothing."""
 
     def before(self, job: Job, observed: Observed) -> None:
         """Under the lock, before anything is touched. Raises where a start would not work."""
@@ -38,19 +37,6 @@ class Preflight(Protocol):
 
     def report(self, job: Job) -> None:
         """Report the slow checks: everything has loaded, or failed. May be called again."""
-
-
-class NoPreflight:
-    """Looks at nothing."""
-
-    def before(self, job: Job, observed: Observed) -> None:
-        """Passes."""
-
-    def meanwhile(self, job: Job) -> None:
-        """Asks nothing."""
-
-    def report(self, job: Job) -> None:
-        """Has nothing to report."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from dplaunch.errors import DplaunchError, Interrupted, LockedError, UsageError
 from dplaunch.fleet.change.carry import Carrying
-from dplaunch.fleet.change.options import ChangeOptions, NoPreflight, Preflight, UpResult
+from dplaunch.fleet.change.options import ChangeOptions, Preflight, UpResult
 from dplaunch.fleet.change.stop import stop_in_order
 from dplaunch.fleet.job import Job, connect_all, need_all, need_started, phase, record
 from dplaunch.fleet.membership import release
@@ -44,7 +44,7 @@ def up(
 
     ``begins`` is called after the last refusal, before anything is changed.
     """
-    look = preflight or NoPreflight()
+    look = preflight or Preflight()
     if options.detach and any(process.after for process in job.plan.processes):
         raise UsageError(
             "--detach cannot start processes that must start after the engines are ready",
@@ -70,7 +70,7 @@ def restart(job: Job, options: ChangeOptions) -> UpResult:
     with job.driver.locked(job.operator, options.verb):
         observed = _look(job)
         decision = decide(job.plan, observed, options.wish)
-        return _carry_all(job, options, decision, observed, NoPreflight())
+        return _carry_all(job, options, decision, observed, Preflight())
 
 
 def wait_ready(job: Job, timeout: float | None) -> None:

@@ -49,7 +49,9 @@ def prove_alone(job: Job, endpoints: Sequence[Endpoint]) -> tuple[Failed, ...]:
     doubtful = [e for e in endpoints if answers[e.name].wrong != first[e.name].wrong]
     for name, again in ask_alone(job, doubtful).items():
         answers[name] = replace(weigh(again, known=known), first=answers[name].wrong)
-    failures = tuple(failure(job, e, answers[e.name].wrong) for e in endpoints if answers[e.name].wrong)
+    failures = tuple(
+        failure(job, e.name, e.node, answers[e.name].wrong) for e in endpoints if answers[e.name].wrong
+    )
     for endpoint in endpoints:
         answer = answers[endpoint.name]
         if answer.first and not answer.wrong:
@@ -156,12 +158,12 @@ def _text(body: str) -> str:
     return text if isinstance(text, str) else ""
 
 
-def failure(job: Job, endpoint: Endpoint, wrong: str) -> Failed:
-    """The failure of an endpoint."""
+def failure(job: Job, process: str, node: str, wrong: str) -> Failed:
+    """The failure of a process or an endpoint."""
     return Failed(
         at=job.now,
-        process=endpoint.name,
-        node=endpoint.node,
-        text=f"{endpoint.name} on {endpoint.node} {wrong}",
-        hint=f"dplaunch logs {endpoint.name} -n 50",
+        process=process,
+        node=node,
+        text=f"{process} on {node} {wrong}",
+        hint=f"dplaunch logs {process} -n 50",
     )

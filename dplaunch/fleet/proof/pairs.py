@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from dplaunch.fleet.job import Job, connect_all, need_started, phase, record
-from dplaunch.fleet.proof.completion import ask_alone, completion, knows, read, weigh
+from dplaunch.fleet.proof.completion import ask_alone, completion, failure, knows, read, weigh
 from dplaunch.fleet.proof.handover import LOOK_EVERY, SEEN_WITHIN, ask_pairs, is_out_of_service
 from dplaunch.fleet.proof.kv_counters import tally, watch_growth
 from dplaunch.fleet.proof.odd_one_out import explain_odd_one, find_notes, find_odd_one
@@ -88,8 +88,8 @@ def report(job: Job, proof: Proof) -> tuple[Failed, ...]:
         whole = proof.router[0]
         job.emit(Proved(at=job.now, process=router.name, seconds=whole.seconds, text=whole.text))
     failures = find_failures(job, proof)
-    for failure in failures:
-        job.emit(failure)
+    for failed in failures:
+        job.emit(failed)
     return failures
 
 
@@ -153,24 +153,11 @@ def _pairs_failed(job: Job, proof: Proof) -> Iterator[Failed]:
 
 
 def _kv_failed(job: Job, found: Sequence[KvGrowth]) -> Iterator[Failed]:
-    for one in found:
-        if one.wrong:
-            yield Failed(
-                at=job.now,
-                process=one.engine,
-                node=one.node,
-                text=f"{one.engine} on {one.node} computed its prompts itself: no KV came from prefill",
-                hint=f"dplaunch logs {one.engine} -n 50",
-            )
+    wrong = "computed its prompts itself: no KV came from prefill"
+    return (failure(job, one.engine, one.node, wrong) for one in found if one.wrong)
 
 
 def _router_failed(job: Job, proof: Proof, router: Process | None) -> Iterator[Failed]:
     for answer, how in zip(proof.router, ("", " (a streamed request)"), strict=False):
         if answer.wrong and router:
-            yield Failed(
-                at=job.now,
-                process=router.name,
-                node=router.node,
-                text=f"{router.name} on {router.node} {answer.wrong}{how}",
-                hint=f"dplaunch logs {router.name} -n 50",
-            )
+            yield failure(job, router.name, router.node, f"{answer.wrong}{how}")

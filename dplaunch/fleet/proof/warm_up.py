@@ -48,7 +48,7 @@ def _round(
     }
     answers = job.driver.ask(replace(completion(job, e, **fields), timeout=TIMEOUT) for e in engines)
     failures = tuple(
-        failure(job, engine, f"failed its warm-up: it {wrong}")
+        failure(job, engine.name, engine.node, f"failed its warm-up: it {wrong}")
         for engine in engines
         if (wrong := judge_reply(answers.get(engine.name)))
     )
