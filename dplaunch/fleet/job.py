@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from dplaunch.errors import DplaunchError, HostError
 from dplaunch.fleet.driver import Machines
 from dplaunch.model.cluster import SecretRef
-from dplaunch.model.event import Event, NodeFailed, Note, PhaseBegan, PhaseEnded
+from dplaunch.model.event import Event, Failed, NodeFailed, Note, PhaseBegan, PhaseEnded
 from dplaunch.model.observed import State
 from dplaunch.model.plan import Plan
 from dplaunch.model.trail import Entry, Result
@@ -108,6 +108,15 @@ def need_started(job: Job, purpose: str) -> None:
         raise DplaunchError(
             f"nothing to {purpose}: {names} on {nodes} was not started", hint="start it with `dplaunch up`"
         )
+
+
+def as_error(failures: Sequence[Failed]) -> DplaunchError:
+    """The first failure as an error; events have reported them all."""
+    first = failures[0]
+    others = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+    detail = tuple(filter(None, (first.cause, f"log: {first.node}:{first.log}" if first.log else "")))
+    hint = first.hint or f"dplaunch logs {first.process} -n 50"
+    return DplaunchError(first.text + others, hint=hint, detail=detail, reported=True)
 
 
 def authorization(job: Job) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from dplaunch.errors import UsageError
 from dplaunch.model.plan import Plan, Process
-from dplaunch.ranges import expand
+from dplaunch.ranges import expand, grouped
 
 
 def find(words: Sequence[str], plan: Plan) -> tuple[Process, ...]:
@@ -43,30 +43,25 @@ def role(word: str | None, plan: Plan) -> str | None:
 
 
 def _one(word: str, plan: Plan) -> list[Process]:
-    processes = plan.processes
     if word == "all":
-        return list(processes)
+        return list(plan.processes)
     if word.startswith("node:"):
         nodes = set(expand(word.removeprefix("node:")))
-        return _or_unknown(word, [p for p in processes if p.node in nodes], plan)
-    names = set(expand(word))
-    known = {name for p in processes for name in _names(p)}
-    found = [p for p in processes if names & _names(p) or word in (p.role, p.group)]
-    missing = sorted(names - known) if found and not any(word in (p.role, p.group) for p in found) else []
+        found = [p for p in plan.processes if p.node in nodes]
+        if not found:
+            raise unknown_target(word, plan)
+        return found
+    known = grouped((name, p) for p in plan.processes for name in {*_names(p), p.role, p.group})
+    names = [word] if word in known else expand(word)
+    missing = sorted(set(names) - known.keys())
     if missing:
-        raise unknown_target(missing[0], plan)
-    return _or_unknown(word, found, plan)
+        raise unknown_target(missing[0] if known.keys() & set(names) else word, plan)
+    return [p for name in names for p in known[name]]
 
 
 def _names(process: Process) -> set[str]:
     """Its own name and those of its endpoints."""
     return {process.name, *(endpoint.name for endpoint in process.endpoints)}
-
-
-def _or_unknown(word: str, found: list[Process], plan: Plan) -> list[Process]:
-    if not found:
-        raise unknown_target(word, plan)
-    return found
 
 
 def unknown_target(word: str, plan: Plan) -> UsageError:

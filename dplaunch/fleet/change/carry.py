@@ -6,23 +6,22 @@ are outcomes; only Ctrl-C and a lock that was lost are raised.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from dplaunch.errors import DplaunchError, Interrupted, LockedError, NotReadyError
 from dplaunch.fleet.change.drain import drain
 from dplaunch.fleet.change.options import ChangeOptions
 from dplaunch.fleet.change.ready import Readiness
-from dplaunch.fleet.change.start import put_files, start
 from dplaunch.fleet.change.stop import stop_in_order
-from dplaunch.fleet.failures import as_error
-from dplaunch.fleet.job import Job, phase
+from dplaunch.fleet.job import Job, as_error, phase
 from dplaunch.fleet.logs.cause import explain_delay, explain_failures
 from dplaunch.fleet.membership import align, read_states, release
 from dplaunch.fleet.proof.cluster import prove_groups
-from dplaunch.model.event import Failed
+from dplaunch.model.event import Failed, Started
 from dplaunch.model.observed import Observed
 from dplaunch.model.plan import ROUTER, Place, Process
+from dplaunch.model.remote import Refusal
 from dplaunch.model.step import Ended, Outcome, StepKind, Wave
 from dplaunch.words import plural
 
@@ -159,3 +158,28 @@ class GroupsFailed(Exception):  # noqa: N818 - carries an outcome, not an error 
         super().__init__(error.text)
         self.groups = groups
         self.error = error
+
+
+def put_files(job: Job, nodes: Collection[str]) -> None:
+    """Write each node's files and its part of the plan. Raises on the first node that cannot."""
+    for error in job.driver.put(job.plan, nodes).values():
+        raise error
+
+
+def start(job: Job, places: Collection[Place]) -> tuple[Failed, ...]:
+    """Start these processes, all nodes at once. Reports what started, returns what was refused."""
+    failures = []
+    for result in job.driver.start(job.plan, places, job.secrets):
+        if result.refusal is None:
+            job.emit(Started(at=job.now, process=result.process, node=result.node, pid=result.pid))
+        else:
+            failures.append(_failure(job, result.process, result.node, result.refusal))
+    for failure in failures:
+        job.emit(failure)
+    return tuple(failures)
+
+
+def _failure(job: Job, name: str, node: str, refusal: Refusal) -> Failed:
+    why = refusal.text.removeprefix(f"{name}: ")
+    text = f"{name} on {node} was not started: {why}"
+    return Failed(at=job.now, process=name, node=node, text=text, hint=refusal.hint)

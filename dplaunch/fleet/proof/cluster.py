@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from dplaunch.errors import DplaunchError, Interrupted, LockedError
-from dplaunch.fleet.failures import as_error
-from dplaunch.fleet.job import Job, phase
+from dplaunch.fleet.job import Job, as_error, phase
 from dplaunch.fleet.logs.cause import explain_failures, find_dead
 from dplaunch.fleet.proof.completion import prove_alone
 from dplaunch.fleet.proof.pairs import prove_pairs, prove_router, report
