@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from dplaunch.engines.adapter import Site
 from dplaunch.engines.flags import words
-from dplaunch.model.cluster import ArgValue, EnvValue, Override, SecretRef
+from dplaunch.model.cluster import EnvValue, Override, SecretRef
 from dplaunch.model.plan import Seat
 
 Env = dict[str, EnvValue]
@@ -28,15 +28,10 @@ def user_env(site: Site, seat: Seat) -> Env:
     return {name: value for layer in layers for name, value in layer.items()}
 
 
-def user_args(site: Site, seat: Seat) -> dict[str, ArgValue]:
+def user_flags(site: Site, seat: Seat) -> Flags:
     """The cluster file's flags for one engine."""
     layers = (site.role.args, site.node.args, *(o.args for o in _overrides(site, seat)))
-    return {key: value for layer in layers for key, value in layer.items()}
-
-
-def user_flags(site: Site, seat: Seat) -> Flags:
-    """``user_args`` as words."""
-    return {key: words(key, value) for key, value in user_args(site, seat).items()}
+    return {key: words(key, value) for layer in layers for key, value in layer.items()}
 
 
 def secrets(site: Site, seat: Seat) -> dict[str, SecretRef]:

@@ -9,16 +9,29 @@ from dplaunch.engines import rules
 from dplaunch.engines.adapter import PortNeed, Site, Template
 from dplaunch.engines.ascend import lint as ascend_lint
 from dplaunch.engines.ascend.releases import is_contract_a
+from dplaunch.engines.facts import EngineFacts
 from dplaunch.engines.script import lint as script_lint
-from dplaunch.engines.script.facts import FACTS
 from dplaunch.engines.settings import Env
 from dplaunch.engines.versions import parse
 from dplaunch.engines.vllm import lint as vllm_lint
+from dplaunch.engines.vllm.facts import API, COMPUTED, KEY_ENV, PORTS, SCRIPT, STAGES
 from dplaunch.engines.vllm.parallel import STOP
 from dplaunch.engines.vllm.shell import CONTRACT_A, CONTRACT_B, ByRank, Contract, group_devices, needs
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
 from dplaunch.model.plan import File, Seat, StopStep
+
+FACTS = EngineFacts(
+    kind="script",
+    needs=frozenset(("path",)),
+    ports=PORTS,
+    script=SCRIPT,
+    key_env=KEY_ENV,
+    api=API,
+    stages=STAGES,
+    computed=COMPUTED,
+)
+"""Whatever the script starts is some vLLM."""
 
 _A = re.compile(r"\bVLLM_DP_(?:SIZE|RANK|MASTER)\w*\s*=\s*[\"']?\$\{?\d")
 _B = re.compile(r"--data-parallel-(?:size|rank|address|rpc-port)\b")

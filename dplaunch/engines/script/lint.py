@@ -15,7 +15,7 @@ from dplaunch.engines.ascend.connectors import registered
 from dplaunch.engines.ascend.facts import MOONCAKE_DIRECT
 from dplaunch.engines.ascend.kv_rules import FORBIDDEN
 from dplaunch.engines.ascend.lint import keys, warn_key
-from dplaunch.engines.script.shellwords import Line, lines, open_quote
+from dplaunch.engines.script.shellwords import Line, read
 from dplaunch.engines.vllm import advice
 from dplaunch.engines.vllm.lint import CONFIG, Engine, warn
 from dplaunch.engines.vllm.switches import ENV, FLAG
@@ -38,11 +38,11 @@ def shape(spec: ClusterSpec) -> Iterator[Problem]:
     """What is wrong with a script in any version: its shell, its JSON."""
     text = _COMMENT.sub("", spec.engine.script_text or "")
     name = _name(spec)
-    found = tuple(lines(text))
+    found, opened = read(text)
     if "<<" not in text:  # the content of a here-document is not shell
         for above, line in pairwise(found):
             yield from _joined(above, line, name)
-        yield from _end(found, text, name)
+        yield from _end(found, opened, name)
     for number, flag, value in _values(text):
         if _parsed(value) is None and "$" not in value:
             yield _warning(
@@ -90,8 +90,7 @@ def _joined(above: Line, line: Line, name: str) -> Iterator[Problem]:
         )
 
 
-def _end(found: tuple[Line, ...], text: str, name: str) -> Iterator[Problem]:
-    opened = open_quote(text)
+def _end(found: tuple[Line, ...], opened: tuple[str, int] | None, name: str) -> Iterator[Problem]:
     if opened:
         quote, number = opened
         source = "vllm-ascend v0.9.1, examples/external_online_dp/run_dp_template.sh"

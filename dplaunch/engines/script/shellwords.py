@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 _QUOTES = "'\"`"
@@ -49,19 +48,12 @@ class _Reader:
                 self.depth = max(0, self.depth + (char == "(") - (char == ")"))
 
 
-def lines(text: str) -> Iterator[Line]:
-    """Every line that is not empty, or stands within quotes."""
-    reader = _Reader()
+def read(text: str) -> tuple[tuple[Line, ...], tuple[str, int] | None]:
+    """Every line that is not empty, or stands within quotes; the quote open at the end, and its line."""
+    reader, found = _Reader(), []
     for number, line in enumerate(text.split("\n"), 1):
         inside = bool(reader.quote) or reader.depth > 0
         if line.strip() or inside:
-            yield Line(number, line, inside)
+            found.append(Line(number, line, inside))
         reader.line(line, number)
-
-
-def open_quote(text: str) -> tuple[str, int] | None:
-    """The quote that is open at the end, and its line."""
-    reader = _Reader()
-    for number, line in enumerate(text.split("\n"), 1):
-        reader.line(line, number)
-    return (reader.quote, reader.opened) if reader.quote else None
+    return tuple(found), (reader.quote, reader.opened) if reader.quote else None

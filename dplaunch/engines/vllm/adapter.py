@@ -12,8 +12,8 @@ from dplaunch.engines.flags import plain, words
 from dplaunch.engines.settings import Env, Flags, user_flags
 from dplaunch.engines.versions import at_least
 from dplaunch.engines.vllm import advice, lint, parallel, releases
-from dplaunch.engines.vllm.dense import dense
 from dplaunch.engines.vllm.facts import FACTS
+from dplaunch.engines.vllm.releases import dense
 from dplaunch.engines.vllm.shell import ByRank, Lines, needs, sizes_b
 from dplaunch.engines.vllm.transfer import BOTH, KV_ROLES
 from dplaunch.errors import Problem

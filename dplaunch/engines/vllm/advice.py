@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 from dplaunch.engines.rules import arguments, environments
 from dplaunch.engines.versions import at_least
-from dplaunch.engines.vllm.dense import dense
 from dplaunch.engines.vllm.lint import Engine, as_map
+from dplaunch.engines.vllm.releases import dense
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import DECODE, ArgValue, ClusterSpec, EnvValue, RoleSpec
 

@@ -1,9 +1,11 @@
-"""Releases of vLLM from the first whose data parallelism is given by rank."""
+"""Releases of vLLM from the first whose data parallelism is given by rank, and what differs between them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
+from dplaunch.engines.facts import Dense
 from dplaunch.engines.versions import at_least, neighbours, parse
 from dplaunch.errors import Problem
 
@@ -45,3 +47,37 @@ def unknown(name: str, version: str, what: str, like: str) -> Problem:
         hint="run `dplaunch check`: it asks the engine on the nodes which flags it takes",
         warning=True,
     )
+
+
+class _Row(NamedTuple):
+    """``first``: the vLLM from which on. Read in 0.11.0, 0.13.0, 0.14.0, 0.18.0, 0.20.2, 0.21.0, 0.23.0."""
+
+    first: str
+    refused: bool
+    effect: str
+    source: str
+
+
+_ALONE = "in vLLM {version} every rank then runs alone, as with dp: 1"
+_ROWS = (
+    _Row(
+        "0.21.0",
+        True,
+        'vLLM {version} refuses it: "Non-MoE models do not support external data parallel mode…"',
+        "vLLM 0.21.0, vllm/engine/arg_utils.py",
+    ),
+    _Row("0.14.0", False, _ALONE, "vLLM 0.14.0, vllm/v1/engine/core.py"),
+    _Row(
+        "0.13.0",
+        True,
+        "vLLM {version} ends on a bare AssertionError after loading (vllm#32252)",
+        "vLLM issue #32252",
+    ),
+    _Row("0.0.0", False, _ALONE, "vLLM 0.11.0, vllm/v1/engine/core.py"),
+)
+
+
+def dense(version: str) -> Dense:
+    """The effect in this vLLM; one that is not a version counts as the newest."""
+    row = next(row for row in _ROWS if at_least(version, row.first))
+    return Dense(row.refused, row.effect.format(version=version), row.source)

@@ -12,29 +12,23 @@ from dplaunch.engines.vllm import parallel
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
 from dplaunch.model.plan import Process, Seat, StopStep
 
-CONTRACT_A = (
-    ("dp_size", "DP_SIZE"),
-    ("dp_address", "DP_ADDRESS"),
-    ("dp_rpc_port", "DP_RPC_PORT"),
-    ("dp_rank_local", "DP_RANK_LOCAL"),
-    ("dp_rank", "DP_RANK"),
-    ("http_port", "HTTP_PORT"),
-    ("dp_size_local", "DP_SIZE_LOCAL"),
-)
-"""Positional arguments of run_dp_template.sh, vllm-ascend v0.9.1, examples/external_online_dp."""
+Contract = tuple[str, ...]
+"""Names of positional arguments, in their order."""
 
-CONTRACT_B = (
-    ("devices", "DEVICES"),
-    ("http_port", "HTTP_PORT"),
-    ("dp_size", "DP_SIZE"),
-    ("dp_rank", "DP_RANK"),
-    ("dp_address", "DP_ADDRESS"),
-    ("dp_rpc_port", "DP_RPC_PORT"),
-    ("tp_size", "TP_SIZE"),
+CONTRACT_A: Contract = (
+    "dp_size",
+    "dp_address",
+    "dp_rpc_port",
+    "dp_rank_local",
+    "dp_rank",
+    "http_port",
+    "dp_size_local",
 )
+"""Of run_dp_template.sh, vllm-ascend v0.9.1, examples/external_online_dp."""
+
+CONTRACT_B: Contract = ("devices", "http_port", "dp_size", "dp_rank", "dp_address", "dp_rpc_port", "tp_size")
 """The same from 0.10.1rc1 on (vllm-ascend PR #2685)."""
 
-Contract = tuple[tuple[str, str], ...]
 Lines = tuple[tuple[str, str], ...]
 
 COMPUTED = "What addresses, hardware, connector and version need"
@@ -58,7 +52,7 @@ def arguments(contract: Contract, site: Site, seat: Seat) -> tuple[str, ...]:
         "dp_rpc_port": str(seat.port("rpc")),
         "tp_size": str(site.role.tp),
     }
-    return tuple(values[name] for name, _ in contract)
+    return tuple(values[name] for name in contract)
 
 
 def group_devices(site: Site, seat: Seat) -> str:

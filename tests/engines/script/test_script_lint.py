@@ -4,7 +4,7 @@ import pytest
 from specs import GPU, cluster, serve
 
 from dplaunch.engines import adapter
-from dplaunch.engines.script.shellwords import lines, open_quote
+from dplaunch.engines.script.shellwords import read
 from dplaunch.model.cluster import EngineSpec
 from dplaunch.render import clusters_root
 
@@ -198,10 +198,10 @@ def test_the_documents_own_script_is_told_all_of_it():
     ],
 )
 def test_quotes_are_followed(text, opened):
-    assert open_quote(text) == opened
+    assert read(text)[1] == opened
 
 
 def test_lines_know_what_they_stand_in():
-    found = {line.number: line for line in lines("a \\\n\n'x\ny'\nb=(\nc\n)\nd \\\\\n")}
+    found = {line.number: line for line in read("a \\\n\n'x\ny'\nb=(\nc\n)\nd \\\\\n")[0]}
     assert [n for n, line in found.items() if line.inside] == [4, 6, 7]
     assert [n for n, line in found.items() if line.continues] == [1]
