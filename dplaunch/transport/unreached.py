@@ -15,56 +15,37 @@ def no_connection(target: Target, error: OSError) -> HostError:
     """The TCP connection failed."""
     where, port = target.label, target.port
     if isinstance(error, socket.gaierror):
-        return HostError(
-            target.node,
-            f"the name {target.hostname} of node {target.node} cannot be resolved",
-            hint="correct `host` in the cluster file, or add the name to DNS, /etc/hosts or ~/.ssh/config",
-        )
-    if isinstance(error, TimeoutError) or error.errno == errno.ETIMEDOUT:
-        return HostError(
-            target.node,
-            f"{where} did not answer on port {port} within {target.timeout:g} s",
-            hint=f"check that it is switched on and no firewall drops port {port}: `ping {target.hostname}`",
-        )
-    if error.errno == errno.ECONNREFUSED:
-        return HostError(
-            target.node,
-            f"{where} refused the connection: nothing listens on port {port}",
-            hint="start sshd there, or set `ssh.port` in the cluster file",
-        )
-    if error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
-        return HostError(
-            target.node,
-            f"there is no route to {where}",
-            hint=f"check its address and this machine's network: `ip route get {target.hostname}`",
-        )
-    return HostError(target.node, f"{where} could not be reached: {error}", hint=f"try `ssh {target.login}`")
+        text = f"the name {target.hostname} of node {target.node} cannot be resolved"
+        hint = "correct `host` in the cluster file, or add the name to DNS, /etc/hosts or ~/.ssh/config"
+    elif isinstance(error, TimeoutError) or error.errno == errno.ETIMEDOUT:
+        text = f"{where} did not answer on port {port} within {target.timeout:g} s"
+        hint = f"check that it is switched on and no firewall drops port {port}: `ping {target.hostname}`"
+    elif error.errno == errno.ECONNREFUSED:
+        text = f"{where} refused the connection: nothing listens on port {port}"
+        hint = "start sshd there, or set `ssh.port` in the cluster file"
+    elif error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
+        text = f"there is no route to {where}"
+        hint = f"check its address and this machine's network: `ip route get {target.hostname}`"
+    else:
+        text, hint = f"{where} could not be reached: {error}", f"try `ssh {target.login}`"
+    return HostError(target.node, text, hint=hint)
 
 
 def no_handshake(target: Target, why: str, *, silent: bool) -> HostError:
     """TCP works, SSH does not."""
     where, port = target.label, target.port
     if silent:
-        return HostError(
-            target.node,
-            f"{where} accepted the connection on port {port} but stayed silent for {target.timeout:g} s",
-            hint=f"check that sshd is what listens there and is not overloaded: `ssh -v {target.login}`",
-        )
-    if "Indecipherable" in why or "Invalid SSH banner" in why:
-        return HostError(
-            target.node, f"what listens on port {port} of {where} is not an SSH server", hint="set `ssh.port`"
-        )
-    if "banner" in why:
-        return HostError(
-            target.node,
-            f"{where} closed the connection on port {port} before the SSH handshake",
-            hint="sshd may be at its MaxStartups or block this address: try again, or read the host's log",
-        )
-    return HostError(
-        target.node,
-        f"{where} and this machine could not agree on an SSH handshake: {why}",
-        hint=f"try `ssh -v {target.login}`",
-    )
+        text = f"{where} accepted the connection on port {port} but stayed silent for {target.timeout:g} s"
+        hint = f"check that sshd is what listens there and is not overloaded: `ssh -v {target.login}`"
+    elif "Indecipherable" in why or "Invalid SSH banner" in why:
+        text, hint = f"what listens on port {port} of {where} is not an SSH server", "set `ssh.port`"
+    elif "banner" in why:
+        text = f"{where} closed the connection on port {port} before the SSH handshake"
+        hint = "sshd may be at its MaxStartups or block this address: try again, or read the host's log"
+    else:
+        text = f"{where} and this machine could not agree on an SSH handshake: {why}"
+        hint = f"try `ssh -v {target.login}`"
+    return HostError(target.node, text, hint=hint)
 
 
 def bad_key(target: Target, verdict: Verdict, place: str, key: str) -> HostError:
@@ -75,30 +56,21 @@ def bad_key(target: Target, verdict: Verdict, place: str, key: str) -> HostError
         port = f"-p {target.port} " if target.port != SSH_PORT else ""
         scan = f"`ssh-keyscan -H {port}{target.hostname} >> {file}`"
         learn = f"`ssh {target.login}` once" if target.jump or target.proxy_command else scan
-        return HostError(
-            target.node,
-            f"the host key of {where} is not known here: {key}",
-            hint=f"compare the fingerprint on the host, then {learn}; or set `ssh.host_keys: accept-new`",
-        )
-    if verdict is Verdict.CHANGED:
+        text = f"the host key of {where} is not known here: {key}"
+        hint = f"compare the fingerprint on the host, then {learn}; or set `ssh.host_keys: accept-new`"
+    elif verdict is Verdict.CHANGED:
         file, name = place.rpartition(":")[0], names(target.hostname, target.port, target.key_alias)[0]
-        return HostError(
-            target.node,
-            f"the host key of {where} has changed: {place} has another one than {key}",
-            hint=f"if the machine was reinstalled, `ssh-keygen -f {file} -R '{name}'` and accept the new key;"
-            " if not, somebody may be in between",
+        text = f"the host key of {where} has changed: {place} has another one than {key}"
+        renew = f"`ssh-keygen -f {file} -R '{name}'` and accept the new key"
+        hint = f"if the machine was reinstalled, {renew}; if not, somebody may be in between"
+    elif verdict is Verdict.REVOKED:
+        text, hint = f"the host key of {where} is revoked by {place}: {key}", "give the host a new key"
+    else:
+        text = f"{place} has a kind of line for {where} that dplaunch cannot check (@cert-authority)"
+        hint = (
+            "add the host's own key in a file of its own and name it as UserKnownHostsFile in ~/.ssh/config"
         )
-    if verdict is Verdict.REVOKED:
-        return HostError(
-            target.node,
-            f"the host key of {where} is revoked by {place}: {key}",
-            hint="give the host a new key",
-        )
-    return HostError(
-        target.node,
-        f"{place} has a kind of line for {where} that dplaunch cannot check (@cert-authority)",
-        hint="add the host's own key in a file of its own and name it as UserKnownHostsFile in ~/.ssh/config",
-    )
+    return HostError(target.node, text, hint=hint)
 
 
 def no_login(
