@@ -5,19 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from dplaunch.cli.targets import complete_target
+from dplaunch.cli.targets import target_argument
 from dplaunch.cli.verb import Invocation, option
 from dplaunch.errors import ExitCode, worst
 
 Targets = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[TARGET]...",
-        help="Analyze decode-3, decode, decode-[0-15] or node:n5 (default: all engines).",
-        show_default=False,
-        autocompletion=complete_target,
+    target_argument(
+        "Analyze decode-3, decode, decode-[0-15] or node:n5 (default: all engines).", metavar="[TARGET]..."
     ),
 ]
 Html = Annotated[

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from dplaunch.cli.targets import complete_target
+from dplaunch.cli.targets import target_argument
 from dplaunch.cli.verb import Invocation, option
 from dplaunch.errors import ExitCode, UsageError, worst
 
@@ -17,11 +15,9 @@ if TYPE_CHECKING:
 
 Targets = Annotated[
     list[str] | None,
-    typer.Argument(
+    target_argument(
+        "Read the logs of decode-3, decode, decode-[0-15], node:n5 or router (default: all).",
         metavar="[TARGET]...",
-        help="Read the logs of decode-3, decode, decode-[0-15], node:n5 or router (default: all).",
-        show_default=False,
-        autocompletion=complete_target,
     ),
 ]
 From = Annotated[

@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from dplaunch.cli.targets import complete_target
+from dplaunch.cli.targets import target_argument
 from dplaunch.cli.verb import Invocation, option
 from dplaunch.errors import ExitCode, Interrupted, UsageError, worst
 
@@ -25,12 +23,7 @@ FOLD_WINDOW = 0.25
 
 Targets = Annotated[
     list[str],
-    typer.Argument(
-        metavar="TARGET",
-        help="Read the logs of decode-3, decode, decode-[0-15], node:n5, router or all.",
-        show_default=False,
-        autocompletion=complete_target,
-    ),
+    target_argument("Read the logs of decode-3, decode, decode-[0-15], node:n5, router or all."),
 ]
 Follow = Annotated[bool, option("--follow", "-f", help="Print new lines as they come, until Ctrl-C.")]
 Lines = Annotated[

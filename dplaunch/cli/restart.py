@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from dplaunch.cli.targets import complete_target
+from dplaunch.cli.targets import target_argument
 from dplaunch.cli.up import DrainTimeout, Timeout
 from dplaunch.cli.verb import Invocation
 from dplaunch.errors import ExitCode, UsageError
@@ -17,12 +15,7 @@ if TYPE_CHECKING:
 
 Targets = Annotated[
     list[str],
-    typer.Argument(
-        metavar="TARGET",
-        help="Restart the group of decode-3, decode, node:n5, router or all.",
-        show_default=False,
-        autocompletion=complete_target,
-    ),
+    target_argument("Restart the group of decode-3, decode, node:n5, router or all."),
 ]
 
 

@@ -10,7 +10,6 @@ from dplaunch.errors import ExitCode, UsageError, worst
 if TYPE_CHECKING:
     from dplaunch.fleet.job import Job
     from dplaunch.model.observed import Observed
-    from dplaunch.model.plan import Plan
     from dplaunch.model.summary import Summary
     from dplaunch.workspace import Cluster
 
@@ -76,10 +75,12 @@ def _held(job: Job) -> tuple[str, ...]:
 
 def _look_once(call: Invocation, cluster: Cluster) -> ExitCode:
     from dplaunch.cli.work import Warnings, at_work
+    from dplaunch.view import status as drawing
 
     with at_work(cluster.plan, Warnings(call)) as job:
         observed, summary = _look(job)
-    _show(call, cluster.plan, observed, summary)
+    human = drawing.render(cluster.plan, observed, summary, verbose=call.screen.verbose)
+    call.screen.present(human, drawing.to_json(cluster.plan, observed, summary))
     return exit_code(summary)
 
 
@@ -105,13 +106,6 @@ def _watch(call: Invocation, cluster: Cluster) -> ExitCode:
                 job.driver.pause(LOOK_AGAIN)
         except Interrupted:
             return exit_code(summary) if summary else ExitCode.INTERRUPTED
-
-
-def _show(call: Invocation, plan: Plan, observed: Observed, summary: Summary) -> None:
-    from dplaunch.view import status as drawing
-
-    human = drawing.render(plan, observed, summary, verbose=call.screen.verbose)
-    call.screen.present(human, drawing.to_json(plan, observed, summary))
 
 
 def _wait(call: Invocation, cluster: Cluster, timeout: str | None) -> None:

@@ -1,6 +1,15 @@
-"""Completion of targets in the user's shell."""
+"""Targets on the command line, and their completion in the user's shell."""
 
 from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+
+def target_argument(text: str, *, metavar: str = "TARGET") -> Any:
+    """An argument that names processes, nodes or roles; ``text`` is its help."""
+    return typer.Argument(metavar=metavar, help=text, show_default=False, autocompletion=complete_target)
 
 
 def complete_target(incomplete: str) -> list[str]:

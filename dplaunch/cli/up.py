@@ -58,6 +58,7 @@ def up(  # noqa: PLR0913 - the flags that operators need, one line each
     from dplaunch.cli.cluster import open_cluster
     from dplaunch.fleet.change.options import ChangeOptions
     from dplaunch.fleet.targets import role
+    from dplaunch.preflight import FirstLook
     from dplaunch.reconcile import Wish
 
     cluster = open_cluster(call)
@@ -71,7 +72,7 @@ def up(  # noqa: PLR0913 - the flags that operators need, one line each
     )
     if dry_run:
         return _preview(call, cluster, options)
-    return _bring_up(call, cluster, options, None if no_check else first_look(cluster))
+    return _bring_up(call, cluster, options, None if no_check else FirstLook(cluster.spec))
 
 
 def _preview(call: Invocation, cluster: Cluster, options: ChangeOptions) -> ExitCode:
@@ -118,13 +119,6 @@ def _bring_up(call: Invocation, cluster: Cluster, options: ChangeOptions, look: 
         human, drawing.to_json(plan, display.progress, ready=result.ready, changed=result.changed)
     )
     return ExitCode.DONE
-
-
-def first_look(cluster: Cluster) -> Preflight:
-    """The quick part of ``check``, and what changed since ``check --save``."""
-    from dplaunch.preflight import FirstLook
-
-    return FirstLook(cluster.spec)
 
 
 def agree(call: Invocation, actions: tuple[Action, ...]) -> bool:
