@@ -142,6 +142,13 @@ class RoleSpec:
         """Devices of one engine: tp × pp × pcp (dcp uses the devices of tp)."""
         return self.tp * self.pp * self.pcp
 
+    def nodes_of(self, group: int) -> tuple[str, ...]:
+        """The nodes dealt to a group in order: several to each, or one to several groups."""
+        share = len(self.nodes) // self.groups
+        if share:
+            return self.nodes[group * share : (group + 1) * share]
+        return (self.nodes[group * len(self.nodes) // self.groups],)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KvTransferSpec:

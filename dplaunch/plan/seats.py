@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
 from dplaunch.model.plan import Seat
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """One DP group: its nodes in rank order, the master's first."""
-
-    number: int
-    nodes: tuple[str, ...]
+def groups(role: RoleSpec) -> tuple[tuple[str, ...], ...]:
+    """The nodes of each group in rank order, the master's first."""
+    return tuple(_master_first(role, group) for group in range(role.groups))
 
 
-def groups(role: RoleSpec) -> tuple[Group, ...]:
-    """The role's nodes dealt to its groups in order: nodes to a group, or several groups to a node."""
-    count = len(role.nodes)
-    if count % role.groups == 0:
-        share = count // role.groups
-        dealt = [role.nodes[g * share : (g + 1) * share] for g in range(role.groups)]
-    else:
-        per_node = role.groups // count
-        dealt = [(role.nodes[g // per_node],) for g in range(role.groups)]
-    return tuple(Group(g, _master_first(role, g, nodes)) for g, nodes in enumerate(dealt))
-
-
-def _master_first(role: RoleSpec, group: int, nodes: tuple[str, ...]) -> tuple[str, ...]:
+def _master_first(role: RoleSpec, group: int) -> tuple[str, ...]:
     """Rotated, so that ranks go on in order from the master's node."""
+    nodes = role.nodes_of(group)
     if not role.masters:
         return nodes
     first = nodes.index(role.masters[group])
@@ -45,21 +31,21 @@ def seats(spec: ClusterSpec) -> tuple[Seat, ...]:
 
 
 def _of_role(role: RoleSpec, address: dict[str, str]) -> Iterator[Seat]:
-    for group in groups(role):
-        share = role.dp // len(group.nodes)
+    for group, nodes in enumerate(groups(role)):
+        share = role.dp // len(nodes)
         for rank in range(role.dp):
-            node = group.nodes[rank // share]
+            node = nodes[rank // share]
             yield Seat(
-                name=f"{role.name}-{group.number * role.dp + rank}",
+                name=f"{role.name}-{group * role.dp + rank}",
                 role=role.name,
-                group=group.number,
+                group=group,
                 node=node,
                 address=address[node],
                 rank=rank,
                 local_rank=rank % share,
                 local_size=share,
                 devices=(),
-                master=address[group.nodes[0]],
+                master=address[nodes[0]],
             )
 
 

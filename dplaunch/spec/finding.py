@@ -55,10 +55,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
-    """A hint: the close word if there is one, else ``otherwise`` followed by all that is known."""
-    known = list(known)
+    """A hint: the close word if there is one, else ``otherwise``."""
     guess = nearest(word, known)
-    return f"did you mean '{guess}'?" if guess else f"{otherwise}: {', '.join(known)}"
+    return f"did you mean '{guess}'?" if guess else otherwise
 
 
 def counted(number: int, noun: str) -> str:

@@ -40,32 +40,35 @@ def _router_flag(key: str) -> str:
     return name
 
 
-def twins(data: object, path: KeyPath = ()) -> Iterator[Finding]:
+def twins(data: object) -> Iterator[Finding]:
     """Find every flag that one ``args`` gives twice, in two spellings."""
-    if path[-1:] == ("args",) and isinstance(data, dict):
+    for path, args in _every_args(data):
         seen: dict[str, str] = {}
-        for key in data:
+        for key in args:
             first = seen.setdefault(flag(key), key)
             if first != key:
                 text = f"'{first}' and '{key}' are the same flag"
                 yield Finding((*path, key), text, "keep one of the two", at_key=True)
-    elif isinstance(data, dict | list) and path[:1] != ("kv_transfer",):
-        for step, item in data.items() if isinstance(data, dict) else enumerate(data):
-            yield from twins(item, (*path, step))
 
 
-def computed(data: object, engine: EngineFacts | None, path: KeyPath = ()) -> Iterator[Finding]:
+def computed(data: object, engine: EngineFacts | None) -> Iterator[Finding]:
     """Find every flag in engine ``args`` that dplaunch computes, with the key to set instead."""
-    if path[-1:] == ("args",) and isinstance(data, dict):
-        for key in data:
+    flags = engine.computed if engine else {}
+    for path, args in _every_args(data):
+        for key in args if path[0] != "router" else ():
             name = flag(str(key)).partition(".")[0]  # kv-transfer-config.kv_port sets a part of it
-            flags = engine.computed if engine else {}
             if instead := next((key for flag_, key in flags.items() if re.fullmatch(flag_, name)), ""):
                 text = f"'{key}' is computed by dplaunch"
                 yield Finding((*path, key), text, f"set {instead} instead", at_key=True)
-    elif isinstance(data, dict | list) and path[:1] not in {("kv_transfer",), ("router",)}:
+
+
+def _every_args(data: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, dict[str, object]]]:
+    """Every ``args`` of a file and where it stands; those in ``kv_transfer`` are not flags."""
+    if path[-1:] == ("args",) and isinstance(data, dict):
+        yield path, data
+    elif isinstance(data, dict | list) and path[:1] != ("kv_transfer",):
         for step, item in data.items() if isinstance(data, dict) else enumerate(data):
-            yield from computed(item, engine, (*path, step))
+            yield from _every_args(item, (*path, step))
 
 
 Args = dict[Annotated[str, AfterValidator(_spelt)], ArgAny]

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from dplaunch.spec import values
-from dplaunch.spec.finding import Finding, KeyPath, dotted, nearest
+from dplaunch.spec.finding import Finding, KeyPath, did_you_mean, dotted, nearest
 from dplaunch.spec.schema import File
 
 _Error = Any  # pydantic's ErrorDetails
@@ -75,8 +75,7 @@ _TAKES: dict[str, Callable[[dict[str, Any]], str]] = {
 
 def _not_among(key: str, value: object, expected: str) -> tuple[str, str]:
     known = expected.replace("'", "").replace(" or ", ", ").split(", ")
-    guess = nearest(value, known) if isinstance(value, str) else ""
-    hint = f"did you mean '{guess}'?" if guess else ""
+    hint = did_you_mean(value, known, "") if isinstance(value, str) else ""
     return f"{key} takes one of {', '.join(known)}, not {values.describe(value)}", hint
 
 
@@ -97,7 +96,7 @@ def _unknown(path: KeyPath) -> Finding:
     return Finding(
         path,
         f"unknown key '{path[-1]}'{where}",
-        f"did you mean '{guess}'?" if guess else f"known here: {', '.join(known)}",
+        did_you_mean(str(path[-1]), known, f"known here: {', '.join(known)}"),
         at_key=True,
         meant=(*path[:-1], guess) if guess else (),
     )

@@ -141,7 +141,10 @@ def preset(value: object) -> object:
     """A hardware's name → what stands for it; maps pass."""
     if isinstance(value, str):
         if value not in PRESETS:
-            raise refuse(f"hardware '{value}' is not known", did_you_mean(value, PRESETS, "known are"))
+            raise refuse(
+                f"hardware '{value}' is not known",
+                did_you_mean(value, PRESETS, f"known are: {', '.join(PRESETS)}"),
+            )
         return asdict(PRESETS[value])
     if isinstance(value, dict):
         return value

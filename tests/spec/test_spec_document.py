@@ -160,7 +160,7 @@ def test_the_words_around_findings():
     assert nearest("xports", ["xparts", "ports"]) == "ports"
     assert nearest("xyz", ["groups"]) == ""
     assert did_you_mean("grups", ["groups", "dp"], "known") == "did you mean 'groups'?"
-    assert did_you_mean("xyz", ["groups", "dp"], "known") == "known: groups, dp"
+    assert did_you_mean("xyz", ["groups", "dp"], "known") == "known"
     assert (counted(1, "node"), counted(2, "node"), counted(0, "node")) == ("1 node", "2 nodes", "0 nodes")
 
 

@@ -38,7 +38,7 @@ def names_known(case: Case) -> Iterator[Finding]:
                 yield Finding(
                     (*path, name),
                     f"unknown key '{name}' in {dotted(path)}",
-                    did_you_mean(name, known, "known here"),
+                    did_you_mean(name, known, f"known here: {', '.join(known)}"),
                     at_key=True,
                     meant=(*path, guess) if guess else (),
                 )

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from dplaunch.model.cluster import RoleSpec
 from dplaunch.ranges import fold
-from dplaunch.spec.finding import Finding, counted, nearest
-from dplaunch.spec.rules.rule import Case, RoleRule, nodes_of_group
+from dplaunch.spec.finding import Finding, counted, did_you_mean
+from dplaunch.spec.rules.rule import Case, RoleRule
 
 
 def nodes_exist(case: Case, role: RoleSpec) -> Iterator[Finding]:
@@ -16,8 +16,7 @@ def nodes_exist(case: Case, role: RoleSpec) -> Iterator[Finding]:
     known = [node.name for node in case.spec.nodes]
     for name in dict.fromkeys(role.nodes):
         if name not in known:
-            guess = nearest(name, known)
-            hint = f"did you mean '{guess}'?" if guess else f"nodes are: {fold(known)}"
+            hint = did_you_mean(name, known, f"nodes are: {fold(known)}")
             yield Finding(path, f"{role.name} names {name}, which is not a node of this file", hint)
         elif role.nodes.count(name) > 1:
             yield Finding(path, f"{role.name} names {name} twice", "name each node once")
@@ -79,7 +78,7 @@ def masters_belong(case: Case, role: RoleSpec) -> Iterator[Finding]:
         )
         return
     for group, (name, master) in enumerate(zip(written, role.masters, strict=True)):
-        nodes = nodes_of_group(role, group)
+        nodes = role.nodes_of(group)
         if master not in nodes:
             yield Finding(
                 path,

@@ -58,11 +58,3 @@ SEATING = ("nodes.*.name", "roles.*.nodes", "roles.*.groups", "roles.*.dp")
 def ranks_per_node(role: RoleSpec) -> int:
     """Engines of the role on each of its nodes; valid once groups and dp divide."""
     return role.groups * role.dp // len(role.nodes)
-
-
-def nodes_of_group(role: RoleSpec, group: int) -> tuple[str, ...]:
-    """The nodes dealt to a group: N/G each, or one node to several groups."""
-    share = len(role.nodes) // role.groups
-    if share:
-        return role.nodes[group * share : (group + 1) * share]
-    return (role.nodes[group * len(role.nodes) // role.groups],)

@@ -8,7 +8,7 @@ from dplaunch.engines import facts, kinds
 from dplaunch.engines.routers import KINDS
 from dplaunch.model.cluster import DECODE, PREFILL, SERVE
 from dplaunch.ranges import fold
-from dplaunch.spec.finding import Finding, nearest
+from dplaunch.spec.finding import Finding, did_you_mean
 from dplaunch.spec.resolve import NODE, selected
 from dplaunch.spec.rules.rule import SEATING, Case, Rule
 
@@ -102,8 +102,7 @@ def router_fits(case: Case) -> Iterator[Finding]:
     router = case.file.router
     names = [node.name for node in case.spec.nodes]
     if router.node is not None and router.node not in names:
-        guess = nearest(router.node, names)
-        hint = f"did you mean '{guess}'?" if guess else f"nodes are: {fold(names)}"
+        hint = did_you_mean(router.node, names, f"nodes are: {fold(names)}")
         yield Finding(
             ("router", "node"), f"router.node names {router.node}, which is not a node of this file", hint
         )
