@@ -7,7 +7,7 @@ faults of the ports are warnings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Interface
 from typing import Any, NamedTuple
 
@@ -30,6 +30,7 @@ PARSERS = {
 }
 
 _NO_ADDRESS = "no RoCE address is set"
+_SET_NETDETECT = "set one that always responds: hccn_tool -i N -netdetect -s address GATEWAY"
 
 
 class PortFault(NamedTuple):
@@ -59,31 +60,37 @@ ConfEntry = Mapping[str, str]
 """The entries of the device in ``hccn.conf``."""
 
 
-def _check_link(port: Port, _: ConfEntry) -> PortFault | None:
+def _find_faults(port: Port, entry: ConfEntry) -> Iterator[PortFault]:
+    """Yield what is wrong with a port, in the order of cause and effect."""
     if port.get("link") == "DOWN":
-        return PortFault("link is DOWN", "check the cable, the optical module and the switch port")
-    return None
-
-
-def _check_address(port: Port, _: ConfEntry) -> PortFault | None:
+        yield PortFault("link is DOWN", "check the cable, the optical module and the switch port")
     if "ip" in port and not port["ip"]["address"]:
-        return PortFault(_NO_ADDRESS, "set one: hccn_tool -i N -ip -s address A netmask M")
-    return None
+        yield PortFault(_NO_ADDRESS, "set one: hccn_tool -i N -ip -s address A netmask M")
+    yield from _find_wrong_gateway(port, entry)
+    health = port.get("net_health", "Success")
+    if health == "Init":
+        text = "net health is Init, because no netdetect address is set"
+        yield PortFault(text, _SET_NETDETECT, Level.WARN)
+    elif health != "Success":
+        yield PortFault(f"net health is {health}", "check that netdetect's address responds, and the VLAN")
+    if not port.get("netdetect", "set"):
+        yield PortFault("no netdetect address is set", _SET_NETDETECT, Level.WARN)
+    if not port.get("lldp", "set"):
+        text = "the switch does not announce its port (LLDP)"
+        yield PortFault(text, "turn on LLDP at the switch", Level.WARN)
 
 
-def _check_gateway(port: Port, entry: ConfEntry) -> PortFault | None:
-    found, expected = port.get("gateway"), entry.get("gateway", "")
+def _find_wrong_gateway(port: Port, entry: ConfEntry) -> Iterator[PortFault]:
+    found, expected, own = port.get("gateway"), entry.get("gateway", ""), port.get("ip") or {}
     how = f"set it: hccn_tool -i N -gateway -s gateway {expected or 'G'}"
     if found is None or found == expected:
-        return None
+        return
     if expected:
-        return PortFault(f"gateway is {found or 'not set'}, but {hccn_conf.PATH} has {expected}", how)
-    if not found:
-        return PortFault("no gateway is set", how)
-    own = port.get("ip") or {}
-    if own.get("netmask") and not _is_inside(found, own):
-        return PortFault(f"gateway {found} is outside the network {own['address']}/{own['netmask']}", how)
-    return None
+        yield PortFault(f"gateway is {found or 'not set'}, but {hccn_conf.PATH} has {expected}", how)
+    elif not found:
+        yield PortFault("no gateway is set", how)
+    elif own.get("netmask") and not _is_inside(found, own):
+        yield PortFault(f"gateway {found} is outside the network {own['address']}/{own['netmask']}", how)
 
 
 def _is_inside(address: str, own: Mapping[str, str]) -> bool:
@@ -94,49 +101,13 @@ def _is_inside(address: str, own: Mapping[str, str]) -> bool:
     return IPv4Interface(address).ip in network
 
 
-def _check_health(port: Port, _: ConfEntry) -> PortFault | None:
-    health = port.get("net_health", "Success")
-    if health == "Success":
-        return None
-    if health == "Init":
-        return PortFault(
-            "net health is Init, because no netdetect address is set", _SET_NETDETECT, Level.WARN
-        )
-    return PortFault(f"net health is {health}", "check that netdetect's address responds, and the VLAN")
-
-
-def _check_netdetect(port: Port, _: ConfEntry) -> PortFault | None:
-    if port.get("netdetect", "set"):
-        return None
-    return PortFault("no netdetect address is set", _SET_NETDETECT, Level.WARN)
-
-
-_SET_NETDETECT = "set one that always responds: hccn_tool -i N -netdetect -s address GATEWAY"
-
-
-def _check_lldp(port: Port, _: ConfEntry) -> PortFault | None:
-    if port.get("lldp", "set"):
-        return None
-    return PortFault("the switch does not announce its port (LLDP)", "turn on LLDP at the switch", Level.WARN)
-
-
-_CHECKS: tuple[Callable[[Port, ConfEntry], PortFault | None], ...] = (
-    _check_link,
-    _check_address,
-    _check_gateway,
-    _check_health,
-    _check_netdetect,
-    _check_lldp,
-)
-"""In the order of cause and effect."""
-
 _A3_REMEDY = "only if the RoCE ports are in use (on an A3 npu.ping decides): "
 
 
 def find_fault(target: ProbeTarget, facts: Facts, device: str) -> PortFault | None:
     """Return the first cause of what is wrong with the port of a device."""
     port, entry = facts["devices"].get(device, {}), facts.get("conf", {}).get(device, {})
-    found = next(filter(None, (check(port, entry) for check in _CHECKS)), None)
+    found = next(_find_faults(port, entry), None)
     if found and target.spec.hardware.family != A2:
         return PortFault(found.text, _A3_REMEDY + found.remedy, Level.WARN)
     return found
