@@ -7,7 +7,7 @@ import time
 
 from .kernel import punch
 from .log import Log, read_index
-from .store import remove, write_all, write_atomic
+from .store import opened, remove, write_all, write_atomic
 
 LIMIT = 64 << 20
 KEEP = 16 << 20
@@ -46,13 +46,10 @@ class Bound:
     def _index(self, now: float, size: int) -> None:
         path = self.log.path + ".idx"
         try:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            try:
+            with opened(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as fd:
                 write_all(fd, f"{now:.1f} {size}\n".encode())
                 self._indexed, self._indexed_at = size, now
                 large = os.fstat(fd).st_size > _INDEX_LIMIT
-            finally:
-                os.close(fd)
             if large:
                 thinned = "".join(f"{at:.1f} {offset}\n" for at, offset in read_index(path)[::2])
                 write_atomic(path, thinned.encode())
@@ -65,11 +62,8 @@ class Bound:
             return
         copied = self._copy(cut)
         try:
-            fd = os.open(self.log.path, os.O_WRONLY)
-            try:
+            with opened(self.log.path, os.O_WRONLY) as fd:
                 punch(fd, self._base, cut - self._base)
-            finally:
-                os.close(fd)
         except OSError as error:
             remove(self.log.part(self._base))
             self.unbounded = f"the log grows without bound: its file system cannot punch holes ({error})"
@@ -85,13 +79,9 @@ class Bound:
         part = self.log.part(self._base)
         temporary = part + ".tmp"
         try:
-            source = os.open(self.log.path, os.O_RDONLY)
-            target = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+            with opened(self.log.path, os.O_RDONLY) as source, opened(temporary, flags) as target:
                 _send(source, target, self._base, cut)
-            finally:
-                os.close(source)
-                os.close(target)
             os.rename(temporary, part)
         except OSError:
             remove(temporary)

@@ -9,7 +9,7 @@ import time
 
 from . import log
 from .observe import ALIVE, observe_process
-from .store import Folder, Refused, refusal, remove, try_flock, write_all, write_atomic
+from .store import Folder, Refused, opened, refusal, remove, try_flock, write_all, write_atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -134,11 +134,8 @@ def append(folder: Folder, path: str, line: str, limit: int) -> None:
         folder.make()
         if os.path.exists(path) and os.path.getsize(path) > limit:
             os.rename(path, path + ".1")
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
+        with opened(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as fd:
             write_all(fd, line.encode() + b"\n")
-        finally:
-            os.close(fd)
     except OSError as error:
         raise refusal(error, path) from error
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import glob
-import re
 
-from .lines import Cursor
+from .lines import Cursor, compile_regex
 from .log import Log
 from .observe import ALIVE, is_known, observe_process
 from .own_file import OwnFile
 from .state import load_state
-from .store import Folder, Refused
+from .store import Folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ _ALIVE_EVERY = 3
 
 def answer(call: Call) -> dict[str, Any]:
     """Stream until all is read, or with ``follow`` until cancelled; the reply has the ``offsets`` reached."""
-    pattern = compile_regex(call.get("grep"))
+    pattern = compile_regex(call.get("grep") or "")
     wanted: list[Stream] = call.get("streams", [])
     if call.get("previous"):  # of the run before only stdout is known
         wanted = [one for one in wanted if not one.get("file")]
@@ -43,14 +42,6 @@ def answer(call: Call) -> dict[str, Any]:
         for stream in streams:
             stream.look_for_end()
     return {"offsets": [{**stream.label, "offset": stream.cursor.offset} for stream in streams]}
-
-
-def compile_regex(text: str | None) -> Pattern[str] | None:
-    """None without ``text``. Raises Refused where it is not a regular expression."""
-    try:
-        return re.compile(text) if text else None
-    except re.error as error:
-        raise Refused("request", f"{text!r} is not a regular expression: {error}") from error
 
 
 def open_log(folder: Folder, process: str, file: str, *, previous: bool) -> Source:
@@ -68,7 +59,7 @@ def open_log(folder: Folder, process: str, file: str, *, previous: bool) -> Sour
 class _Following:
     """One log on its way to the launcher."""
 
-    def __init__(self, call: Call, wanted: Stream, pattern: Pattern[str] | None) -> None:
+    def __init__(self, call: Call, wanted: Stream, pattern: Pattern[str]) -> None:
         self.label = {"process": wanted["process"], "file": wanted.get("file") or ""}
         self._name = wanted["process"]
         self._names = {"name": self._name, "file": self.label["file"]}
@@ -122,7 +113,7 @@ class _Following:
     def _send(self, chunk: Chunk) -> None:
         if chunk.lost:
             self._call.emit("gap", {**self._names, "lost": chunk.lost})
-        lines = [line for line in chunk.lines if self._pattern is None or self._pattern.search(line)]
+        lines = [line for line in chunk.lines if self._pattern.search(line)]
         if lines:
             span = {"offset": chunk.offset, "end": chunk.end}
             self._call.emit("log", {**self._names, **span, "lines": lines})

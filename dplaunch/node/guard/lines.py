@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from .log import LINE
+from .store import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from re import Pattern
+
     from .shapes import Source
 
 
@@ -82,3 +87,11 @@ def read_last_lines(log: Source, count: int) -> list[str]:
         if chunk is None:
             return found[-count:]
         found += chunk.lines
+
+
+def compile_regex(text: str) -> Pattern[str]:
+    """A regular expression to look for in lines. Raises Refused where it is none."""
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise Refused("request", f"{text!r} is not a regular expression: {error}") from error

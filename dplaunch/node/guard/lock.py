@@ -6,7 +6,7 @@ import fcntl
 import os
 import time
 
-from . import linux, proc
+from . import proc
 from .store import Folder, Refused, read_json, refusal, remove, write_json
 
 TYPE_CHECKING = False
@@ -27,7 +27,7 @@ class Lock:
             self._fd = self._flock()
         me = proc.read(os.getpid())
         note = {"holder": holder, "what": what, "since": time.time(), "pid": os.getpid()}
-        note.update(start=me.start if me else 0, host=linux.hostname(), boot=linux.boot_id())
+        note.update(start=me.start if me else 0, host=proc.hostname(), boot=proc.boot_id())
         path = self.folder.path("lock.json")
         try:
             write_json(path, note)
@@ -76,8 +76,8 @@ def find_holder(folder: Folder) -> dict[str, Any]:
     note = read_json(folder.path("lock.json"))
     if note is None:
         return {}
-    here = note.get("host") == linux.hostname()
-    if here and note.get("boot") != linux.boot_id():
+    here = note.get("host") == proc.hostname()
+    if here and note.get("boot") != proc.boot_id():
         return {}
     if here and not proc.alive(int(note.get("pid", 0)), int(note.get("start", 0))):
         return {}

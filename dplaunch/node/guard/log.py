@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import os
 
+from .store import opened
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .shapes import Source
@@ -135,15 +137,10 @@ def size_of(path: str) -> int:
 def read_at(path: str, offset: int, count: int) -> bytes:
     """Up to ``count`` bytes of a file from ``offset``; none where it cannot be read."""
     try:
-        fd = os.open(path, os.O_RDONLY)
+        with opened(path, os.O_RDONLY) as fd:
+            return os.pread(fd, count, offset)
     except OSError:
         return b""
-    try:
-        return os.pread(fd, count, offset)
-    except OSError:
-        return b""
-    finally:
-        os.close(fd)
 
 
 def read_index(path: str) -> list[tuple[float, int]]:

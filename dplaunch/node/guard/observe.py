@@ -5,9 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 
-from . import linux, proc
+from . import proc
 from .state import PROTOCOL, explain_protocol, guard_lives, is_whole, load_exit, load_state, protocol_of
-from .store import Folder, read_json
+from .store import Folder, opened, read_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def list_pids(folder: Folder) -> list[int]:
     found: set[int] = set()
     for name in folder.names():
         state = read_json(folder.proc(name, "state.json"))
-        if state is None or not is_whole(state) or state["boot"] != linux.boot_id():
+        if state is None or not is_whole(state) or state["boot"] != proc.boot_id():
             continue
         pairs = [state["guard"], state["main"], *(entry[:2] for entry in state["tree"])]
         found.update(pid for pid, start in pairs if proc.alive(pid, start))
@@ -61,11 +61,11 @@ def observe_process(folder: Folder, name: str) -> Process | None:
     if state is None:
         return _unusable(folder, name)
     found = _describe(folder, name, state, ended)
-    if state["host"] != linux.hostname():
+    if state["host"] != proc.hostname():
         found["state"] = "foreign"
-    elif state["boot"] != linux.boot_id() and guarded_elsewhere(folder, name):
+    elif state["boot"] != proc.boot_id() and guarded_elsewhere(folder, name):
         found["state"], found["host"] = "foreign", f"{state['host']}, in another container"
-    elif state["boot"] != linux.boot_id():
+    elif state["boot"] != proc.boot_id():
         found["state"] = _ended_state(state, ended)
         found["how"] = found["how"] or "rebooted"
     else:
@@ -76,17 +76,12 @@ def observe_process(folder: Folder, name: str) -> Process | None:
 def guarded_elsewhere(folder: Folder, name: str) -> bool:
     """Whether a guard elsewhere holds this place: two containers may share the state folder."""
     try:
-        fd = os.open(folder.proc(name, "guard"), os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        with opened(folder.proc(name, "guard"), os.O_RDONLY) as fd:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:
-        return False  # a file system without locks
-    finally:
-        os.close(fd)
+    except OSError:  # there is none, or a file system without locks
+        return False
     return False
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import select
 import socket
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from . import ports
 
@@ -75,20 +75,8 @@ def _accept_one(sock: socket.socket) -> bool:
 def connect(call: Call) -> dict[str, Any]:
     """The verb ``connect``: ``targets`` [{key, address, port}], each within ``timeout`` seconds (3)."""
     targets, timeout = call.get("targets", []), float(call.get("timeout", 3.0))
-    results: list[dict[str, Any]] = []
-    waiting = iter(targets)  # of a list: each is given to one thread only
-
-    def work() -> None:
-        for target in waiting:
-            result = _try(target, timeout)
-            results.append({"key": target.get("key"), **result})
-
-    threads = [threading.Thread(target=work, daemon=True) for _ in targets[:AT_ONCE]]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return {"results": results}
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return {"results": list(pool.map(lambda target: _try(target, timeout), targets))}
 
 
 def _try(target: dict[str, Any], timeout: float) -> dict[str, Any]:
@@ -105,4 +93,9 @@ def _try(target: dict[str, Any], timeout: float) -> dict[str, Any]:
         why = ""
     finally:
         sock.close()
-    return {"ok": not why, "error": why, "seconds": round(time.monotonic() - began, 4)}
+    return {
+        "key": target.get("key"),
+        "ok": not why,
+        "error": why,
+        "seconds": round(time.monotonic() - began, 4),
+    }

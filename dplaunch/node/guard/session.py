@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 
-from . import linux
+from . import proc
 from .call import Call, Shared
 from .state import PROTOCOL
 from .store import Folder, Refused, refusal
@@ -83,7 +83,7 @@ class Session:
             data = os.read(source, 1 << 20)
             if not data:
                 break
-            *lines, rest = _split(rest, data)
+            *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 self._take(line)
             heard = time.monotonic()  # after the work: it may have taken longer than the silence allowed
@@ -109,8 +109,8 @@ class Session:
             {
                 "event": "hello",
                 "protocol": PROTOCOL,
-                "hostname": linux.hostname(),
-                "boot": linux.boot_id(),
+                "hostname": proc.hostname(),
+                "boot": proc.boot_id(),
                 "clock": time.time(),
                 "python": sys.version.split()[0],
                 "root": folder.root,
@@ -173,13 +173,6 @@ def _request(line: bytes) -> dict[str, Any] | None:
         return None
     whole = isinstance(value, dict) and isinstance(value.get("verb"), str)
     return value if whole and isinstance(value.get("id"), (int, type(None))) else None
-
-
-def _split(rest: bytes, data: bytes) -> list[bytes]:
-    """Whole lines and, last, the beginning of the next one."""
-    if b"\n" not in data:
-        return [rest + data]
-    return (rest + data).split(b"\n")
 
 
 def node_folder(header: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import itertools
@@ -10,7 +11,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
 _FIRST = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
@@ -109,28 +110,34 @@ def _is_name(text: str) -> bool:
 
 def _try_to_write(folder: str) -> None:
     path = f"{folder}/.dplaunch-{os.getpid()}"
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(fd, b"x")
-    finally:
-        os.close(fd)
-        os.unlink(path)
+    with opened(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
+        try:
+            os.write(fd, b"x")
+        finally:
+            os.unlink(path)
 
 
 def write_atomic(path: str, data: bytes, mode: int = 0o600) -> None:
     """Readers see the old file or the new one. Raises OSError and leaves nothing behind."""
     temporary = f"{path}.{os.getpid()}.{next(_unique)}.tmp"
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-        try:
+        with opened(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode) as fd:
             os.fchmod(fd, mode)
             write_all(fd, data)
-        finally:
-            os.close(fd)
         os.rename(temporary, path)
     except OSError:
         remove(temporary)
         raise
+
+
+@contextlib.contextmanager
+def opened(path: str, flags: int, mode: int = 0o600) -> Iterator[int]:
+    """A descriptor of a file, closed at the end. Raises OSError."""
+    fd = os.open(path, flags, mode)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def write_all(fd: int, data: bytes) -> None:

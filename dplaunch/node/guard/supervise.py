@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from . import linux, proc, spawn
+from . import proc, spawn
 from .bound import KEEP, LIMIT, Bound
 from .log import begin_run
 from .state import PROTOCOL
@@ -276,8 +276,8 @@ class Guard:
             "logs": spec.get("logs") or [],
             "meta": spec.get("meta") or {},
             "fingerprint": spec.get("fingerprint", ""),
-            "host": linux.hostname(),
-            "boot": linux.boot_id(),
+            "host": proc.hostname(),
+            "boot": proc.boot_id(),
             "guard": list(self._me),
             "main": list(self.main),
             "phase": self.phase,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 
-from . import files, linux, lock
+from . import files, lock, proc
 from .observe import observe_node
 from .store import Refused, read_json
 
@@ -28,7 +28,7 @@ def _observe(call: Call) -> dict[str, Any]:
     plan = read_json(call.folder.path("plan.json")) or {}
     return {
         "revision": plan.get("revision", ""),
-        "hostname": linux.hostname(),
+        "hostname": proc.hostname(),
         "clock": time.time(),
         "lock": lock.find_holder(call.folder),
         "audit": next(iter(files.read_last_objects(call.folder.path("audit.jsonl"), 1)), None),

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import threading
 
 from . import ask
-from .lines import Cursor, read_last_lines
+from .lines import Cursor, compile_regex, read_last_lines
 from .log import Log
 from .observe import ALIVE, is_known, observe_process
-from .store import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from re import Pattern
     from typing import Any
 
     from .call import Call
@@ -78,10 +75,7 @@ class _Pattern:
     def __init__(self, name: str, regex: str, most: int | None = None) -> None:
         self.name = name
         self.most = most
-        try:
-            self.regex: Pattern[str] = re.compile(regex)
-        except re.error as error:
-            raise Refused("request", f"{regex!r} is not a regular expression: {error}") from error
+        self.regex = compile_regex(regex)
 
 
 class _Endpoint:
