@@ -39,9 +39,5 @@ class Record:
             "pair": request.headers.get("x-dplaunch-pair", ""),
             "body": body,
         }
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-        file = os.open(self._path, flags, 0o644)
-        try:
-            os.write(file, json.dumps(line).encode() + b"\n")
-        finally:
-            os.close(file)
+        with open(self._path, "ab", buffering=0) as file:
+            file.write(json.dumps(line).encode() + b"\n")

@@ -35,10 +35,6 @@ class Request:
         self.body = body
 
 
-def _no_log(status: int) -> None:
-    """Does nothing: an access log exists only once a handler asks for it."""
-
-
 class Connection:
     """One client. Everything blocks; ``gone`` is how a waiting handler notices that the client left."""
 
@@ -46,7 +42,7 @@ class Connection:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = sock
         self.peer = peer
-        self.begins: Callable[[int], None] = _no_log
+        self.begins: Callable[[int], None] = lambda _status: None
         """Called with the status of each answer before its first byte is sent."""
         self.closing = False
         self.busy = False

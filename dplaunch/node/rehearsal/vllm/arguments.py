@@ -11,8 +11,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-    from .flags import Flag
-
 USAGE = "usage: vllm serve [model_tag] [options]"
 DTYPES = ("auto", "half", "float16", "bfloat16", "float", "float32")
 SUFFIXES = {"k": 10**3, "m": 10**6, "g": 10**9, "K": 2**10, "M": 2**20, "G": 2**30}
@@ -49,14 +47,13 @@ def parse(argv: list[str], release: tuple[int, ...]) -> Arguments:
     return Arguments(model or "Qwen/Qwen3-0.6B", options)
 
 
-def _make_parser(flags: dict[str, Flag]) -> argparse.ArgumentParser:
+def _make_parser(flags: dict[str, list[str]]) -> argparse.ArgumentParser:
     """It takes no positional words: ``vllm serve`` takes its model anywhere between the options."""
     parser = _Parser(add_help=False, argument_default=argparse.SUPPRESS, formatter_class=_make_formatter)
-    for flag in flags.values():
-        names = [f"--{flag.name}", *([flag.alias] if flag.alias else [])]
-        parser.add_argument(*names, dest=flag.name, **_ACCEPTED[flag.kind])
-        if flag.kind == "flag":
-            parser.add_argument(f"--no-{flag.name}", dest=flag.name, action="store_false")
+    for name, (kind, *alias) in flags.items():
+        parser.add_argument(f"--{name}", *alias, dest=name, **_ACCEPTED[kind])
+        if kind == "flag":
+            parser.add_argument(f"--no-{name}", dest=name, action="store_false")
     level = "optimization-level" if "optimization-level" in flags else "compilation-config"
     parser.add_argument("-O", dest=level, type=int, choices=range(4))
     return parser

@@ -44,6 +44,8 @@ class Completion:
         self.shape = shape
         self.stream = body.get("stream") is True
         self.prompts = self._read_prompts(body)
+        self.prompt_tokens = sum(prompt.tokens for prompt in self.prompts)
+        self.words = [prompt.words for prompt in self.prompts]
         self.choices = _read_natural(body, "n") or 1
         asked = _read_natural(body, "max_completion_tokens") if shape.chat else None
         asked = _read_natural(body, "max_tokens") if asked is None else asked
@@ -71,16 +73,6 @@ class Completion:
             return completion_prompts(body.get("prompt"))
         except BadPromptError as fault:
             raise RefusalError(400, str(fault)) from None
-
-    @property
-    def prompt_tokens(self) -> int:
-        """Of all prompts together."""
-        return sum(prompt.tokens for prompt in self.prompts)
-
-    @property
-    def words(self) -> list[list[str]]:
-        """Of each prompt."""
-        return [prompt.words for prompt in self.prompts]
 
 
 def _read_natural(body: dict[str, object], name: str) -> int | None:

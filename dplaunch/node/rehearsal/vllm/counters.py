@@ -34,10 +34,6 @@ class Counters:
         with self.changed:
             self.generated += count
 
-    def cache_usage(self, capacity: int, shelved: int) -> float:
-        """Part of the KV cache in use, 0…1."""
-        return min(1.0, (self.held_tokens + shelved) / max(1, capacity))
-
 
 class Ticket:
     """One request's place in the engine: it waits, then runs, and gives back what it holds when it leaves."""

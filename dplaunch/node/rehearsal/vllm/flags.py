@@ -11,15 +11,6 @@ import os
 TABLE = os.path.join(os.path.dirname(__file__), "flags.txt")
 
 
-class Flag:
-    """One flag: ``name`` without dashes, ``kind`` as in the table, its short form or an empty ``alias``."""
-
-    def __init__(self, name: str, kind: str, alias: str = "") -> None:
-        self.name = name
-        self.kind = kind
-        self.alias = alias
-
-
 def version(text: str) -> tuple[int, ...]:
     """``0.23.0rc1`` → (0, 23, 0)."""
     parts = []
@@ -29,12 +20,12 @@ def version(text: str) -> tuple[int, ...]:
     return tuple(parts)
 
 
-def known(release: tuple[int, ...]) -> dict[str, Flag]:
-    """Every flag that this release takes, by its name."""
+def known(release: tuple[int, ...]) -> dict[str, list[str]]:
+    """Every flag that this release takes: its name → its kind as in the table, and its short form if any."""
     flags = {}
     with open(TABLE, encoding="utf-8") as table:
         rows = [line.split() for line in table if not line.startswith("#")]
     for name, kind, since, gone, *alias in rows:
         if version(since) <= release and (gone == "-" or release < version(gone)):
-            flags[name] = Flag(name, kind, *alias)
+            flags[name] = [kind, *alias]
     return flags

@@ -57,9 +57,9 @@ class Generator:
         self.last_request = 0.0
 
     def cache_usage(self) -> float:
-        """Part of the KV cache in use."""
+        """Part of the KV cache in use, 0…1."""
         shelved = self.producer.shelf.tokens() if self.producer else 0
-        return self.counters.cache_usage(KV_TOKENS, shelved)
+        return min(1.0, (self.counters.held_tokens + shelved) / KV_TOKENS)
 
     def run(self, completion: Completion, connection: Connection, extra: str) -> None:
         """Answer the completion; raises RefusalError before the first byte."""

@@ -105,7 +105,7 @@ class Follower(Group):
     ) -> None:
         super().__init__(parallel, log, died)
         self._window = window
-        self._wire: Wire | None = None
+        self._wire: Wire
 
     def join(self) -> None:
         """Connect to rank 0 within the window; raises FatalError when it is out."""
@@ -120,7 +120,7 @@ class Follower(Group):
 
     def begin(self) -> None:
         """Report ready, wait for all, and keep watching the connection from then on."""
-        wire = self._connection()
+        wire = self._wire
         wire.sock.settimeout(None)
         wire.send("ready", rank=self.parallel.rank, fingerprint=self.parallel.fingerprint)
         while self.together and "begin" not in self._kinds(wire):
@@ -160,11 +160,6 @@ class Follower(Group):
             sock.close()
             return False
 
-    def _connection(self) -> Wire:
-        if self._wire is None:
-            raise FatalError("RuntimeError: the group was not joined", who=CORE)
-        return self._wire
-
     def _kinds(self, wire: Wire) -> set[object]:
         messages = wire.receive()
         if messages is None or any(message["kind"] == "dead" for message in messages):
@@ -184,10 +179,10 @@ class Follower(Group):
         self._lost(0)
 
     def _ask_step(self) -> None:
-        self._connection().send("step")
+        self._wire.send("step")
 
     def _tell_leaving(self) -> None:
-        self._connection().send("leaving")
+        self._wire.send("leaving")
 
 
 def closed_by_peer(parallel: Parallel) -> str:

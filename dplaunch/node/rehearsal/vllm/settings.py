@@ -29,7 +29,7 @@ class Settings:
         self.max_model_len = arguments.get("max-model-len", 131072)
         self.stream_interval = max(1, arguments.get("stream-interval", 1))
         self.seats = arguments.get("max-num-seqs", 256)
-        self.api_keys = _api_keys(arguments, env)
+        self.api_keys = list(filter(None, arguments.get("api-key", [env.get("VLLM_API_KEY")])))
         self.request_id_headers = arguments.get("enable-request-id-headers", False)
         quiet = arguments.get("disable-uvicorn-access-log", False)
         self.access_log = not quiet and arguments.get("uvicorn-log-level", "info") in (
@@ -49,8 +49,3 @@ class Settings:
         self.devices = usable_devices(env, self.parallel)
         self.transfer = transfer.read(arguments, self.parallel, machine)
         self.given.pop("api_key", None)
-
-
-def _api_keys(arguments: Arguments, env: dict[str, str]) -> list[str]:
-    """--api-key wins over VLLM_API_KEY, as in the engine."""
-    return arguments.get("api-key", []) or [key for key in [env.get("VLLM_API_KEY", "")] if key]

@@ -19,20 +19,9 @@ def error(release: tuple[int, ...], code: int, kind: str, message: str, param: s
 
 def models(served: list[str], root: str, created: int, max_len: int) -> Json:
     """/v1/models: every served name."""
-    return {"object": "list", "data": [_model(name, root, created, max_len) for name in served]}
-
-
-def _model(name: str, root: str, created: int, max_len: int) -> Json:
-    return {
-        "id": name,
-        "object": "model",
-        "created": created,
-        "owned_by": "vllm",
-        "root": root,
-        "parent": None,
-        "max_model_len": max_len,
-        "permission": [],
-    }
+    common = {"object": "model", "created": created, "owned_by": "vllm", "root": root, "parent": None}
+    more = {"max_model_len": max_len, "permission": []}
+    return {"object": "list", "data": [{"id": name, **common, **more} for name in served]}
 
 
 def usage(prompt: int, completion: int) -> Json:
