@@ -47,7 +47,7 @@ def align(job: Job, groups: Collection[str], state: MemberState) -> bool:
 
     An endpoint that the file did not list is held.
     """
-    planned = _planned(job)
+    planned = _parse(job.plan.members.text) if job.plan.members else {}
 
     def edit(document: _Document) -> _Document:
         known = {member["name"]: member for member in document["members"]}
@@ -115,10 +115,6 @@ def _members(job: Job) -> list[_Document]:
     seen = job.driver.read(router.node, job.plan.members.path)
     members: list[_Document] = _parse(seen.text)["members"] if seen.text else []
     return members
-
-
-def _planned(job: Job) -> _Document:
-    return _parse(job.plan.members.text) if job.plan.members else {}
 
 
 def _change(job: Job, state_of: Callable[[_Document], str]) -> bool:

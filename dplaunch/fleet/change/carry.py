@@ -21,7 +21,6 @@ from dplaunch.fleet.proof.cluster import prove_groups
 from dplaunch.model.event import Failed, Started
 from dplaunch.model.observed import Observed
 from dplaunch.model.plan import ROUTER, Place, Process
-from dplaunch.model.remote import Refusal
 from dplaunch.model.step import Ended, Outcome, StepKind, Wave
 from dplaunch.words import plural
 
@@ -78,12 +77,27 @@ class Carrying:
     def replace(self) -> None:
         """Drain, stop, hold, put and start."""
         self._stop()
-        put_files(self.job, self._nodes_to_write())
+        for error in self.job.driver.put(self.job.plan, self._nodes_to_write()).values():
+            raise error
         starting = self.wave.places(StepKind.START)
         if starting:
             align(self.job, {step.group for step in self.wave.of(StepKind.HOLD)}, "held")
             with phase(self.job, "start", plural(len(starting), "process")):
-                self._need(start(self.job, starting))
+                self._start(starting)
+
+    def _start(self, places: Collection[Place]) -> None:
+        """Start these processes, all nodes at once. Raises what was refused."""
+        job, failures = self.job, []
+        for result in job.driver.start(job.plan, places, job.secrets):
+            name, node, refusal = result.process, result.node, result.refusal
+            if refusal is None:
+                job.emit(Started(at=job.now, process=name, node=node, pid=result.pid))
+            else:
+                text = f"{name} on {node} was not started: {refusal.text.removeprefix(f'{name}: ')}"
+                failures.append(Failed(at=job.now, process=name, node=node, text=text, hint=refusal.hint))
+        for failure in failures:
+            job.emit(failure)
+        self._need(tuple(failures))
 
     def _nodes_to_write(self) -> set[str]:
         """Where something starts; of a whole cluster also where another revision was sent before."""
@@ -158,28 +172,3 @@ class GroupsFailed(Exception):  # noqa: N818 - carries an outcome, not an error 
         super().__init__(error.text)
         self.groups = groups
         self.error = error
-
-
-def put_files(job: Job, nodes: Collection[str]) -> None:
-    """Write each node's files and its part of the plan. Raises on the first node that cannot."""
-    for error in job.driver.put(job.plan, nodes).values():
-        raise error
-
-
-def start(job: Job, places: Collection[Place]) -> tuple[Failed, ...]:
-    """Start these processes, all nodes at once. Reports what started, returns what was refused."""
-    failures = []
-    for result in job.driver.start(job.plan, places, job.secrets):
-        if result.refusal is None:
-            job.emit(Started(at=job.now, process=result.process, node=result.node, pid=result.pid))
-        else:
-            failures.append(_failure(job, result.process, result.node, result.refusal))
-    for failure in failures:
-        job.emit(failure)
-    return tuple(failures)
-
-
-def _failure(job: Job, name: str, node: str, refusal: Refusal) -> Failed:
-    why = refusal.text.removeprefix(f"{name}: ")
-    text = f"{name} on {node} was not started: {why}"
-    return Failed(at=job.now, process=name, node=node, text=text, hint=refusal.hint)
