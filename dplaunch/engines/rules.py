@@ -27,6 +27,11 @@ def _places(spec: ClusterSpec) -> Iterator[tuple[str, RoleSpec | NodeSpec | Over
     yield from ((f"overrides.{name}", override) for name, override in spec.overrides.items())
 
 
+def warning(text: str, key: str, hint: str, source: str) -> Problem:
+    """Return a problem that does not stop a start."""
+    return Problem(text, key=key, hint=hint, source=source, warning=True)
+
+
 def forbidden(spec: ClusterSpec, variables: Collection[str], why: str, hint: str) -> Iterator[Problem]:
     """A problem per variable that the file must not set; ``{name}`` in ``why`` is the variable."""
     seen: set[str] = set()

@@ -67,12 +67,12 @@ def refusal(reply: Reply) -> Refusal | None:
     """Why a request was refused; None where it was not."""
     if reply.get("ok"):
         return None
-    error = reply.get("error")
-    fields = error if isinstance(error, Mapping) else {}
-    return Refusal(
-        kind=str(fields.get("kind", "")),
-        text=str(fields.get("text", "the guard refused the request")),
-        hint=str(fields.get("hint") or ""),
+    said = _mapping(reply.get("error"))
+    return fill(
+        Refusal,
+        said,
+        kind=str(said.get("kind", "")),
+        text=str(said.get("text", "the guard refused the request")),
     )
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from dplaunch.engines.ascend.releases import is_contract_a
-from dplaunch.engines.rules import environments
+from dplaunch.engines.rules import environments, warning
 from dplaunch.engines.versions import at_least
-from dplaunch.engines.vllm.advice import TUTORIAL, number, warning
+from dplaunch.engines.vllm.advice import TUTORIAL, number
 from dplaunch.engines.vllm.lint import CONFIG, Engine, as_map
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import DECODE, PREFILL, ClusterSpec, EnvValue, RoleSpec

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from dplaunch.engines.ascend.connectors import Connector, Kind, find, registered, transfer_connectors
 from dplaunch.engines.ascend.kv import extra_of, mover
 from dplaunch.engines.flags import plain
 from dplaunch.engines.routers import NONE, router_kind
+from dplaunch.engines.rules import warning
 from dplaunch.engines.versions import at_least
+from dplaunch.engines.vllm.lint import CONFIG, as_map
 from dplaunch.engines.vllm.transfer import names, nested
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import DECODE, PREFILL, ClusterSpec, KvTransferSpec, RoleSpec
@@ -68,17 +69,12 @@ def _typed_by_hand(transfer: KvTransferSpec) -> Iterator[Problem]:
     blocks = [extra_of(transfer), *(plain(entry) for entry in nested(transfer))]
     seen: set[str] = set()
     for block in blocks:
-        for key in (*block, *_own(block)):
+        for key in (*block, *as_map(block.get("kv_connector_extra_config"))):
             why = FORBIDDEN.get(key) or COMPUTED.get(key)
             if why and key not in seen:
                 seen.add(key)
                 what = "must not be given" if key in FORBIDDEN else "is computed by dplaunch"
                 yield Problem(f"'{key}' {what}: {why}", key=f"kv_transfer.extra.{key}", hint=f"remove {key}")
-
-
-def _own(block: Mapping[str, Any]) -> Mapping[str, Any]:
-    own = block.get("kv_connector_extra_config")
-    return own if isinstance(own, Mapping) else {}
 
 
 def _rank_table(transfer: KvTransferSpec) -> Iterator[Problem]:
@@ -170,12 +166,11 @@ def _recompute(spec: ClusterSpec, version: str) -> Iterator[Problem]:
         if role.name == PREFILL:
             ignored = at_least(version, "0.23.0rc1")
             effect = "ignores it on prefill" if ignored else "does not refuse it on prefill"
-            yield Problem(
+            yield warning(
                 f"recompute_scheduler_enable is for decode only: vllm-ascend {version} {effect}",
-                key="roles.prefill.args.additional-config",
-                hint="move it to roles.decode.args",
-                source="vllm-ascend, vllm_ascend/platform.py of 0.11.0 to 0.25.1rc1",
-                warning=True,
+                f"roles.prefill.args.{CONFIG}",
+                "move it to roles.decode.args",
+                "vllm-ascend, vllm_ascend/platform.py of 0.11.0 to 0.25.1rc1",
             )
         elif spec.router is not None and spec.router.kind == "vllm-router":
             yield Problem(
@@ -186,9 +181,6 @@ def _recompute(spec: ClusterSpec, version: str) -> Iterator[Problem]:
 
 
 def _recomputes(role: RoleSpec) -> bool:
-    config = role.args.get("additional-config")
-    if not isinstance(config, Mapping):
-        return False
-    scheduler = config.get("scheduler_config")
-    inner = scheduler.get("recompute_scheduler_enable") if isinstance(scheduler, Mapping) else False
-    return bool(config.get("recompute_scheduler_enable") or inner)
+    config = as_map(role.args.get(CONFIG))
+    inner = as_map(config.get("scheduler_config"))
+    return bool(config.get("recompute_scheduler_enable") or inner.get("recompute_scheduler_enable"))

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from dplaunch.engines.ascend.env import CONTRACT_A_ONLY
 from dplaunch.engines.ascend.releases import NEWEST
 from dplaunch.engines.ascend.switches import ASCEND, ASCEND_PROXY, FAMILIES, NOTES, SECTIONS
-from dplaunch.engines.rules import arguments
+from dplaunch.engines.rules import arguments, warning
 from dplaunch.engines.versions import at_least
 from dplaunch.engines.vllm import lint
 from dplaunch.engines.vllm.lint import CONFIG, Engine, as_map, successor, warn
@@ -88,12 +88,11 @@ def _unknown(section: str, inner: str, engine: Engine, place: str) -> Iterator[P
     if refused or close:
         effect = "is refused by" if refused else "is not known to"
         after = "" if refused else ", which silently ignores it"
-        yield Problem(
+        yield warning(
             f"{CONFIG} {section + '.' if section else ''}{inner} {effect} {engine}{after}",
-            key=place,
-            hint=f"did you mean '{close[0]}'?" if close else f"it takes: {', '.join(known)}",
-            source=f"vllm-ascend v{engine.version}, vllm_ascend/ascend_config.py",
-            warning=True,
+            place,
+            f"did you mean '{close[0]}'?" if close else f"it takes: {', '.join(known)}",
+            f"vllm-ascend v{engine.version}, vllm_ascend/ascend_config.py",
         )
 
 

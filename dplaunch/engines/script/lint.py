@@ -15,6 +15,7 @@ from dplaunch.engines.ascend.connectors import registered
 from dplaunch.engines.ascend.facts import MOONCAKE_DIRECT
 from dplaunch.engines.ascend.kv_rules import FORBIDDEN
 from dplaunch.engines.ascend.lint import keys, warn_key
+from dplaunch.engines.rules import warning
 from dplaunch.engines.script.shellwords import Line, read
 from dplaunch.engines.vllm import advice
 from dplaunch.engines.vllm.lint import CONFIG, Engine, warn
@@ -63,7 +64,7 @@ def by_version(spec: ClusterSpec, engine: Engine) -> Iterator[Problem]:
 
 
 def _warning(text: str, hint: str, source: str) -> Problem:
-    return Problem(text, key=KEY, hint=hint, source=source, warning=True)
+    return warning(text, KEY, hint, source)
 
 
 def _name(spec: ClusterSpec) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from dplaunch.engines.rules import arguments, environments
+from dplaunch.engines.rules import arguments, environments, warning
 from dplaunch.engines.versions import at_least
 from dplaunch.engines.vllm.lint import Engine, as_map
 from dplaunch.engines.vllm.releases import dense
@@ -36,11 +36,6 @@ def check(spec: ClusterSpec, engine: Engine, version: str) -> Iterator[Problem]:
         if role.name == DECODE:
             yield from _step_too_small(role)
     yield from _proxies(spec)
-
-
-def warning(text: str, key: str, hint: str, source: str) -> Problem:
-    """Return a problem that does not stop a start."""
-    return Problem(text, key=key, hint=hint, source=source, warning=True)
 
 
 def number(value: ArgValue | EnvValue) -> int | None:

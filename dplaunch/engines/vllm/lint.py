@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
-from dplaunch.engines.rules import arguments, environments
+from dplaunch.engines.rules import arguments, environments, warning
 from dplaunch.engines.vllm.switches import ENV, FLAG, KEY, NEVER, PROXY, REFUSED, RESET, VLLM, Switch
 from dplaunch.engines.vllm.transfer import names
 from dplaunch.errors import Problem
@@ -88,13 +88,8 @@ def _json(name: str, text: str, key: str) -> Iterator[Problem]:
     try:
         json.loads(text)
     except ValueError as error:
-        yield Problem(
-            f"{name} is not JSON ({error}): vllm serve refuses it",
-            key=key,
-            hint="write it as keys with values, without quotes around the whole",
-            source=_COMMA,
-            warning=True,
-        )
+        text = f"{name} is not JSON ({error}): vllm serve refuses it"
+        yield warning(text, key, "write it as keys with values, without quotes around the whole", _COMMA)
 
 
 def as_map(value: ArgValue) -> Mapping[str, ArgValue]:
@@ -111,13 +106,8 @@ def warn(row: Switch, engine: Engine, place: str) -> Iterator[Problem]:
     """Yield a warning if this version does not take the switch."""
     if row.lives(engine.version):
         return
-    yield Problem(
-        f"{spell(row)} {_effect(row)} {engine}: {_why(row, engine)}",
-        key=place,
-        hint=_hint(row, engine),
-        source=row.source,
-        warning=True,
-    )
+    text = f"{spell(row)} {_effect(row)} {engine}: {_why(row, engine)}"
+    yield warning(text, place, _hint(row, engine), row.source)
 
 
 def spell(row: Switch) -> str:
