@@ -81,11 +81,7 @@ def spawn(spec: Spec, root: str, folder: str) -> tuple[int, int]:
         pid = _exec(spec["argv"], environment(spec, root), log)
     except OSError as error:
         raise _refusal(spec, root, error) from error
-    except (
-        TypeError,
-        ValueError,
-        RuntimeError,
-    ) as error:  # not words; a libc without setsid here
+    except (TypeError, ValueError, RuntimeError) as error:  # not words; a libc without setsid here
         raise Refused("exec", f"{spec['name']}: it cannot be started: {error}") from error
     finally:
         os.close(log)

@@ -9,7 +9,7 @@ import re
 import threading
 import time
 
-from . import observe, ports
+from . import observe, ports, strangers
 from .store import Refused, read_json
 
 TYPE_CHECKING = False
@@ -163,12 +163,6 @@ def _nothing(problem: str) -> dict[str, Any]:
     return {"code": None, "out": "", "err": "", "problem": problem}
 
 
-def _strangers(ours: list[int], titles: list[str]) -> list[dict[str, Any]]:
-    from . import strangers  # noqa: PLC0415 - only `check` asks for them
-
-    return strangers.find_strangers(ours, titles)
-
-
 def answer(call: Call) -> dict[str, Any]:
     """The verb ``survey``. ``seconds`` is the time that this node took."""
     survey = Survey(call)
@@ -182,7 +176,7 @@ def answer(call: Call) -> dict[str, Any]:
         "results": results,
         "taken": taken,
         "ours": ours,
-        "strangers": _strangers(ours, titles) if titles else [],
+        "strangers": strangers.find_strangers(ours, titles) if titles else [],
         "saved": read_json(call.folder.path("fingerprint.json")),
         "seconds": round(time.monotonic() - survey.began, 4),
     }

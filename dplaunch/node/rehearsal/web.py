@@ -82,8 +82,7 @@ class Connection:
 
     def send_json(self, status: int, value: object, extra: str = "") -> None:
         """A whole answer in JSON."""
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        self.send(status, text.encode(), extra=extra)
+        self.send(status, dump(value).encode(), extra=extra)
 
     def start_stream(self, extra: str = "") -> None:
         """The head of a chunked event stream."""
@@ -97,7 +96,8 @@ class Connection:
         self.sock.sendall(b"%x\r\n%b\r\n" % (len(text), text))
 
     def end_stream(self) -> None:
-        """The last chunk."""
+        """The last event, and the last chunk."""
+        self.event("[DONE]")
         self.sock.sendall(b"0\r\n\r\n")
 
     def _head(self, status: int, kind: str, extra: str) -> str:
@@ -137,6 +137,11 @@ class Connection:
         if len(data) < count:
             raise ConnectionError
         return data
+
+
+def dump(value: object) -> str:
+    """The value in JSON, as uvicorn's servers write it."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def reason(status: int) -> str:

@@ -79,7 +79,9 @@ class Engine:
     def _serve(self) -> None:
         for scene in narration.opening(self.settings):
             self._play(scene)
-        web = self._web_socket()
+        # Bound early, as the engine does: a taken port shows before anything is loaded.
+        refusal = "OSError: [Errno {errno}] {text}"
+        web = bind_listener(self.settings.host, self.settings.port, refusal)
         group = self._group()
         group.join()
         for scene in narration.loading(self.settings):
@@ -125,11 +127,6 @@ class Engine:
     def _wait_for_ever(self) -> None:
         while True:
             signal.pause()
-
-    def _web_socket(self) -> socket.socket:
-        """Bound early, as the engine does, so that a taken port shows before anything is loaded."""
-        refusal = "OSError: [Errno {errno}] {text}"
-        return bind_listener(self.settings.host, self.settings.port, refusal)
 
     def _group(self) -> Group:
         parallel, window = self.settings.parallel, self.knobs.handshake

@@ -8,6 +8,7 @@ import math
 import time
 
 from ..answers import GARBAGE, Prompt, answer
+from ..web import dump
 from . import shapes
 from .completion import EngineDeadError, GenerationError, RefusalError
 from .counters import EXTERNAL, LOCAL, Counters, Ticket
@@ -201,13 +202,13 @@ class Generator:
             for start, end, reason in itertools.chain([first], chunks):
                 for index, words in enumerate(texts):
                     text = "".join(words[start:end])
-                    connection.event(_dump(shape.chunk(index, text, reason or None)))
+                    connection.event(dump(shape.chunk(index, text, reason or None)))
             if completion.usage:
                 counts = shapes.usage(completion.prompt_tokens, end * len(texts))
-                connection.event(_dump(shape.closing(counts)))
+                connection.event(dump(shape.closing(counts)))
         except EngineDeadError as dead:
             connection.event(self._dump_error(dead))
-        _end_stream(connection)
+        connection.end_stream()
         return reason
 
     def _stream_failure(
@@ -216,13 +217,13 @@ class Generator:
         """What a stream looks like whose request failed before its first token: status 200 all the same."""
         self._open_stream(completion, connection, extra, len(completion.prompts) * completion.choices)
         connection.event(self._dump_error(failure))
-        _end_stream(connection)
+        connection.end_stream()
 
     def _open_stream(self, completion: Completion, connection: Connection, extra: str, choices: int) -> None:
         connection.start_stream(extra)
         if completion.shape.chat:
             for index in range(choices):
-                connection.event(_dump(completion.shape.opening(index)))
+                connection.event(dump(completion.shape.opening(index)))
 
     def _dump_error(self, error: RefusalError) -> str:
         release = self.settings.release
@@ -249,12 +250,3 @@ class Generator:
         if self.group.dead.is_set():
             self.on_dead(closed_by_peer(self.settings.parallel))
             raise EngineDeadError
-
-
-def _end_stream(connection: Connection) -> None:
-    connection.event("[DONE]")
-    connection.end_stream()
-
-
-def _dump(value: dict[str, object]) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

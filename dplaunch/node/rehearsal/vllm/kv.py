@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import selectors
 import socket
 import threading
 import time
@@ -114,8 +113,7 @@ class Producer:
         self.shelf = Shelf(transfer, lambda request: report_expiry(log, transfer, request))
         self._log = log
         self._blocks = itertools.count(1)
-        self._sockets: list[socket.socket] = []
-        self._wake, self._waker = socket.socketpair()
+        self._changed = threading.Event()
 
     def open(self) -> None:
         """Bind and listen; raises FatalError when a port is taken or the address is not of this machine."""
@@ -124,15 +122,15 @@ class Producer:
             refusal = f"zmq.error.ZMQError: {{text}} (addr='{where}')"
             sock = bind_listener(self.transfer.host, port, refusal)
             sock.listen(64)
-            self._sockets.append(sock)
+            threading.Thread(target=self._accept, args=(sock,), daemon=True).start()
             place = "mooncake_connector.py:322"
             self._log.info(self.transfer.worker, place, f"Starting listening on path: {where}")
-        threading.Thread(target=self._serve, daemon=True).start()
+        threading.Thread(target=self._free_expired, daemon=True).start()
 
     def offer(self, request: str, prefilled: Prompt) -> dict[str, object]:
         """Hold the KV and return the ``kv_transfer_params`` of the answer."""
         self.shelf.hold(request, prefilled)
-        self._waker.send(b".")
+        self._changed.set()
         blocks = max(1, -(-prefilled.tokens // 128))
         parallel = self.transfer.parallel
         return {
@@ -152,17 +150,15 @@ class Producer:
             "num_prompt_blocks": blocks,
         }
 
-    def _serve(self) -> None:
-        selector = selectors.DefaultSelector()
-        for sock in [*self._sockets, self._wake]:
-            selector.register(sock, selectors.EVENT_READ)
+    def _accept(self, sock: socket.socket) -> None:
         while True:
-            for key, _ in selector.select(self.shelf.next_expiry()):
-                if key.fileobj is self._wake:
-                    self._wake.recv(4096)
-                elif isinstance(key.fileobj, socket.socket):
-                    connection, _ = key.fileobj.accept()
-                    threading.Thread(target=self._hand_out, args=(connection,), daemon=True).start()
+            connection, _ = sock.accept()
+            threading.Thread(target=self._hand_out, args=(connection,), daemon=True).start()
+
+    def _free_expired(self) -> None:
+        while True:
+            self._changed.wait(self.shelf.next_expiry())
+            self._changed.clear()
             self.shelf.free_expired()
 
     def _hand_out(self, connection: socket.socket) -> None:
@@ -181,7 +177,7 @@ class Producer:
         finally:
             connection.close()
             self.shelf.leave(request)
-            self._waker.send(b".")
+            self._changed.set()
 
     def _answer(self, wire: Wire, request: str, engine: object) -> None:
         own = self.transfer.engine_id
