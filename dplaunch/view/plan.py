@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -27,14 +26,6 @@ def render(plan: Plan, warnings: Sequence[Problem] = (), *, verbose: int = 0) ->
     return Group(_headline(plan), Text(""), rows, Text(""), _legend(plan), *notes)
 
 
-@dataclass(slots=True)
-class _Row:
-    """Seats of one role on nodes where all but names and groups is equal."""
-
-    nodes: list[str]
-    seats: list[Seat]
-
-
 def _headline(plan: Plan) -> Text:
     model = plan.served_model_name
     model += f" ({plan.model})" if plan.model != model else ""
@@ -47,17 +38,12 @@ def _headline(plan: Plan) -> Text:
 
 
 def _node_table(plan: Plan) -> Table:
-    rows = [
-        (
-            row.seats[0].role,
-            fold(row.nodes),
-            ranges(seat.group for seat in row.seats),
-            fold(seat.name for seat in row.seats),
-            ranges(seat.rank for seat in row.seats),
-            *ports_and_devices,
-        )
-        for (_, _, *ports_and_devices), row in _folded(plan).items()
-    ]
+    rows = []
+    for (role, _, *ports_and_devices), nodes in _folded(plan).items():
+        seats = [seat for _, mine in nodes for seat in mine]
+        groups, ranks = ranges(seat.group for seat in seats), ranges(seat.rank for seat in seats)
+        engines = fold(seat.name for seat in seats)
+        rows.append((role, fold(node for node, _ in nodes), groups, engines, ranks, *ports_and_devices))
     return _tabulate(plan, rows, flex=("NODES", "ENGINES", "HTTP", "KV"))
 
 
@@ -70,16 +56,19 @@ def _engine_table(plan: Plan) -> Table:
     return _tabulate(plan, rows, flex=("NODES", "ENGINES"))
 
 
-def _folded(plan: Plan) -> dict[tuple[str, ...], _Row]:
-    """Rows by role and all that must be equal for nodes to share one."""
-    rows: dict[tuple[str, ...], _Row] = {}
+def _folded(plan: Plan) -> dict[tuple[str, ...], list[tuple[str, list[Seat]]]]:
+    """Nodes with their seats, by role and all that must be equal for nodes to share a row."""
     names = _port_names(plan)
-    for (role, node), seats in grouped(((seat.role, seat.node), seat) for seat in _seats(plan)).items():
-        ranks = str([(seat.rank, seat.group - seats[0].group) for seat in seats])
-        row = rows.setdefault((role, ranks, *_columns(seats, names)), _Row([], []))
-        row.nodes.append(node)
-        row.seats += seats
-    return rows
+    nodes = grouped(((seat.role, seat.node), seat) for seat in _seats(plan))
+    return grouped(
+        ((role, _offsets(seats), *_columns(seats, names)), (node, seats))
+        for (role, node), seats in nodes.items()
+    )
+
+
+def _offsets(seats: Sequence[Seat]) -> str:
+    """Ranks, and how far their groups are from the first: equal on nodes that are alike."""
+    return str([(seat.rank, seat.group - seats[0].group) for seat in seats])
 
 
 def _tabulate(plan: Plan, rows: Sequence[tuple[str, ...]], flex: tuple[str, ...]) -> Table:

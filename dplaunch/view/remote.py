@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.text import Text
@@ -22,12 +23,7 @@ def render(results: Sequence[ExecResult]) -> Text:
 
 def to_json(results: Sequence[ExecResult]) -> dict[str, Any]:
     """``{"results": [{node, code, out, err, problem}]}``."""
-    return {
-        "results": [
-            {"node": r.node, "code": r.code, "out": r.out, "err": r.err, "problem": r.problem or None}
-            for r in results
-        ]
-    }
+    return {"results": [{**asdict(result), "problem": result.problem or None} for result in results]}
 
 
 def _block(same: Sequence[ExecResult]) -> list[Text]:

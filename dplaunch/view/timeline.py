@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from dplaunch import durations
-from dplaunch.model.timeline import GroupPath, PhaseTimes, StageTimes, StartUp, Timeline
+from dplaunch.model.timeline import GroupPath, PhaseTimes, Span, StageTimes, StartUp, Timeline, Wait
 from dplaunch.ranges import fold, grouped
 from dplaunch.view import style
 from dplaunch.view.table import Table, tabulate
@@ -85,7 +86,7 @@ def to_json(cluster: str, up: StartUp) -> dict[str, Any]:
         "cluster": cluster,
         "resolution": up.resolution,
         "engines": [_engine_json(timeline) for timeline in up.timelines],
-        "stages": [_stage_json(times) for times in up.stages],
+        "stages": [{**_rounded(times), "spread": _round(times.spread)} for times in up.stages],
         "groups": [_group_json(group) for group in up.groups],
         "walk": _phase_times_json(up.phase_times) if up.phase_times else None,
         "untimed": list(up.untimed),
@@ -179,24 +180,7 @@ def _engine_json(timeline: Timeline) -> dict[str, Any]:
         "node": timeline.node,
         "total": _round(timeline.total),
         "problem": timeline.problem or None,
-        "stages": [
-            {"stage": span.stage, "begin": _round(span.begin), "seconds": _round(span.seconds)}
-            for span in timeline.spans
-        ],
-    }
-
-
-def _stage_json(times: StageTimes) -> dict[str, Any]:
-    return {
-        "role": times.role,
-        "stage": times.stage,
-        "engines": times.engines,
-        "median": _round(times.median),
-        "slowest": _round(times.slowest),
-        "spread": _round(times.spread),
-        "engine": times.engine,
-        "node": times.node,
-        "before": _round(times.before),
+        "stages": [_rounded(span) for span in timeline.spans],
     }
 
 
@@ -206,10 +190,7 @@ def _group_json(group: GroupPath) -> dict[str, Any]:
         "engines": group.engines,
         "seconds": _round(group.seconds),
         "lost": _round(group.lost),
-        "waits": [
-            {"stage": wait.stage, "engine": wait.engine, "node": wait.node, "lost": _round(wait.lost)}
-            for wait in group.waits
-        ],
+        "waits": [_rounded(wait) for wait in group.waits],
     }
 
 
@@ -223,6 +204,11 @@ def _phase_times_json(times: PhaseTimes) -> dict[str, Any]:
         "usual": dict(times.usual),
         "usual_seconds": _round(times.usual_total),
     }
+
+
+def _rounded(value: Span | StageTimes | Wait) -> dict[str, Any]:
+    """Its fields by name, times to a millisecond."""
+    return {name: round(v, 3) if isinstance(v, float) else v for name, v in asdict(value).items()}
 
 
 def _round(value: float | None) -> float | None:
