@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 
 from dplaunch.fleet.job import Job
 from dplaunch.model.event import Stopped
@@ -67,7 +68,7 @@ def _stop(job: Job, places: list[Place], grace: float | None) -> list[Stopped]:
     stopped: list[Stopped] = []
 
     def take(verdict: StopVerdict) -> None:
-        stopped.append(_event(job, verdict))
+        stopped.append(Stopped(at=job.now, **asdict(verdict)))
         job.emit(stopped[-1])
 
     longest = _longest_grace(job.plan, places) if grace is None else grace
@@ -105,14 +106,3 @@ class Hurry:
             self._job.note("still stopping; press Ctrl-C again to skip the grace and kill what is left")
         self._warned = True
         return True
-
-
-def _event(job: Job, verdict: StopVerdict) -> Stopped:
-    return Stopped(
-        at=job.now,
-        process=verdict.process,
-        node=verdict.node,
-        seconds=verdict.seconds,
-        how=verdict.how,
-        left=verdict.left,
-    )
