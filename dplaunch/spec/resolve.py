@@ -48,7 +48,7 @@ def resolve(file: schema.File, source: str, script_text: str | None) -> ClusterS
         nodes=nodes,
         roles=tuple(_role(name, role, file, nodes) for name, role in file.roles.given().items()),
         runtime=RuntimeSpec(setup=tuple(file.runtime.setup), python=file.runtime.python),
-        container=_container(file.runtime),
+        container=Container(file.runtime.container, file.runtime.engine) if file.runtime.container else None,
         kv_transfer=_kv_transfer(file),
         router=_router(file.router, nodes),
         warmup=WarmupSpec(**dict(file.warmup)) if file.warmup else None,
@@ -70,10 +70,6 @@ def _engine(engine: schema.Engine, source: str, script_text: str | None) -> Engi
     version = engine.version or facts(engine.kind).default_version
     path = beside(source, engine.path) if engine.path else None
     return EngineSpec(kind=engine.kind, version=version, path=path, script_text=script_text)
-
-
-def _container(runtime: schema.Runtime) -> Container | None:
-    return None if runtime.container is None else Container(runtime.container, runtime.engine)
 
 
 def _weights(file: schema.File) -> WeightsSpec:

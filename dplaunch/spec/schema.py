@@ -41,9 +41,6 @@ from dplaunch.spec.values import (
     Word,
 )
 
-ROLES = ("prefill", "decode", "serve")
-"""Names a role may have, in the order in which seats are counted."""
-
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
@@ -183,7 +180,7 @@ class Role(_Section):
 
 
 class Roles(_Section):
-    """Prefill and decode, or one that serves alone."""
+    """Prefill and decode, or one that serves alone; in the order in which seats are counted."""
 
     prefill: Role | None = None
     decode: Role | None = None
@@ -191,8 +188,7 @@ class Roles(_Section):
 
     def given(self) -> dict[str, Role]:
         """The roles of this file by name, in the order in which seats are counted."""
-        found = {name: getattr(self, name) for name in ROLES}
-        return {name: role for name, role in found.items() if role is not None}
+        return {name: role for name, role in self if role is not None}
 
 
 class KvTransfer(_Section):

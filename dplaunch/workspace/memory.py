@@ -31,17 +31,11 @@ class Memory:
         self._cwd = cwd
 
     @property
-    def state_home(self) -> Path:
-        """``$XDG_STATE_HOME`` or ``~/.local/state``."""
-        given = self._environ.get("XDG_STATE_HOME")
-        return (
-            Path(given) if given else Path(self._environ.get("HOME", "~")).expanduser() / ".local" / "state"
-        )
-
-    @property
     def folder(self) -> Path:
-        """The folder of the memory; the leading dot keeps it apart from clusters' folders."""
-        return self.state_home / "dplaunch" / ".operator"
+        """Below ``$XDG_STATE_HOME`` or ``~/.local/state``; the leading dot keeps it apart from clusters'."""
+        given = self._environ.get("XDG_STATE_HOME")
+        home = Path(self._environ.get("HOME", "~")).expanduser()
+        return (Path(given) if given else home / ".local" / "state") / "dplaunch" / ".operator"
 
     def pick(self, given: str | None) -> Pick:
         """Return the file to work on. Raises UsageError if there is none.
