@@ -29,6 +29,7 @@ class ExitCode(IntEnum):
     NOT_READY = 4
     DEGRADED = 5
     LOCKED = 6
+    OUTAGE = 7
     INTERRUPTED = 130
 
 
@@ -36,6 +37,7 @@ PRECEDENCE = (
     ExitCode.INTERRUPTED,
     ExitCode.LOCKED,
     ExitCode.USAGE,
+    ExitCode.OUTAGE,
     ExitCode.UNREACHABLE,
     ExitCode.FAILED,
     ExitCode.NOT_READY,

@@ -44,11 +44,11 @@ def analyze(call: Invocation, targets: Targets = None, html: Html = None) -> Exi
         summary = summarise(plan, observed)
         call.screen.present(standing.headline(plan, summary), drawing.to_json(plan.cluster, up))
         return worst(ExitCode.FAILED, exit_code(summary))
-    human = drawing.render(plan.cluster, up, verbose=call.screen.verbose)
+    human = drawing.render(plan.title, up, verbose=call.screen.verbose)
     call.screen.present(human, drawing.to_json(plan.cluster, up))
     if html is not None:
         from dplaunch.view import gantt
 
-        write_by_rename(html, gantt.report(plan.cluster, up))
+        write_by_rename(html, gantt.report(plan.title, up))
         call.screen.say(f"report written to {html}")
     return ExitCode.UNREACHABLE if job.driver.unreached else ExitCode.DONE

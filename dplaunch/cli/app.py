@@ -19,6 +19,7 @@ from dplaunch.cli.explain import explain
 from dplaunch.cli.init import init
 from dplaunch.cli.lock import lock
 from dplaunch.cli.logs import logs
+from dplaunch.cli.ls import ls
 from dplaunch.cli.plan import plan
 from dplaunch.cli.render import render
 from dplaunch.cli.restart import restart
@@ -49,6 +50,7 @@ app.command(rich_help_panel=START)(verb(restart, targets=True))
 app.command(rich_help_panel=START)(verb(down))
 
 app.command(rich_help_panel=LOOK)(verb(status))
+app.command(rich_help_panel=LOOK)(verb(ls, targets=True))
 app.command("test", rich_help_panel=LOOK)(verb(test_))
 app.command(rich_help_panel=LOOK)(verb(logs, targets=True, short_file=False))
 app.command(rich_help_panel=LOOK)(verb(diagnose, targets=True))

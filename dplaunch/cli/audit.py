@@ -17,7 +17,7 @@ def audit(call: Invocation, count: Count = 20) -> ExitCode:
     from dplaunch.fleet.job import connect, missing
     from dplaunch.view import trail as drawing
 
-    cluster = open_cluster(call)
+    cluster = open_cluster(call, untitled=True)
     with at_work(cluster.plan, Warnings(call)) as job:
         connect(job)
         if not job.driver.reached:

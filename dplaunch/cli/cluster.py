@@ -17,9 +17,15 @@ def memory() -> Memory:
     return Memory(os.environ, Path.cwd())
 
 
-def open_cluster(call: Invocation) -> Cluster:
-    """The chosen cluster file, loaded and planned; its warnings are printed."""
+def open_cluster(call: Invocation, *, untitled: bool = False) -> Cluster:
+    """The chosen cluster file, loaded and planned; its warnings are printed.
+
+    ``untitled``: what the verb prints does not name the cluster, so a rehearsal is announced here.
+    """
     cluster = load(call)
+    call.screen.rehearsal = cluster.plan.rehearsal
+    if untitled and cluster.plan.rehearsal:
+        call.screen.say(f"{cluster.plan.title}: its engines are simulated")
     for warning in cluster.warnings:
         call.screen.warn("; ".join(filter(None, (warning.text, warning.hint))))
     return cluster

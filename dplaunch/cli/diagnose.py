@@ -83,7 +83,7 @@ def _read_cluster(call: Invocation, targets: list[str], query: LogQuery) -> Exit
     from dplaunch.fleet.logs.cause import diagnose as walk
     from dplaunch.fleet.targets import find
 
-    cluster = open_cluster(call)
+    cluster = open_cluster(call, untitled=True)
     chosen = find(targets, cluster.plan)
     with at_work(cluster.plan, Warnings(call)) as job:
         job.driver.open({process.node for process in chosen})

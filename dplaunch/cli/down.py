@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from dplaunch.cli.verb import Invocation, option
+from dplaunch.cli.verb import Invocation, describe_cluster, option
 from dplaunch.errors import ExitCode, UsageError, worst
-from dplaunch.words import plural
 
 if TYPE_CHECKING:
     from dplaunch.model.observed import Observed
+    from dplaunch.model.plan import Plan
 
 Grace = Annotated[
     str | None,
@@ -22,7 +22,7 @@ Grace = Annotated[
 def down(call: Invocation, grace: Grace = None) -> ExitCode:
     """Stop router, engines and services, and check that no process and no port is left."""
     from dplaunch import durations
-    from dplaunch.cli.cluster import memory, open_cluster
+    from dplaunch.cli.cluster import open_cluster
     from dplaunch.cli.up import run_cluster_hook
     from dplaunch.cli.work import at_work, interruptible, watching
     from dplaunch.fleet.change.down import GRACE
@@ -33,13 +33,13 @@ def down(call: Invocation, grace: Grace = None) -> ExitCode:
     plan = cluster.plan
     with watching(call, plan) as display, at_work(plan, display) as job:
         interruptible(job)
-        result = walk(job, lambda seen: _agree(call, seen), durations.parse(grace) if grace else GRACE)
+        result = walk(job, lambda seen: _agree(call, plan, seen), durations.parse(grace) if grace else GRACE)
     if result is None:
-        raise UsageError("nothing was stopped")
+        raise UsageError("cancelled: nothing was stopped")
     if result.clean and not result.unreached:
-        memory().forget(plan.cluster)
+        _forget(call, plan, rehearse=cluster.rehearse)
         run_cluster_hook(call, plan, "after_down")
-    human = drawing.render(result.verdicts, result.unreached)
+    human = drawing.render(plan, result.verdicts, result.unreached)
     call.screen.present(human, drawing.to_json(result.verdicts, result.unreached))
     return worst(
         ExitCode.DONE if result.clean else ExitCode.FAILED,
@@ -47,6 +47,20 @@ def down(call: Invocation, grace: Grace = None) -> ExitCode:
     )
 
 
-def _agree(call: Invocation, seen: Observed) -> bool:
-    alive = sum(p.alive for p in seen.processes)
-    return call.agree(f"Stop {plural(alive, 'process')} on {plural(len(seen.nodes), 'node')}?")
+def _forget(call: Invocation, plan: Plan, *, rehearse: bool) -> None:
+    """It is down whether or not this machine can write that."""
+    from dplaunch.cli.cluster import memory
+
+    before = memory().current()
+    try:
+        memory().forget(plan.cluster, rehearse=rehearse)
+    except OSError as error:
+        call.screen.warn(f"{error.filename}: {error.strerror}; `dplaunch ls` will list {plan.cluster} still")
+    after = memory().current()
+    if after is not None and after != before:
+        call.screen.say(f"the current cluster is now {after.cluster}, from {after.file}")
+
+
+def _agree(call: Invocation, plan: Plan, seen: Observed) -> bool:
+    alive = [process for process in seen.processes if process.alive]
+    return call.agree(f"Stop {describe_cluster(plan, {p.place for p in alive})}?")

@@ -32,7 +32,7 @@ def exec_(call: Invocation, target: Target, command: Words, timeout: Timeout = 6
     from dplaunch.ranges import fold
     from dplaunch.view import remote as drawing
 
-    cluster = open_cluster(call)
+    cluster = open_cluster(call, untitled=True)
     nodes = nodes_of(target, cluster.plan)
     with at_work(cluster.plan, Warnings(call)) as job:
         interruptible(job)

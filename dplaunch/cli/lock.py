@@ -13,7 +13,7 @@ def lock(call: Invocation) -> ExitCode:
     from dplaunch.fleet.job import connect
     from dplaunch.view import trail as drawing
 
-    cluster = open_cluster(call)
+    cluster = open_cluster(call, untitled=True)
     with at_work(cluster.plan, Warnings(call)) as job:
         connect(job)
         node = job.driver.lock_node()

@@ -65,7 +65,7 @@ def logs(  # noqa: PLR0913 - the flags that operators need, one line each
 
     if grep is not None:
         check_pattern(grep)
-    cluster = open_cluster(call)
+    cluster = open_cluster(call, untitled=True)
     chosen = find(targets, cluster.plan)
     tail = None if lines == 0 or since or collect else lines
     query = LogQuery(
@@ -169,11 +169,11 @@ class LogReading:
 
     def _write(self, lines: Iterable[FoldedLine]) -> None:
         from dplaunch.view.logs import to_json
-        from dplaunch.view.screen import json_line
 
         for folded in lines:
             if self._call.screen.json:
-                self._call.screen.write("".join(json_line(to_json(line)) for line in folded.lines))
+                for line in folded.lines:
+                    self._call.screen.present_line(to_json(line))
             else:
                 self._call.screen.write(self._printer.line(folded))
 

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from dplaunch.cli.targets import target_argument
 from dplaunch.cli.up import DrainTimeout, Timeout
-from dplaunch.cli.verb import Invocation
+from dplaunch.cli.verb import Invocation, describe_cluster
 from dplaunch.errors import ExitCode, UsageError
-from dplaunch.words import plural
 
 if TYPE_CHECKING:
     from dplaunch.model.plan import Process
@@ -43,15 +42,15 @@ def restart(
         drain_timeout=None if drain_timeout is None else durations.parse(drain_timeout),
     )
     _report_widened(call, named, chosen)
-    if not call.agree(f"Restart {plural(len(chosen), 'process')}?"):
-        raise UsageError("nothing was restarted")
     plan = cluster.plan
+    if not call.agree(f"Restart {describe_cluster(plan, {p.place for p in chosen})}?"):
+        raise UsageError("cancelled: nothing was restarted")
     with watching(call, plan, names) as display, at_work(plan, display, base=cluster.path.parent) as job:
         interruptible(job)
         walk(job, options)
     took = display.progress.elapsed
     call.screen.present(
-        drawing.render_restarted(sorted(names), took), {"restarted": sorted(names), "seconds": took}
+        drawing.render_restarted(plan, sorted(names), took), {"restarted": sorted(names), "seconds": took}
     )
     return ExitCode.DONE
 

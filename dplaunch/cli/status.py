@@ -38,7 +38,7 @@ def status(call: Invocation, watch: Watch = False, wait: Wait = None, timeout: T
 
 
 def exit_code(summary: Summary) -> ExitCode:
-    """Serving 0, unreached 3, down 1, starting or closed 4, degraded 5; ``worst`` chooses between several."""
+    """Serving 0, unreached 3, down 1, starting or closed 4, degraded 5, outage 7; ``worst`` chooses."""
     from dplaunch.model.summary import ClusterHealth
 
     codes = {
@@ -46,13 +46,15 @@ def exit_code(summary: Summary) -> ExitCode:
         ClusterHealth.STARTING: ExitCode.NOT_READY,
         ClusterHealth.CLOSED: ExitCode.NOT_READY,
         ClusterHealth.DEGRADED: ExitCode.DEGRADED,
+        ClusterHealth.OUTAGE: ExitCode.OUTAGE,
         ClusterHealth.DOWN: ExitCode.FAILED,
         ClusterHealth.UNKNOWN: ExitCode.UNREACHABLE,
     }
     return worst(codes[summary.state], ExitCode.UNREACHABLE if summary.unreached else ExitCode.DONE)
 
 
-def _look(job: Job) -> tuple[Observed, Summary]:
+def look(job: Job) -> tuple[Observed, Summary]:
+    """What runs on the nodes, and the verdict on it; nodes that were lost are tried again."""
     from dplaunch.fleet.verdict import summarise
 
     lost = set(job.driver.unreached) or {n.name for n in job.plan.nodes if n.name not in job.driver.reached}
@@ -78,7 +80,7 @@ def _look_once(call: Invocation, cluster: Cluster) -> ExitCode:
     from dplaunch.view import status as drawing
 
     with at_work(cluster.plan, Warnings(call)) as job:
-        observed, summary = _look(job)
+        observed, summary = look(job)
     human = drawing.render(cluster.plan, observed, summary, verbose=call.screen.verbose)
     call.screen.present(human, drawing.to_json(cluster.plan, observed, summary))
     return exit_code(summary)
@@ -91,16 +93,15 @@ def _watch(call: Invocation, cluster: Cluster) -> ExitCode:
     from dplaunch.errors import Interrupted
     from dplaunch.view import status as drawing
     from dplaunch.view.board import Board
-    from dplaunch.view.screen import json_line
 
     with at_work(cluster.plan, Warnings(call)) as job, closing(Board(call.screen)) as board:
         interruptible(job)
         summary: Summary | None = None
         try:
             while True:
-                observed, summary = _look(job)
+                observed, summary = look(job)
                 if call.screen.json:
-                    call.screen.write(json_line(drawing.to_json(cluster.plan, observed, summary)))
+                    call.screen.present_line(drawing.to_json(cluster.plan, observed, summary))
                 else:
                     board.show(drawing.render(cluster.plan, observed, summary, verbose=call.screen.verbose))
                 job.driver.pause(LOOK_AGAIN)

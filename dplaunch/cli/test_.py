@@ -25,6 +25,6 @@ def test_(call: Invocation, everything: Everything = False) -> ExitCode:  # noqa
         interruptible(job)
         proof = examine(job, everything=everything)
     call.screen.present(
-        drawing.render(cluster.plan.cluster, proof, verbose=call.screen.verbose), drawing.to_json(proof)
+        drawing.render(cluster.plan.title, proof, verbose=call.screen.verbose), drawing.to_json(proof)
     )
     return ExitCode.DONE if proof.passed else ExitCode.FAILED

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
-from dplaunch.cli.verb import Invocation, option
+from dplaunch.cli.verb import Invocation, describe_cluster, option
 from dplaunch.errors import ExitCode, Interrupted
 
 if TYPE_CHECKING:
@@ -89,7 +89,6 @@ def _preview(call: Invocation, cluster: Cluster, options: ChangeOptions) -> Exit
 
 
 def _bring_up(call: Invocation, cluster: Cluster, options: ChangeOptions, look: Preflight | None) -> ExitCode:
-    from dplaunch.cli.cluster import memory
     from dplaunch.cli.work import at_work, interruptible, watching
     from dplaunch.fleet.change.up import up as walk
     from dplaunch.view import up as drawing
@@ -99,12 +98,10 @@ def _bring_up(call: Invocation, cluster: Cluster, options: ChangeOptions, look: 
         run_cluster_hook(call, plan, "before_up")
         interruptible(job)
 
-        def remember() -> None:
-            """Called once nothing refuses the start: until then the current cluster stays the current one."""
-            memory().remember(cluster.path, cluster.text, plan.cluster, rehearse=cluster.rehearse)
-
         try:
-            result = walk(job, options, lambda actions: agree(call, actions), look, remember)
+            result = walk(
+                job, options, lambda seen: agree(call, plan, seen), look, lambda: _remember(call, cluster)
+            )
         except Interrupted as error:
             raise as_detached(cluster.plan, display.progress) from error
         if result.ready:
@@ -121,17 +118,36 @@ def _bring_up(call: Invocation, cluster: Cluster, options: ChangeOptions, look: 
     return ExitCode.DONE
 
 
-def agree(call: Invocation, actions: tuple[Action, ...]) -> bool:
+def _remember(call: Invocation, cluster: Cluster) -> None:
+    """Make it the current cluster, once nothing refuses its start; others stay known.
+
+    It is started whether or not this machine can write that.
+    """
+    from dplaunch.cli.cluster import memory
+
+    before = memory().current()
+    name = cluster.plan.cluster
+    try:
+        memory().remember(cluster.path, cluster.text, name, rehearse=cluster.rehearse)
+    except OSError as error:
+        call.screen.warn(f"{error.filename}: {error.strerror}; name the file in the next commands")
+        return
+    if before is not None and (before.cluster, before.rehearse) != (name, cluster.rehearse):
+        call.screen.say(
+            f"{cluster.plan.title} is the current cluster now; `dplaunch ls` lists {before.cluster} too"
+        )
+
+
+def agree(call: Invocation, plan: Plan, actions: tuple[Action, ...]) -> bool:
     """Ask the user, only where something that runs would stop."""
     from dplaunch.model.plan import Change
     from dplaunch.view import actions as drawing
-    from dplaunch.words import plural
 
-    stopping = [a for a in actions if a.change in (Change.STOP, Change.RESTART)]
+    stopping = {action.place for action in actions if action.change in (Change.STOP, Change.RESTART)}
     if not stopping:
         return True
     call.screen.say(drawing.render(actions))
-    return call.agree(f"This stops {plural(len(stopping), 'running process')}. Continue?")
+    return call.agree(f"This stops processes of {describe_cluster(plan, stopping)}. Continue?")
 
 
 def as_detached(plan: Plan, progress: Progress) -> Interrupted:
@@ -141,7 +157,7 @@ def as_detached(plan: Plan, progress: Progress) -> Interrupted:
     if all(unit.step is Step.WAITING for unit in progress.units.values()):
         return Interrupted("interrupted; nothing was started", hint="run `dplaunch up` again")
     return Interrupted(
-        f"Detached from {plan.cluster}. The cluster keeps running; the router proves and opens each group.",
+        f"Detached from {plan.title}. The cluster keeps running; the router proves and opens each group.",
         hint="`dplaunch status` shows it, `dplaunch up` waits for it and proves it, `dplaunch down` stops it",
     )
 

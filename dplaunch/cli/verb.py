@@ -10,7 +10,7 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,13 +20,14 @@ import typer
 from dplaunch.errors import DplaunchError, ExitCode, Interrupted, UsageError
 
 if TYPE_CHECKING:  # rich and all below it are loaded by the verb that runs, not by `--help`
+    from dplaunch.model.plan import Place, Plan
     from dplaunch.view.screen import Screen
 
 option = functools.partial(typer.Option, show_envvar=False)
 """An option of a verb. Each can be set as DPLAUNCH_VERB_OPTION, which the main help explains once."""
 
 CLUSTER_HELP = (
-    "Use this cluster file (default: DPLAUNCH_CLUSTER, else ./cluster.yaml, else the current cluster)."
+    "Use this cluster file (default: DPLAUNCH_CLUSTER, else the current cluster, else ./cluster.yaml)."
 )
 
 
@@ -56,6 +57,17 @@ class Invocation:
                 hint="use -y to continue without being asked",
             )
         return self.screen.ask(question, sys.stdin)
+
+
+def describe_cluster(plan: Plan, places: Collection[Place]) -> str:
+    """What a question is about: ``deepseek-r1 (production, 73 processes on 8 nodes: n[1-8])``."""
+    from dplaunch.ranges import fold
+    from dplaunch.words import plural
+
+    nodes = sorted({node for node, _ in places})
+    kind = "" if plan.rehearsal else "production, "
+    where = f"{plural(len(nodes), 'node')}: {fold(nodes)}"
+    return f"{plan.title} ({kind}{plural(len(places), 'process')} on {where})"
 
 
 Argument = Annotated[

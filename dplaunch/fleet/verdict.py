@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from dplaunch.model.observed import Observed, ObservedProcess
-from dplaunch.model.plan import Place, Plan
-from dplaunch.model.summary import ClusterHealth, LastProof, RoleSummary, Summary
+from dplaunch.model.observed import Observed, ObservedProcess, State
+from dplaunch.model.plan import ROUTER, Endpoint, Place, Plan, Process
+from dplaunch.model.summary import Cause, ClusterHealth, LastProof, RoleSummary, Summary
 from dplaunch.model.trail import Result
 
 Seen = dict[Place, ObservedProcess]
@@ -19,16 +19,20 @@ def summarise(plan: Plan, observed: Observed, held: Collection[str] = ()) -> Sum
     """
     seen = {p.place: p for p in observed.processes}
     router = plan.router_process
-    found = ((seen[p.place], e.name) for p in plan.processes if p.place in seen for e in p.endpoints)
-    serving = {name for process, name in found if process.endpoint_serves(name)}
+    out = _broken_groups(plan, seen)
+    proof = last_proof(observed)
+    state = judge_health(plan, observed, held, proved=proof is not None and proof.passed)
+    broken = state in (ClusterHealth.OUTAGE, ClusterHealth.DEGRADED)
     return Summary(
-        state=judge_health(plan, observed, seen, held),
-        roles=tuple(_role(role, plan, serving) for role in _roles(plan)),
+        state=state,
+        roles=tuple(_role(role, plan, seen, out) for role in _roles(plan)),
+        cause=find_cause(plan, observed, held) if broken else None,
+        out=tuple(sorted(out)),
         held=tuple(group for group in held if group in {e.group for e in plan.endpoints}),
         unreached=tuple(sorted(observed.unreached)),
         stale=tuple(n.name for n in observed.nodes if n.revision and n.revision != plan.revision),
         router_ok=None if router is None else bool(seen.get(router.place) and seen[router.place].serves),
-        proof=last_proof(observed),
+        proof=proof,
     )
 
 
@@ -46,10 +50,13 @@ def last_proof(observed: Observed) -> LastProof | None:
     return LastProof(passed=passed, verb=last.verb, who=last.who, age=age, reason=reason)
 
 
-def judge_health(plan: Plan, observed: Observed, seen: Seen, held: Collection[str]) -> ClusterHealth:
-    """The cluster in one word."""
+def judge_health(
+    plan: Plan, observed: Observed, held: Collection[str], *, proved: bool = False
+) -> ClusterHealth:
+    """The cluster in one word. ``proved``: all of it served once, and nothing has changed it since."""
     if not observed.nodes:
         return ClusterHealth.UNKNOWN
+    seen = {p.place: p for p in observed.processes}
     found = [seen.get(process.place) for process in plan.processes]
     if all(process is not None and process.serves for process in found):
         # also where nothing but jobs was to run, and all are done
@@ -57,23 +64,98 @@ def judge_health(plan: Plan, observed: Observed, seen: Seen, held: Collection[st
         return ClusterHealth.SERVING if opened.issuperset(_roles(plan)) else ClusterHealth.CLOSED
     if not any(p.alive for p in observed.processes):
         return ClusterHealth.DOWN if not observed.unreached else ClusterHealth.UNKNOWN
-    if observed.unreached or not all(
-        process is not None and (process.runs or process.serves) for process in found
-    ):
-        return ClusterHealth.DEGRADED
-    # Everything runs: what does not respond is not ready yet, or has stopped being ready. A router
-    # responds 503 while engines load.
-    return ClusterHealth.STARTING
+    whole = not observed.unreached and all(process is not None and _lives(process) for process in found)
+    if whole and not proved:
+        # Everything runs: what does not respond is not ready yet. A router responds 503 while engines load.
+        return ClusterHealth.STARTING
+    return ClusterHealth.OUTAGE if _roles_out(plan, observed, held) else ClusterHealth.DEGRADED
+
+
+def _roles_out(plan: Plan, observed: Observed, held: Collection[str]) -> list[str]:
+    """Roles without a group that serves, or the router. A group on an unreachable node may serve."""
+    seen = {p.place: p for p in observed.processes}
+    router = plan.router_process
+    gate = None if router is None else seen.get(router.place)
+    if router is not None and router.node not in observed.unreached and not (gate and gate.runs):
+        return [ROUTER]
+    refuses = gate is not None and gate.healthy is False
+    broken = _broken_groups(plan, seen)
+    unseen = {p.group for p in plan.processes if p.node in observed.unreached} if not refuses else set()
+    lost = {p.group for p in plan.processes if p.node not in observed.unreached and not _is_well(p, seen)}
+    able = {e.role for e in plan.endpoints if e.group not in broken and e.group not in held}
+    able |= {e.role for e in plan.endpoints if e.group in unseen - lost}
+    return [role for role in _roles(plan) if role not in able]
+
+
+def _is_well(process: Process, seen: Seen) -> bool:
+    found = seen.get(process.place)
+    return found is not None and found.serves
+
+
+def find_cause(plan: Plan, observed: Observed, held: Collection[str]) -> Cause | None:
+    """What ended first in a role that is out; else what is missing, is not ready, or is unreachable."""
+    clocks = {node.name: node.clock for node in observed.nodes}
+    seen = {p.place: p for p in observed.processes}
+    roles = _roles_out(plan, observed, held)
+    wrong = [p for p in plan.processes if p.node not in observed.unreached and not _is_well(p, seen)]
+    causes = [
+        (p.role not in roles, _order(seen.get(p.place)), _cause(p, seen.get(p.place), clocks[p.node]))
+        for p in wrong
+        if p.role != ROUTER or roles == [ROUTER] or len(wrong) == 1
+    ]
+    if causes:
+        return min(causes, key=lambda cause: cause[:2])[2]
+    return next((Cause(node=node) for node in sorted(observed.unreached)), None)
+
+
+def _order(found: ObservedProcess | None) -> tuple[int, float]:
+    """What ended comes first, by its time; then what is missing; then what runs and is not ready."""
+    if found is None:
+        return 1, 0.0
+    return (2, found.started_at) if found.runs else (0, found.ended_at)
+
+
+def _cause(process: Process, found: ObservedProcess | None, clock: float) -> Cause:
+    name, node = process.name, process.node
+    if found is None:
+        return Cause(process=name, node=node, how="missing")
+    if found.runs:
+        return Cause(process=name, node=node, how="running, but not ready", hangs=True)
+    ago = max(0.0, clock - found.ended_at) if found.ended_at else 0.0
+    how = found.ending if found.state in (State.EXITED, State.DONE) else found.state.value
+    return Cause(process=name, node=node, how=how, ago=ago)
+
+
+def _lives(process: ObservedProcess) -> bool:
+    return process.runs or process.serves
 
 
 def _roles(plan: Plan) -> list[str]:
     return list(dict.fromkeys(endpoint.role for endpoint in plan.endpoints))
 
 
-def _role(role: str, plan: Plan, serving: set[str]) -> RoleSummary:
-    endpoints = [endpoint for endpoint in plan.endpoints if endpoint.role == role]
+def _broken_groups(plan: Plan, seen: Seen) -> set[str]:
+    """Groups of which an endpoint or a process does not serve, as far as nodes reported."""
+    broken = {p.group for p in plan.processes if p.kind == "engine" and not _is_well(p, seen)}
+    return broken | {
+        endpoint.group
+        for process in plan.processes
+        for endpoint in process.endpoints
+        if process.kind == "engine" and not _endpoint_serves(endpoint, seen.get(process.place))
+    }
+
+
+def _endpoint_serves(endpoint: Endpoint, process: ObservedProcess | None) -> bool:
+    return process is not None and process.endpoint_serves(endpoint.name)
+
+
+def _role(role: str, plan: Plan, seen: Seen, out: set[str]) -> RoleSummary:
+    places = [(e, p.place) for p in plan.processes for e in p.endpoints if e.role == role]
+    groups = {endpoint.group for endpoint, _ in places}
     return RoleSummary(
         role=role,
-        engines=len(endpoints),
-        engines_ready=sum(endpoint.name in serving for endpoint in endpoints),
+        groups=len(groups),
+        groups_ready=len(groups - out),
+        engines=len(places),
+        engines_ready=sum(_endpoint_serves(endpoint, seen.get(place)) for endpoint, place in places),
     )

@@ -254,6 +254,11 @@ class Plan:
     """Every node is this machine: no SSH (``--rehearse``)."""
 
     @property
+    def title(self) -> str:
+        """The cluster's name in sentences: nothing that rehearses can be mistaken for production."""
+        return f"REHEARSAL of {self.cluster}" if self.rehearsal else self.cluster
+
+    @property
     def processes(self) -> tuple[Process, ...]:
         """Every process, nodes in order."""
         return tuple(p for node in self.nodes for p in node.processes)

@@ -16,7 +16,9 @@ class ClusterHealth(Enum):
     STARTING = "starting"
     """Everything runs, but part of it is not ready yet."""
     DEGRADED = "degraded"
-    """Part of the cluster serves; another part failed, is missing or unreachable."""
+    """Every role has a group that serves; another part failed, is missing or unreachable."""
+    OUTAGE = "outage"
+    """No client is served: a role has no group that serves, or the router does not run."""
     DOWN = "down"
     """Nothing runs."""
     UNKNOWN = "unknown"
@@ -25,11 +27,27 @@ class ClusterHealth(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleSummary:
-    """One role in figures. ``engines`` counts endpoints."""
+    """One role in figures. ``engines`` counts endpoints; a group serves if all of its endpoints are ready."""
 
     role: str
+    groups: int
+    groups_ready: int
     engines: int
     engines_ready: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """What broke first: a process, or a node that is unreachable (``process`` is empty then)."""
+
+    node: str
+    process: str = ""
+    how: str = "unreachable"
+    """``killed by SIGKILL``, ``missing``, ``running, but not ready``."""
+    ago: float = 0.0
+    """Seconds since it ended; 0 where that is unknown."""
+    hangs: bool = False
+    """It runs, so bringing up what is missing would leave it as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +70,10 @@ class Summary:
 
     state: ClusterHealth
     roles: tuple[RoleSummary, ...] = ()
+    cause: Cause | None = None
+    """Of an outage, or of what is degraded."""
+    out: tuple[str, ...] = ()
+    """Groups that do not serve because part of them does not."""
     held: tuple[str, ...] = ()
     """Groups that the router keeps closed because they are not proved yet, or are being changed."""
     unreached: tuple[str, ...] = ()

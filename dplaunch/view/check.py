@@ -76,7 +76,7 @@ def page(plan: Plan, checked: CheckReport) -> str:
         for n in checked.nodes
     ]
     return report.page(
-        f"{plan.cluster}: preflight",
+        f"{plan.title}: preflight",
         (_headline(plan, checked).plain, plan.engine, f"model {plan.served_model_name} ({plan.model})"),
         (
             report.HtmlTable("Findings", ("", "Probe", "Nodes", "Found", "What to do"), rows),
@@ -117,7 +117,7 @@ def _headline(plan: Plan, checked: CheckReport) -> Text:
     )
     colour = style.BAD if wrong else style.WARN if warned else style.GOOD
     took = f"{plural(len(plan.nodes), 'node')} checked in {durations.describe(checked.seconds)}"
-    return Text.assemble((plan.cluster, style.HEAD), f": {took}: ", (summary, colour))
+    return Text.assemble((plan.title, style.HEAD), f": {took}: ", (summary, colour))
 
 
 def _rows(kind: FoldedFinding) -> Iterator[tuple[Text, Text, Text, Text]]:

@@ -11,20 +11,21 @@ from rich.text import Text
 
 from dplaunch import durations
 from dplaunch.model.event import Stopped
+from dplaunch.model.plan import Plan
 from dplaunch.ranges import fold, grouped
 from dplaunch.view import style
 from dplaunch.words import plural
 
 
-def render(verdicts: Sequence[Stopped], unreached: Sequence[str]) -> Text:
+def render(plan: Plan, verdicts: Sequence[Stopped], unreached: Sequence[str]) -> Text:
     """One line per role, what is left by pid and command, unreachable nodes, the verdict."""
     by_role = grouped((re.sub(r"-\d+$", "", verdict.process), verdict) for verdict in verdicts)
     parts = [_role(role, stopped) for role, stopped in by_role.items()]
     parts += [_left(verdict) for verdict in verdicts if verdict.left]
     if unreached:
-        text = ": what runs there keeps running; run `dplaunch down` again when they can be reached"
+        text = ": what runs there keeps running; run `dplaunch down` again once it can be reached"
         parts.append(Text.assemble(("unreachable ", style.BAD), fold(unreached), text))
-    return style.lines(*parts, _end(verdicts, unreached))
+    return style.lines(*parts, Text(f"{plan.title}: ").append_text(_end(plan, verdicts, unreached)))
 
 
 def to_json(verdicts: Sequence[Stopped], unreached: Sequence[str]) -> dict[str, Any]:
@@ -67,13 +68,19 @@ def _left(verdict: Stopped) -> Text:
     return Text.assemble(("left ", style.BAD), f"on {verdict.node} by {verdict.process}: {what}")
 
 
-def _end(verdicts: Sequence[Stopped], unreached: Sequence[str]) -> Text:
+def _end(plan: Plan, verdicts: Sequence[Stopped], unreached: Sequence[str]) -> Text:
     left = [verdict for verdict in verdicts if verdict.left]
+    unseen = [process for process in plan.processes if process.node in unreached]
+    if not left and not unreached:
+        stopped = (
+            f"{plural(len(verdicts), 'process')} stopped; nothing is left" if verdicts else "nothing runs"
+        )
+        return Text(stopped, style.GOOD if verdicts else "")
+    total = len(verdicts) + len(unseen)
+    facts = [f"{len(verdicts) - len(left)} of {plural(total, 'process')} stopped"]
     if left:
-        where = fold(verdict.node for verdict in left)
-        hint = "; run `dplaunch down` again"
-        return Text.assemble((f"{plural(len(left), 'process')} not stopped on {where}", style.BAD), hint)
-    if not verdicts:
-        return Text("nothing was stopped" if unreached else "nothing runs")
-    colour = style.WARN if unreached else style.GOOD
-    return Text(f"{plural(len(verdicts), 'process')} stopped; nothing is left", colour)
+        facts.append(f"{len(left)} still running on {fold({verdict.node for verdict in left})}")
+    if unreached:
+        may = f"{len(unseen)} may still run on " if unseen else ""
+        facts.append(f"{may}{fold(unreached)} (unreachable)")
+    return Text.assemble((f"INCOMPLETE: {'; '.join(facts)}", style.BAD), "; run `dplaunch down` again")

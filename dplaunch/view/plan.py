@@ -31,7 +31,7 @@ def _headline(plan: Plan) -> Text:
     model += f" ({plan.model})" if plan.model != model else ""
     where = f", router on {plan.router.node}" if plan.router and plan.router.kind != "none" else ""
     return style.lines(
-        Text.assemble((plan.cluster, style.HEAD), f": {plan.engine}, revision {plan.revision}"),
+        Text.assemble((plan.title, style.HEAD), f": {plan.engine}, revision {plan.revision}"),
         f"model     {model}",
         Text.assemble("endpoint  ", (plan.url, style.NAME), where),
     )

@@ -37,7 +37,7 @@ def verdict(plan: Plan, warnings: Sequence[Problem]) -> Text:
     """``validate`` of a good file: its warnings, its engine and its size."""
     engines = sum(process.kind == "engine" for process in plan.processes)
     size = f"{plural(engines, 'engine')} on {plural(len(plan.nodes), 'node')}"
-    good = Text.assemble((f"{plan.cluster} is valid", style.GOOD), f": {plan.engine}, {size}")
+    good = Text.assemble((f"{plan.title} is valid", style.GOOD), f": {plan.engine}, {size}")
     return style.lines(render(warnings), good) if warnings else good
 
 

@@ -5,8 +5,8 @@ Table and JSON read the same records.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 
 from dplaunch.model.observed import Observed, ObservedProcess, State
 from dplaunch.model.plan import Plan, Process
@@ -39,6 +39,8 @@ class UnitStatus:
     url: str = ""
     healthy: bool | None = None
     """None where health was not asked, or there is nothing to ask."""
+    group_out: bool = False
+    """Another part of its group does not serve, so no client reaches it."""
 
     @property
     def state(self) -> str:
@@ -80,7 +82,8 @@ class UnitStatus:
             return "foreign (of another host or boot)"
         if not seen.runs:
             return str(seen.state.value)
-        health = "running" if self.healthy is None else "serving" if self.healthy else "not ready"
+        good = "idle (group out)" if self.group_out else "serving"
+        health = "running" if self.healthy is None else good if self.healthy else "not ready"
         return health if seen.state is State.RUNNING else f"{health}, unguarded"
 
     @property
@@ -105,15 +108,22 @@ class UnitStatus:
         return max(0.0, self.clock - moment) if self.clock and moment else 0.0
 
 
-def records(plan: Plan, observed: Observed) -> tuple[UnitStatus, ...]:
-    """Planned processes in plan order (engines before services), then other processes that still run."""
+def records(plan: Plan, observed: Observed, out: Collection[str] = ()) -> tuple[UnitStatus, ...]:
+    """Planned processes in plan order (engines before services), then other processes that still run.
+
+    ``out``: groups of which a part does not serve.
+    """
     clocks = {node.name: node.clock for node in observed.nodes}
     seen = {process.place: process for process in observed.processes}
     planned = sorted(plan.processes, key=lambda process: process.kind != "engine")
     places = {process.place for process in planned}
     others = [process for place, process in seen.items() if place not in places and _there(process)]
     return (
-        *(r for p in planned for r in _planned(p, seen.get(p.place), clocks)),
+        *(
+            replace(r, group_out=r.group in out)
+            for p in planned
+            for r in _planned(p, seen.get(p.place), clocks)
+        ),
         *(_other(process, clocks.get(process.node)) for process in others),
     )
 

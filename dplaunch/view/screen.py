@@ -38,6 +38,8 @@ class Screen:
         self.quiet = quiet
         self.verbose = verbose
         self.out = out
+        self.rehearsal: bool | None = None
+        """Whether the results are of a rehearsal; None before a cluster file is read."""
         self.make_room: Callable[[], None] = _nothing
         """Removes a live picture before a question is asked."""
         self.data = _console(out, os.environ if environ is None else environ)
@@ -59,9 +61,17 @@ class Screen:
     def present(self, human: RenderableType, machine: Mapping[str, Any]) -> None:
         """A verb's result on stdout, as text or JSON."""
         if self.json:
-            self.write(json.dumps(machine, indent=2, ensure_ascii=False) + "\n")
+            self.write(json.dumps(self._label(machine), indent=2, ensure_ascii=False) + "\n")
         else:
             self.data.print(Group(human), crop=False)
+
+    def present_line(self, machine: Mapping[str, Any]) -> None:
+        """One of many results, as a line of JSON."""
+        self.write(json.dumps(self._label(machine), ensure_ascii=False, separators=(",", ":")) + "\n")
+
+    def _label(self, machine: Mapping[str, Any]) -> dict[str, Any]:
+        """The document, with ``rehearsal`` where a cluster file was read."""
+        return dict(machine) if self.rehearsal is None else {**machine, "rehearsal": self.rehearsal}
 
     def write(self, text: str) -> None:
         """Text to stdout as it is: scripts, log lines, JSON lines."""
@@ -81,7 +91,7 @@ class Screen:
     def fail(self, error: DplaunchError) -> None:
         """An error on stderr; with JSON, on stdout as ``{"error": …}``."""
         if self.json:
-            self.write(json.dumps(errors.to_json(error), indent=2, ensure_ascii=False) + "\n")
+            self.write(json.dumps(self._label(errors.to_json(error)), indent=2, ensure_ascii=False) + "\n")
         else:
             brief = error.reported and not self.quiet
             self.talk.print(errors.render(error, self.talk.width, brief=brief), soft_wrap=True)
@@ -91,11 +101,6 @@ class Screen:
         self.make_room()
         self.talk.print(f"{question} [y/N] ", end="", soft_wrap=True)
         return answers.readline().strip().lower() in ("y", "yes")
-
-
-def json_line(value: Mapping[str, Any]) -> str:
-    """One value as one line of JSON."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
 def _nothing() -> None:

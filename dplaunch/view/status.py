@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from itertools import chain
 from typing import Any
 
@@ -13,7 +14,7 @@ from rich.text import Text
 from dplaunch import durations
 from dplaunch.model.observed import Observed
 from dplaunch.model.plan import Plan
-from dplaunch.model.summary import ClusterHealth, Summary
+from dplaunch.model.summary import Cause, ClusterHealth, Summary
 from dplaunch.ranges import families, fold, grouped, ranges
 from dplaunch.view import style
 from dplaunch.view.records import MISSING, UNKNOWN, UnitStatus, records
@@ -25,6 +26,7 @@ _COLOUR = {
     ClusterHealth.CLOSED: style.BAD,
     ClusterHealth.STARTING: style.WARN,
     ClusterHealth.DEGRADED: style.BAD,
+    ClusterHealth.OUTAGE: style.BAD,
     ClusterHealth.DOWN: style.BAD,
     ClusterHealth.UNKNOWN: style.WARN,
 }
@@ -32,28 +34,34 @@ _COLOUR = {
 
 def render(plan: Plan, observed: Observed, summary: Summary, *, verbose: int = 0) -> RenderableType:
     """Everything about a cluster on one screen."""
-    found = records(plan, observed)
+    found = records(plan, observed, summary.out)
     parts: list[RenderableType] = [headline(plan, summary)]
     parts += _remarks(observed, summary)
     parts += _unproved(summary)
     parts += _troubles(found, down=summary.state in (ClusterHealth.DOWN, ClusterHealth.UNKNOWN))
     if found and summary.state is not ClusterHealth.DOWN:
-        parts += [Text(""), _per_process(found) if verbose else _per_node(found)]
+        parts += [Text(""), _per_process(found) if verbose else _per_node(found, summary.out)]
         parts += _logs(found) if verbose else ()
     return Group(*parts)
 
 
 def headline(plan: Plan, summary: Summary) -> Text:
-    """``deepseek-r1: serving — 72 of 72 engines ready, router ok, http://…``."""
+    """``deepseek-r1: serving — 72 of 72 engines ready, router ok, http://…``; of an outage, its cause."""
     proved = summary.proof is not None and summary.proof.passed
     word, colour = summary.state.value, _COLOUR[summary.state]
-    if summary.stale and summary.state is not ClusterHealth.DOWN:
+    if summary.state is ClusterHealth.OUTAGE:
+        word = "OUTAGE"
+    if summary.stale and summary.state in (ClusterHealth.SERVING, ClusterHealth.STARTING):
         word, colour = f"{word}, but with another plan than this file's", style.WARN
     elif summary.state is ClusterHealth.SERVING and not proved:
         word, colour = f"{word}, not proved", style.WARN
-    sentence = Text.assemble((plan.cluster, style.HEAD), ": ", (word, colour))
+    sentence = Text.assemble((plan.title, style.HEAD), ": ", (word, colour))
     if summary.state is ClusterHealth.DOWN:
         return sentence.append(" — nothing runs")
+    if summary.cause is not None:
+        return sentence.append(
+            f" — {_what_serves(summary)} ({_cause(summary.cause)}); {_remedy(summary.cause)}"
+        )
     ready = sum(role.engines_ready for role in summary.roles)
     engines = sum(role.engines for role in summary.roles)
     facts = [f"{ready} of {plural(engines, 'engine')} ready"]
@@ -62,18 +70,45 @@ def headline(plan: Plan, summary: Summary) -> Text:
     return sentence.append(f" — {', '.join([*facts, plan.url])}")
 
 
+def _what_serves(summary: Summary) -> str:
+    """``no decode group serves``, ``1 of 2 decode groups serves``."""
+    out = [role.role for role in summary.roles if not role.groups_ready]
+    if summary.state is ClusterHealth.OUTAGE:
+        return f"no {' and no '.join(out)} group serves" if out else "no client is served"
+    partly = [role for role in summary.roles if role.groups_ready < role.groups]
+    counts = [f"{r.groups_ready} of {plural(r.groups, f'{r.role} group')}" for r in partly]
+    return f"{', '.join(counts)} serving" if counts else "every group serves"
+
+
+def _cause(cause: Cause) -> str:
+    """``decode-7 on d1 killed by SIGKILL 12 s ago``."""
+    who = f"{cause.process} on {cause.node}" if cause.process else cause.node
+    what = f" {cause.how}" if cause.how.startswith(("killed", "exited", "ended")) else f" is {cause.how}"
+    return who + what + (f" {durations.describe(cause.ago)} ago" if cause.ago else "")
+
+
+def _remedy(cause: Cause) -> str:
+    if not cause.process:
+        return f"once {cause.node} is reachable again, run `dplaunch up`"
+    return f"run `dplaunch restart {cause.process}`" if cause.hangs else "run `dplaunch up`"
+
+
 def to_json(plan: Plan, observed: Observed, summary: Summary) -> dict[str, Any]:
     """The stable form.
 
-    ``{cluster, revision, state, endpoint, model, nodes, processes, router, held, proof}``
+    ``{cluster, revision, state, outage, cause, endpoint, model, roles, nodes, processes, router, held,
+    proof}``
     """
-    processes = [_process(record) for record in records(plan, observed)]
+    processes = [_process(record) for record in records(plan, observed, summary.out)]
     return {
         "cluster": plan.cluster,
         "revision": plan.revision,
         "state": summary.state.value,
+        "outage": summary.state is ClusterHealth.OUTAGE,
+        "cause": summary.cause and {"text": _cause(summary.cause), "remedy": _remedy(summary.cause)},
         "endpoint": plan.url,
         "model": plan.served_model_name,
+        "roles": [asdict(role) for role in summary.roles],
         "nodes": _nodes(plan, observed),
         "processes": processes,
         "router": next((p for p in processes if p["role"] == "router"), None),
@@ -122,6 +157,7 @@ def _process(record: UnitStatus) -> dict[str, Any]:
         "planned": record.expected,
         "pid": seen.pid if seen and seen.pid else None,
         "healthy": record.healthy,
+        "group_out": record.group_out,
         "started_at": seen.started_at if seen and seen.started_at else None,
         "exit_code": seen.exit_code if seen else None,
         "signal": (seen.signal if seen else "") or None,
@@ -191,17 +227,20 @@ def _trouble(word: str, members: Sequence[UnitStatus]) -> Text:
     return Text.assemble((names, style.HEAD), f" on {nodes}: ", state, more, log)
 
 
-def _per_node(found: Sequence[UnitStatus]) -> Table:
+def _per_node(found: Sequence[UnitStatus], out: Collection[str]) -> Table:
     """A row per role and node, or several that have equal counts and states; what needs attention first."""
     nodes = grouped(((record.role, record.node), record) for record in found).values()
     rows = grouped(((node[0].role, _state(node), len(node)), node) for node in nodes)
     folded = [(state, list(chain(*same))) for (_, state, _), same in rows.items()]
     folded.sort(key=lambda row: not any(record.unusual for record in row[1]))
-    cells = [_node_row(state, members) for state, members in folded]
-    return tabulate(("ROLE", "NODES", "GROUPS", "READY", "STATE", "UP"), cells, flex=("NODES", "STATE"))
+    cells = [_node_row(state, members, out) for state, members in folded]
+    return tabulate(
+        ("ROLE", "NODES", "GROUPS", "GROUPS OK", "READY", "STATE", "UP"), cells, flex=("NODES", "STATE")
+    )
 
 
-def _node_row(state: str, members: Sequence[UnitStatus]) -> tuple[str | Text, ...]:
+def _node_row(state: str, members: Sequence[UnitStatus], out: Collection[str]) -> tuple[str | Text, ...]:
+    mine = {record.group for record in members if record.group}
     groups = ranges(int(n) for n in {record.group.rpartition("/")[2] for record in members} if n.isdigit())
     # the youngest: nothing was restarted since then
     up = min((record.age for record in members if record.age), default=None)
@@ -209,6 +248,7 @@ def _node_row(state: str, members: Sequence[UnitStatus]) -> tuple[str | Text, ..
         members[0].role,
         fold(record.node for record in members),
         groups or "-",
+        f"{len(mine - set(out))}/{len(mine)}" if groups else "-",
         f"{sum(record.serves for record in members)}/{len(members)}",
         Text(state, _colour(members)),
         "-" if up is None else durations.describe(up),
@@ -224,6 +264,8 @@ def _state(members: Sequence[UnitStatus]) -> str:
 
 
 def _colour(members: Sequence[UnitStatus]) -> str:
+    if any(record.group_out and record.serves for record in members):
+        return style.WARN
     if not any(record.unusual for record in members):
         return style.GOOD
     return style.WARN if all(record.serves or record.awaited for record in members) else style.BAD

@@ -24,9 +24,9 @@ def render_done(plan: Plan, took: float, *, changed: bool = True, only: str | No
     proved = f"{plural(engines, 'engine')} ready and proved" if engines else "ready and proved"
     summary = f"{proved} in {durations.describe(took)}" if changed else f"nothing to do, {proved}"
     if only is not None:
-        return Text.assemble((f"{only} of {plan.cluster} is up", style.GOOD), f": {summary}")
+        return Text.assemble((f"{only} of {plan.title} is up", style.GOOD), f": {summary}")
     return Group(
-        Text.assemble((f"{plan.cluster} is up", style.GOOD), f": {summary}"),
+        Text.assemble((f"{plan.title} is up", style.GOOD), f": {summary}"),
         Text.assemble("endpoint  ", (plan.url, style.NAME), f"  model {plan.served_model_name}"),
         Text(""),
         *_unwrapped(curl(plan)),
@@ -44,16 +44,16 @@ def render_detached(plan: Plan, started: int, took: float) -> RenderableType:
         "the router proves each group and opens it" if plan.router_process else "it loads and is not proved"
     )
     return Group(
-        Text(f"{plan.cluster}: {summary}; {later}"),
+        Text(f"{plan.title}: {summary}; {later}"),
         Text.assemble("endpoint  ", (plan.url, style.NAME), "  (503 until every role serves)"),
         Text(""),
         *_commands(plan, "dplaunch status --wait ready"),
     )
 
 
-def render_restarted(names: Sequence[str], took: float) -> Text:
+def render_restarted(plan: Plan, names: Sequence[str], took: float) -> Text:
     """``restart`` has succeeded."""
-    count = plural(len(names), "process")
+    count = f"{plan.title}: {plural(len(names), 'process')}"
     summary = f": {fold(names)}; ready, proved and back in service in {durations.describe(took)}"
     return Text.assemble((f"{count} restarted", style.GOOD), summary)
 

@@ -40,15 +40,95 @@ def look(states, unreached=None):
         ({}, ClusterHealth.DOWN),
         ({**RUNS, "decode-3": (State.RUNNING, False)}, ClusterHealth.STARTING),
         ({**RUNS, "decode-3": (State.EXITED, None)}, ClusterHealth.DEGRADED),
-        ({k: v for k, v in RUNS.items() if k != "router"}, ClusterHealth.DEGRADED),
+        ({k: v for k, v in RUNS.items() if k != "router"}, ClusterHealth.OUTAGE),
+        ({**RUNS, "router": (State.EXITED, None)}, ClusterHealth.OUTAGE),
+        ({**RUNS, "prefill-0": (State.EXITED, None)}, ClusterHealth.OUTAGE),
+        ({**RUNS, "decode-1": (State.EXITED, None), "decode-3": (State.EXITED, None)}, ClusterHealth.OUTAGE),
         ({**RUNS, "decode-3": (State.UNGUARDED, True)}, ClusterHealth.SERVING),
         ({"decode-3": (State.EXITED, None)}, ClusterHealth.DOWN),
         ({**RUNS, "decode-3": (State.INCOMPATIBLE, None)}, ClusterHealth.DEGRADED),
-        ({"decode-3": (State.INCOMPATIBLE, None)}, ClusterHealth.DEGRADED),
+        ({"decode-3": (State.INCOMPATIBLE, None)}, ClusterHealth.OUTAGE),
     ],
 )
 def test_health_in_one_word(states, health):
     assert summarise(PLAN, look(states)).state is health
+
+
+@pytest.mark.parametrize(
+    ("states", "health"),
+    [
+        ({**RUNS, "decode-3": (State.RUNNING, False)}, ClusterHealth.DEGRADED),
+        ({**RUNS, "prefill-0": (State.RUNNING, False)}, ClusterHealth.OUTAGE),
+    ],
+)
+def test_what_was_proved_and_stops_being_ready_is_not_called_starting(states, health):
+    nodes = [replace(node, last=entry(), clock=4100.0) for node in look(states).nodes]
+    assert summarise(PLAN, Observed(nodes=tuple(nodes))).state is health
+
+
+def without(*names: str):
+    return {name: state for name, state in RUNS.items() if name not in names}
+
+
+@pytest.mark.parametrize(
+    ("states", "unreached", "health"),
+    [
+        (without("decode-0", "decode-1", "decode-2", "decode-3"), "n2", ClusterHealth.DEGRADED),
+        (without("prefill-0", "router"), "n1", ClusterHealth.DEGRADED),
+        ({**without(*(f"decode-{n}" for n in range(4))), "router": (State.RUNNING, False)}, "n2", ClusterHealth.OUTAGE),
+    ],
+)  # fmt: skip
+def test_a_group_on_an_unreachable_node_may_serve_unless_the_router_refuses(states, unreached, health):
+    whole = look(states)
+    nodes = tuple(node for node in whole.nodes if node.name != unreached)
+    assert summarise(PLAN, Observed(nodes=nodes, unreached={unreached: "silent"})).state is health
+
+
+def broken(**changes):
+    """A look at a cluster in which these processes differ."""
+    nodes = []
+    for node in look(RUNS).nodes:
+        found = [replace(p, **changes.get(p.name.replace("-", "_"), {})) for p in node.processes]
+        nodes.append(replace(node, clock=5000.0, processes=tuple(p for p in found if p.pid != -1)))
+    return Observed(nodes=tuple(nodes))
+
+
+KILLED = {"state": State.EXITED, "signal": "SIGKILL"}
+MISSING = {"pid": -1}
+SICK = {"endpoints": (ObservedEndpoint(name="x", healthy=False),)}
+
+
+@pytest.mark.parametrize(
+    ("observed", "process", "how", "ago"),
+    [
+        (broken(decode_1={**KILLED, "ended_at": 4900.0}, decode_3={**KILLED, "ended_at": 4800.0}), "decode-3", "killed by SIGKILL", 200.0),
+        (broken(prefill_0=KILLED, decode_1={**KILLED, "ended_at": 4800.0}), "prefill-0", "killed by SIGKILL", 0.0),
+        (broken(decode_1=MISSING, decode_3={"state": State.EXITED, "exit_code": 1}), "decode-3", "exited with code 1", 0.0),
+        (broken(decode_1=MISSING, decode_3=SICK), "decode-1", "missing", 0.0),
+        (broken(router=KILLED), "router", "killed by SIGKILL", 0.0),
+        (broken(router=SICK, decode_1=KILLED), "decode-1", "killed by SIGKILL", 0.0),
+        (broken(decode_1={"state": State.STOPPED}), "decode-1", "stopped", 0.0),
+    ],
+)  # fmt: skip
+def test_the_cause_is_what_broke_first_where_nothing_serves(observed, process, how, ago):
+    cause = summarise(PLAN, observed).cause
+    assert (cause.process, cause.how, cause.ago) == (process, how, ago)
+
+
+def test_where_all_that_was_seen_is_well_the_cause_is_the_unreachable_node():
+    [n1, _] = look(RUNS).nodes
+    summary = summarise(PLAN, Observed(nodes=(n1,), unreached={"n2": "silent"}))
+    assert (summary.cause.node, summary.cause.process) == ("n2", "")
+
+
+def test_a_cluster_that_serves_has_no_cause_and_groups_that_are_out_are_named():
+    assert summarise(PLAN, look(RUNS)).cause is None
+    summary = summarise(PLAN, broken(decode_3=KILLED))
+    assert summary.out == ("decode/1",)
+    assert [(r.role, r.groups, r.groups_ready) for r in summary.roles] == [
+        ("prefill", 1, 1),
+        ("decode", 2, 1),
+    ]
 
 
 def test_a_node_that_did_not_answer_is_never_down_but_unknown():
@@ -96,7 +176,7 @@ def test_a_job_that_is_done_needs_nothing_more():
         (RUNS, ("decode/0",), ClusterHealth.SERVING),
         (RUNS, ("decode/0", "decode/1"), ClusterHealth.CLOSED),
         (RUNS, ("prefill/0",), ClusterHealth.CLOSED),
-        ({**RUNS, "decode-3": (State.EXITED, None)}, ("prefill/0",), ClusterHealth.DEGRADED),
+        ({**RUNS, "decode-3": (State.EXITED, None)}, ("prefill/0",), ClusterHealth.OUTAGE),
     ],
 )
 def test_a_cluster_serves_only_where_each_role_has_an_open_group(states, held, health):

@@ -202,7 +202,7 @@ def test_detached_says_what_is_not_known_yet(draw, golden, big_plan):
 
 
 def test_up_and_restart_in_short(golden, big_plan):
-    golden("restart", up_view.render_restarted(["decode-0", "decode-1"], 9.0).plain)
+    golden("restart", up_view.render_restarted(a_plan(), ["decode-0", "decode-1"], 9.0).plain)
     value = up_view.to_json(big_plan, at(big_plan, start(big_plan)), ready=True, changed=True)
     assert value["phases"][0] == {"phase": "connect", "seconds": 0.4}
     assert value["processes"]["decode-0"] == "starting"

@@ -4,6 +4,7 @@ import time
 from datetime import timezone
 
 import pytest
+from plans import a_plan, a_process
 
 from dplaunch.model.event import Stopped
 from dplaunch.model.log import FoldedLine, LogLine
@@ -82,21 +83,23 @@ def stopped(name: str, how: str = "TERM", left: tuple[str, ...] = ()) -> Stopped
     return Stopped(at=9.0, process=name, node="n5", seconds=3.1, how=how, left=left)
 
 
+PLAN = a_plan(a_process("router", "n1"), a_process("prefill-0", "n3"), a_process("prefill-1", "n4"))
 ALL = (stopped("router"), *(stopped(f"decode-{n}", "KILL" if n in (3, 4) else "TERM") for n in range(64)))
 
 
 def test_down_folds_what_it_freed(golden):
-    golden("down", down.render(ALL, ()).plain)
+    golden("down", down.render(PLAN, ALL, ()).plain)
 
 
 def test_down_names_what_is_left_and_whom_it_could_not_ask(golden):
     left = stopped("decode-64", "", ("pid 812 (python3 -m vllm)", "port 9015 held by pid 812 (python3)"))
-    golden("down-incomplete", down.render((*ALL, left), ("n3", "n4")).plain)
+    golden("down-incomplete", down.render(PLAN, (*ALL, left), ("n3", "n4")).plain)
 
 
 def test_down_of_nothing(golden):
-    golden("down-of-nothing", down.render((), ()).plain)
-    golden("down-of-nothing-reached", down.render((), ("n3",)).plain)
+    golden("down-of-nothing", down.render(PLAN, (), ()).plain)
+    golden("down-of-nothing-known-there", down.render(PLAN, ALL, ("n9",)).plain)
+    golden("down-of-nothing-reached", down.render(PLAN, (), ("n3",)).plain)
 
 
 @pytest.mark.parametrize(

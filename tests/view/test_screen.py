@@ -9,7 +9,7 @@ from rich.text import Text
 from dplaunch.errors import DplaunchError
 from dplaunch.view import plan as plan_view
 from dplaunch.view.board import Board
-from dplaunch.view.screen import Screen, json_line
+from dplaunch.view.screen import Screen
 
 
 def screens(terminal, out_tty: bool = True, err_tty: bool = True, **options):
@@ -118,8 +118,24 @@ def test_anything_but_yes_is_no(terminal, typed, yes):
     assert out.getvalue() == ""
 
 
-def test_json_lines_are_one_line_each():
-    assert json_line({"text": "a\nb", "n": 1}) == '{"text":"a\\nb","n":1}\n'
+def test_json_lines_are_one_line_each(terminal):
+    screen, out, _ = screens(terminal, json=True)
+    screen.present_line({"text": "a\nb", "n": 1})
+    assert out.getvalue() == '{"text":"a\\nb","n":1}\n'
+
+
+@pytest.mark.parametrize("rehearsal", [True, False])
+def test_every_json_document_says_whether_it_is_of_a_rehearsal(terminal, rehearsal):
+    screen, out, _ = screens(terminal, json=True)
+    screen.rehearsal = rehearsal
+    screen.present_line({"a": 1})
+    screen.present("text", {"b": 2})
+    screen.fail(DplaunchError("no"))
+    line, _, documents = out.getvalue().partition("\n")
+    decoder = json.JSONDecoder()
+    second, end = decoder.raw_decode(documents)
+    third, _ = decoder.raw_decode(documents[end:].lstrip())
+    assert [found["rehearsal"] for found in (json.loads(line), second, third)] == [rehearsal] * 3
 
 
 def test_a_board_in_a_pipe_repeats_only_what_changed(terminal):

@@ -6,19 +6,20 @@ import pytest
 from plans import a_job, a_plan, a_process
 
 from dplaunch.model.observed import ObservedEndpoint, ObservedProcess, State
-from dplaunch.model.summary import ClusterHealth, LastProof, RoleSummary, Summary
+from dplaunch.model.summary import Cause, ClusterHealth, LastProof, RoleSummary, Summary
 from dplaunch.view import status as status_view
 
 GOOD = Summary(
     state=ClusterHealth.SERVING,
     roles=(
-        RoleSummary(role="prefill", engines=8, engines_ready=8),
-        RoleSummary(role="decode", engines=64, engines_ready=64),
+        RoleSummary(role="prefill", groups=4, groups_ready=4, engines=8, engines_ready=8),
+        RoleSummary(role="decode", groups=1, groups_ready=1, engines=64, engines_ready=64),
     ),
     router_ok=True,
     proof=LastProof(passed=True, verb="up", who="ada@desk", age=90.0),
 )
 BAD = replace(GOOD, state=ClusterHealth.DEGRADED, unreached=("n8",))
+KILLED = Cause(process="decode-17", node="n6", how="killed by SIGKILL", ago=12.0)
 
 ODD = {
     "decode-17": {"state": State.EXITED, "exit_code": 1, "ended_at": 1_011_500.0, "healthy": None},
@@ -62,6 +63,44 @@ def test_a_failed_proof_stands_in_the_json(golden, big_plan, observe):
 
 def test_the_odd_ones_come_first_and_in_words(draw, golden, big_plan, troubled):
     golden("status-degraded", draw(status_view.render(big_plan, troubled, BAD), 80))
+
+
+def roles(prefill: int, decode: int) -> tuple[RoleSummary, ...]:
+    """Four prefill groups and two of decode, of which so many serve."""
+    return (
+        RoleSummary(role="prefill", groups=4, groups_ready=prefill, engines=8, engines_ready=8),
+        RoleSummary(role="decode", groups=2, groups_ready=decode, engines=64, engines_ready=63),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "summary"),
+    [
+        ("headline-killed", replace(GOOD, state=ClusterHealth.OUTAGE, roles=roles(4, 0), cause=KILLED)),
+        ("headline-two-roles", replace(GOOD, state=ClusterHealth.OUTAGE, roles=roles(0, 0), cause=KILLED)),
+        ("headline-router", replace(GOOD, state=ClusterHealth.OUTAGE, cause=replace(KILLED, process="router", ago=0.0))),
+        ("headline-one-of-two", replace(GOOD, state=ClusterHealth.DEGRADED, roles=roles(4, 1), cause=KILLED)),
+        ("headline-two-roles-in-part", replace(GOOD, state=ClusterHealth.DEGRADED, roles=roles(3, 1), cause=KILLED)),
+        ("headline-missing", replace(GOOD, state=ClusterHealth.DEGRADED, roles=roles(4, 1), cause=Cause(process="decode-3", node="n5", how="missing"))),
+        ("headline-hangs", replace(GOOD, state=ClusterHealth.OUTAGE, roles=roles(4, 0), cause=Cause(process="decode-3", node="n5", how="running, but not ready", hangs=True))),
+        ("headline-unreachable", replace(GOOD, state=ClusterHealth.DEGRADED, roles=roles(4, 1), cause=Cause(node="n8"))),
+    ],
+)  # fmt: skip
+def test_the_first_line_says_what_serves_why_and_what_to_run(golden, big_plan, name, summary):
+    golden(name, status_view.headline(big_plan, summary).plain)
+
+
+def test_members_of_a_group_that_is_out_are_not_called_serving(draw, golden, big_plan, observe):
+    killed = {"decode-17": {"state": State.EXITED, "signal": "SIGKILL", "healthy": None}}
+    outage = replace(GOOD, state=ClusterHealth.OUTAGE, roles=roles(4, 0), cause=KILLED, out=("decode/0",))
+    golden("status-outage", draw(status_view.render(big_plan, observe(big_plan, killed), outage), 100))
+    value = status_view.to_json(big_plan, observe(big_plan, killed), outage)
+    assert value["outage"] is True
+    assert value["cause"]["remedy"] == "run `dplaunch up`"
+    assert [p["group_out"] for p in value["processes"] if p["name"] in ("prefill-0", "decode-0")] == [
+        False,
+        True,
+    ]
 
 
 def test_verbose_is_a_row_per_process_the_odd_ones_first(draw, golden, big_plan, troubled):
@@ -122,7 +161,7 @@ ENDPOINTS = {
 }
 OPENING = Summary(
     state=ClusterHealth.DEGRADED,
-    roles=(RoleSummary(role="decode", engines=6, engines_ready=2),),
+    roles=(RoleSummary(role="decode", groups=1, groups_ready=0, engines=6, engines_ready=2),),
     router_ok=False,
 )
 

@@ -26,7 +26,7 @@ def file_in(folder: Path, name: str = "cluster.yaml", text: str = LAPTOP) -> Pat
     return path
 
 
-def test_what_is_given_wins_over_environment_here_and_current(tmp_path):
+def test_what_is_given_wins_over_environment_current_and_here(tmp_path):
     here = tmp_path / "here"
     here.mkdir()
     file_in(here)
@@ -35,9 +35,12 @@ def test_what_is_given_wins_over_environment_here_and_current(tmp_path):
     assert Memory(environ, here).pick(None).path == here / "b.yaml"
     del environ["DPLAUNCH_CLUSTER"]
     assert Memory(environ, here).pick(None).path == here / "cluster.yaml"
+    far = file_in(tmp_path, "far.yaml")
+    Memory(environ, here).remember(far, LAPTOP, "laptop", rehearse=False)
+    assert Memory(environ, here).pick(None).path == far
 
 
-def test_the_current_cluster_is_meant_when_nothing_else_is(memory, tmp_path):
+def test_the_current_cluster_is_meant_when_nothing_is_given(memory, tmp_path):
     path = file_in(tmp_path, "far.yaml")
     memory.remember(path, LAPTOP, "laptop", rehearse=True)
     pick = memory.pick(None)
@@ -54,28 +57,64 @@ def test_the_copy_serves_when_the_file_is_gone(memory, tmp_path):
     assert load_cluster(memory.pick(None)).plan.cluster == "laptop"
 
 
-def test_a_file_given_again_is_rehearsed_again_as_long_as_its_rehearsal_is_current(memory, tmp_path):
+def test_a_file_given_by_name_means_production_also_while_its_rehearsal_is_current(memory, tmp_path):
     path = file_in(tmp_path, "far.yaml")
     memory.remember(path, LAPTOP, "laptop", rehearse=True)
-    assert memory.pick(str(path)).rehearse
-    assert not memory.pick(str(file_in(tmp_path, "other.yaml"))).rehearse
+    assert not memory.pick(str(path)).rehearse
+    assert memory.pick(None).rehearse
 
 
-def test_forgotten_is_forgotten_and_another_cluster_stays(memory, tmp_path):
-    memory.remember(file_in(tmp_path, "a.yaml"), LAPTOP, "a", rehearse=False)
-    memory.forget("b")
-    assert memory.pick(None).path.name == "a.yaml"
-    memory.forget("a")
+def test_the_environment_follows_the_rehearsal_of_its_own_file_only(tmp_path):
+    environ = {"XDG_STATE_HOME": str(tmp_path), "DPLAUNCH_CLUSTER": "far.yaml"}
+    path, other = file_in(tmp_path, "far.yaml"), file_in(tmp_path, "other.yaml")
+    memory = Memory(environ, tmp_path)
+    memory.remember(path, LAPTOP, "laptop", rehearse=True)
+    assert memory.pick(None).rehearse
+    memory.remember(other, LAPTOP, "other", rehearse=True)
+    assert memory.pick(None) == Pick(path)
+
+
+def test_clusters_stay_known_until_they_are_down_and_the_last_one_is_current(memory, tmp_path):
+    for name in ("a", "b", "c"):
+        memory.remember(file_in(tmp_path, f"{name}.yaml"), LAPTOP, name, rehearse=name == "b")
+    assert [known.cluster for known in memory.known()] == ["a", "b", "c"]
+    memory.forget("a", rehearse=True)  # not the one that was started
+    assert len(memory.known()) == 3
+    memory.forget("c", rehearse=False)
+    assert memory.current().cluster == "b"
+    assert memory.pick(None).rehearse
+    memory.forget("a", rehearse=False)
+    assert memory.current().cluster == "b"
+    memory.forget("b", rehearse=True)
+    assert memory.known() == ()
     with pytest.raises(UsageError, match="no cluster is current"):
         memory.pick(None)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{broken"])
+def test_a_cluster_and_its_rehearsal_are_two(memory, tmp_path):
+    path = file_in(tmp_path)
+    memory.remember(path, LAPTOP, "laptop", rehearse=False)
+    memory.remember(path, LAPTOP, "laptop", rehearse=True)
+    assert [known.rehearse for known in memory.known()] == [False, True]
+    memory.forget("laptop", rehearse=True)
+    assert not memory.pick(None).rehearse
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{broken", '{"current": 7}', '{"current": "x"}', "[" * 100_000])
 def test_a_damaged_memory_counts_as_none(memory, text):
     memory.folder.mkdir(parents=True)
     (memory.folder / "current.json").write_text(text)
     with pytest.raises(UsageError, match="no cluster file"):
         memory.pick(None)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"cluster": "a"}', '{"cluster": "a", "file": 1}', "[" * 100_000])
+def test_a_damaged_entry_is_left_out(memory, tmp_path, text):
+    memory.remember(file_in(tmp_path), LAPTOP, "a", rehearse=False)
+    memory.remember(file_in(tmp_path), LAPTOP, "b", rehearse=False)
+    (memory.folder / "b.cluster.json").write_text(text)
+    assert [known.cluster for known in memory.known()] == ["a"]
+    assert memory.current() is None
 
 
 def test_without_an_xdg_folder_the_home_is_used(tmp_path):
