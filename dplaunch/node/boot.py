@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def boot(stdin: io.BufferedReader) -> None:
     """Reads a line ``HOME SHA UNPACK SIZE FILES`` and the session's header, runs the session, never returns.
 
-    HOME is the state home in hex, ``-`` for the node's own. Where the bundle, whose Python files have FILES
-    bytes, is not there, it is asked for: UNPACK bytes of Python and SIZE bytes of the bundle follow.
+    HOME is the state home in hex, ``-`` for the node's own. Where the bundle, whose files have FILES bytes,
+    is not there, it is asked for: UNPACK bytes of Python and SIZE bytes of the bundle follow.
     """
     home, sha, code, size, files = stdin.readline().decode().split()
     header = stdin.readline()
@@ -47,23 +47,27 @@ def boot(stdin: io.BufferedReader) -> None:
 
 
 def is_ours(place: str) -> bool:
-    """Whether nobody else can put code there: it and the two folders above are ours alone to write."""
+    """Whether nobody else can put code there: it and the two folders above are ours alone to write.
+
+    The lower ones may be links: who made them could write to the folder that they are in.
+    """
+    lib = os.path.dirname(place)
     try:
-        for folder in (place, os.path.dirname(place), os.path.dirname(os.path.dirname(place))):
-            found = os.lstat(folder)
-            others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-            if found.st_uid != os.geteuid() or others or not stat.S_ISDIR(found.st_mode):
-                return False
+        found = [os.stat(place), os.stat(lib), os.lstat(os.path.dirname(lib))]
     except OSError:
         return False
-    return True
+    others = stat.S_IWGRP | stat.S_IWOTH
+    return all(
+        stat.S_ISDIR(one.st_mode) and one.st_uid == os.geteuid() and not one.st_mode & others for one in found
+    )
 
 
 def is_whole(place: str, size: int) -> bool:
-    """Whether its Python files have ``size`` bytes: a power cut leaves empty files, a cleaner fewer."""
+    """Whether its files have ``size`` bytes: a power cut leaves empty files, a cleaner fewer."""
     found = 0
     for folder, _, names in os.walk(place):
-        found += sum(os.path.getsize(os.path.join(folder, name)) for name in names if name.endswith(".py"))
+        if os.path.basename(folder) != "__pycache__":
+            found += sum(os.path.getsize(os.path.join(folder, name)) for name in names)
     return found == size
 
 

@@ -9,6 +9,7 @@ import contextlib
 import io
 import os
 import shutil
+import stat
 import tempfile
 import zipfile
 
@@ -33,6 +34,8 @@ def unpack(data: bytes, folder: str) -> None:
     """Writes the bundle's files to ``folder`` by rename, in place of what is there."""
     parent = os.path.dirname(folder)
     os.makedirs(parent, mode=0o700, exist_ok=True)
+    for above in (parent, os.path.dirname(parent)):  # a umask may have left them open to others
+        os.chmod(above, stat.S_IMODE(os.stat(above).st_mode) & ~(stat.S_IWGRP | stat.S_IWOTH))
     half = tempfile.mkdtemp(prefix=".new-", dir=parent)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as bundle:

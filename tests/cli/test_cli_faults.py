@@ -100,10 +100,10 @@ def test_a_router_that_moves_leaves_nothing_where_it_was(laptop):
     for router in ("n2", "n1"):
         laptop.write("two.yaml", TWO.format(pid=os.getpid(), router=router, port=port))
         assert laptop.json("up", "--rehearse", "two.yaml", "-y")["ready"]
-        seen = laptop.json("status", "two.yaml")
+        seen = laptop.json("status", "--rehearse", "two.yaml")
         assert seen["state"] == "serving"
         assert [p["node"] for p in seen["processes"] if p["role"] == "router"] == [router]
-    assert laptop.json("down", "two.yaml", "-y")["clean"]
+    assert laptop.json("down", "--rehearse", "two.yaml", "-y")["clean"]
 
 
 def test_waiting_for_what_does_not_run(laptop):

@@ -107,7 +107,7 @@ def test_the_opening_can_be_read_with_its_own_sizes(stub):
     sizes, header = rest[int(boot) :].splitlines()
     home, sha, unpack, packed, files = sizes.split()
     assert (home, sha.decode(), int(packed)) == (b"-", stub.sha, len(stub.data))
-    assert int(files) == len(STUB)
+    assert int(files) == len(STUB)  # the others are empty
     assert made.code[int(unpack) :] == stub.data
     assert header == b'{"cluster":"c1","node":"n1","state":null}'
 
@@ -157,23 +157,35 @@ def test_a_damaged_bundle_is_replaced(stub, home, damage):
 
 
 @pytest.mark.parametrize("below", ["dplaunch", "dplaunch/lib", "dplaunch/lib/SHA"])
-def test_no_code_is_run_from_a_folder_that_others_can_write(stub, home, below):
+def test_what_others_could_write_to_is_closed_to_them_and_its_code_replaced(stub, home, below):
     start(stub, home)
-    assert not asks(stub, home)
     folder = home / below.replace("SHA", stub.sha)
     folder.chmod(0o777)
     assert asks(stub, home)
-    code = Path(str(start(stub, home)["code"]))
-    assert folder not in code.parents or not folder.stat().st_mode & 0o022
+    code = home / "dplaunch/lib" / stub.sha / "guard/session.py"
+    code.write_text(STUB.replace("hello", "bye"))  # as long as it was
+    assert start(stub, home)["code"] == str(code)
+    assert not folder.stat().st_mode & 0o022
 
 
-def test_no_code_is_run_from_a_folder_of_another_user(stub, home):
+def test_no_code_is_run_through_a_link_that_others_can_turn(stub, home):
     start(stub, home)
-    lib = home / "dplaunch/lib"
-    moved = lib.rename(home / "theirs")
-    lib.symlink_to(moved)  # a link may be anybody's
-    code = Path(str(start(stub, home)["code"]))
-    assert home not in code.parents
+    assert not asks(stub, home)
+    moved = (home / "dplaunch").rename(home / "elsewhere")
+    (home / "dplaunch").symlink_to(moved)
+    assert home not in Path(str(start(stub, home)["code"])).parents
+
+
+def test_the_folder_of_the_code_may_be_a_link_of_its_owner(stub, home):
+    start(stub, home)
+    moved = (home / "dplaunch/lib").rename(home / "scratch")
+    (home / "dplaunch/lib").symlink_to(moved)
+    assert not asks(stub, home)
+
+
+def test_a_node_that_has_the_whole_bundle_does_not_ask_for_it(home):
+    converse(opening("c1", "n1", str(home), bundle()), b"")
+    assert not asks(bundle(), home)
 
 
 def test_a_session_that_only_looks_loads_little(home):
