@@ -120,10 +120,11 @@ def _cause(process: Process, found: ObservedProcess | None, clock: float) -> Cau
     if found is None:
         return Cause(process=name, node=node, how="missing")
     if found.runs:
-        return Cause(process=name, node=node, how="running, but not ready", hangs=True)
+        return Cause(process=name, node=node, how="running, but not ready", mend="restart")
     ago = max(0.0, clock - found.ended_at) if found.ended_at else 0.0
     how = found.ending if found.state in (State.EXITED, State.DONE) else found.state.value
-    return Cause(process=name, node=node, how=how, ago=ago)
+    unusable = found.state in (State.FOREIGN, State.INCOMPATIBLE)
+    return Cause(process=name, node=node, how=how, ago=ago, mend="look" if unusable else "up")
 
 
 def _lives(process: ObservedProcess) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Literal
 
 
 class ClusterHealth(Enum):
@@ -46,8 +47,8 @@ class Cause:
     """``killed by SIGKILL``, ``missing``, ``running, but not ready``."""
     ago: float = 0.0
     """Seconds since it ended; 0 where that is unknown."""
-    hangs: bool = False
-    """It runs, so bringing up what is missing would leave it as it is."""
+    mend: Literal["up", "restart", "look"] = "up"
+    """``restart``: it runs, so ``up`` would leave it as it is. ``look``: its state says what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

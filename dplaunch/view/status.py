@@ -90,7 +90,8 @@ def _cause(cause: Cause) -> str:
 def _remedy(cause: Cause) -> str:
     if not cause.process:
         return f"once {cause.node} is reachable again, run `dplaunch up`"
-    return f"run `dplaunch restart {cause.process}`" if cause.hangs else "run `dplaunch up`"
+    commands = {"up": "run `dplaunch up`", "restart": f"run `dplaunch restart {cause.process}`"}
+    return commands.get(cause.mend, "see below")
 
 
 def to_json(plan: Plan, observed: Observed, summary: Summary) -> dict[str, Any]:

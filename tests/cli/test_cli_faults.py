@@ -74,7 +74,7 @@ def test_state_that_another_host_wrote_is_shown_and_left_alone(pair, state_home)
     path = state_of(state_home, "decode-0")
     ours = path.read_text()
     path.write_text(json.dumps({**json.loads(ours), "host": "another"}))
-    assert "decode-0 on laptop: foreign" in pair("status", code=5).stdout
+    assert "decode-0 on laptop: foreign" in pair("status", code=7).stdout
     error, hint = failure(pair, "up", "-y", code=1)
     assert error.startswith("decode-0 on laptop was not started: its state here was written by host another")
     assert "remove" in hint

@@ -82,7 +82,7 @@ def roles(prefill: int, decode: int) -> tuple[RoleSummary, ...]:
         ("headline-one-of-two", replace(GOOD, state=ClusterHealth.DEGRADED, roles=roles(4, 1), cause=KILLED)),
         ("headline-two-roles-in-part", replace(GOOD, state=ClusterHealth.DEGRADED, roles=roles(3, 1), cause=KILLED)),
         ("headline-missing", replace(GOOD, state=ClusterHealth.DEGRADED, roles=roles(4, 1), cause=Cause(process="decode-3", node="n5", how="missing"))),
-        ("headline-hangs", replace(GOOD, state=ClusterHealth.OUTAGE, roles=roles(4, 0), cause=Cause(process="decode-3", node="n5", how="running, but not ready", hangs=True))),
+        ("headline-hangs", replace(GOOD, state=ClusterHealth.OUTAGE, roles=roles(4, 0), cause=Cause(process="decode-3", node="n5", how="running, but not ready", mend="restart"))),
         ("headline-unreachable", replace(GOOD, state=ClusterHealth.DEGRADED, roles=roles(4, 1), cause=Cause(node="n8"))),
     ],
 )  # fmt: skip
