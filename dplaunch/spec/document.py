@@ -15,6 +15,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from dplaunch.errors import Problem, SpecError
 from dplaunch.spec import scalars
 from dplaunch.spec.finding import Finding, KeyPath, Place, dotted
+from dplaunch.spec.lookalikes import repair
 from dplaunch.spec.syntax import syntax_problem, unreadable
 
 MOST_VALUES = 20_000
@@ -49,18 +50,22 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A file as data, with what YAML alone shows to be wrong. ``places`` is by key path."""
+    """A file as data, with what YAML alone shows to be wrong. ``places`` is by key path.
+
+    ``slips`` are characters that only look right: the data are as if they were.
+    """
 
     file: str
     lines: tuple[str, ...]
     data: dict[str, Any]
     places: Mapping[KeyPath, Spot]
     findings: tuple[Finding, ...]
+    slips: tuple[Finding, ...] = ()
 
     def problem(self, finding: Finding) -> Problem:
         """The finding at its place; for a key that is not there, at the nearest one above it."""
         line, column = finding.place or self._place(finding.path, at_key=finding.at_key)
-        return _problem(self, finding, line, column)
+        return _problem(self.file, self.lines, finding, line, column)
 
     def _place(self, path: KeyPath, *, at_key: bool) -> Place:
         above = path
@@ -70,14 +75,14 @@ class Document:
         return spot.key if at_key or above != path else spot.value
 
 
-def _problem(document: Document, finding: Finding, line: int, column: int) -> Problem:
+def _problem(file: str, lines: tuple[str, ...], finding: Finding, line: int, column: int) -> Problem:
     return Problem(
         text=finding.text,
-        file=document.file,
+        file=file,
         line=line,
         column=column,
         key=dotted(finding.path),
-        source_line=document.lines[line - 1].rstrip() if line <= len(document.lines) else "",
+        source_line=lines[line - 1].rstrip() if line <= len(lines) else "",
         hint=finding.hint,
         warning=finding.warning,
         source=finding.source,
@@ -89,10 +94,12 @@ def read(text: str, file: str, reading: Callable[[KeyPath], Reading]) -> Documen
     lines = tuple(_BREAK.split(text))
     if hopeless := unreadable(text, file, lines):
         raise SpecError((hopeless,))
+    meant, slips = repair(text, lines)
     try:
-        node = yaml.compose(text, Loader=_LOADER)
+        node = yaml.compose(meant, Loader=_LOADER)
     except yaml.YAMLError as error:
-        raise SpecError((syntax_problem(error, file, lines),)) from error
+        first = tuple(_problem(file, lines, slip, *slip.place) for slip in slips if slip.place)
+        raise SpecError(first or (syntax_problem(error, file, lines),)) from error
     if node is None:
         raise SpecError(
             (Problem("the file is empty", file=file, hint="dplaunch init writes one to start from"),)
@@ -104,7 +111,7 @@ def read(text: str, file: str, reading: Callable[[KeyPath], Reading]) -> Documen
     walk.places[()] = Spot(_place(node), _place(node))
     if walk.left <= 0:
         raise SpecError((Problem(f"aliases unfold this file to more than {MOST_VALUES} values", file=file),))
-    return Document(file, lines, data, walk.places, tuple(walk.findings))
+    return Document(file, lines, data, walk.places, tuple(walk.findings), slips)
 
 
 def _not_a_map(node: Node, file: str, lines: tuple[str, ...]) -> Problem:
@@ -191,8 +198,27 @@ class _Walk:
                 )
                 continue
             self.places[here] = Spot(_place(key_node), _place(value))
+            if isinstance(key_node, ScalarNode) and self.glued(key_node, value, path):
+                continue
             own[key] = self.value(value, here)
         return merged | own
+
+    def glued(self, key: ScalarNode, value: Node, path: KeyPath) -> bool:
+        """Whether a key has its value glued to it (``{method:mtp}``), after adding a finding."""
+        name, _, rest = key.value.partition(":")
+        if key.style or not (name and rest) or value.start_mark.index != value.end_mark.index:
+            return False
+        meant = (*path, name)
+        self.findings.append(
+            Finding(
+                (*path, key.value),
+                f"'{key.value}' has no space after its ':', so all of it is one key without a value",
+                f"write {name}: {rest}",
+                at_key=True,
+                meant=meant,
+            )
+        )
+        return True
 
     def merge(self, node: Node, path: KeyPath) -> dict[str, Any]:
         """What ``<<:`` brings in; of several maps the first that has a key gives it."""

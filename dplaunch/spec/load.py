@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from dplaunch.engines import EngineFacts, facts, kinds
@@ -11,17 +11,32 @@ from dplaunch.errors import Problem, SpecError
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.spec import rules
 from dplaunch.spec.document import Document, read
-from dplaunch.spec.finding import Finding, KeyPath
+from dplaunch.spec.finding import Finding, KeyPath, dotted
 from dplaunch.spec.flags import computed, twins
 from dplaunch.spec.locate import locate
-from dplaunch.spec.mend import broken_by, mend
+from dplaunch.spec.mend import broken_by, mend, touches
 from dplaunch.spec.problems import validate
 from dplaunch.spec.resolve import beside, resolve
 from dplaunch.spec.rules.rule import Case
 from dplaunch.spec.schema import File, reading
+from dplaunch.spec.syntax import encoding_hint
 
 ReadFile = Callable[[str], str]
 """Path → text; raises ``OSError`` or ``UnicodeDecodeError``."""
+
+Check = Callable[[ClusterSpec], Iterable[Problem]]
+"""What is wrong with a cluster beyond its file: key paths, no positions."""
+
+_CHECKED = (
+    *("engine.**", "model", "nodes", "nodes.*", "hardware.**", "kv_transfer", "kv_transfer.connector"),
+    *("ports.**", "roles", "router.**", "overrides"),
+    *(f"nodes.*.{key}" for key in ("name", "host", "address", "devices")),
+    *(
+        f"roles.*.{key}"
+        for key in ("nodes", "groups", "dp", "tp", "pp", "pcp", "dcp", "ep", "master", "ports.**")
+    ),
+)
+"""Keys that such a check cannot do without: it would only repeat what is wrong with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +45,13 @@ class Loaded:
 
     spec: ClusterSpec
     warnings: tuple[Problem, ...] = ()
-    document: Document | None = field(default=None, repr=False, compare=False)
-
-    def locate(self, problem: Problem) -> Problem:
-        """A problem that another room found, at the place of its ``key`` in the file."""
-        return locate(self.document, problem) if self.document else problem
 
 
-def load(text: str, path: str, *, read_file: ReadFile) -> Loaded:
+def load(text: str, path: str, *, read_file: ReadFile, check: Check = lambda _: ()) -> Loaded:
     """What the cluster file ``text`` means; ``path``, where it came from, is for messages and relative paths.
 
-    ``read_file`` reads the script of an engine that runs the user's own. Raises ``SpecError`` with every
-    problem, in file order, warnings too.
+    ``read_file`` reads the script of an engine that runs the user's own; ``check`` finds what only other
+    rooms can judge. Raises ``SpecError`` with every problem, in file order, warnings too.
     """
     document = read(text, path, reading)
     file, wrong = validate(document.data)
@@ -52,7 +62,16 @@ def load(text: str, path: str, *, read_file: ReadFile) -> Loaded:
     if file is None:
         file, cut = mend(document.data, found)
         broken |= cut
-    return _judge(document, file, found, broken, read_file)
+    script, unread = _script(file, path, read_file)
+    spec = resolve(file, path, script)
+    found = (*found, *unread, *rules.check(Case(file, spec), broken))
+    problems = (
+        *(document.problem(finding) for finding in (*document.slips, *found)),
+        *_checked(document, spec, broken | broken_by(found), check),
+    )
+    if any(not problem.warning for problem in problems):
+        raise SpecError(_sorted(problems))
+    return Loaded(spec, _sorted(problems))
 
 
 def _engine(data: Mapping[str, Any]) -> EngineFacts | None:
@@ -62,20 +81,16 @@ def _engine(data: Mapping[str, Any]) -> EngineFacts | None:
     return facts(kind) if isinstance(kind, str) and kind in kinds() else None
 
 
-def _judge(
-    document: Document,
-    file: File,
-    found: tuple[Finding, ...],
-    broken: frozenset[KeyPath],
-    read_file: ReadFile,
-) -> Loaded:
-    script, unread = _script(file, document.file, read_file)
-    spec = resolve(file, document.file, script)
-    found = (*found, *unread, *rules.check(Case(file, spec), broken))
-    problems = _problems(document, found)
-    if all(problem.warning for problem in problems):
-        return Loaded(spec, problems, document)
-    raise SpecError(problems)
+def _checked(
+    document: Document, spec: ClusterSpec, broken: frozenset[KeyPath], check: Check
+) -> Iterator[Problem]:
+    """What ``check`` finds, each at its place, as far as it does not only follow from what is broken."""
+    if touches(broken, _CHECKED):
+        return
+    spoilt = {dotted(path) for path in broken}
+    for problem in check(spec):
+        if problem.key not in spoilt:
+            yield locate(document, problem)
 
 
 def _script(file: File, source: str, read_file: ReadFile) -> tuple[str | None, tuple[Finding, ...]]:
@@ -85,12 +100,14 @@ def _script(file: File, source: str, read_file: ReadFile) -> tuple[str | None, t
     path = beside(source, file.engine.path)
     try:
         return read_file(path), ()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        text = f"the script {path} cannot be read: {reason}"
-        return None, (Finding(("engine", "path"), text, "paths start at the cluster file's folder"),)
+    except OSError as error:
+        reason, hint = error.strerror, "paths start at the cluster file's folder"
+    except UnicodeDecodeError as error:
+        reason, hint = "it is not UTF-8 text", encoding_hint(error)
+    return None, (Finding(("engine", "path"), f"the script {path} cannot be read: {reason}", hint),)
 
 
-def _problems(document: Document, found: Iterable[Finding]) -> tuple[Problem, ...]:
-    """In file order."""
-    return tuple(sorted(map(document.problem, found), key=lambda problem: (problem.line, problem.column)))
+def _sorted(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """In file order, each once: an entry of ``defaults`` is checked for every role."""
+    first = {(problem.line, problem.column, problem.text): problem for problem in problems}
+    return tuple(sorted(first.values(), key=lambda problem: (problem.line, problem.column)))

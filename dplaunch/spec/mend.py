@@ -50,6 +50,8 @@ def _cut(data: dict[str, Any], path: KeyPath) -> KeyPath:
 
     A list is cut whole: removing an entry would renumber those after it.
     """
+    if not path:
+        return path
     section: Any = data
     for part in path[:-1]:
         inside = isinstance(section, list) or (isinstance(section, dict) and part in section)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, get_args
 
@@ -56,8 +57,33 @@ def _remedy(kind: str, value: object, path: KeyPath) -> str:
         return "put it in quotes"
     if kind == "int_type" and isinstance(value, str) and value.isdigit():
         return "remove the quotes"
+    if path[-1] in _EXAMPLES:
+        return f"for example: {_EXAMPLES[path[-1]]}"
+    if path[:-1] == ("nodes",) and isinstance(value, str):
+        return f"write - {{name: {value}, host: 192.0.2.1}}"
     return f"its keys are: {', '.join(keys_below(path))}" if kind == "model_type" else ""
 
+
+_EXAMPLES: dict[str | int, str] = {
+    "env": "env: {OMP_NUM_THREADS: 10}",
+    "args": "args: {max-model-len: 32768}",
+    "setup": 'setup: ["source /usr/local/Ascend/ascend-toolkit/set_env.sh"]',
+    "nodes": "nodes: [{name: n1, host: 192.0.2.1}]",
+}
+"""Keys whose shape is often mistaken."""
+
+_ENGINE_NAMES = {
+    "tensor": "tp",
+    "data": "dp",
+    "pipeline": "pp",
+    "expert": "ep",
+    "prefill-context": "pcp",
+    "decode-context": "dcp",
+}
+"""What engines call a parallelism, and our key for its size."""
+_ENGINE_NAME = re.compile(
+    rf"(?:enable-)?(?:{'|'.join(_ENGINE_NAMES)}|[td]p|pp|ep|p?cp|dcp)-(?:parallel|parallelism|size)(?:-size)?"
+)
 
 _TAKES: dict[str, Callable[[dict[str, Any]], str]] = {
     "int_type": lambda _: "a whole number",
@@ -91,15 +117,29 @@ def _missing(path: KeyPath) -> Finding:
 
 def _unknown(path: KeyPath) -> Finding:
     known = keys_below(path[:-1])
-    guess = nearest(str(path[-1]), known)
+    written = str(path[-1])
+    guess = _ours(written, known) or nearest(written, known)
     where = f" in {dotted(path[:-1])}" if path[:-1] else ""
+    otherwise = f"known here: {', '.join(known)}"
+    if "args" in known and re.search("[-_]", written):
+        otherwise = f"a flag of the engine belongs into args: {{{written}: …}}; {otherwise}"
     return Finding(
         path,
-        f"unknown key '{path[-1]}'{where}",
-        did_you_mean(str(path[-1]), known, f"known here: {', '.join(known)}"),
+        f"unknown key '{written}'{where}",
+        f"did you mean '{guess}'?" if guess else otherwise,
         at_key=True,
         meant=(*path[:-1], guess) if guess else (),
     )
+
+
+def _ours(written: str, known: tuple[str, ...]) -> str:
+    """Our key for a size that is written as engines call it: ``tensor_parallel_size`` → ``tp``."""
+    name = written.lower().lstrip("-").replace("_", "-")
+    if not _ENGINE_NAME.fullmatch(name):
+        return ""
+    word = re.split("-(?:parallel|size)", name.removeprefix("enable-"))[0]
+    ours = _ENGINE_NAMES.get(word, word)
+    return ours if ours in known else ""
 
 
 def keys_below(path: KeyPath) -> tuple[str, ...]:

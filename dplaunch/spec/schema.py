@@ -27,10 +27,12 @@ from dplaunch.spec.finding import KeyPath, counted
 from dplaunch.spec.flags import Args, RouterArgs
 from dplaunch.spec.values import (
     ArgAny,
+    Count,
     Duration,
     Env,
     ExpertParallel,
     Hosts,
+    Interface,
     Name,
     Names,
     NodeNames,
@@ -94,7 +96,7 @@ class Hardware(_Section):
     """What a node holds."""
 
     name: Text | None = None
-    devices: Annotated[int, Field(ge=0)]
+    devices: Count
     family: Family | None = None
 
 
@@ -113,8 +115,8 @@ class Node(_Section):
     name: NodeNames
     host: Hosts | None = None
     address: Hosts | None = None
-    nic: Text | None = None
-    devices: Annotated[int, Field(ge=0)] | None = None
+    nic: Interface | None = None
+    devices: Count | None = None
     ssh: Ssh = _empty()
     env: Env = Field(default_factory=dict)
     args: Args = Field(default_factory=dict)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import yaml
 
 from dplaunch.errors import Problem
@@ -10,6 +12,7 @@ MOST_OPENINGS = 15_000
 """Openings of nested values a file may have: the parser recurses, and would end the process."""
 
 _NO_COLON = "could not find expected ':'"
+_GLUED = re.compile(r"\s*(?:- )?([\w.-]+):(\S.*)")
 _MEANINGS = (
     (
         "another document",
@@ -97,7 +100,27 @@ def _meaning(complaint: str, source: str, there: str) -> tuple[str, str]:
         return "a tab indents this line", "indent with spaces"
     if there[1:] == "[" and there[0].isalnum():
         return "inside { } or [ ] a range needs quotes", 'write it as "n[1-4]"'
+    glued = _GLUED.match(source)
+    if glued and _NO_COLON in complaint:
+        return "a space is missing after the ':' of this key", f"write {glued[1]}: {glued[2]}"
     for sign, meaning, hint in _MEANINGS:
         if sign in complaint:
             return meaning, hint
     return complaint, "look at the indentation and the quotes here"
+
+
+def encoding_hint(error: UnicodeDecodeError) -> str:
+    """What to do with a file that is not UTF-8, by what its bytes look like."""
+    data = error.object
+    for start, name in ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
+        if data.startswith(start):
+            return _converted(name)
+    try:
+        looks_chinese = re.search("[\u4e00-\u9fff]", data.decode("gbk"))
+    except UnicodeDecodeError:
+        looks_chinese = None
+    return _converted("gbk") if looks_chinese else "save it as UTF-8"
+
+
+def _converted(encoding: str) -> str:
+    return f"save it as UTF-8 (it looks like {encoding.upper()}): iconv -f {encoding} -t utf-8 OLD > NEW"

@@ -32,6 +32,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _HOST = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9._:%-]*")
 _FOLDER = re.compile(r"/\S.*")
 _WORD = re.compile(r"[^\s-]\S*")
+_INTERFACE = re.compile(r"[^\s/]{1,15}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ENV_DOLLAR = re.compile(r"\$(?:\$|\{[A-Za-z_][A-Za-z0-9_]*\}|(\{[^}]*\}?|[A-Za-z_][A-Za-z0-9_]*)|)")
 _VERSION = re.compile(r"[0-9]+(?:\.[0-9]+)+(?:\.?(?:rc|post)[0-9]+)*")
@@ -207,7 +208,14 @@ Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, AfterValidator(_name)]
 Word = Annotated[str, AfterValidator(checked(_WORD, "must be one word that does not begin with a dash"))]
 Folder = Annotated[str, AfterValidator(checked(_FOLDER, "is not an absolute path"))]
-Size = Annotated[int, Field(ge=1)]
+MOST = 65536
+"""Parallel sizes, groups and devices beyond any cluster: a slip of the finger must not take all memory."""
+
+Size = Annotated[int, Field(ge=1, le=MOST)]
+Count = Annotated[int, Field(ge=0, le=MOST)]
+Interface = Annotated[
+    str, Field(min_length=1), AfterValidator(checked(_INTERFACE, "is not the name of a network interface"))
+]
 Port = Annotated[int, Field(ge=1, le=65535)]
 NodeNames = Annotated[tuple[str, ...], PlainValidator(_each(_name)), _RANGE]
 Hosts = Annotated[tuple[str, ...], PlainValidator(_each(_host)), _RANGE]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from dplaunch import plan as plans
-from dplaunch.errors import Problem, SpecError, UsageError
+from dplaunch.errors import Problem, UsageError
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.model.plan import Plan
 from dplaunch.spec import load
+from dplaunch.spec.syntax import encoding_hint
 from dplaunch.workspace.memory import Pick
 
 ROUTER = Path(__file__).parent.parent / "router"
@@ -36,25 +36,21 @@ def load_cluster(pick: Pick, *, rehearse: bool = False) -> Cluster:
     """
     rehearse = rehearse or pick.rehearse
     text, name = read_text(pick), shorten_path(pick.path)
-    loaded = load(text, name, read_file=lambda path: Path(path).read_text(encoding="utf-8"))
-    checked = plans.check(loaded.spec)
-    found = _sort_problems((*loaded.warnings, *map(loaded.locate, checked)))
-    if any(not problem.warning for problem in checked):
-        raise SpecError(found)
+    loaded = load(text, name, read_file=_read_script, check=plans.check)
     plan = plans.build(
         loaded.spec,
         rehearse=rehearse,
         python=sys.executable,
         router_files=read_router_files(),
-        checked=found,
+        checked=loaded.warnings,
     )
-    return Cluster(loaded.spec, plan, pick.path, text, rehearse, found)
+    return Cluster(loaded.spec, plan, pick.path, text, rehearse, loaded.warnings)
 
 
-def _sort_problems(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Return the problems in file order, each once: an entry of ``defaults`` is checked for every role."""
-    first = {(problem.line, problem.column, problem.text): problem for problem in problems}
-    return tuple(sorted(first.values(), key=lambda problem: (problem.line, problem.column)))
+def _read_script(path: str) -> str:
+    """Return the text of a user's own script byte for byte: the shell minds how its lines end."""
+    with Path(path).expanduser().open(encoding="utf-8", newline="") as file:
+        return file.read()
 
 
 def read_plan(path: Path) -> Plan:
@@ -77,7 +73,8 @@ def read_file(path: Path, hint: str) -> str:
     except IsADirectoryError as error:
         raise UsageError(f"{shorten_path(path)} is a folder, not a file") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{shorten_path(path)} is not UTF-8 text (byte {error.start})") from error
+        text = f"{shorten_path(path)} is not UTF-8 text (byte {error.start})"
+        raise UsageError(text, hint=encoding_hint(error)) from error
     except OSError as error:
         raise UsageError(f"{shorten_path(path)} cannot be read: {error.strerror}") from error
 

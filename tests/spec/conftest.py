@@ -21,7 +21,7 @@ def unread(path: str) -> str:
 @pytest.fixture(scope="session")
 def load():
     """``load(text)`` → Loaded, of a file ``c.yaml`` that reads no other file."""
-    return lambda text, read_file=unread: spec.load(text, "c.yaml", read_file=read_file)
+    return lambda text, read_file=unread, **more: spec.load(text, "c.yaml", read_file=read_file, **more)
 
 
 @pytest.fixture(scope="session")
@@ -34,9 +34,9 @@ def small():
 def problems():
     """``problems(text)``: every error and warning of a file ``name``, in order."""
 
-    def found(text, read_file=unread, name="c.yaml"):
+    def found(text, read_file=unread, name="c.yaml", **more):
         try:
-            return spec.load(text, name, read_file=read_file).warnings
+            return spec.load(text, name, read_file=read_file, **more).warnings
         except SpecError as error:
             return error.problems
 

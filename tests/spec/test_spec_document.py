@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from dplaunch.errors import Problem, SpecError
 from dplaunch.spec.document import DEEPEST, MOST_VALUES, Reading, read
 from dplaunch.spec.finding import Finding, Place, counted, did_you_mean, dotted, nearest
-from dplaunch.spec.syntax import MOST_OPENINGS
+from dplaunch.spec.syntax import MOST_OPENINGS, encoding_hint
 
 
 def document(text, reading=lambda _path: Reading.ANY):
@@ -184,3 +184,20 @@ def test_what_cannot_be_read_is_shown_as_it_stands(text, line):
 @pytest.mark.parametrize("text", ["", "# nothing\n", "- a\n"])
 def test_what_holds_no_keys_is_told_with_the_files_name(text):
     assert refused(text)
+
+
+@pytest.mark.parametrize(("encoding", "named"), [("gbk", "-f gbk"), ("utf-16", "-f utf-16"), ("latin-1", "")])
+def test_a_file_of_another_encoding_gets_the_command_that_converts_it(encoding, named):
+    data = "model: é" if encoding == "latin-1" else "model: 模型"
+    with pytest.raises(UnicodeDecodeError) as caught:
+        data.encode(encoding).decode()
+    hint = encoding_hint(caught.value)
+    assert "save it as UTF-8" in hint
+    assert (f"iconv {named} -t utf-8" in hint) == bool(named)
+
+
+def test_a_byte_order_mark_and_quoted_punctuation_are_no_mistake(load):
+    assert not load(
+        '\ufeffcluster: c\nengine: {kind: rehearsal}\nmodel: "模型：一" # 注释，\n'
+        "nodes: [{name: n1, host: 192.0.2.1}]\nroles: {serve: {nodes: n1}}\n"
+    ).warnings

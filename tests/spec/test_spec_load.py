@@ -383,7 +383,7 @@ overrides: {"serve-[0-1]": {env: {C: 1}}, "node:n[1-2]": {args: {d: 1}}}
 )
 def test_a_problem_of_another_room_is_placed_by_its_key(load, key, place):
     problem = Problem("wrong", key=key, hint="mend it", warning=True)
-    found = load(PLACES).locate(problem)
+    (found,) = load(PLACES, check=lambda _: [problem]).warnings
     assert (found.line, found.column) == place
     assert (found.file, found.text, found.hint, found.key, found.warning) == (
         "c.yaml",
@@ -459,3 +459,21 @@ CLUSTERS = sorted(Path(__file__).parents[2].glob("clusters/*.yaml"))
 def test_no_shipped_example_has_a_problem(path):
     loaded = spec.load(path.read_text(), str(path), read_file=lambda name: Path(name).read_text())
     assert loaded.warnings == ()
+
+
+MISSPELT = {"roles": 'roles: {serve: {nodes: "n[1-2]", dp: 2, env: {A-B: 1}, args: {--seed: 1}}}'}
+
+
+def test_mistakes_in_env_and_args_do_not_hide_those_that_another_room_finds(problems, small):
+    wrong = Problem("wrong", key="roles.serve.tp")
+    found = problems(small(**MISSPELT), check=lambda _: [wrong])
+    assert [problem.key for problem in found] == [
+        "roles.serve.tp",
+        "roles.serve.env.A-B",
+        "roles.serve.args.--seed",
+    ]
+
+
+def test_another_room_is_not_asked_about_what_is_broken(problems, small):
+    roles = 'roles: {serve: {nodes: "n[1-2]", dp: two}}'
+    assert len(problems(small(roles=roles), check=lambda _: [Problem("wrong", key="roles.serve.tp")])) == 1

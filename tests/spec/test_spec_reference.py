@@ -83,6 +83,7 @@ def test_the_schema_is_for_editors(comments):
     assert role["dp"] == {
         "type": "integer",
         "minimum": 1,
+        "maximum": 65536,
         "default": 1,
         "description": comments[("roles", "prefill", "dp")],
     }

@@ -22,6 +22,22 @@ def nodes_exist(case: Case, role: RoleSpec) -> Iterator[Finding]:
             yield Finding(path, f"{role.name} names {name} twice", "name each node once")
 
 
+MOST_ENGINES = 16_384
+"""Ranks of one role: more are a slip of the finger."""
+
+
+def ranks_bounded(_: Case, role: RoleSpec) -> Iterator[Finding]:
+    """Every rank has a process with ports of its own."""
+    ranks = role.groups * role.dp
+    if ranks > MOST_ENGINES:
+        yield Finding(
+            ("roles", role.name, "dp" if role.dp >= role.groups else "groups"),
+            f"{role.name} would have groups × dp = {role.groups} × {role.dp} = {ranks} ranks, "
+            f"and at most {MOST_ENGINES} can be started",
+            "correct dp or groups",
+        )
+
+
 def groups_divide(_: Case, role: RoleSpec) -> Iterator[Finding]:
     """Nodes are dealt to groups evenly, or groups to nodes."""
     nodes, groups = len(role.nodes), role.groups
@@ -90,6 +106,7 @@ def masters_belong(case: Case, role: RoleSpec) -> Iterator[Finding]:
 _HERE = "roles.{role}."
 _DEALT = ("nodes.*.name", _HERE + "nodes", _HERE + "groups")
 ROLE_RULES = (
+    RoleRule((_HERE + "groups", _HERE + "dp"), ranks_bounded),
     RoleRule(("nodes.*.name", _HERE + "nodes"), nodes_exist),
     RoleRule(_DEALT, groups_divide),
     RoleRule((*_DEALT, _HERE + "dp"), dp_divides),
