@@ -1,20 +1,28 @@
-"""Merge the log streams of many processes into one: no line twice, equal lines of several processes folded.
+"""Merge the log streams of many processes into one: no line twice, like lines of several processes folded.
 
-Each process keeps its own order. A line is held back for at most ``window`` seconds, so that the same line of
-other processes can join it. Pure: the caller brings chunks and the time, and asks for what is due.
+Lines are like each other if they differ in numbers only: ranks, ports, seconds. A line is held back for at
+most ``window`` seconds, so that others can join it. The lines that are held form a graph: each stands behind
+the line that its process logged before. A line joins another wherever that puts no line of any process behind
+a later one, as ``diff`` would align them. Pure: the caller brings chunks and the time, and asks what is due.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
-from collections import deque
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
-from operator import attrgetter, itemgetter
+from dataclasses import dataclass, field
+from operator import itemgetter
 
 from dplaunch.model.log import FoldedLine, LogChunk, LogLine
 from dplaunch.stamp import Calendar, normalise
+
+_NUMBER = re.compile(r"0x[0-9a-fA-F]+|(?<!\w)[0-9a-f-]{16,}|\d+(?:\.\d+)?")
+"""A number, or a long identifier in hex."""
+PAST_WINDOW = 10.0
+"""Seconds by the lines' own times."""
+_SEARCHED = 400
+"""Lines that are looked at for an order that joining would break; in a larger tangle nothing is joined."""
 
 
 def name_log_file(node: str, process: str, *, previous: bool = False) -> str:
@@ -25,11 +33,11 @@ def name_log_file(node: str, process: str, *, previous: bool = False) -> str:
     return f"{_safe(node)}/{_safe(process)}{'.prev' if previous else ''}.log"
 
 
-def fold_past(chunks: Iterable[LogChunk], *, window: float = 1.0) -> tuple[FoldedLine, ...]:
-    """Return past lines of many processes ordered by their own times, equal ones within ``window`` s folded.
+def fold_past(chunks: Iterable[LogChunk], *, window: float = PAST_WINDOW) -> tuple[FoldedLine, ...]:
+    """Return past lines of many processes ordered by their own times, like ones within ``window`` s folded.
 
     Each process keeps its own order; a line without a time (of a traceback) stays behind the line before it.
-    All lines are held in memory, which is right for the ends of logs but not for whole logs.
+    All lines are held in memory.
     """
     calendar = Calendar()
     latest: dict[str, float] = {}
@@ -51,13 +59,17 @@ def _lines(chunk: LogChunk, at: float) -> Iterable[LogLine]:
         offset += len(text.encode(errors="surrogateescape")) + 1
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Held:
-    """A line that waits for equal lines of other processes."""
+    """Like lines that wait for more. ``before``: what is held and must be printed first."""
 
-    number: int
+    key: str
     until: float
-    lines: list[LogLine]
+    exact: str
+    """Its first line without process names, pids and time."""
+    lines: list[LogLine] = field(default_factory=list)
+    before: dict[_Held, None] = field(default_factory=dict)
+    processes: set[str] = field(default_factory=set)
 
 
 class Merge:
@@ -66,10 +78,11 @@ class Merge:
     def __init__(self, *, window: float = 0.25) -> None:
         self.window = window
         self._ends: dict[str, int] = {}
-        self._held: deque[_Held] = deque()
-        self._equal: dict[str, list[_Held]] = {}
-        self._last: dict[str, int] = {}
-        self._count = 0
+        self._held: dict[_Held, None] = {}
+        """In the order in which they are due."""
+        self._like: dict[str, list[_Held]] = {}
+        self._last: dict[str, _Held] = {}
+        """Process → what holds its last line."""
 
     def feed(self, chunk: LogChunk, at: float) -> tuple[FoldedLine, ...]:
         """Take a chunk that arrived ``at``. Returns what is due. Bytes that were read before are dropped."""
@@ -91,34 +104,104 @@ class Merge:
 
     def flush(self, at: float | None = None) -> tuple[FoldedLine, ...]:
         """Return the lines that are due; without a time everything that is held."""
-        ready = []
-        while self._held and (at is None or self._held[0].until <= at):
-            ready.append(self._release(self._held.popleft()))
+        ready: list[FoldedLine] = []
+        while self._held:
+            first = next(iter(self._held))
+            if at is not None and first.until > at:
+                break
+            ready += self._release(first)
         return tuple(ready)
 
     def _hold(self, line: LogLine, at: float) -> None:
-        held = self._equal_to(line) if self.window else None
+        exact = normalise(line.text)
+        key = _NUMBER.sub("#", exact)
+        last = self._last.get(line.process)
+        held = self._find_like(line.process, exact, key) if self.window else None
         if held is None:
-            self._count += 1
-            held = _Held(self._count, at + self.window, [])
-            self._held.append(held)
-            self._equal.setdefault(normalise(line.text), []).append(held)
+            held = _Held(key, at + self.window, exact)
+            self._held[held] = None
+            self._like.setdefault(key, []).append(held)
+        if last is not None and last is not held:
+            held.before[last] = None
         held.lines.append(line)
-        self._last[line.process] = held.number
+        held.processes.add(line.process)
+        self._last[line.process] = held
 
-    def _equal_to(self, line: LogLine) -> _Held | None:
-        """Return an equal line that this one can join: one after everything this process has logged."""
-        equal = self._equal.get(normalise(line.text), [])
-        place = bisect_right(equal, self._last.get(line.process, 0), key=attrgetter("number"))
-        return equal[place] if place < len(equal) else None
+    def _find_like(self, process: str, exact: str, key: str) -> _Held | None:
+        """What this line can join: the very line before any that only differs in numbers."""
+        last = self._last.get(process)
+        if last is not None and last.exact == exact:
+            return last  # it repeats itself
+        ahead = self._ahead_of(last)
+        if ahead is None:
+            return None
+        able = [one for one in self._like.get(key, ()) if one not in ahead and process not in one.processes]
+        return next((one for one in able if one.exact == exact), able[0] if able else None)
 
-    def _release(self, held: _Held) -> FoldedLine:
-        key = normalise(held.lines[0].text)
-        self._equal[key].pop(0)  # lines come out in the order they were held
-        if not self._equal[key]:
-            del self._equal[key]
-        text = held.lines[0].text if len(held.lines) == 1 else key
-        return FoldedLine(lines=tuple(held.lines), text=text)
+    def _ahead_of(self, last: _Held | None) -> set[_Held] | None:
+        """What must be printed before ``last``, and itself; None where that is too much to look at."""
+        found: set[_Held] = set()
+        todo = [last] if last is not None else []
+        while todo:
+            one = todo.pop()
+            if one not in found:
+                found.add(one)
+                todo += one.before
+            if len(found) > _SEARCHED:
+                return None
+        return found
+
+    def _release(self, held: _Held) -> list[FoldedLine]:
+        """It, behind everything that must be printed first."""
+        ready: list[FoldedLine] = []
+        todo = [held]
+        while todo:
+            waiting = [one for one in todo[-1].before if one in self._held]
+            if waiting:
+                todo += reversed(waiting)
+                continue
+            one = todo.pop()
+            if one in self._held:
+                self._forget(one)
+                ready.append(FoldedLine(lines=tuple(one.lines), text=_merge_texts(one.lines)))
+        return ready
+
+    def _forget(self, held: _Held) -> None:
+        del self._held[held]
+        self._like[held.key].remove(held)
+        if not self._like[held.key]:
+            del self._like[held.key]
+        for process in held.processes:
+            if self._last.get(process) is held:
+                del self._last[process]
+        held.before.clear()
+
+
+def _merge_texts(lines: list[LogLine]) -> str:
+    """One line as it is; of several, what they have in common, with ``first..last`` where numbers differ.
+
+    ``(×3)`` follows what processes logged three times in a row.
+    """
+    if len(lines) == 1:
+        return lines[0].text
+    texts = list(dict.fromkeys(normalise(line.text) for line in lines))
+    text = texts[0]
+    if len(texts) > 1:
+        numbers = zip(*(_NUMBER.findall(one) for one in texts), strict=True)
+        spans = iter([_span(list(dict.fromkeys(column))) for column in numbers])
+        text = _NUMBER.sub(lambda _: next(spans), text)
+    times = sorted(set(Counter(line.process for line in lines).values()))
+    return text if times == [1] else f"{text} (×{_span([str(times[0]), str(times[-1])])})"
+
+
+def _span(values: list[str]) -> str:
+    if values[0] == values[-1] and len(set(values)) == 1:
+        return values[0]
+    try:
+        ordered = sorted(values, key=float)
+    except ValueError:
+        return "…"
+    return f"{ordered[0]}..{ordered[-1]}"
 
 
 def _safe(name: str) -> str:

@@ -96,6 +96,8 @@ class EngineFacts:
     api: Api = field(default_factory=Api)
     stages: tuple[Stage, ...] = ()
     """Log lines of start-up, in order."""
+    chatter: tuple[str, ...] = ()
+    """Regular expressions of lines that it logs all the time while it serves."""
     packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Software to look at on a node, in the order it is printed: what it is called here, and the Python
     packages that it may be installed as; none for a toolkit, which is found in its own way."""

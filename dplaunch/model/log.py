@@ -29,16 +29,16 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoldedLine:
-    """The same line of one or several processes, in the order in which they logged it."""
+    """Like lines of one or several processes, in the order in which they logged them."""
 
     lines: tuple[LogLine, ...]
     text: str
-    """The line itself; for several processes what their lines have in common, without pids and times."""
+    """The line itself; of several what they have in common, without pids and times."""
 
     @property
     def processes(self) -> tuple[str, ...]:
         """The processes that logged it."""
-        return tuple(line.process for line in self.lines)
+        return tuple(dict.fromkeys(line.process for line in self.lines))
 
     @property
     def at(self) -> float:

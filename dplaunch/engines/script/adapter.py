@@ -14,7 +14,7 @@ from dplaunch.engines.script import lint as script_lint
 from dplaunch.engines.settings import Env
 from dplaunch.engines.versions import parse
 from dplaunch.engines.vllm import lint as vllm_lint
-from dplaunch.engines.vllm.facts import API, COMPUTED, KEY_ENV, PORTS, SCRIPT, STAGES
+from dplaunch.engines.vllm.facts import API, CHATTER, COMPUTED, KEY_ENV, PORTS, SCRIPT, STAGES
 from dplaunch.engines.vllm.parallel import STOP
 from dplaunch.engines.vllm.shell import CONTRACT_A, CONTRACT_B, ByRank, Contract, group_devices, needs
 from dplaunch.errors import Problem
@@ -29,6 +29,7 @@ FACTS = EngineFacts(
     key_env=KEY_ENV,
     api=API,
     stages=STAGES,
+    chatter=CHATTER,
     computed=COMPUTED,
 )
 """Whatever the script starts is some vLLM."""

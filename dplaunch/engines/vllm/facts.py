@@ -74,6 +74,12 @@ STAGES = (
 """Log lines of a server's start-up, in order (vLLM and vllm-ascend; also on a CPU): a stage is named for what
 the engine does from that line on. Wording varies between versions: patterns are loose."""
 
+CHATTER = (
+    r'"[A-Z]+ \S+ HTTP/1\.\d" \d{3}',
+    r"\bAvg (?:prompt|generation) throughput:",
+    r"\bSpecDecoding metrics:",
+)
+
 FACTS = EngineFacts(
     kind="vllm",
     needs=frozenset(("version", "hardware", "kv_transfer")),
@@ -85,6 +91,7 @@ FACTS = EngineFacts(
     key_env=KEY_ENV,
     api=API,
     stages=STAGES,
+    chatter=CHATTER,
     packages=PACKAGES,
     must_agree=("vllm",),
     computed=COMPUTED,
