@@ -11,7 +11,7 @@ import re
 from datetime import datetime, timezone
 from typing import NamedTuple
 
-_SPEAKER = re.compile(r"^(?:\([\w./-]+(?: [\w./-]+)* pid=\d+\) ?)+")
+_SPEAKER = re.compile(r"^(?:\([\w./-]+(?: [\w./=-]+)* pid=\d+[^()]*\) ?)+")
 _TIME = r"[ T-](\d\d):(\d\d):(\d\d(?:[.,]\d+)?)"
 _DATE = r"(?:(\d{4})-)?(\d\d)-(\d\d)"
 _CLOCK = re.compile(rf"\b{_DATE}{_TIME}\s?")
@@ -19,7 +19,7 @@ _PRINTED = re.compile(
     r"(?:\x1b\[[0-9;]*m|\([^()]*\)|\[(?!\d{4}-)[^\[\]]*\]|[A-Z]\w*(?!\w)|[\s:\[])*" + _DATE + _TIME
 )
 """A time after process names, level and brackets only; a time after other words belongs to the message."""
-_GLOG = re.compile(rf"\b[EWIF](\d{{4}})?(\d\d)(\d\d){_TIME}")
+_GLOG = re.compile(rf"\b[EWIF](\d{{4}})?(\d?\d)(\d\d){_TIME}")
 _NATIVE = re.compile(r"PID: ?\d+\] ")
 _HEAD = 200
 """The times of CANN and glog are within so many characters of the start of a line."""
@@ -56,6 +56,12 @@ class Stamp(NamedTuple):
         except ValueError:  # 29 February in a common year, or not a time at all
             return None
         return at.timestamp() + self.second - whole
+
+
+def split_speaker(line: str) -> tuple[str, str]:
+    """Return the names of the processes that logged the line, and what they logged."""
+    found = _SPEAKER.match(line)
+    return (line[: found.end()], line[found.end() :]) if found else ("", line)
 
 
 def normalise(line: str) -> str:

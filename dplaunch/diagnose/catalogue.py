@@ -15,6 +15,7 @@ from dplaunch.ranges import grouped
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _REMEMBERED = 8192
 """Number of lines whose signature is remembered: ranks log the same lines."""
+_CODE = re.compile(r"(?:0x)?[\dA-Fa-f]*\d[\dA-Fa-f]*|E[A-Z\d]\d+|[A-Za-z_]*ERR_\w+|nccl[A-Z]\w+|cuda[A-Z]\w+")
 
 
 @cache
@@ -27,7 +28,7 @@ def catalogue() -> tuple[Signature, ...]:
 
 def _make_signature(entry: dict[str, Any]) -> Signature:
     lists: dict[str, tuple[str, ...]] = {
-        name: tuple(entry[name]) for name in ("words", "engines", "excerpt") if name in entry
+        name: tuple(entry[name]) for name in ("words", "engines", "excerpt", "explains") if name in entry
     }
     lists.setdefault("words", tuple(entry["pattern"].replace(r"\b", "").split("|")))
     return Signature(**{**entry, **lists, "kind": LineKind[entry.get("kind", "cause").upper()]})
@@ -41,6 +42,11 @@ def find_place(signature: Signature | None) -> int:
 @cache
 def _places() -> dict[str, int]:
     return {signature.id: place for place, signature in enumerate(catalogue())}
+
+
+def is_code(word: str) -> bool:
+    """Return whether a word is an error code: a neighbour of it is another error, and no guess."""
+    return bool(_CODE.fullmatch(word.strip()))
 
 
 def explain(word: str) -> Signature | None:

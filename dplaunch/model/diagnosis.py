@@ -13,10 +13,12 @@ class LineKind(IntEnum):
     UNKNOWN = 1
     """An error that matches no signature."""
     GENERIC = 2
-    """Only that something failed: the cause is in another line of the same log."""
+    """Only that this process failed, and where: a call to a device, a worker that died."""
     CONSEQUENCE = 3
     """Another process failed first."""
-    WARNING = 4
+    EMPTY = 4
+    """Only that something failed: what it was is in another line of the same log."""
+    WARNING = 5
     """The engine keeps running."""
 
 
@@ -40,6 +42,10 @@ class Signature:
     """Where cause and remedy are known from."""
     excerpt: tuple[str, ...]
     """Examples of such lines."""
+    explains: tuple[str, ...] = ()
+    """Of a warning: the ids of failures that it is the cause of."""
+    harms_requests: bool = False
+    """It spoils requests of an engine that serves on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,26 +53,41 @@ class Sighting:
     """A signature or an unknown error in the logs. Place, time and text are those of its earliest line."""
 
     signature: Signature | None
+    kind: LineKind
+    """What the line reveals about the failure."""
     process: str
     node: str
     number: int
     """The number of the line, from 1, counted from where reading began."""
     at: float
     """By the time that the line carries, on a scale that only orders; 0: unknown."""
+    until: float
+    """The latest time that it may have been: many clocks print whole seconds only."""
     text: str
+    sentence: str
+    """The message of the line, without time, process and place."""
     processes: tuple[str, ...]
     """The processes that logged it, the earliest first."""
     count: int = 1
+    logged: bool = False
+    """A logger wrote it: the process may have run on."""
+    survived: bool = False
+    """The engine served afterwards."""
 
     @property
-    def kind(self) -> LineKind:
-        """What the line reveals about the failure."""
-        return self.signature.kind if self.signature else LineKind.UNKNOWN
+    def identity(self) -> str:
+        """What equal sightings share: a signature's id, or an unknown error's message after a space."""
+        return self.signature.id if self.signature else f" {self.sentence}"
 
     @property
     def follows(self) -> bool:
         """It follows from another failure or line, and so is not the first place to look."""
-        return self.kind in (LineKind.GENERIC, LineKind.CONSEQUENCE)
+        return self.kind in (LineKind.GENERIC, LineKind.CONSEQUENCE, LineKind.EMPTY)
+
+    @property
+    def harms_requests(self) -> bool:
+        """It spoils requests of an engine that serves on."""
+        return self.signature is not None and self.signature.harms_requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +97,16 @@ class EndedProcess:
     process: str
     node: str
     how: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestartedLog:
+    """A log that holds several launches, of which only the last is judged."""
+
+    process: str
+    launches: int
+    began: int
+    """The number of the line at which the last one begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +126,8 @@ class Diagnosis:
     """Processes that the nodes report as ended; empty if only logs were read."""
     waiting: tuple[str, ...] = ()
     """Running processes whose /health does not respond with 200: they are loading, or hang."""
+    restarted: tuple[RestartedLog, ...] = ()
+    """Logs that hold several launches."""
     processes: int = 0
     lines: int = 0
     """How many lines were read."""
@@ -107,5 +140,6 @@ class Diagnosis:
 
     @property
     def failed(self) -> bool:
-        """Anything failed."""
-        return self.first is not None or bool(self.unexplained)
+        """Anything failed; a warning alone is no failure."""
+        broke = self.first is not None and self.first.kind is not LineKind.WARNING
+        return broke or bool(self.unexplained)

@@ -17,12 +17,13 @@ _VERDICTS = {
     LineKind.UNKNOWN: "failed first, in a way that is not in the catalogue",
     LineKind.GENERIC: "failed; its log does not show why",
     LineKind.CONSEQUENCE: "shows no cause of its own: another process failed first",
+    LineKind.EMPTY: "failed; its log does not show why",
     LineKind.WARNING: "logged a warning; nothing failed",
 }
 _REST = (
     ((LineKind.CAUSE, LineKind.UNKNOWN), "also seen"),
-    ((LineKind.GENERIC, LineKind.CONSEQUENCE), "follows from it"),
-    ((LineKind.WARNING,), "warnings"),
+    ((LineKind.GENERIC, LineKind.CONSEQUENCE, LineKind.EMPTY), "follows from it"),
+    ((LineKind.WARNING,), "warnings, and errors that it got over"),
 )
 _LISTED = 12
 """Lines of each kind; ``verbose``: all of them."""
@@ -35,7 +36,10 @@ def render(found: Diagnosis, *, verbose: bool = False) -> Text:
         nothing = "No logs yet: nothing has been started since the last `down`."
         return Text(f"{nothing} Use --previous for the run before.", style.WARN)
     if not found.failed:
-        return style.lines(Text(f"no failure in {read}", style.GOOD), *_waiting(found))
+        warnings = [sighting for sighting in (found.first, *found.others) if sighting]
+        shown = _rest(f"{_REST[-1][1]}:", warnings, len(warnings) if verbose else _LISTED)
+        calm = Text(f"no failure in {read}", style.GOOD)
+        return style.lines(calm, *shown, *_restarted(found), *_waiting(found))
     mute, verdict = _mute(found.unexplained), _verdict(found.first) if found.first else ()
     if (
         found.first and found.first.follows and found.unexplained
@@ -47,7 +51,7 @@ def render(found: Diagnosis, *, verbose: bool = False) -> Text:
     for kinds, title in _REST:
         some = [sighting for sighting in found.others if sighting.kind in kinds]
         parts += _rest(f"{title}:", some, len(some) if verbose else _LISTED)
-    return style.lines(*parts, Text(f"read: {read}", style.DIM))
+    return style.lines(*parts, *_restarted(found), Text(f"read: {read}", style.DIM))
 
 
 def render_signature(signature: Signature) -> Text:
@@ -67,7 +71,7 @@ def render_signature(signature: Signature) -> Text:
 
 
 def to_json(found: Diagnosis) -> dict[str, Any]:
-    """``{found, first, others, silent, ended, waiting, logs, lines}``.
+    """``{found, first, others, silent, ended, waiting, restarted, logs, lines}``.
 
     ``first`` is null where no log shows a cause.
     """
@@ -78,6 +82,9 @@ def to_json(found: Diagnosis) -> dict[str, Any]:
         "silent": list(found.silent),
         "ended": [{"process": one.process, "node": one.node, "how": one.how} for one in found.ended],
         "waiting": list(found.waiting),
+        "restarted": [
+            {"process": log.process, "launches": log.launches, "began": log.began} for log in found.restarted
+        ],
         "logs": found.processes,
         "lines": found.lines,
     }
@@ -104,7 +111,10 @@ def _verdict(first: Sighting) -> list[Text]:
     who = Text.assemble((first.process, style.HEAD), f"{node} ", (_VERDICTS[first.kind], colour))
     line = Text.assemble((f"  {first.number} | ", style.DIM), style.plain(first.text))
     parts = [who, line]
-    if first.signature:
+    if first.signature is None:
+        parts.append(_aside("cause", first.sentence))
+        parts.append(_aside("source", "the line itself; the catalogue has no entry for it"))
+    else:
         parts += [_aside("cause", first.signature.cause), _remedy(first.signature)]
         parts.append(_aside("source", f"{first.signature.source} (`dplaunch explain {first.signature.id}`)"))
     if len(first.processes) > 1:
@@ -132,9 +142,8 @@ def _mute(ended: Sequence[EndedProcess]) -> Iterable[Text]:
             (names, style.HEAD), f" on {nodes}: ", (how, style.BAD), "; its log shows no error"
         )
         logs = f"`dplaunch logs {same[0].process} -n 50`"
-        yield _aside(
-            "remedy", f"see {logs}, and `dmesg` on {nodes}: the kernel kills what takes too much memory"
-        )
+        look = f"see {logs}, and `dmesg` on {nodes}: the kernel kills what takes too much memory"
+        yield _aside("remedy", f"{look}; `dplaunch up` starts it and its group again")
 
 
 def _waiting(found: Diagnosis) -> list[Text]:
@@ -144,6 +153,15 @@ def _waiting(found: Diagnosis) -> list[Text]:
     more = f": loading, or stuck; `dplaunch logs {found.waiting[0]} -n 50` shows where"
     verb = "does" if len(found.waiting) == 1 else "do"
     return [Text.assemble((fold(found.waiting), style.HEAD), (f" {verb} not serve", style.WARN), more)]
+
+
+def _restarted(found: Diagnosis) -> Iterable[Text]:
+    """Logs that hold several launches: what the earlier ones show is not judged."""
+    for log in found.restarted:
+        text = (
+            f"the log holds {log.launches} launches; only the last one, from line {log.began} on, is judged"
+        )
+        yield Text.assemble((log.process, style.HEAD), ": ", text)
 
 
 def _rest(title: str, sightings: list[Sighting], most: int) -> Iterable[Text]:
@@ -157,7 +175,7 @@ def _rest(title: str, sightings: list[Sighting], most: int) -> Iterable[Text]:
 def _folded(sighting: Sighting) -> Text:
     """``  EI0006 ×63: decode-[0-16,18-63]: another rank did not answer …``."""
     names = Text(fold(sighting.processes), style.NAME)
-    cause = sighting.signature.cause if sighting.signature else style.plain(sighting.text)
+    cause = sighting.signature.cause if sighting.signature else style.plain(sighting.sentence)
     what = sighting.signature.id if sighting.signature else "unknown"
     times = f" ×{sighting.count}" if sighting.count > 1 else ""
     return Text.assemble(f"  {what}{times}: ", names, f": {cause}")
@@ -172,13 +190,14 @@ def _sighting_json(sighting: Sighting) -> dict[str, Any]:
     return {
         "id": known.id if known else None,
         "kind": sighting.kind.name.lower(),
-        "cause": known.cause if known else None,
+        "cause": known.cause if known else sighting.sentence,
         "remedy": known.remedy if known else None,
         "source": known.source if known else None,
         "process": sighting.process,
         "node": sighting.node,
         "line": sighting.number,
         "text": sighting.text,
+        "sentence": sighting.sentence,
         "processes": list(sighting.processes),
         "count": sighting.count,
     }

@@ -27,7 +27,8 @@ def group(changed):
 def test_one_rank_has_the_cause_and_63_have_only_consequences(place, signature):
     found = concluded(group({place: failing(place, signature.excerpt)}))
     assert found.first is not None
-    sightings = (found.first, *found.others) if signature.kind is LineKind.WARNING else (found.first,)
+    last = signature.kind in (LineKind.EMPTY, LineKind.WARNING)
+    sightings = (found.first, *found.others) if last else (found.first,)
     seen = next(s for s in sightings if s.signature is signature)
     assert (seen.process, seen.node) == (f"decode-{place}", f"n{place // 16}")
     assert seen.text in {line.strip() for line in signature.excerpt}
@@ -139,10 +140,54 @@ def test_the_frames_of_a_traceback_explain_nothing():
     assert concluded({"a": ("n", lines)}).first is None
 
 
-def test_the_last_exception_counts_and_an_error_only_without_one():
+def test_the_first_record_counts_and_its_exception_more_than_its_message():
     lines = ["ERROR a", "ValueError: b", "ERROR c", "goodbye"]
-    assert concluded({"a": ("n", lines)}).first.text == "ValueError: b"
-    assert concluded({"a": ("n", ["ERROR a", "ERROR c"])}).first.text == "ERROR c"
+    found = concluded({"a": ("n", lines)})
+    assert (found.first.text, [one.text for one in found.others]) == ("ValueError: b", ["ERROR c"])
+    found = concluded({"a": ("n", ["ERROR 04-25 10:01:00 [x.py:1] a", "ERROR 04-25 10:03:00 [x.py:1] c"])})
+    assert (found.first.sentence, [one.sentence for one in found.others]) == ("a", ["c"])
+
+
+def test_a_node_knows_better_than_a_log_whether_an_engine_serves():
+    evidence = Evidence()
+    evidence.add("serve-0", "n1", ["ERROR 04-25 10:01:00 [x.py:1] RuntimeError: the moon is full"])
+    assert evidence.conclude().failed
+    served = evidence.conclude(serving=["serve-0"])
+    assert (served.failed, served.first.survived) == (False, True)
+    logged = ["INFO:     Application startup complete.", "ERROR 04-25 10:02:00 [x.py:1] the moon is full"]
+    evidence.add("serve-1", "n1", logged)
+    assert not evidence.conclude(serving=["serve-0"]).failed
+    assert evidence.conclude(serving=["serve-0"], ended=["serve-1"]).first.process == "serve-1"
+
+
+def test_what_spoils_requests_counts_although_the_engine_serves_on():
+    evidence = Evidence()
+    evidence.add(
+        "decode-0", "n1", ["ERROR 04-25 10:01:00 [x.py:1] RuntimeError: Mooncake transfer failed, ret: -1"]
+    )
+    assert evidence.conclude(serving=["decode-0"]).failed
+
+
+def test_an_unknown_error_long_after_a_consequence_is_no_part_of_it():
+    lost = "ERROR 04-25 10:01:00 [x.py:1] RuntimeError: Connection closed by peer"
+    soon, late = (
+        f"ERROR 04-25 {at} [x.py:1] ValueError: the moon is full" for at in ("10:01:09", "11:01:00")
+    )
+    assert concluded({"a-0": ("n", [lost, soon])}).first.signature.id == "connection-lost"
+    assert concluded({"a-0": ("n", [lost, late])}).first.signature is None
+
+
+def test_a_process_waits_while_another_compiles_and_fails_by_itself_then():
+    busy = "WARNING 04-25 10:01:00 [x.py:1] No available shared memory broadcast block found in 60 seconds."
+    fault = "ERROR 04-25 10:01:30 [x.py:1] ValueError: the moon is full"
+    assert concluded({"a-0": ("n", [busy, fault])}).first.signature is None
+
+
+def test_a_warning_is_the_cause_where_it_explains_what_failed():
+    warning = "[W425 10:00:27.650991133 ProcessGroupGloo.cpp:524] Warning: Unable to resolve hostname to a (local) address. Using the loopback address as fallback."
+    mesh = "ERROR 04-25 10:09:00 [x.py:1] RuntimeError: Gloo connectFullMesh failed with timed out waiting"
+    assert not concluded({"a-0": ("n", [warning])}).failed
+    assert concluded({"a-0": ("n", [warning]), "a-1": ("n", [mesh])}).first.signature.id == "gloo-loopback"
 
 
 def test_lines_may_come_in_pieces():

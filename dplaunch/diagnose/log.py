@@ -1,0 +1,179 @@
+"""Reads the log of one process: what it shows of a failure, each signature and each unknown error once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from dplaunch.diagnose.catalogue import recognise
+from dplaunch.diagnose.launches import Launches
+from dplaunch.diagnose.lines import Reading, read
+from dplaunch.diagnose.records import Record
+from dplaunch.model.diagnosis import LineKind, Sighting, Signature
+from dplaunch.stamp import Calendar, parse_stamp, split_speaker
+
+_CALM = re.compile(r"(?:\([^()]* pid=\d+\) ?)*(?:(?:INFO|DEBUG)\b|.*Found ulimit of )")
+"""Lines that explain no failure, which are most of a log. The warning about ulimit only quotes an error."""
+_SERVES = re.compile(r'"POST /\S+ HTTP/[\d.]+" 200|Application startup complete')
+"""Lines of an engine that got over whatever it logged before."""
+_MOST = 50
+"""Unknown errors that are kept of one launch; the others are dropped."""
+_GRAIN = 0.999
+"""A clock that prints whole seconds may be behind by so much."""
+_SOON = 120.0
+"""Seconds within which an unknown error after a consequence belongs to it, as HCCL's time-out."""
+
+
+@dataclass(slots=True)
+class _Launch:
+    """What one launch shows: the first sighting of each signature and of each unknown error."""
+
+    began: int
+    seen: dict[str, Sighting] = field(default_factory=dict)
+    survived: dict[str, Sighting] = field(default_factory=dict)
+    """What the engine got over: it served afterwards."""
+    served: bool = False
+    followed_at: list[float] = field(default_factory=list)
+    """When lines came that follow from another process's failure."""
+
+    def add(self, sighting: Sighting) -> None:
+        known = self.seen.get(sighting.identity)
+        self.seen[sighting.identity] = replace(known, count=known.count + 1) if known else sighting
+
+    def drop_error(self, sentence: str) -> None:
+        """Forget an unknown error that was seen once."""
+        known = self.seen.get(f" {sentence}")
+        if known and known.count == 1:
+            del self.seen[known.identity]
+
+    def serve(self) -> None:
+        """Take note that the engine serves after all that was seen so far."""
+        self.served = True
+        self.followed_at.clear()
+        for name, sighting in list(self.seen.items()):
+            if not sighting.harms_requests:
+                self.survived.setdefault(name, _survived(sighting))
+                del self.seen[name]
+
+
+class Log:
+    """Takes the lines of one process; ``sightings`` yields what its last launch shows."""
+
+    def __init__(self, process: str, node: str, calendar: Calendar, ahead: float) -> None:
+        self.number = 0
+        self.process = process
+        self._node = node
+        self._calendar = calendar
+        self._ahead = ahead
+        self._dated = ""
+        self._latest = 0.0
+        self._starts = Launches()
+        self._launches = [_Launch(1)]
+        self._records: dict[str, Record] = {}
+
+    def take(self, line: str) -> None:
+        """Read the next line."""
+        self.number += 1
+        if self._starts.take(line, self.number):
+            self._launches.append(_Launch(self.number))
+        speaker, message = split_speaker(line)
+        if _CALM.match(line):
+            self._dated = line  # its time is parsed only if a line without one needs it
+            self._records.pop(speaker, None)
+            if _SERVES.search(line):
+                self._launches[-1].serve()
+            return
+        reading = read(message)
+        record = self._continue_record(speaker, reading)
+        signature = recognise(message)
+        if signature:
+            record.note_frame(reading.sentence)
+            self._add_known(line, signature, reading)
+        else:
+            self._add_unknown(line, record, reading)
+        if parse_stamp(line):
+            self._dated = line
+
+    def last_launch(self) -> tuple[int, int]:
+        """Return the line at which the last launch begins, and how many came before it."""
+        return self._starts.last()
+
+    def sightings(self, *, serves: bool = False, ended: bool = False) -> Iterator[Sighting]:
+        """Yield what the last launch shows. ``serves``, ``ended``: its node says so of the process."""
+        began, _ = self.last_launch()
+        launches = [launch for launch in self._launches if launch.began >= began] or self._launches[-1:]
+        served = any(launch.served for launch in launches)
+        seen = _first_of(sighting for launch in launches for sighting in launch.seen.values())
+        yield from _first_of(sighting for launch in launches for sighting in launch.survived.values())
+        lives = serves or (served and not ended and all(s.logged for s in seen))
+        yield from (_survived(s) if lives and not s.harms_requests else s for s in seen)
+
+    def _continue_record(self, speaker: str, reading: Reading) -> Record:
+        """Return the record that the line belongs to: one message with its traceback has one head."""
+        record = self._records.get(speaker)
+        if record is None or (reading.head and reading.head != record.head):
+            record = self._records[speaker] = Record(reading.head, logged=bool(reading.level))
+        return record
+
+    def _add_known(self, line: str, signature: Signature, reading: Reading) -> None:
+        launch = self._launches[-1]
+        sighting = self._make_sighting(line, signature.kind, reading.sentence, signature)
+        launch.add(sighting)
+        if signature.kind is LineKind.CONSEQUENCE and not reading.is_calm:
+            launch.followed_at.append(sighting.at)
+
+    def _add_unknown(self, line: str, record: Record, reading: Reading) -> None:
+        error = record.take(reading)
+        launch = self._launches[-1]
+        if error is None or len(launch.seen) > _MOST:
+            return
+        if error.replaces:
+            launch.drop_error(error.replaces)
+        kind = LineKind.CAUSE if error.is_coded else LineKind.UNKNOWN
+        sighting = self._make_sighting(line, kind, error.sentence, None)
+        if kind is LineKind.UNKNOWN and self._follows(sighting, launch):
+            sighting = replace(sighting, kind=LineKind.EMPTY)
+        launch.add(replace(sighting, logged=record.logged))
+
+    def _follows(self, sighting: Sighting, launch: _Launch) -> bool:
+        """Return whether an unknown error belongs to a consequence that was logged shortly before."""
+        return any(not at or not sighting.at or sighting.at - at < _SOON for at in launch.followed_at)
+
+    def _make_sighting(
+        self, line: str, kind: LineKind, sentence: str, signature: Signature | None
+    ) -> Sighting:
+        dated = line if parse_stamp(line) else self._dated
+        stamp = parse_stamp(dated)
+        at = self._calendar.place(dated) - self._ahead if stamp else 0.0
+        exact = stamp is not None and stamp.fine and dated is line
+        until = at if exact or not stamp else at + _GRAIN
+        if at <= self._latest <= until:  # the lines of one log are in order, though some clocks are coarse
+            at = self._latest
+        self._latest = at
+        return Sighting(
+            signature=signature,
+            kind=kind,
+            process=self.process,
+            node=self._node,
+            number=self.number,
+            at=at,
+            until=until,
+            text=line.strip(),
+            sentence=sentence.strip(),
+            processes=(self.process,),
+        )
+
+
+def _survived(sighting: Sighting) -> Sighting:
+    return replace(sighting, kind=LineKind.WARNING, survived=True)
+
+
+def _first_of(sightings: Iterable[Sighting]) -> list[Sighting]:
+    """Return equal sightings of several launches as one."""
+    found: dict[str, Sighting] = {}
+    for sighting in sightings:
+        known = found.get(sighting.identity)
+        count = sighting.count + (known.count if known else 0)
+        found[sighting.identity] = replace(known or sighting, count=count)
+    return list(found.values())
