@@ -11,7 +11,7 @@ from dplaunch.fleet.job import Job
 from dplaunch.fleet.logs.follow import FETCH_DEADLINE, Following
 from dplaunch.model.diagnosis import Diagnosis, EndedProcess, Sighting
 from dplaunch.model.event import Failed
-from dplaunch.model.observed import State
+from dplaunch.model.observed import ObservedProcess, State
 from dplaunch.model.plan import Process
 from dplaunch.model.remote import LogQuery
 from dplaunch.ranges import fold
@@ -36,7 +36,7 @@ def find_cause(tail: Sequence[str]) -> Cause:
     """The cause in the end of one log, else its last line."""
     evidence = Evidence()
     evidence.add("", "", tail)
-    first = evidence.conclude().first
+    first = evidence.conclude(ended=("",)).first
     spoken = [line.strip() for line in tail if line.strip()]
     return Cause(first.text, hint_of(first)) if first else Cause((spoken or [""])[-1])
 
@@ -73,25 +73,44 @@ def _read(
     return following.refusals
 
 
-def _look_once_more(job: Job, processes: Sequence[Process], loud: Collection[str]) -> Diagnosis:
-    """All logs after a failure; those of ``loud`` processes almost completely."""
+def _look_once_more(
+    job: Job, processes: Sequence[Process], loud: Collection[str], gone: Collection[str] = ()
+) -> Diagnosis:
+    """All logs after a failure; those of ``loud`` processes almost completely. ``gone``: what has ended."""
     evidence = Evidence(job.driver.ahead())
     _read(job, [p for p in processes if p.name in loud], LONG_LOOK, evidence, PATIENCE)
     _read(job, [p for p in processes if p.name not in loud], LAST_LOOK, evidence, PATIENCE)
-    return evidence.conclude()
+    return evidence.conclude(ended=gone)
 
 
 def diagnose(job: Job, processes: Sequence[Process], query: LogQuery) -> tuple[Diagnosis, list[str]]:
     """``examine``, with what the nodes know: a process that was killed or hangs logs no error."""
-    found, refusals = examine(job, processes, query)
+    evidence = Evidence(job.driver.ahead())
+    refusals = _read(job, processes, query, evidence, FETCH_DEADLINE)
     if query.previous:
-        return found, refusals
+        return evidence.conclude(), refusals
     wanted = {process.place for process in processes}
     seen = [one for one in job.driver.observe(health=True).processes if one.place in wanted]
-    ended = tuple(EndedProcess(one.name, one.node, one.ending) for one in seen if one.state is State.EXITED)
-    waiting = [one for one in seen if one.runs and one.healthy is False]
-    engines = [one for one in waiting if one.kind == "engine"] or waiting  # a router waits for its engines
-    return replace(found, ended=ended, waiting=tuple(one.name for one in engines)), refusals
+    gone = [one for one in seen if one.state is State.EXITED]
+    found = evidence.conclude(
+        serving=[one.name for one in seen if one.runs and one.healthy],
+        ended=[one.name for one in gone],
+    )
+    ended = tuple(EndedProcess(one.name, one.node, one.ending) for one in gone)
+    return replace(found, ended=ended, waiting=_find_waiting(seen, gone)), refusals
+
+
+def _find_waiting(seen: Sequence[ObservedProcess], gone: Sequence[ObservedProcess]) -> tuple[str, ...]:
+    """The processes that may be stuck. One is left out that only refuses because of another.
+
+    An engine refuses when a rank of its group has ended, and a service when any engine does not serve.
+    """
+    refusing = [one for one in seen if one.runs and one.healthy is False]
+    broken = {one.group for one in gone}
+    engines = [one for one in refusing if one.kind == "engine" and one.group not in broken]
+    services = [one for one in refusing if one.kind != "engine"]
+    lame = any(one.kind == "engine" for one in (*refusing, *gone))
+    return tuple(one.name for one in engines or (() if lame else services))
 
 
 def find_dead(job: Job, processes: Sequence[Process]) -> tuple[Failed, ...]:
@@ -119,8 +138,9 @@ def explain_failures(
 
     ``loud``: further processes whose logs contain errors.
     """
-    diagnosis = _look_once_more(job, processes, {*loud, *(f.process for f in failures)})
-    first = diagnosis.first or _from_tails(failures)
+    gone = {failed.process for failed in failures}
+    diagnosis = _look_once_more(job, processes, {*loud, *gone}, gone)
+    first = (diagnosis.first if diagnosis.failed else None) or _from_tails(failures)
     if first is None:
         return failures
     mute = [f for f in failures if f.mute and f.process not in _heard(diagnosis, first)]
@@ -144,7 +164,7 @@ def explain_delay(
     """The time-out, with the first cause that the logs show, if any."""
     diagnosis = _look_once_more(job, processes, loud)
     first = diagnosis.first
-    if first is None:
+    if first is None or not diagnosis.failed:
         return late
     detail = f"{first.process} on {first.node}: {first.text}"
     return NotReadyError(late.text, hint=hint_of(first, diagnosis.silent) or late.hint, detail=(detail,))

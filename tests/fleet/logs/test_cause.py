@@ -29,7 +29,7 @@ def test_the_line_that_a_signature_knows_is_the_cause():
     assert "`dplaunch diagnose`" in cause.hint
 
 
-def test_without_a_signature_the_last_error_line_is_the_cause():
+def test_without_a_signature_the_first_error_is_the_cause():
     assert find_cause(["ERROR a", "ValueError: b", "goodbye"]).line == "ValueError: b"
     assert find_cause(["one", "two", " "]).line == "two"
     assert find_cause([]).line == ""
@@ -38,7 +38,7 @@ def test_without_a_signature_the_last_error_line_is_the_cause():
 def test_a_consequence_is_the_cause_only_where_no_line_says_more():
     symptoms = ["RuntimeError: Connection closed by peer", "RuntimeError: failed. See root cause above."]
     assert find_cause(["ValueError: root", "noise", *symptoms]).line == "ValueError: root"
-    assert find_cause(symptoms).line == symptoms[1]
+    assert find_cause(symptoms).line == symptoms[0]
 
 
 def test_a_harmless_word_is_no_error_line():
