@@ -65,6 +65,10 @@ class Attempt:
         body = self.request.body
         return self._shared.state.lease(member, body.prompt_tokens + body.output_tokens)
 
+    def excuse(self, member: Member) -> AbstractContextManager[None]:
+        """While the block runs ``member`` waits for another engine."""
+        return self._shared.state.excuse(member)
+
     def ask(self, member: Member, content: bytes) -> AbstractAsyncContextManager[Answer]:
         """Send the request with ``content`` as its body; see ``engines.asked``."""
         return asked(self._shared.pool, member, self.request.ask(content, self._tag))

@@ -4,6 +4,7 @@
 
     EngineError
     ├── EngineLostError    no connection, or it broke: the engine counts as dead
+    ├── EngineStuckError   it lives, and does not answer anybody: its requests were given up
     ├── EngineFaultError   a server error (5xx) or an answer that makes no sense: it lives
     └── EngineLateError    the request's whole time is used up
 
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 
 from . import http1
 from .http1 import Head
-from .link import BrokenError, Link, Pool, Sink, TooLateError
+from .link import BrokenError, Link, Pool, Sink, StuckError, TooLateError
 from .state import Member
 
 PASSED_BACK = ("Content-Type", "Content-Encoding", "Cache-Control", "Retry-After")
@@ -43,6 +44,10 @@ class EngineError(Exception):
 
 class EngineLostError(EngineError):
     """No connection, or it broke."""
+
+
+class EngineStuckError(EngineError):
+    """It lives, and does not answer anybody."""
 
 
 class EngineLateError(EngineError):
@@ -137,4 +142,6 @@ async def _answered(member: Member, link: Link, message: Message, headers: Mappi
 def _failure(member: Member, error: Exception) -> EngineError:
     if isinstance(error, TooLateError):
         return EngineLateError(member, "no whole answer in the time the request has")
+    if isinstance(error, StuckError):
+        return EngineStuckError(member, str(error))
     return EngineLostError(member, str(error))

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import re
 import time
 from http import HTTPStatus
 
 from .engines import EngineError, EngineFaultError, EngineLateError, Message, Reply, asked
-from .link import Pool
-from .state import Member, State
+from .link import Pool, StuckError
+from .state import SLOW_ANSWERS, Member, State
 
 log = logging.getLogger("dprouter")
+
+_FAMILY = re.compile(r"[a-zA-Z0-9]+[:_]")
 
 
 def gauge(text: bytes, name: bytes) -> int:
@@ -33,6 +36,19 @@ def gauge(text: bytes, name: bytes) -> int:
     return int(total)
 
 
+def counters(text: bytes, gauge_name: str) -> int | None:
+    """Return a hash of the engine's own figures in a Prometheus text; None when it has none of them.
+
+    They begin as the name of its gauges does; those of its web server and its process move by themselves.
+    """
+    family = _FAMILY.match(gauge_name)
+    if family is None:
+        return None
+    own = family.group().encode()
+    lines = [line for line in text.split(b"\n") if line.startswith(own)]
+    return hash(b"\n".join(lines)) if lines else None
+
+
 def _value(line: bytes) -> float:
     try:
         value = float(line.rpartition(b"}")[2].split()[0])
@@ -42,11 +58,16 @@ def _value(line: bytes) -> float:
 
 
 class Health:
-    """One task per engine, so that a silent one delays no other."""
+    """One task per engine, so that a silent one delays no other.
 
-    def __init__(self, state: State, pool: Pool, *, interval: float, timeout: float) -> None:
+    ``pool`` is for its own questions. ``traffic`` has the connections of requests, which are given up when
+    their engine falls silent or is stuck.
+    """
+
+    def __init__(self, state: State, pool: Pool, traffic: Pool, *, interval: float, timeout: float) -> None:
         self._state = state
         self._pool = pool
+        self._traffic = traffic
         self._interval = interval
         self._timeout = timeout
         self._tasks: dict[Member, asyncio.Task[None]] = {}
@@ -85,8 +106,7 @@ class Health:
         try:
             reply = await self._get(member, path)
         except EngineLateError:
-            if self._state.slow(member, f"{path} does not answer"):
-                log.warning("%s is out: %s does not answer", member.entry.name, path)
+            self._silent(member, f"{path} does not answer")
         except EngineFaultError as error:
             self._fail(member, f"{path} answers {error.reply.status}")
         except EngineError as error:
@@ -96,6 +116,13 @@ class Health:
                 self._fail(member, f"{path} answers {reply.status}")
             elif self._state.well(member, asked_at):
                 log.info("%s is healthy (%s)", member.entry.name, member.state)
+
+    def _silent(self, member: Member, reason: str) -> None:
+        """An engine that is silent for long will not answer the requests that wait for it either."""
+        if self._state.slow(member, reason):
+            log.warning("%s is out: %s", member.entry.name, reason)
+        if member.slow >= SLOW_ANSWERS:
+            self._traffic.fail(member.address, f"it is silent: {reason}")
 
     def _fail(self, member: Member, reason: str) -> None:
         if self._state.failed(member, reason):
@@ -127,6 +154,26 @@ class Health:
         except EngineError as error:
             # Health decides who is out; without figures our own counts are enough to balance.
             log.debug("%s: no queue figures (%s)", member.entry.name, error)
+            self._look_for_motion(member, None)
             return
         running, waiting = (gauge(text, name.encode()) for name in (api.running, api.waiting))
         self._state.figures(member, running, waiting, own)
+        self._look_for_motion(member, counters(text, api.running or api.waiting))
+
+    def _look_for_motion(self, member: Member, figures: int | None) -> None:
+        """Find an engine that takes requests and does nothing with them, and give its requests up."""
+        self._state.moved(member, figures, heard=self._traffic.heard(member.address))
+        requests = self._traffic.waiting(member.address)
+        if requests is None:
+            return
+        seconds = self._state.stands_still(member, *requests)
+        if not seconds:
+            return
+        reason = (
+            f"{member.entry.api.health} is good, but nothing moved for {seconds:.0f} s while requests wait"
+        )
+        if self._state.stick(member, reason):
+            log.warning(
+                "%s is stuck, and its group %s out: %s", member.entry.name, member.entry.group, reason
+            )
+        self._traffic.fail(member.address, f"it is stuck: {reason}", StuckError)

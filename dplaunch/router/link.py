@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable
-from typing import Union, cast
+from typing import NamedTuple, Union, cast
 
 from . import http1
 from .http1 import BadAnswerError, Head
@@ -16,6 +17,9 @@ KEEP_ALIVE = 4.0
 
 MOST_HELD = 1 << 20
 """Bytes waiting for a slow client, before the engine is made to wait."""
+
+PROBES = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 12_000}
+"""The kernel's own questions, in seconds and milliseconds: a host that lost its power sends no end."""
 
 
 Address = Union[tuple[str, int], str]
@@ -29,8 +33,21 @@ class BrokenError(Exception):
     """The connection was not made, or ended before the answer did."""
 
 
+class StuckError(BrokenError):
+    """It was given up here: the engine lives, and does not answer anybody."""
+
+
 class TooLateError(Exception):
     """The request's time is over."""
+
+
+class Waiting(NamedTuple):
+    """Requests that wait for an engine's next bytes."""
+
+    since: float
+    """When the first of them was sent (monotonic)."""
+    size: int
+    """Bytes of the largest one."""
 
 
 class Link(asyncio.Protocol):
@@ -41,6 +58,10 @@ class Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reset("")
         self.idle_since = 0.0
+        self.heard = False
+        """Something came since this was last made False."""
+        self.asked_at = 0.0
+        self.size = 0
 
     def _reset(self, method: str) -> None:
         self._method = method
@@ -60,6 +81,11 @@ class Link(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     @property
+    def waiting(self) -> bool:
+        """Something is waited for that has not come; not where it is the client who does not read."""
+        return self._waiter is not None and not self._waiter.done()
+
+    @property
     def finished(self) -> bool:
         """The answer is complete, and the engine keeps the connection."""
         whole = self._body is not None and self._body.done
@@ -70,9 +96,10 @@ class Link(asyncio.Protocol):
         self._reset(method)
         if deadline is not None:
             left = max(deadline - time.monotonic(), 0)
-            self._timer = self._loop.call_later(left, self._fail, TooLateError())
+            self._timer = self._loop.call_later(left, self.fail, TooLateError())
         if self._transport is None or not self.usable:
             raise BrokenError("the connection closed")
+        self.asked_at, self.size = time.monotonic(), len(message)
         self._transport.write(message)
 
     async def head(self) -> Head:
@@ -128,7 +155,8 @@ class Link(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _fail(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
+        """Give the request on it up: who waits for its answer gets ``error``."""
         self._error = error
         self.close()
         self._wake()
@@ -137,14 +165,20 @@ class Link(asyncio.Protocol):
         """Of asyncio."""
         # uvloop's transports are asyncio's in all but ancestry.
         self._transport = cast("asyncio.Transport", transport)
+        own = transport.get_extra_info("socket")
+        if own is not None and own.family != socket.AF_UNIX:
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in PROBES.items():
+                own.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
     def data_received(self, data: bytes) -> None:
         """Of asyncio."""
+        self.heard = True
         try:
             body = self._body
             piece = body.feed(data) if body is not None else self._begin(data)
         except BadAnswerError as error:
-            self._fail(BrokenError(f"it does not speak HTTP: {error}"))
+            self.fail(BrokenError(f"it does not speak HTTP: {error}"))
             return
         if piece and not self._poured(piece):
             self._hold(piece)
@@ -192,9 +226,37 @@ class Pool:
     def __init__(self, connect_timeout: float) -> None:
         self._connect_timeout = connect_timeout
         self._idle: defaultdict[Address, deque[Link]] = defaultdict(deque)
+        self._used: defaultdict[Address, set[Link]] = defaultdict(set)
+        self._heard: set[Address] = set()
 
     async def take(self, address: Address, deadline: float | None) -> Link:
         """A link to ``address``; raises ``BrokenError`` or ``TooLateError``."""
+        link = await self._take(address, deadline)
+        self._used[address].add(link)
+        return link
+
+    def fail(self, address: Address, reason: str, kind: type[BrokenError] = BrokenError) -> None:
+        """Give every request at ``address`` up: each of them gets an error of ``kind``."""
+        for link in list(self._used[address]):
+            link.fail(kind(reason))
+
+    def heard(self, address: Address) -> bool:
+        """Whether anything came from ``address`` since this was last asked."""
+        links = self._used[address]
+        found = address in self._heard or any(link.heard for link in links)
+        self._heard.discard(address)
+        for link in links:
+            link.heard = False
+        return found
+
+    def waiting(self, address: Address) -> Waiting | None:
+        """The requests that wait for ``address``; None when there are none."""
+        links = [link for link in self._used[address] if link.waiting]
+        if not links:
+            return None
+        return Waiting(min(link.asked_at for link in links), max(link.size for link in links))
+
+    async def _take(self, address: Address, deadline: float | None) -> Link:
         idle = self._idle[address]
         while idle:
             link = idle.pop()
@@ -224,6 +286,10 @@ class Pool:
     def give(self, address: Address, link: Link) -> None:
         """The request on ``link`` is over: keep it when its answer came whole, else close it."""
         link.rest()
+        self._used[address].discard(link)
+        if link.heard:
+            link.heard = False
+            self._heard.add(address)
         if not link.finished:
             link.close()
             return

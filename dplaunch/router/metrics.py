@@ -27,6 +27,7 @@ HELP = {
     "dprouter_member_requests": "gauge: requests of this router on the engine, or with KV to fetch from it",
     "dprouter_member_tokens": "gauge: estimated tokens of these requests",
     "dprouter_member_up": "gauge: the engine answers its health check",
+    "dprouter_member_stuck": "gauge: the engine answers its health check, and no requests",
     "dprouter_member_running": "gauge: requests in work, as the engine counts them",
     "dprouter_member_waiting": "gauge: requests in the engine's own queue",
     "dprouter_ready": "gauge: each needed role has a group that serves",
@@ -81,6 +82,7 @@ def seen(state: State) -> dict[str, float]:
     for member in state.members.values():
         labels = {"member": member.entry.name, "role": member.entry.role, "group": member.entry.group}
         numbers[series("dprouter_member_up", **labels)] = float(member.alive)
+        numbers[series("dprouter_member_stuck", **labels)] = float(bool(member.stuck))
         numbers[series("dprouter_member_running", **labels)] = member.running
         numbers[series("dprouter_member_waiting", **labels)] = member.waiting
     return numbers

@@ -1,7 +1,7 @@
 """The router's own proof: a completion through every engine of a group before clients reach it.
 
-For groups that the members file leaves to the router (``proving``), and for groups that were lost and came
-back by themselves.
+For groups that the members file leaves to the router (``proving``), for groups that were lost or stuck and
+came back by themselves, and for engines that do not move although they say that they have requests.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class Prover:
         """Look for ever for groups to prove, as often as engines are asked for their health."""
         try:
             while True:
-                for group, engines in self._state.unproved().items():
+                wanted = {**self._state.suspected(), **self._state.unproved()}
+                for group, engines in wanted.items():
                     if group not in self._tasks:
                         self._tasks[group] = asyncio.create_task(self._prove(group, engines))
                 await asyncio.sleep(self._settings.health_interval)

@@ -51,6 +51,8 @@ def _sentences(group: str, engines: Sequence[Member]) -> list[str]:
 def _trouble(member: Member) -> str:
     if not member.alive:
         return f"is out: {member.reason}"
+    if member.stuck:
+        return f"is stuck: {member.stuck}"
     return {
         "held": "is held: it takes requests that name it only",
         "proving": f"is not proved: {member.doubt or 'no answer yet'}",
@@ -77,6 +79,7 @@ def members(state: State) -> dict[str, Any]:
                 "url": member.entry.url,
                 "state": member.state,
                 "alive": member.alive,
+                "stuck": bool(member.stuck),
                 "group_open": member.entry.group in opened[member.entry.role],
                 "reason": _trouble(member),
                 "requests": member.requests,

@@ -28,6 +28,8 @@ class Settings:
     health_interval: float = 1.0
     health_timeout: float = 1.0
     connect_timeout: float = 2.0
+    stuck_after: float = 6.0
+    """Without any movement in an engine while requests wait for it; more where their prompts are long."""
     grace: float = 25.0
     """After SIGTERM, for streams to finish."""
     log_level: str = "info"
@@ -72,6 +74,7 @@ def _add_times(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--health-interval", type=positive, default=1.0)
     parser.add_argument("--health-timeout", type=positive, default=1.0)
     parser.add_argument("--connect-timeout", type=positive, default=2.0)
+    parser.add_argument("--stuck-after", type=positive, default=6.0, help="seconds without movement")
     parser.add_argument("--grace", type=float, default=25.0, help="seconds for streams after SIGTERM")
 
 

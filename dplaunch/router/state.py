@@ -11,10 +11,19 @@ from urllib.parse import urlsplit
 
 from .members import ROLES, Entry, Membership
 from .pick import Candidate, choose, open_groups
+from .settings import Settings
 
 SUSPECT_SECONDS = 5.0
 SLOW_ANSWERS = 3
 """So many health checks in a row may time out: a busy engine is not a dead one."""
+COLD_PATIENCE = 120.0
+"""Seconds for an engine that has not been proved since it was started: its first requests may compile."""
+PER_BYTE = 1 / 16_000
+"""Seconds of patience more for each byte of a waiting request: 4,000 tokens of a prompt a second at least."""
+MOST_PATIENCE_MORE = 60.0
+PING_AFTER = 2.0
+PING_EVERY = 30.0
+"""Seconds: when an engine that says it has requests is asked for one more, and how often."""
 TO_OPEN = ("proving", "serving")
 """States in the file of engines that take requests of clients once they are proved."""
 
@@ -35,6 +44,17 @@ class Member:
         self.doubt = ""
         """Why the last proof failed; empty before the first one."""
         self.doubted_at = float("-inf")
+        self.warm = self.proved
+        """It was proved since it was last started."""
+        self.stuck = ""
+        """What is known of it when it answers its health check and nothing else; empty when it moves."""
+        self.counters: int | None = None
+        """A hash of its counters; None when they are not known."""
+        self.moved_at = float("-inf")
+        """When its counters or its answers last moved."""
+        self.excused = 0
+        """Requests in it that wait for another engine, not for this one."""
+        self.pinged_at = float("-inf")
         self.requests = 0
         """All leases: requests that run here, or whose KV may still be fetched from here."""
         self.working = 0
@@ -100,8 +120,14 @@ class Lease:
 class State:
     """All engines. Not thread-safe: it lives on one event loop."""
 
-    def __init__(self, policy: str = "tokens", clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        policy: str = "tokens",
+        clock: Callable[[], float] = time.monotonic,
+        patience: float = Settings.stuck_after,
+    ) -> None:
         self.policy = policy
+        self.patience = patience
         self.clock = clock
         self.members: dict[str, Member] = {}
         self.membership = Membership()
@@ -132,6 +158,7 @@ class State:
             return
         if entry.state in ("held", "proving"):
             self._doubt(member)
+            member.warm, member.stuck = False, ""
         elif before != "draining":
             member.proved = member.proved or entry.state == "serving"
 
@@ -198,9 +225,8 @@ class State:
         An engine that has not been healthy yet is still starting, which puts nothing in doubt.
         """
         if member.answered:
-            for other in self.members.values():
-                if (other.entry.role, other.entry.group) == (member.entry.role, member.entry.group):
-                    self._doubt(other)
+            self._doubt_group(member)
+        member.warm, member.stuck = False, ""
         return self.lost(member, reason)
 
     def slow(self, member: Member, reason: str) -> bool:
@@ -215,9 +241,69 @@ class State:
         was, member.alive = member.alive, True
         self._ready = None
         member.answered = True
+        if not was:
+            member.moved_at = self.clock()
         member.reason = ""
         member.slow = 0
         return not was
+
+    def moved(self, member: Member, counters: int | None, *, heard: bool) -> None:
+        """Note its counters, and whether any answer came since they were last looked at."""
+        if heard or counters is None or counters != member.counters or member.excused:
+            member.moved_at = self.clock()
+        member.counters = counters
+
+    def stands_still(self, member: Member, since: float, size: int) -> float:
+        """Seconds for which nothing moved, 0 while that is no reason to give it up.
+
+        ``since``: when the first of its waiting requests was sent; ``size``: bytes of the largest one.
+        """
+        seconds = self.clock() - max(since, member.moved_at)
+        patience = self.patience if member.warm else max(self.patience, COLD_PATIENCE)
+        return seconds if seconds >= patience + min(size * PER_BYTE, MOST_PATIENCE_MORE) else 0.0
+
+    def stick(self, member: Member, reason: str) -> bool:
+        """Note that it is stuck: its group is closed until it is proved again. True when that is new."""
+        self._doubt_group(member)
+        new, member.stuck = not member.stuck, reason
+        member.moved_at = self.clock()
+        return new
+
+    def suspected(self) -> dict[str, list[Member]]:
+        """Return the engines that say they have requests, yet do not move, by group; each now and then.
+
+        Only a request of our own tells: an engine whose last request was given up may count it for ever.
+        """
+        now = self.clock()
+        found: dict[str, list[Member]] = {}
+        for member in self.members.values():
+            idle = (
+                member.working or not (member.running or member.waiting) or now < member.moved_at + PING_AFTER
+            )
+            if (
+                member.alive
+                and member.state == "serving"
+                and not idle
+                and now > member.pinged_at + PING_EVERY
+            ):
+                member.pinged_at = now
+                found.setdefault(member.entry.group, []).append(member)
+        return found
+
+    @contextmanager
+    def excuse(self, member: Member) -> Iterator[None]:
+        """While the block runs ``member`` waits for another engine: no movement is expected of it."""
+        member.excused += 1
+        try:
+            yield
+        finally:
+            member.excused -= 1
+            member.moved_at = self.clock()
+
+    def _doubt_group(self, member: Member) -> None:
+        for other in self.members.values():
+            if (other.entry.role, other.entry.group) == (member.entry.role, member.entry.group):
+                self._doubt(other)
 
     def _doubt(self, member: Member) -> None:
         member.proved = member.answered = False
@@ -229,8 +315,8 @@ class State:
         """Note that a request that began at ``asked_at`` was answered through ``members``."""
         for member in members:
             if asked_at >= member.doubted_at:
-                member.proved = True
-                member.doubt = ""
+                member.proved = member.warm = True
+                member.doubt = member.stuck = ""
         self._ready = None
 
     def unproved(self) -> dict[str, list[Member]]:

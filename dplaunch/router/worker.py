@@ -80,11 +80,11 @@ def _parent_gone(pipe: int, stop: asyncio.Event) -> None:
 @contextlib.asynccontextmanager
 async def serving(settings: Settings, place: Place) -> AsyncIterator[State]:
     """The whole worker, as long as the block runs; at its end streams get their grace."""
-    state = State(settings.policy)
+    state = State(settings.policy, patience=settings.stuck_after)
     counters = metrics.Metrics()
     exchange = metrics.Exchange(place.folder, place.index)
-    pool = Pool(settings.connect_timeout)
-    health = Health(state, pool, interval=settings.health_interval, timeout=settings.health_timeout)
+    pool, asking = Pool(settings.connect_timeout), Pool(settings.connect_timeout)
+    health = Health(state, asking, pool, interval=settings.health_interval, timeout=settings.health_timeout)
     callbacks = Callbacks(place.socket.getsockname()[:2], pool, place.index, place.folder)
     shared = Shared(state, pool, counters, callbacks)
     front = Front(settings, shared, Tries(shared, health), exchange)
@@ -102,6 +102,7 @@ async def serving(settings: Settings, place: Place) -> AsyncIterator[State]:
             task.cancel()
         await asyncio.gather(*tasks, health.close(), return_exceptions=True)
         pool.close()
+        asking.close()
 
 
 async def _watch(settings: Settings, state: State, health: Health) -> None:

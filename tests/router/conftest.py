@@ -31,7 +31,7 @@ class StubEngine:
     "recomputed" (instead of text), "recomputed-late" (after one chunk and ``gate``); "gate" waits for ``gate``
     after one chunk, "slow" before any, "silent" before it calls back or pushes; "flood" is 64 MiB.
 
-    ``vault`` holds what prefill engines keep to be pulled, or have pushed.
+    ``health`` is the status of its health check; 0 is silence. ``vault`` holds what prefill engines keep to be pulled, or have pushed.
     """
 
     def __init__(self, name, group, vault) -> None:
@@ -82,7 +82,9 @@ class StubEngine:
         return [body for path, _, body in self.seen if path.endswith("completions")]
 
     async def _health(self, _request):
-        return web.Response(status=self.health)
+        if not self.health:
+            await self.gate.wait()
+        return web.Response(status=self.health or 200)
 
     async def _metrics(self, _request):
         queue = {"running": self.running, "waiting": self.waiting}
@@ -98,6 +100,7 @@ class StubEngine:
             return web.json_response({"error": {"message": f"{self.name} says {act}"}}, status=int(act))
         if act == "reset":
             request.transport.abort()
+            return web.Response()
         if request.path not in ("/v1/completions", "/v1/chat/completions"):
             return web.json_response({"by": self.name})
         return await self._complete(request, body, act)

@@ -200,7 +200,7 @@ def test_engines_are_asked_no_more_however_a_cancellation_is_lost(leaves):
         state = State()
         state.apply(Membership((Entry("s0", "serve", "serve/0", "http://a:1"),), "1"))
         pool = StubbornPool()
-        health = Health(state, pool, interval=0.0, timeout=1.0)
+        health = Health(state, pool, pool, interval=0.0, timeout=1.0)
         health.follow()
         await asyncio.sleep(0)
         if leaves:  # the member's file names nobody any more

@@ -37,7 +37,7 @@ async def run(attempt: Attempt) -> None:
 async def _run(attempt: Attempt, decode: Member, callback: Callback) -> None:
     pushed = asyncio.Event()
     answering = asyncio.ensure_future(_answer(attempt, decode, callback.url, pushed))
-    prefilling = asyncio.ensure_future(_prefill(attempt, callback, pushed))
+    prefilling = asyncio.ensure_future(_prefill(attempt, decode, callback, pushed))
     try:
         await asyncio.wait((answering, prefilling), return_when=asyncio.FIRST_COMPLETED)
         refusal = None
@@ -59,12 +59,15 @@ async def _answer(attempt: Attempt, decode: Member, url: str, pushed: asyncio.Ev
             await attempt.relay(answer, first_byte=pushed.set)
 
 
-async def _prefill(attempt: Attempt, callback: Callback, pushed: asyncio.Event) -> Reply | None:
+async def _prefill(
+    attempt: Attempt, decode: Member, callback: Callback, pushed: asyncio.Event
+) -> Reply | None:
     """Return the answer of a prefill engine that refuses the request, None when all of its KV was pushed."""
     params = await callback.params
     prefill = attempt.pick("prefill")
     with attempt.lease_prefill(prefill) as pushed_from:
-        reply = await attempt.prefill(prefill, attempt.request.body.for_prefill(params))
+        with attempt.excuse(decode):
+            reply = await attempt.prefill(prefill, attempt.request.body.for_prefill(params))
         pushed_from.answered()
         if reply.status != HTTPStatus.OK:
             return reply
