@@ -10,7 +10,7 @@ from dplaunch.errors import ExitCode, UsageError, worst
 if TYPE_CHECKING:
     from dplaunch.fleet.job import Job
     from dplaunch.model.observed import Observed
-    from dplaunch.model.summary import Summary
+    from dplaunch.model.summary import RouterReport, Summary
     from dplaunch.workspace import Cluster
 
 Watch = Annotated[bool, option("--watch", "-w", help="Repeat every two seconds, until Ctrl-C.")]
@@ -55,24 +55,26 @@ def exit_code(summary: Summary) -> ExitCode:
 
 def look(job: Job) -> tuple[Observed, Summary]:
     """What runs on the nodes, and the verdict on it; nodes that were lost are tried again."""
-    from dplaunch.fleet.verdict import summarise
+    from dplaunch.fleet.verdict import mark_stuck, summarise
 
     lost = set(job.driver.unreached) or {n.name for n in job.plan.nodes if n.name not in job.driver.reached}
     if lost:
         job.driver.open(lost)
-    observed = job.driver.observe(health=True)
-    return observed, summarise(job.plan, observed, _held(job))
+    router = _router(job)
+    observed = mark_stuck(job.driver.observe(health=True), router.stuck)
+    return observed, summarise(job.plan, observed, router.closed)
 
 
-def _held(job: Job) -> tuple[str, ...]:
-    """Groups that the router keeps closed; empty where its file cannot be read."""
+def _router(job: Job) -> RouterReport:
+    """What the router reports; nothing where its file cannot be read."""
     from dplaunch.errors import DplaunchError
-    from dplaunch.fleet.membership import read_closed
+    from dplaunch.fleet.membership import read_report
+    from dplaunch.model.summary import RouterReport
 
     try:
-        return read_closed(job)
+        return read_report(job)
     except DplaunchError:
-        return ()
+        return RouterReport()
 
 
 def _look_once(call: Invocation, cluster: Cluster) -> ExitCode:

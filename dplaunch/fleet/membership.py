@@ -16,6 +16,7 @@ from dplaunch.errors import DplaunchError
 from dplaunch.fleet.job import Job
 from dplaunch.model.plan import ROUTER, Api, Endpoint
 from dplaunch.model.remote import HttpRequest
+from dplaunch.model.summary import RouterReport
 
 MemberState = Literal["held", "proving", "serving", "draining"]
 """``held``: reachable for the proof only. ``proving``: held until the router itself has proved it."""
@@ -69,26 +70,32 @@ def read_states(job: Job) -> dict[str, str]:
     return {member["group"]: member["state"] for member in _members(job)}
 
 
-def read_closed(job: Job) -> tuple[str, ...]:
-    """Groups that clients do not reach: held, draining, or yet to be proved by the router."""
+def read_report(job: Job) -> RouterReport:
+    """What the router reports of its groups; its file alone where it does not respond."""
     states = read_states(job)
-    if "proving" in states.values():
-        states |= _proved_states(job)
-    return tuple(group for group, state in states.items() if state != "serving")
+    seen = _ask_members(job) if states else []
+    stuck = {member["name"]: member["stuck"] for member in seen if member.get("stuck")}
+    states |= {member["group"]: "serving" for member in seen}
+    states |= {member["group"]: member["state"] for member in seen if member["state"] != "serving"}
+    explained = {member["group"] for member in seen if member.get("stuck")}
+    closed = (group for group, state in states.items() if state != "serving" and group not in explained)
+    return RouterReport(closed=tuple(closed), stuck=stuck)
 
 
-def _proved_states(job: Job) -> dict[str, str]:
-    """Group → state at the router, which is asked: its file does not say what it has proved since."""
+def _ask_members(job: Job) -> list[_Document]:
+    """The members as the router sees them: its file does not say what it has found out since."""
     router = job.plan.router_process
     if router is None:
-        return {}
+        return []
     question = HttpRequest(key=ROUTER, node=router.node, url=f"{router.endpoints[0].url}/members")
     reply = job.driver.ask([question]).get(ROUTER)
     if reply is None or reply.status != HTTPStatus.OK:
-        return {}
-    members = _parse(reply.body)["members"]
-    proved = {member["group"]: "serving" for member in members}
-    return proved | {m["group"]: m["state"] for m in members if m["state"] != "serving"}
+        return []
+    try:
+        members: list[_Document] = _parse(reply.body)["members"]
+        return [m for m in members if isinstance(m["group"], str) and isinstance(m["state"], str)]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return []  # not our router's words
 
 
 def read_endpoints(job: Job, groups: Collection[str]) -> tuple[Endpoint, ...]:

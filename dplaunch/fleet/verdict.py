@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 
-from dplaunch.model.observed import Observed, ObservedProcess, State
+from dplaunch.model.observed import Observed, ObservedEndpoint, ObservedProcess, State
 from dplaunch.model.plan import ROUTER, Endpoint, Place, Plan, Process
 from dplaunch.model.summary import Cause, ClusterHealth, LastProof, RoleSummary, Summary
 from dplaunch.model.trail import Result
 
 Seen = dict[Place, ObservedProcess]
+
+
+def mark_stuck(observed: Observed, stuck: Mapping[str, str]) -> Observed:
+    """``observed`` with the endpoints that the router found stuck: not healthy, whatever they say."""
+
+    def endpoint(seen: ObservedEndpoint) -> ObservedEndpoint:
+        return replace(seen, healthy=False, stuck=stuck[seen.name]) if seen.name in stuck else seen
+
+    def process(seen: ObservedProcess) -> ObservedProcess:
+        return replace(seen, endpoints=tuple(map(endpoint, seen.endpoints)))
+
+    nodes = (replace(n, processes=tuple(map(process, n.processes))) for n in observed.nodes)
+    return replace(observed, nodes=tuple(nodes)) if stuck else observed
 
 
 def summarise(plan: Plan, observed: Observed, held: Collection[str] = ()) -> Summary:
@@ -65,7 +79,7 @@ def judge_health(
     if not any(p.alive for p in observed.processes):
         return ClusterHealth.DOWN if not observed.unreached else ClusterHealth.UNKNOWN
     whole = not observed.unreached and all(process is not None and _lives(process) for process in found)
-    if whole and not proved:
+    if whole and not proved and not any(p.stuck for p in observed.processes):
         # Everything runs: what does not respond is not ready yet. A router responds 503 while engines load.
         return ClusterHealth.STARTING
     return ClusterHealth.OUTAGE if _roles_out(plan, observed, held) else ClusterHealth.DEGRADED
@@ -108,17 +122,19 @@ def find_cause(plan: Plan, observed: Observed, held: Collection[str]) -> Cause |
     return next((Cause(node=node) for node in sorted(observed.unreached)), None)
 
 
-def _order(found: ObservedProcess | None) -> tuple[int, float]:
-    """What ended comes first, by its time; then what is missing; then what runs and is not ready."""
+def _order(found: ObservedProcess | None) -> tuple[int, bool, float]:
+    """What ended comes first, by its time; then what is missing; then what is stuck, or is not ready."""
     if found is None:
-        return 1, 0.0
-    return (2, found.started_at) if found.runs else (0, found.ended_at)
+        return 1, False, 0.0
+    return (2, not found.stuck, found.started_at) if found.runs else (0, False, found.ended_at)
 
 
 def _cause(process: Process, found: ObservedProcess | None, clock: float) -> Cause:
     name, node = process.name, process.node
     if found is None:
         return Cause(process=name, node=node, how="missing")
+    if found.stuck:
+        return Cause(process=name, node=node, how="stuck", mend="restart")
     if found.runs:
         return Cause(process=name, node=node, how="running, but not ready", mend="restart")
     ago = max(0.0, clock - found.ended_at) if found.ended_at else 0.0

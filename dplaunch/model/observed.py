@@ -45,6 +45,8 @@ class ObservedEndpoint:
     name: str
     url: str = ""
     healthy: bool | None = None
+    stuck: str = ""
+    """How the router found that it answers its health path and nothing else; it is not healthy then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +102,11 @@ class ObservedProcess:
         if not found or None in found:
             return None
         return all(found)
+
+    @property
+    def stuck(self) -> bool:
+        """It takes requests and answers none at one of its endpoints."""
+        return self.runs and any(endpoint.stuck for endpoint in self.endpoints)
 
     @property
     def serves(self) -> bool:

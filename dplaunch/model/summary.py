@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
@@ -27,6 +28,16 @@ class ClusterHealth(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RouterReport:
+    """What the router reports of its groups; nothing where it is foreign or does not respond."""
+
+    closed: tuple[str, ...] = ()
+    """Groups that clients do not reach: held, draining, or yet to be proved by the router."""
+    stuck: Mapping[str, str] = field(default_factory=dict)
+    """Endpoint that takes requests and answers none → how the router found it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoleSummary:
     """One role in figures. ``engines`` counts endpoints; a group serves if all of its endpoints are ready."""
 
@@ -44,7 +55,7 @@ class Cause:
     node: str
     process: str = ""
     how: str = "unreachable"
-    """``killed by SIGKILL``, ``missing``, ``running, but not ready``."""
+    """``killed by SIGKILL``, ``missing``, ``running, but not ready``, ``stuck``."""
     ago: float = 0.0
     """Seconds since it ended; 0 where that is unknown."""
     mend: Literal["up", "restart", "look"] = "up"

@@ -79,7 +79,7 @@ def members(state: State) -> dict[str, Any]:
                 "url": member.entry.url,
                 "state": member.state,
                 "alive": member.alive,
-                "stuck": bool(member.stuck),
+                "stuck": member.stuck,
                 "group_open": member.entry.group in opened[member.entry.role],
                 "reason": _trouble(member),
                 "requests": member.requests,

@@ -39,6 +39,8 @@ class UnitStatus:
     url: str = ""
     healthy: bool | None = None
     """None where health was not asked, or there is nothing to ask."""
+    stuck: str = ""
+    """How the router found that it takes requests and answers none; empty where it did not."""
     group_out: bool = False
     """Another part of its group does not serve, so no client reaches it."""
 
@@ -59,7 +61,8 @@ class UnitStatus:
     @property
     def awaited(self) -> bool:
         """It loads, or is a job at work: nothing is wrong with it."""
-        return self.expected and not self.serves and self.state == State.RUNNING.value
+        runs = self.state == State.RUNNING.value
+        return self.expected and not self.serves and runs and not self.stuck
 
     @property
     def unusual(self) -> bool:
@@ -83,14 +86,15 @@ class UnitStatus:
         if not seen.runs:
             return str(seen.state.value)
         good = "idle (group out)" if self.group_out else "serving"
-        health = "running" if self.healthy is None else good if self.healthy else "not ready"
+        bad = "stuck" if self.stuck else "not ready"
+        health = "running" if self.healthy is None else good if self.healthy else bad
         return health if seen.state is State.RUNNING else f"{health}, unguarded"
 
     @property
     def explanation(self) -> str:
         """Why its state cannot be used, and what to do; without its name, so that equal ones fold."""
-        if self.seen is None:
-            return ""
+        if self.seen is None or self.stuck:
+            return self.stuck
         problem = self.seen.problem.removeprefix(f"{self.seen.name} ")
         return "; ".join(filter(None, (problem, self.seen.hint)))
 
@@ -135,10 +139,10 @@ def _there(process: ObservedProcess) -> bool:
 def _planned(
     process: Process, seen: ObservedProcess | None, clocks: dict[str, float]
 ) -> Iterator[UnitStatus]:
-    health = {endpoint.name: endpoint.healthy for endpoint in seen.endpoints} if seen else {}
+    observed = {endpoint.name: endpoint for endpoint in seen.endpoints} if seen else {}
     urls = {endpoint.name: endpoint for endpoint in process.endpoints}
     for unit in process.units:
-        endpoint = urls.get(unit)
+        endpoint, found = urls.get(unit), observed.get(unit)
         yield UnitStatus(
             name=unit,
             process=process.name,
@@ -151,7 +155,8 @@ def _planned(
             seen=seen,
             ranks=endpoint.ranks if endpoint else tuple(seat.rank for seat in process.seats),
             url=endpoint.url if endpoint else "",
-            healthy=health.get(unit),
+            healthy=found.healthy if found else None,
+            stuck=found.stuck if found else "",
         )
 
 

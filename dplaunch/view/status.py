@@ -158,6 +158,7 @@ def _process(record: UnitStatus) -> dict[str, Any]:
         "planned": record.expected,
         "pid": seen.pid if seen and seen.pid else None,
         "healthy": record.healthy,
+        "stuck": record.stuck or None,
         "group_out": record.group_out,
         "started_at": seen.started_at if seen and seen.started_at else None,
         "exit_code": seen.exit_code if seen else None,

@@ -15,14 +15,15 @@ from dplaunch.errors import DplaunchError
 from dplaunch.fleet.membership import (
     TRIES,
     align,
-    read_closed,
     read_endpoints,
+    read_report,
     read_states,
     release,
     set_state,
 )
 from dplaunch.model.cluster import RouterSpec
 from dplaunch.model.remote import HttpReply
+from dplaunch.model.summary import RouterReport
 
 GROUPS = ("decode/0", "decode/1", "decode/2")
 ENGINES = tuple(a_process(f"decode-{n}", "n2", group=group) for n, group in enumerate(GROUPS))
@@ -82,13 +83,23 @@ def router_reports(*states: str, status=200):
 )
 def test_whether_a_group_left_to_the_router_is_open_is_the_routers_word(node, closed):
     one = launcher(PLAN, node).admitted(decode_0="held", decode_1="proving")
-    assert read_closed(one.job) == closed
+    assert read_report(one.job).closed == closed
 
 
-def test_the_router_is_not_asked_where_its_file_says_all():
+def test_a_router_that_does_not_respond_leaves_what_its_file_says():
     one = launcher().admitted(decode_0="held", decode_1="draining")
-    assert read_closed(one.job) == ("decode/0", "decode/1")
-    assert one.asked() == []
+    assert read_report(one.job) == RouterReport(closed=("decode/0", "decode/1"))
+
+
+def test_an_engine_that_is_stuck_comes_with_its_reason_and_its_group_is_not_called_closed():
+    members = [
+        {"name": "decode-0", "group": "decode/0", "state": "proving", "stuck": "nothing moves"},
+        {"name": "decode-1", "group": "decode/0", "state": "proving", "stuck": ""},
+        {"name": "decode-2", "group": "decode/1", "state": "proving", "stuck": ""},
+    ]
+    reply = HttpReply(status=200, body=json.dumps({"members": members}))
+    one = launcher(PLAN, Node("n1", http=lambda _: reply)).admitted()
+    assert read_report(one.job) == RouterReport(closed=("decode/1",), stuck={"decode-0": "nothing moves"})
 
 
 def test_one_engine_that_is_not_proved_closes_its_group():
@@ -96,7 +107,7 @@ def test_one_engine_that_is_not_proved_closes_its_group():
     members = [{"group": "decode/0", "state": state} for state in ("proving", "serving")]
     reply = HttpReply(status=200, body=json.dumps({"members": members}))
     one = launcher(a_plan(*pair, ROUTER), Node("n1", http=lambda _: reply)).admitted(decode_0="proving")
-    assert read_closed(one.job) == ("decode/0",)
+    assert read_report(one.job).closed == ("decode/0",)
 
 
 def test_a_first_start_writes_the_file_with_every_group_held():

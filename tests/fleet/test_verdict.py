@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from plans import a_job, a_plan, a_process
 
-from dplaunch.fleet.verdict import last_proof, summarise
+from dplaunch.fleet.verdict import last_proof, mark_stuck, summarise
 from dplaunch.model.observed import Observed, ObservedEndpoint, ObservedNode, ObservedProcess, State
-from dplaunch.model.summary import ClusterHealth
+from dplaunch.model.summary import Cause, ClusterHealth
 from dplaunch.model.trail import Entry, Result
 
 PLAN = a_plan(
@@ -181,6 +181,20 @@ def test_a_job_that_is_done_needs_nothing_more():
 )
 def test_a_cluster_serves_only_where_each_role_has_an_open_group(states, held, health):
     assert summarise(PLAN, look(states), held).state is health
+
+
+@pytest.mark.parametrize(
+    ("names", "health"),
+    [(("decode-1",), ClusterHealth.DEGRADED), (("decode-1", "decode-2"), ClusterHealth.OUTAGE)],
+)
+def test_an_engine_that_is_stuck_does_not_serve_and_is_the_cause(names, health):
+    marked = mark_stuck(look(RUNS), dict.fromkeys(names, "nothing moves"))
+    summary = summarise(PLAN, marked)
+    assert (summary.state, summary.cause) == (
+        health,
+        Cause(process="decode-1", node="n2", how="stuck", mend="restart"),
+    )
+    assert mark_stuck(look(RUNS), {}) == look(RUNS)
 
 
 def test_groups_that_the_router_keeps_closed_are_named():

@@ -54,7 +54,7 @@ def test_an_engine_in_which_nothing_moves_is_out_within_its_time_and_back_once_i
         status, _, body = await c.post()
         assert (status, b"decode-1" in body) == (200, True)
         shown = await seen(c, "decode-0")
-        assert (shown["stuck"], shown["alive"], shown["state"]) == (True, True, "proving")
+        assert (bool(shown["stuck"]), shown["alive"], shown["state"]) == (True, True, "proving")
         reasons = json.loads((await c.get("/health"))[2])["reasons"]
         assert [
             "decode-0 (decode/0) is stuck: /healthz is good, but nothing moved" in r for r in reasons

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from plans import a_job, a_plan, a_process
 
+from dplaunch.fleet.verdict import mark_stuck, summarise
 from dplaunch.model.observed import ObservedEndpoint, ObservedProcess, State
 from dplaunch.model.summary import Cause, ClusterHealth, LastProof, RoleSummary, Summary
 from dplaunch.view import status as status_view
@@ -224,3 +225,11 @@ def test_the_json_schema_is_stable(golden, big_plan, troubled):
     assert len(value["processes"]) == 74
     some = ("prefill-0", "prefill-1", "prefill-9", "decode-3", "decode-17", "decode-63", "router")
     golden("status", {**value, "processes": [p for p in value["processes"] if p["name"] in some]})
+
+
+def test_an_engine_that_is_stuck_is_named_with_what_the_router_saw(draw, golden, big_plan, observe):
+    observed = mark_stuck(observe(big_plan), {"decode-7": "/health is good, but nothing moved for 7 s"})
+    summary = replace(summarise(big_plan, observed), proof=GOOD.proof)
+    golden("status-stuck", draw(status_view.render(big_plan, observed, summary), 160))
+    found = status_view.to_json(big_plan, observed, summary)["processes"]
+    assert [p["name"] for p in found if p["stuck"]] == ["decode-7"]
