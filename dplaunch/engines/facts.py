@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -24,7 +24,7 @@ class ReservedPorts:
 
 @dataclass(frozen=True, slots=True)
 class RandomPorts:
-    """Ports from which a KV connector draws: ``first`` on, ``each`` for every device of the node.
+    """Ports from which a KV connector draws: ``first`` on, ``each`` for every device of the node from 0 on.
 
     ``connector`` is how the names of such connectors begin.
     """
@@ -34,6 +34,10 @@ class RandomPorts:
     each: int
     owner: str
     source: str
+
+    def on(self, devices: Iterable[int]) -> range:
+        """What may be drawn on a node where these devices are in use."""
+        return range(self.first, self.first + self.each * (max(devices, default=-1) + 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 
 from dplaunch.errors import Problem
@@ -30,6 +31,21 @@ def _places(spec: ClusterSpec) -> Iterator[tuple[str, RoleSpec | NodeSpec | Over
 def warning(text: str, key: str, hint: str, source: str) -> Problem:
     """Return a problem that does not stop a start."""
     return Problem(text, key=key, hint=hint, source=source, warning=True)
+
+
+def devices_chosen(spec: ClusterSpec, variable: str) -> Iterator[Problem]:
+    """A problem where the file sets the variable of each rank's devices, which ``devices`` decides."""
+    for place, env in environments(spec):
+        if variable in env:
+            given = str(env[variable])
+            numbers = re.fullmatch(r"\d+(,\d+)*", given)
+            example = given.replace(",", ", ") if numbers else "4-7"
+            yield Problem(
+                f"'{variable}' is computed by dplaunch for every rank",
+                key=f"{place}.{variable}",
+                hint=f"remove it, and write devices: [{example}] in hardware or at the node",
+            )
+            return
 
 
 def forbidden(spec: ClusterSpec, variables: Collection[str], why: str, hint: str) -> Iterator[Problem]:

@@ -71,7 +71,8 @@ class Hardware:
     """The hardware of a node. ``family`` decides the connector's environment and the device checks."""
 
     name: str = ""
-    devices: int = 0
+    devices: tuple[int, ...] = ()
+    """Numbers of the devices that may be used on a node; none: engines are not pinned to devices."""
     family: Family = "cpu"
 
 
@@ -83,7 +84,8 @@ class NodeSpec:
     host: str
     address: str
     nic: str | None = None
-    devices: int = 0
+    devices: tuple[int, ...] = ()
+    """Numbers of the devices that may be used, in the order in which seats take them."""
     ssh: SshSpec = SshSpec()
     env: Mapping[str, EnvValue] = field(default_factory=dict)
     args: Mapping[str, ArgValue] = field(default_factory=dict)

@@ -74,5 +74,6 @@ def _is_local(node: NodeSpec) -> bool:
 
 
 def _knobs(node: NodeSpec, stand_in: StandIn) -> dict[str, EnvValue]:
-    devices = {"DPLAUNCH_REHEARSAL_DEVICES": str(node.devices)} if node.devices else {}
+    installed = str(max(node.devices, default=-1) + 1)
+    devices = {"DPLAUNCH_REHEARSAL_DEVICES": installed} if node.devices else {}
     return {"DPLAUNCH_REHEARSAL_BIND": node.address, **stand_in.env, **devices}

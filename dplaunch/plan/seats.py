@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
 from dplaunch.model.plan import Seat
@@ -51,13 +52,7 @@ def _of_role(role: RoleSpec, address: dict[str, str]) -> Iterator[Seat]:
 
 def _with_devices(spec: ClusterSpec, unseated: list[Seat]) -> Iterator[Seat]:
     """Devices of a node in order over all its seats; a node without devices pins nothing."""
-    has = {node.name: node.devices for node in spec.nodes}
+    left = {node.name: iter(node.devices) for node in spec.nodes}
     width = {role.name: role.devices_per_rank for role in spec.roles}
-    given = dict.fromkeys(has, 0)
     for seat in unseated:
-        if not has[seat.node]:
-            yield seat
-            continue
-        first = given[seat.node]
-        given[seat.node] = first + width[seat.role]
-        yield replace(seat, devices=tuple(range(first, given[seat.node])))
+        yield replace(seat, devices=tuple(islice(left[seat.node], width[seat.role])))

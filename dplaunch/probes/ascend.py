@@ -54,7 +54,7 @@ def make_argv(tool: str, *words: str) -> tuple[str, ...]:
 
 def has_npus(target: ProbeTarget) -> bool:
     """Return whether the node has Ascend devices according to the cluster file."""
-    return target.spec.hardware.family in (A2, A3) and target.node.devices > 0
+    return target.spec.hardware.family in (A2, A3) and bool(target.node.devices)
 
 
 def find_trouble(output: Output) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dplaunch.model.check import Facts, Finding, Level
@@ -18,6 +18,11 @@ def name_devices(numbers: Iterable[int | str]) -> str:
     """Return ``device 3`` or ``devices 0-7``."""
     known = {int(number) for number in numbers}
     return f"device{'s' if len(known) > 1 else ''} {ranges(known)}"
+
+
+def name_some(numbers: Collection[int], count: int) -> str:
+    """Return ``8`` where the numbers are all that a node has, else ``devices 4-7 of 8``."""
+    return str(count) if count == len(numbers) else f"{name_devices(numbers)} of {count}"
 
 
 def list_some(items: Sequence[object], most: int = 8) -> str:

@@ -5,12 +5,12 @@ The probe reads ``nvidia-smi`` in its CSV format.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from dplaunch.model.check import Command, Facts, Finding, Level, Output
 from dplaunch.probes.ascend import find_trouble
-from dplaunch.probes.findings import OUTSIDE, list_some, name_devices
+from dplaunch.probes.findings import OUTSIDE, list_some, name_devices, name_some
 from dplaunch.probes.outputs import Outputs, clean, describe_unread, find_output
 from dplaunch.probes.probe import EarlierFacts, Probe, ProbeTarget
 from dplaunch.ranges import grouped
@@ -88,10 +88,14 @@ def _compare(targets: Sequence[ProbeTarget], facts: Mapping[str, Facts]) -> Iter
     for target in targets:
         if target.name in facts:
             own = list(_find_faults(target, facts[target.name]))
-            text = f"{facts[target.name]['count']} × {facts[target.name]['name']}, free"
-            if not own and not facts[target.name]["unread"]:
-                own = [Finding(probe=NAME, level=Level.OK, text=text, node=target.name)]
             yield from own
+            if not own and not facts[target.name]["unread"]:
+                yield _report_good(target, facts[target.name])
+
+
+def _report_good(target: ProbeTarget, facts: Facts) -> Finding:
+    text = f"{name_some(target.node.devices, facts['count'])} × {facts['name']}, free"
+    return Finding(probe=NAME, level=Level.OK, text=text, node=target.name)
 
 
 def _find_faults(target: ProbeTarget, facts: Facts) -> Iterator[Finding]:
@@ -102,11 +106,23 @@ def _find_faults(target: ProbeTarget, facts: Facts) -> Iterator[Finding]:
     if facts["defect"]:
         remedy = "look for NVRM and Xid lines in `dmesg`; reload the driver or restart the machine"
         yield _make_finding(target, facts["defect"], remedy)
-    elif facts["count"] < target.node.devices and not facts["unread"]:
-        text = f"only {facts['count']} of {target.node.devices} GPUs"
-        remedy = "look at `nvidia-smi -L` and `dmesg`; pass all GPUs into a container"
-        yield _make_finding(target, text, remedy)
+    elif not facts["unread"]:
+        yield from _find_missing(target, {gpu["index"] for gpu in facts["gpus"]})
     yield from _find_held(target, facts)
+
+
+def _find_missing(target: ProbeTarget, there: Collection[int]) -> Iterator[Finding]:
+    """Find GPUs that the file names and the node lacks; one without a seat is only worth a warning."""
+    wanted = target.node.devices
+    gone = [device for device in wanted if device not in there]
+    if gone:
+        text = f"only {len(wanted) - len(gone)} of {len(wanted)} GPUs: {name_devices(gone)} missing"
+        remedy = (
+            "look at `nvidia-smi -L` and `dmesg`; pass all GPUs into a container, or leave the GPU out with "
+            "devices: in the cluster file"
+        )
+        level = Level.FAIL if target.needed_devices & set(gone) else Level.WARN
+        yield Finding(probe=NAME, level=level, text=text, node=target.name, remedy=remedy)
 
 
 def _find_held(target: ProbeTarget, facts: Facts) -> Iterator[Finding]:

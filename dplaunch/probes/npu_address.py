@@ -35,7 +35,7 @@ def choose_port(target: ProbeTarget) -> str:
 def _commands(target: ProbeTarget, _: EarlierFacts) -> Iterator[Command]:
     if has_npus(target):
         yield hccn_conf.COMMAND
-        for device in range(target.node.devices):
+        for device in target.node.devices:
             yield hccn.make_query(choose_port(target), device)
 
 

@@ -14,7 +14,7 @@ from dplaunch.probes.ascend import (
     find_trouble,
     has_npus,
 )
-from dplaunch.probes.findings import OUTSIDE, list_some, name_devices
+from dplaunch.probes.findings import OUTSIDE, list_some, name_devices, name_some
 from dplaunch.probes.outputs import Outputs, clean, find_output
 from dplaunch.probes.probe import EarlierFacts, Probe, ProbeTarget
 from dplaunch.ranges import grouped
@@ -74,27 +74,31 @@ def _find_faults(target: ProbeTarget, facts: Facts) -> Iterator[Finding]:
 
 def _find_missing(target: ProbeTarget, facts: Facts) -> Iterator[Finding]:
     wanted, count = target.node.devices, facts["count"]
-    if count >= wanted or (not count and facts["unread"]):
+    gone = [device for device in wanted if str(device) not in facts["devices"]] if facts["whole"] else []
+    if not gone and (count >= len(wanted) or (not count and facts["unread"])):
         return
-    gone = [device for device in range(wanted) if str(device) not in facts["devices"]]
-    known = facts["whole"] and len(gone) == wanted - count
-    short = bool(target.needed_devices & set(gone)) if known else count < len(target.needed_devices)
+    short = bool(target.needed_devices & set(gone)) if gone else count < len(target.needed_devices)
+    there = len(wanted) - len(gone) if gone else count
+    text = f"only {there} of {len(wanted)} devices" + (f": {name_devices(gone)} missing" if gone else "")
     yield Finding(
         probe=NAME,
         level=Level.FAIL if short else Level.WARN,
-        text=f"only {count} of {wanted} devices" + (f": {name_devices(gone)} missing" if known else ""),
+        text=text,
         node=target.name,
-        remedy="look at `npu-smi info -l` and `dmesg`; pass every /dev/davinciN into a container",
+        remedy="look at `npu-smi info -l` and `dmesg`; pass every /dev/davinciN into a container, or leave "
+        "the device out with devices: in the cluster file",
     )
 
 
 def _find_unhealthy(target: ProbeTarget, found: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
-    unhealthy = grouped((c["health"], int(d)) for d, c in found.items() if c["health"] != "OK")
-    for health, members in unhealthy.items():
+    """Find ill devices among those that the file names; one without a seat is only worth a warning."""
+    ill = ((int(d), c["health"]) for d, c in found.items() if c["health"] != "OK")
+    named = ((d, health) for d, health in ill if d in target.node.devices)
+    for (health, used), members in grouped(((h, d in target.needed_devices), d) for d, h in named).items():
         card, chip = (found[str(members[0])][key] for key in ("card", "chip"))
         yield Finding(
             probe=NAME,
-            level=Level.WARN if health == "Warning" else Level.FAIL,
+            level=Level.FAIL if used and health != "Warning" else Level.WARN,
             text=f"{name_devices(members)}: health is {health}",
             node=target.name,
             remedy=f"print the error codes with `npu-smi info -t health -i {card} -c {chip}`",
@@ -132,7 +136,7 @@ def _find_users(target: ProbeTarget, facts: Facts) -> Iterator[tuple[str, int, l
 
 
 def _report_good(target: ProbeTarget, facts: Facts) -> Finding:
-    text = f"{facts['count']} × {facts['chip']}, healthy, free"
+    text = f"{name_some(target.node.devices, facts['count'])} × {facts['chip']}, healthy, free"
     return Finding(probe=NAME, level=Level.OK, text=text, node=target.name)
 
 

@@ -45,7 +45,7 @@ class PortFault(NamedTuple):
 def _commands(target: ProbeTarget, _: EarlierFacts) -> Iterator[Command]:
     if has_npus(target):
         yield hccn_conf.COMMAND
-        for device in range(target.node.devices):
+        for device in target.node.devices:
             for what in PARSERS:
                 yield hccn.make_query(what, device)
 

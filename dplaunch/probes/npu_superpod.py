@@ -39,7 +39,7 @@ NodePlaces = tuple[str, Mapping[str, PodPlace]]
 
 def _commands(target: ProbeTarget, _: EarlierFacts) -> Iterator[Command]:
     if target.spec.hardware.family == A3:
-        for device in range(target.node.devices):
+        for device in target.node.devices:
             card, chip = divmod(device, DIES)
             words = ("info", "-t", "spod-info", "-i", str(card), "-c", str(chip))
             yield npu_smi.make_command(f"spod {device}", *words)

@@ -20,7 +20,7 @@ SWITCH = ("off", "on")
 
 def _commands(target: ProbeTarget, _: EarlierFacts) -> Iterator[Command]:
     if has_npus(target):
-        for device in range(target.node.devices):
+        for device in target.node.devices:
             yield hccn.make_query("tls", device)
 
 

@@ -82,7 +82,7 @@ def _hardware(file: schema.File) -> Hardware:
     if given is None:
         return Hardware()
     runs_on = facts(file.engine.kind).families
-    fitting: Family = next((family for family, least in runs_on if given.devices >= least), "cpu")
+    fitting: Family = next((family for family, least in runs_on if len(given.devices) >= least), "cpu")
     return Hardware(name=given.name or "", devices=given.devices, family=given.family or fitting)
 
 

@@ -27,7 +27,7 @@ from dplaunch.spec.finding import KeyPath, counted
 from dplaunch.spec.flags import Args, RouterArgs
 from dplaunch.spec.values import (
     ArgAny,
-    Count,
+    Devices,
     Duration,
     Env,
     ExpertParallel,
@@ -96,7 +96,7 @@ class Hardware(_Section):
     """What a node holds."""
 
     name: Text | None = None
-    devices: Count
+    devices: Devices
     family: Family | None = None
 
 
@@ -116,7 +116,7 @@ class Node(_Section):
     host: Hosts | None = None
     address: Hosts | None = None
     nic: Interface | None = None
-    devices: Count | None = None
+    devices: Devices | None = None
     ssh: Ssh = _empty()
     env: Env = Field(default_factory=dict)
     args: Args = Field(default_factory=dict)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
@@ -12,25 +11,31 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from dplaunch import durations
 from dplaunch.engines import kinds, routers
-from dplaunch.model.cluster import ArgValue, EnvValue, Hardware, SecretRef
+from dplaunch.model.cluster import ArgValue, EnvValue, Family, Hardware, SecretRef
 from dplaunch.ranges import RangeError, expand
 from dplaunch.spec.finding import did_you_mean
 
+_PRESETS: tuple[tuple[str, int, Family], ...] = (
+    ("atlas-800t-a3", 16, "a3"),
+    ("atlas-800i-a3", 16, "a3"),
+    ("atlas-800t-a2", 8, "a2"),
+    ("atlas-800i-a2", 8, "a2"),
+    ("gpu-8", 8, "gpu"),
+    ("cpu", 0, "cpu"),
+)
+"""Name, devices of one node (NPU dies or GPUs) and family."""
+
 PRESETS = {
-    "atlas-800t-a3": Hardware(name="atlas-800t-a3", devices=16, family="a3"),
-    "atlas-800i-a3": Hardware(name="atlas-800i-a3", devices=16, family="a3"),
-    "atlas-800t-a2": Hardware(name="atlas-800t-a2", devices=8, family="a2"),
-    "atlas-800i-a2": Hardware(name="atlas-800i-a2", devices=8, family="a2"),
-    "gpu-8": Hardware(name="gpu-8", devices=8, family="gpu"),
-    "cpu": Hardware(name="cpu", devices=0, family="cpu"),
+    name: Hardware(name=name, devices=tuple(range(count)), family=family) for name, count, family in _PRESETS
 }
-"""Hardware by name: devices are NPU dies or GPUs of one node."""
+"""Hardware by name."""
 
 ROUTERS = (*routers.KINDS, routers.NONE)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _HOST = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9._:%-]*")
 _FOLDER = re.compile(r"/\S.*")
+_DEVICES = re.compile(r"[0-9]+-[0-9]+|[0-9]+(?:-[0-9]+)?(?:\s*,\s*[0-9]+(?:-[0-9]+)?)+")
 _WORD = re.compile(r"[^\s-]\S*")
 _INTERFACE = re.compile(r"[^\s/]{1,15}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -98,6 +103,37 @@ def _names(value: object) -> tuple[str, ...]:
     return _expand(value)
 
 
+MOST_DEVICES = 1024
+"""Of one node: more is a slip of the finger."""
+_DEVICES_HINT = "write 8, 4-7 or [0, 1, 3-7]; device 4 alone is [4]"
+
+
+def _devices(value: object) -> tuple[int, ...]:
+    """A count, which starts at device 0, or the devices themselves: a range as text, or a list."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_DEVICES:
+        return tuple(range(value))
+    words = value if isinstance(value, list) else [value]
+    if not words or not all(_is_device(word, alone=words is not value) for word in words):
+        raise takes(f"a count up to {MOST_DEVICES}, or the devices that may be used", value, _DEVICES_HINT)
+    try:
+        numbers = [int(name) for word in words for name in expand(f"[{word}]")]
+    except RangeError as error:
+        raise refuse(f"{{it}}: {error}", _DEVICES_HINT) from error
+    if max(numbers) >= MOST_DEVICES:
+        raise refuse(f"{{it}} names device {max(numbers)}, and no node has so many", _DEVICES_HINT)
+    twice = next((number for number in numbers if numbers.count(number) > 1), None)
+    if twice is not None:
+        raise refuse(f"{{it}} names device {twice} twice", "name each device once")
+    return tuple(numbers)
+
+
+def _is_device(word: object, *, alone: bool) -> bool:
+    """A number or a range; a single number that stands alone would be a count."""
+    if isinstance(word, str):
+        return bool(_DEVICES.fullmatch(word)) or (not alone and word.isdigit())
+    return isinstance(word, int) and not isinstance(word, bool) and not alone and word >= 0
+
+
 def _duration(value: object) -> float:
     seconds = durations.match(value) if isinstance(value, str) else None
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -146,7 +182,8 @@ def preset(value: object) -> object:
                 f"hardware '{value}' is not known",
                 did_you_mean(value, PRESETS, f"known are: {', '.join(PRESETS)}"),
             )
-        return asdict(PRESETS[value])
+        known = PRESETS[value]
+        return {"name": known.name, "devices": len(known.devices), "family": known.family}
     if isinstance(value, dict):
         return value
     raise takes("a name, or a map with devices and family", value, f"known names are: {', '.join(PRESETS)}")
@@ -209,10 +246,18 @@ Name = Annotated[str, AfterValidator(_name)]
 Word = Annotated[str, AfterValidator(checked(_WORD, "must be one word that does not begin with a dash"))]
 Folder = Annotated[str, AfterValidator(checked(_FOLDER, "is not an absolute path"))]
 MOST = 65536
-"""Parallel sizes, groups and devices beyond any cluster: a slip of the finger must not take all memory."""
+"""Parallel sizes and groups beyond any cluster: a slip of the finger must not take all memory."""
 
 Size = Annotated[int, Field(ge=1, le=MOST)]
-Count = Annotated[int, Field(ge=0, le=MOST)]
+Devices = Annotated[
+    tuple[int, ...],
+    PlainValidator(_devices),
+    _schema(
+        {"type": "integer", "minimum": 0},
+        _TEXT,
+        {"type": "array", "items": {"anyOf": [{"type": "integer", "minimum": 0}, _TEXT]}, "minItems": 1},
+    ),
+]
 Interface = Annotated[
     str, Field(min_length=1), AfterValidator(checked(_INTERFACE, "is not the name of a network interface"))
 ]

@@ -101,5 +101,18 @@ def test_a_tool_that_does_not_answer_is_one_finding(output, level, text):
 def test_only_nodes_with_gpus_run_commands():
     node = target()
     assert [command.key for command in gpu.PROBE.commands(node, {})] == ["gpus", "apps"]
-    bare = replace(node, node=replace(node.node, devices=0))
+    bare = replace(node, node=replace(node.node, devices=()))
     assert list(gpu.PROBE.commands(bare, {})) == []
+
+
+def test_a_gpu_that_no_engine_has_may_be_missing():
+    node = target()
+    rows = output_of("gpus-seven")
+    there = [int(row.split(",")[0]) for row in rows.out.splitlines()]
+    seated = replace(node.plan, processes=(an_engine(node.node, tuple(there)),))
+    facts = gpu.PROBE.parse(node, {"gpus": rows, "apps": output_of("apps-none")})
+    [found] = gpu.PROBE.judge([replace(node, plan=seated)], {"n1": facts})
+    assert (found.level, found.text) == (Level.WARN, "only 7 of 8 GPUs: device 5 missing")
+    left_out = replace(node.node, devices=tuple(there))
+    [found] = gpu.PROBE.judge([replace(node, node=left_out, plan=seated)], {"n1": facts})
+    assert found.level is Level.OK

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import npustub
 import pytest
-from npuworld import CONF, World, faults, without_devices
+from npuworld import CONF, World, an_engine, faults, without_devices
 from specs import CPU, GPU
 
 from dplaunch.model.check import Level, Output
 from dplaunch.model.cluster import Container
-from dplaunch.probes import npu
+from dplaunch.probes import npu, npu_devices
 from dplaunch.probes.npu_ping import make_ping_probe
 from dplaunch.words import plural
 
@@ -389,3 +389,31 @@ def test_calls_of_a_tool_share_a_lane_and_have_a_timeout():
     assert lanes == {"hccn_tool": "hccn", "npu-smi": "npu-smi"}
     assert max(command.timeout for command in commands if command.lane == "hccn") <= 5
     assert {command.again for command in commands if command.lane == "hccn"} == {"hccn_tool is busy"}
+
+
+USED = (4, 5, 6, 7)
+FIRST_ARE_BAD = {(1, "npu-smi info"): info("a2", missing=(2,), health={0: "Alarm"})}
+
+
+def test_devices_that_the_file_leaves_out_are_neither_asked_nor_judged():
+    world = World("a2", 2, FIRST_ARE_BAD, devices=USED)
+    assert faults(world.findings()) == []
+    asked = {call.split()[2] for _, call in world.asked if call.startswith("hccn_tool")}
+    assert asked == {"4", "5", "6", "7"}
+
+
+def test_a_device_without_a_seat_is_only_a_warning():
+    world = World("a2", 1, FIRST_ARE_BAD)
+    target = world.targets[0]
+    seated = replace(target.plan, processes=(an_engine(target.node, USED),))
+    world.targets[0] = replace(target, plan=seated)
+    assert {(f.level, f.text) for f in faults(world.findings([npu_devices.PROBE]))} == {
+        (WARN, "only 7 of 8 devices: device 2 missing"),
+        (WARN, "device 0: health is Alarm"),
+    }
+
+
+def test_half_a_node_is_reported_by_its_devices():
+    world = World("a2", 1, devices=USED)
+    [good] = [f for f in world.findings([npu_devices.PROBE]) if f.probe == "npu.devices"]
+    assert good.text.startswith("devices 4-7 of 8 × ")

@@ -63,10 +63,12 @@ def test_the_documented_production_file(load):
         "deepseek_r1",
         "c.yaml",
     )
-    assert cluster.hardware == Hardware(name="atlas-800t-a3", devices=16, family="a3")
+    assert cluster.hardware == Hardware(name="atlas-800t-a3", devices=tuple(range(16)), family="a3")
     root = SshSpec(user="root")
     assert cluster.nodes == tuple(
-        NodeSpec(name=f"n{n}", host=f"192.0.0.{n}", address=f"192.0.0.{n}", devices=16, ssh=root)
+        NodeSpec(
+            name=f"n{n}", host=f"192.0.0.{n}", address=f"192.0.0.{n}", devices=tuple(range(16)), ssh=root
+        )
         for n in range(1, 9)
     )
     assert cluster.runtime == RuntimeSpec(setup=("source set_env.sh",), python="python3.11")
@@ -156,20 +158,20 @@ nodes:
     ).spec
     own = SshSpec(user="me", port=2222, key="k", jump="j", host_keys="accept-new", connect_timeout=60.0)
     shared = SshSpec(user="me", port=22, key="k", jump="j")
-    more = {"nic": "eth1", "devices": 4, "ssh": own, "env": {"A": "1"}, "args": {"b-c": 2}}
+    more = {"nic": "eth1", "devices": (0, 1, 2, 3), "ssh": own, "env": {"A": "1"}, "args": {"b-c": 2}}
     assert cluster.nodes == (
         NodeSpec(name="n1", host="box3", address="192.0.2.5", **more),
         NodeSpec(name="n2", host="box4", address="192.0.2.6", **more),
-        NodeSpec(name="n3", host="localhost", address="127.0.0.1", devices=2, ssh=shared),
-        NodeSpec(name="192.0.2.9", host="192.0.2.9", address="192.0.2.9", devices=2, ssh=shared),
+        NodeSpec(name="n3", host="localhost", address="127.0.0.1", devices=(0, 1), ssh=shared),
+        NodeSpec(name="192.0.2.9", host="192.0.2.9", address="192.0.2.9", devices=(0, 1), ssh=shared),
     )
-    assert cluster.hardware == Hardware(name="mine", devices=2, family="a2")
+    assert cluster.hardware == Hardware(name="mine", devices=(0, 1), family="a2")
 
 
 def test_a_node_may_have_no_devices_of_its_own(load, small):
     nodes = "nodes: [{name: n1, host: 192.0.2.1, devices: 0}, {name: n2, host: 192.0.2.2}]"
     cluster = load(small(nodes=nodes, hardware="hardware: {devices: 1}")).spec
-    assert [node.devices for node in cluster.nodes] == [0, 1]
+    assert [node.devices for node in cluster.nodes] == [(), (0,)]
 
 
 @pytest.mark.parametrize(
@@ -207,7 +209,7 @@ def test_the_family_follows_from_engine_and_devices(load, small, engine, hardwar
 )
 def test_hardware_has_names(load, small, name, devices):
     hardware = load(small(hardware=f"hardware: {name}")).spec.hardware
-    assert (hardware.name, hardware.devices) == (name, devices)
+    assert (hardware.name, hardware.devices) == (name, tuple(range(devices)))
 
 
 def test_masters_are_named_by_name_host_or_address_and_the_name_wins(load, small):

@@ -25,13 +25,21 @@ CONF = "cat /etc/hccn.conf"
 class World:
     """``count`` healthy nodes n1 …, but for what is broken."""
 
-    def __init__(self, family: str, count: int = 3, breaks: Breaks | None = None, **spec: object) -> None:
+    def __init__(
+        self,
+        family: str,
+        count: int = 3,
+        breaks: Breaks | None = None,
+        devices: tuple[int, ...] = (),
+        **spec: object,
+    ) -> None:
         self.breaks = dict(breaks or {})
-        size = npustub.DEVICES[family]
+        devices = devices or tuple(range(npustub.DEVICES[family]))
         hardware = A3 if family == "a3" else A2
-        role = serve(nodes=tuple(f"n{node}" for node in range(1, count + 1)), dp=count * size)
+        role = serve(nodes=tuple(f"n{node}" for node in range(1, count + 1)), dp=count * len(devices))
         self.family = family
-        self.spec = cluster(role, hardware=hardware, nodes=nodes(count, devices=size), **spec)
+        machines = tuple(replace(node, devices=devices) for node in nodes(count))
+        self.spec = cluster(role, hardware=hardware, nodes=machines, **spec)
         self.targets = [self._target(node) for node in self.spec.nodes]
         self._healthy = {node: dict(self._answers(node)) for node in range(1, count + 1)}
         self.asked: list[tuple[str, str]] = []
@@ -60,7 +68,7 @@ class World:
             ssh=node.ssh,
             runtime=self.spec.runtime,
             files=(),
-            processes=(an_engine(node, tuple(range(node.devices))),),
+            processes=(an_engine(node, node.devices),),
         )
         return ProbeTarget(spec=self.spec, node=node, plan=plan)
 

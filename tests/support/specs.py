@@ -15,10 +15,10 @@ from dplaunch.model.cluster import (
     RouterSpec,
 )
 
-A3 = Hardware(name="atlas-800t-a3", devices=16, family="a3")
-A2 = Hardware(name="atlas-800t-a2", devices=8, family="a2")
-GPU = Hardware(name="gpu-8", devices=8, family="gpu")
-CPU = Hardware(name="cpu", devices=0, family="cpu")
+A3 = Hardware(name="atlas-800t-a3", devices=tuple(range(16)), family="a3")
+A2 = Hardware(name="atlas-800t-a2", devices=tuple(range(8)), family="a2")
+GPU = Hardware(name="gpu-8", devices=tuple(range(8)), family="gpu")
+CPU = Hardware(name="cpu", devices=(), family="cpu")
 
 MOONCAKE = KvTransferSpec(connector="MooncakeConnectorV1")
 
@@ -26,7 +26,7 @@ MOONCAKE = KvTransferSpec(connector="MooncakeConnectorV1")
 def nodes(count: int, *, devices: int = 16, nic: str | None = "eth0") -> tuple[NodeSpec, ...]:
     """n1 … with addresses 192.0.0.1 …"""
     return tuple(
-        NodeSpec(name=f"n{i}", host=f"h{i}", address=f"192.0.0.{i}", nic=nic, devices=devices)
+        NodeSpec(name=f"n{i}", host=f"h{i}", address=f"192.0.0.{i}", nic=nic, devices=tuple(range(devices)))
         for i in range(1, count + 1)
     )
 

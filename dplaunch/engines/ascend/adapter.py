@@ -112,12 +112,7 @@ def _environment(spec: ClusterSpec, version: str) -> Iterator[Problem]:
     )
     why = computed if is_contract_a(version) else offline
     yield from rules.forbidden(spec, env.CONTRACT_A_ONLY, why, "remove it")
-    yield from rules.forbidden(
-        spec,
-        ("ASCEND_RT_VISIBLE_DEVICES",),
-        computed,
-        "remove it; set hardware or devices to the number of devices of a node",
-    )
+    yield from rules.devices_chosen(spec, "ASCEND_RT_VISIBLE_DEVICES")
 
 
 def _context_parallel(spec: ClusterSpec, version: str) -> Iterator[Problem]:

@@ -161,8 +161,7 @@ def _transfer(spec: ClusterSpec, config: Mapping[str, Any], engine: Engine) -> I
         text = f"{name} ends in an AssertionError without the sizes of prefill and decode"
         hint = "kv_connector_extra_config: prefill and decode, each with dp_size and tp_size of one group"
         yield _warning(text, hint, _SIZES)
-    first = MOONCAKE_DIRECT.first
-    last = first + MOONCAKE_DIRECT.each * spec.hardware.devices
-    if port is not None and first <= port < last:
-        text = f"kv_port {port} lies in {first}–{last - 1}, where Mooncake binds random ports"
+    drawn = MOONCAKE_DIRECT.on(spec.hardware.devices)
+    if port is not None and port in drawn:
+        text = f"kv_port {port} lies in {drawn.start}–{drawn.stop - 1}, where Mooncake binds random ports"
         yield _warning(text, "use a port from 61000 on", MOONCAKE_DIRECT.source)

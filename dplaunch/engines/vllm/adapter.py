@@ -24,7 +24,7 @@ NIXL = "NixlConnector"
 ONE_NIXL_PORT_PER_RANK = "0.14.0"
 """Before it NIXL counted ports by device, as Mooncake does."""
 
-COMPUTED_ENV = ("CUDA_VISIBLE_DEVICES", "VLLM_NIXL_SIDE_CHANNEL_HOST", "VLLM_NIXL_SIDE_CHANNEL_PORT")
+COMPUTED_ENV = ("VLLM_NIXL_SIDE_CHANNEL_HOST", "VLLM_NIXL_SIDE_CHANNEL_PORT")
 COMPUTED_EXTRA = ("kv_role", "kv_port", "kv_rank", "engine_id", "kv_connector_module_path")
 
 
@@ -45,6 +45,7 @@ class Vllm(ByRank):
         return (
             *unknown,
             *rules.forbidden(spec, COMPUTED_ENV, computed, "remove it"),
+            *rules.devices_chosen(spec, "CUDA_VISIBLE_DEVICES"),
             *_transfer(spec),
             *rules.check_agreement(spec),
             *(_lint(spec) if usable else ()),

@@ -73,7 +73,7 @@ def _loads(case: Case) -> Iterator[Load]:
     busy = ((node, case.on(node.name)) for node in case.spec.nodes if node.devices)
     loads = grouped(((node.devices, *(r.name for r in roles)), node) for node, roles in busy if roles)
     for nodes in loads.values():
-        yield Load(fold(n.name for n in nodes), nodes[0].devices, case.on(nodes[0].name))
+        yield Load(fold(n.name for n in nodes), len(nodes[0].devices), case.on(nodes[0].name))
 
 
 _DEVICES = (*SEATING, "hardware.**", "nodes.*.devices", "roles.*.tp", "roles.*.pp", "roles.*.pcp")

@@ -83,11 +83,10 @@ def _drawn(case: Case, role: RoleSpec, transfer: KvTransferSpec | None) -> Itera
     entries = transfer.extra.get("connectors") if transfer else None
     listed = [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, tuple) else []
     names = (transfer.connector if transfer else "", *(str(entry.get("kv_connector")) for entry in listed))
-    devices = max(node.devices for node in case.spec.nodes if node.name in role.nodes)
+    devices = [device for node in case.spec.nodes if node.name in role.nodes for device in node.devices]
     for drawn in case.engine.random_ports:
         if any(name.startswith(drawn.connector) for name in names):
-            ports = range(drawn.first, drawn.first + drawn.each * devices)
-            yield _Noise(drawn.owner, drawn.source, ports)
+            yield _Noise(drawn.owner, drawn.source, drawn.on(devices))
 
 
 def _key(case: Case, role: RoleSpec, *bases: str) -> KeyPath:
