@@ -14,7 +14,7 @@ from dplaunch.cli.check import check
 from dplaunch.cli.completion import completion
 from dplaunch.cli.diagnose import diagnose
 from dplaunch.cli.down import down
-from dplaunch.cli.exec_ import exec_
+from dplaunch.cli.exec_ import ExecCommand, exec_
 from dplaunch.cli.explain import explain
 from dplaunch.cli.init import init
 from dplaunch.cli.lock import lock
@@ -28,9 +28,9 @@ from dplaunch.cli.status import status
 from dplaunch.cli.test_ import test_
 from dplaunch.cli.up import up
 from dplaunch.cli.validate import validate
-from dplaunch.cli.verb import option, verb
+from dplaunch.cli.verb import CLUSTER, option, verb
 
-ABOUT = "Start, prove, watch and stop one LLM serving cluster from one file."
+ABOUT = "Start, prove, watch and stop a multi-node LLM serving cluster that one YAML file describes."
 
 app = typer.Typer(
     name="dplaunch",
@@ -45,12 +45,12 @@ app = typer.Typer(
 START, LOOK, PLAN, TOOLS = "Start and stop", "Look", "Plan", "Tools"
 """Headings of the help."""
 
-app.command(rich_help_panel=START)(verb(up))
-app.command(rich_help_panel=START)(verb(restart, targets=True))
-app.command(rich_help_panel=START)(verb(down))
+app.command(rich_help_panel=START)(verb(up, asks=True))
+app.command(rich_help_panel=START)(verb(restart, targets=True, asks=True))
+app.command(rich_help_panel=START)(verb(down, asks=True))
 
 app.command(rich_help_panel=LOOK)(verb(status))
-app.command(rich_help_panel=LOOK)(verb(ls, targets=True))
+app.command(rich_help_panel=LOOK)(verb(ls, targets=True, hide=CLUSTER))
 app.command("test", rich_help_panel=LOOK)(verb(test_))
 app.command(rich_help_panel=LOOK)(verb(logs, targets=True, short_file=False))
 app.command(rich_help_panel=LOOK)(verb(diagnose, targets=True))
@@ -58,17 +58,16 @@ app.command(rich_help_panel=LOOK)(verb(analyze, targets=True))
 app.command(rich_help_panel=LOOK)(verb(lock))
 app.command(rich_help_panel=LOOK)(verb(audit))
 
-app.command(rich_help_panel=PLAN)(verb(init, targets=True))
+app.command(rich_help_panel=PLAN)(verb(init, targets=True, hide=CLUSTER, asks=True))
 app.command(rich_help_panel=PLAN)(verb(validate))
 app.command(rich_help_panel=PLAN)(verb(plan))
 app.command(rich_help_panel=PLAN)(verb(render))
 app.command(rich_help_panel=PLAN)(verb(check))
 
-words = {"allow_interspersed_args": False}  # the options after a command are its own
-app.command("exec", rich_help_panel=TOOLS, context_settings=words)(verb(exec_, targets=True))
-app.command(rich_help_panel=TOOLS)(verb(explain, targets=True))
-app.command(rich_help_panel=TOOLS)(verb(schema, targets=True))
-app.command(rich_help_panel=TOOLS)(verb(completion, targets=True))
+app.command("exec", cls=ExecCommand, rich_help_panel=TOOLS)(verb(exec_, targets=True))
+app.command(rich_help_panel=TOOLS)(verb(explain, targets=True, hide=CLUSTER))
+app.command(rich_help_panel=TOOLS)(verb(schema, targets=True, hide=CLUSTER))
+app.command(rich_help_panel=TOOLS)(verb(completion, targets=True, hide=CLUSTER))
 
 
 def _version(value: bool) -> None:

@@ -6,6 +6,7 @@ the common options, so that each is defined once and means the same everywhere.
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import os
@@ -75,13 +76,18 @@ Argument = Annotated[
 ]
 Option = Annotated[str | None, option("--file", "-f", help=CLUSTER_HELP, show_default=False)]
 LongOption = Annotated[str | None, option("--file", help=CLUSTER_HELP, show_default=False)]
-Output = Annotated[Form, option("--output", "-o", help="Print text, or json with a stable schema.")]
-Yes = Annotated[bool, option("--yes", "-y", help="Stop things without asking (default: ask).")]
+Output = Annotated[Form, option("--output", "-o", help="Print text, or one JSON document.")]
+Yes = Annotated[bool, option("--yes", "-y", help="Assume yes (default: ask before anything stops).")]
 Rehearse = Annotated[
-    bool, option("--rehearse", help="Run on this machine, with rehearsal engines instead of real ones.")
+    bool,
+    option(
+        "--rehearse", help="Run the same plan on this machine with simulated engines; no node is contacted."
+    ),
 ]
 Quiet = Annotated[bool, option("--quiet", "-q", help="Print results and errors only.")]
-Verbose = Annotated[int, option("--verbose", "-v", count=True, help="Print more: a row per engine, details.")]
+Verbose = Annotated[
+    int, option("--verbose", "-v", count=True, show_default=False, help="Print one row per engine and more.")
+]
 
 COMMON: dict[str, tuple[Any, Any]] = {
     "cluster_file": (Option, None),
@@ -93,13 +99,23 @@ COMMON: dict[str, tuple[Any, Any]] = {
 }
 """Parameter name → (annotation, default)."""
 
+CLUSTER = frozenset({"cluster_file", "rehearse"})
+"""Common options that mean nothing to a verb that is about no cluster."""
+
 
 def verb(
-    function: Callable[..., ExitCode], *, targets: bool = False, short_file: bool = True
+    function: Callable[..., ExitCode],
+    *,
+    targets: bool = False,
+    short_file: bool = True,
+    asks: bool = False,
+    hide: Collection[str] = (),
 ) -> Callable[..., None]:
     """``function(call, **own options)`` as a typer command.
 
     Without ``targets`` the file may also be the first argument. ``short_file=False`` leaves -f to the verb.
+    Scripts may add a common option to any verb; the help leaves out those in ``hide``, and -y unless the
+    verb ``asks``.
     """
     # typer reads a command's parameters from its signature, and has no way to add some that many commands
     # share. So this one is put together: the verb's own first, then the common ones.
@@ -115,7 +131,9 @@ def verb(
         common["cluster_file"] = given.pop("cluster", None) or common["cluster_file"]
         raise typer.Exit(carry_out(common, lambda call: function(call, **given)))
 
-    parameters = [*first, *own, *(_parameter(name, *kind) for name, kind in shared.items())]
+    hidden = {*hide, *(() if asks else ("yes",))}
+    common = [_shared(name, *kind, hidden=name in hidden) for name, kind in shared.items()]
+    parameters = [*first, *own, *common]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # read by typer
     run.__annotations__ = {}
     run.__doc__ = function.__doc__
@@ -157,3 +175,10 @@ def carry_out(common: dict[str, Any], work: Callable[[Invocation], ExitCode]) ->
 
 def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+
+
+def _shared(name: str, annotation: Any, default: Any, *, hidden: bool) -> inspect.Parameter:
+    """A common option, in a panel of its own below the verb's."""
+    kind, shown = annotation.__origin__, copy.copy(annotation.__metadata__[0])
+    shown.rich_help_panel, shown.hidden = "Common options", hidden
+    return _parameter(name, Annotated[kind, shown], default)

@@ -101,8 +101,8 @@ def _authorization(plan: Plan) -> list[str]:
 def _commands(plan: Plan, first: str) -> list[Text]:
     engine = next((endpoint.name for endpoint in reversed(plan.endpoints)), "all")
     commands = {
-        first: "its state",
-        f"dplaunch logs -f {engine}": "its log",
+        first: "show its state",
+        f"dplaunch logs -f {engine}": "follow its log",
         "dplaunch down": "stop everything",
     }
     width = max(map(len, commands))

@@ -85,3 +85,16 @@ def test_every_verb_has_help(cli, verb):
 def test_the_help_of_a_time_out_names_its_default(verb, option, default):
     found = {name: p.help for p in get_command(app).commands[verb].params for name in p.opts}  # type: ignore[attr-defined]
     assert re.search(rf"\(default: {default}\)\.$", found[option])
+
+
+@pytest.mark.parametrize("verb", ["schema", "explain", "completion", "ls", "init"])
+def test_a_verb_about_no_cluster_does_not_list_the_options_of_one(verb):
+    listed = {name for p in get_command(app).commands[verb].params if not p.hidden for name in p.opts}  # type: ignore[attr-defined]
+    assert not listed & {"--file", "--rehearse"}
+
+
+def test_y_is_listed_where_something_is_asked_and_taken_everywhere(cli):
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    listed = {verb for verb in VERBS for p in commands[verb].params if "-y" in p.opts and not p.hidden}
+    assert listed == {"down", "init", "restart", "up"}
+    cli("schema", "-y")

@@ -1,6 +1,9 @@
 """Arguments, exit codes and forms of output: nothing is started here."""
 
+import contextlib
 import json
+import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -129,6 +132,62 @@ def test_exec_runs_on_the_node_and_folds(laptop):
     assert result["results"][0]["code"] == 3
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["all", "hostname"], "is missing before the command"),
+        (["all", "df", "-h"], "is missing before the command"),
+        (["all", "hostname", "--", "-s"], "only the target and options"),
+        (["--", "all", "hostname"], "only the target and options"),
+        (["all", "--"], "COMMAND"),
+    ],
+)
+def test_the_command_of_exec_stands_behind_two_dashes(laptop, words, said):
+    assert said in " ".join(laptop("exec", *words, code=2).stderr.split())
+
+
+def test_options_between_target_and_command_are_dplaunchs_own(laptop):
+    (laptop.folder / "cluster.yaml").rename(laptop.folder / "other.yaml")
+    result = laptop("exec", "all", "-f", "other.yaml", "-o", "json", "--", "printf", "%s", "-f")
+    assert json.loads(result.stdout)["results"][0]["out"] == "-f"
+    assert "TARGET [OPTIONS] -- COMMAND" in laptop("exec", "all", "--help").stdout
+
+
+def test_a_command_that_cannot_be_run_failed_on_a_node_that_was_reached(laptop):
+    result = laptop.json("exec", "all", "--", "no-such-program", code=1)
+    assert "no-such-program" in result["results"][0]["problem"]
+
+
+def test_init_asks_until_each_answer_fits(cli):
+    program = str(Path(sys.executable).parent / "dplaunch")
+    near, far = pty.openpty()
+    with subprocess.Popen(
+        [program, "init"], stdin=far, stdout=far, stderr=far, start_new_session=True
+    ) as run:
+        os.close(far)
+        os.write(near, b"99\ndeepseek-r1-a2-2node\n192.0.2.1\n192.0.2.[1-2]\nno good\nsite-b\n")
+        printed = read_all(near)
+        assert run.wait(20) == 0, printed
+    for word in (
+        "99 is not the name",
+        "is for 2 nodes",
+        "'no good' is not a valid name",
+        "wrote cluster.yaml",
+    ):
+        assert word in printed
+    assert cli.json("plan")["cluster"] == "site-b"
+
+
+def read_all(terminal):
+    """What was printed on a terminal until its last program closed it."""
+    printed = b""
+    with contextlib.suppress(OSError):  # how Linux reports that end
+        while data := os.read(terminal, 65536):
+            printed += data
+    os.close(terminal)
+    return printed.decode()
+
+
 def test_explain_schema_and_completion(cli):
     assert "Data-parallel" in cli("explain", "roles.decode.dp").stdout
     assert cli("explain").stdout.startswith("#")
@@ -138,8 +197,12 @@ def test_explain_schema_and_completion(cli):
 
 
 def test_init_writes_an_example_with_my_hosts(cli):
-    cli("init", "--preset", "deepseek-r1-a3-4p4d", "--hosts", "192.0.2.[11-18]")
+    words = ("--preset", "deepseek-r1-a3-4p4d", "--hosts", "192.0.2.[11-18]", "--name", "mine")
+    written = cli.json("init", *words)
+    assert written["cluster"] == "mine"
+    assert written["unresolved"] == []
     plan = cli.json("plan")
+    assert plan["cluster"] == "mine"
     assert plan["nodes"][7]["host"] == "192.0.2.18"
     assert "already exists" in cli("init", "--preset", "laptop", code=2).stderr
 
@@ -149,6 +212,7 @@ def test_init_writes_an_example_with_my_hosts(cli):
     [
         (["--preset", "deepseek-r1-a3-4p4d", "--hosts", "192.0.2.[1-3]"], "is for 8 nodes"),
         (["--preset", "latop"], "did you mean laptop"),
+        (["--preset", "laptop", "--name", "my cluster"], "is not a valid name"),
         ([], "--preset"),
     ],
 )
