@@ -9,9 +9,9 @@ from plans import a_plan, a_process
 from dplaunch.errors import DplaunchError, SpecError, UsageError
 from dplaunch.model.cluster import SecretRef
 from dplaunch.workspace import Memory, Pick, load_cluster, read_plan, read_secrets, run_hook
-from dplaunch.workspace.presets import fill_preset, list_presets, replace_hosts
+from dplaunch.workspace.presets import Preset, list_presets, load_preset, look_up
 
-LAPTOP = fill_preset("laptop", None)
+LAPTOP = load_preset("laptop").text
 
 
 @pytest.fixture
@@ -174,17 +174,55 @@ def test_every_example_says_in_its_first_line_what_it_is():
 
 
 def test_hosts_move_with_everything_that_names_them():
-    text = replace_hosts(
-        'nodes:\n  - {name: "n[1-2]", host: "192.0.2.[1-2]"}\nmaster: 192.0.2.2\n', "a,b", "x"
-    )
-    assert 'host: "a,b"' in text
-    assert text.endswith("master: b\n")
+    text = 'nodes:\n  - {name: "n[1-2]", host: "192.0.2.[1-2]"}\nmaster: 192.0.2.2\n'
+    moved = Preset("x", text).on_hosts("192.0.2.9,192.0.2.4").text
+    assert 'host: "192.0.2.9,192.0.2.4"' in moved
+    assert moved.endswith("master: 192.0.2.4\n")
 
 
 def test_hosts_are_dealt_over_several_entries():
-    text = "nodes:\n  - {name: a, host: h1}\n  - {name: b, host: h2}\nrouter: {node: a}\n"
-    assert 'host: "x1"' in replace_hosts(text, "x[1-2]", "x")
-    assert 'host: "x2"' in replace_hosts(text, "x[1-2]", "x")
+    text = "nodes:\n  - {name: a, host: 192.0.2.1}\n  - {name: b, host: 192.0.2.2}\nrouter: {node: a}\n"
+    moved = Preset("x", text).on_hosts("192.0.2.[7-8]").text
+    assert '{name: a, host: "192.0.2.7"}' in moved
+    assert '{name: b, host: "192.0.2.8"}' in moved
+
+
+KNOWN_HOSTS = {"a.example": "192.0.2.1", "b.example": "192.0.2.2"}
+
+
+def lookup(host):
+    return KNOWN_HOSTS.get(host, "")
+
+
+def test_host_names_come_with_their_addresses(tmp_path):
+    preset = load_preset("deepseek-r1-a2-2node").on_hosts("a.example,b.example", lookup).named("Site_B")
+    assert not preset.unresolved
+    plan = load_cluster(Pick(file_in(tmp_path, text=preset.text))).plan
+    assert plan.cluster == "Site_B"
+    assert [(node.host, node.address) for node in plan.nodes] == list(KNOWN_HOSTS.items())
+
+
+def test_an_address_that_is_not_known_is_left_for_the_user_to_write(tmp_path):
+    preset = load_preset("deepseek-r1-a2-2node").on_hosts("a.example,c.example", lookup)
+    assert preset.unresolved == ("c.example",)
+    assert 'address: "192.0.2.1,ADDRESS-OF-c.example"' in preset.text
+    with pytest.raises(SpecError, match="1 problem"):
+        load_cluster(Pick(file_in(tmp_path, text=preset.text)))
+
+
+def test_this_machine_needs_no_address_written():
+    assert load_preset("laptop").on_hosts("localhost", lookup).text.count("address:") == 0
+
+
+def test_a_loopback_address_is_none_that_other_nodes_could_use():
+    assert look_up("localhost") == ""
+    assert look_up("no such host") == ""
+
+
+@pytest.mark.parametrize("name", ["", "two words", "-x", "x" * 64])
+def test_a_name_that_no_cluster_can_have_is_refused(name):
+    with pytest.raises(UsageError, match="not a valid name"):
+        load_preset("laptop").named(name)
 
 
 def test_the_plan_is_the_same_on_every_machine(tmp_path):
