@@ -98,6 +98,16 @@ class ExecResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Devices and ports that the plan needs on a node, and a process of another cluster holds."""
+
+    cluster: str
+    process: str
+    ports: tuple[int, ...] = ()
+    devices: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SurveyReply:
     """What one node found in a survey."""
 
@@ -105,6 +115,7 @@ class SurveyReply:
     """Key → ``code``, ``out``, ``err``, ``problem``, ``seconds`` of a command, in the order they ended."""
     taken: tuple[Mapping[str, Any], ...] = ()
     """Needed ports that are listened on: port, pid, user, command."""
+    claims: tuple[Claim, ...] = ()
     ours: frozenset[int] = frozenset()
     """The pids of this cluster's running processes."""
     strangers: tuple[Mapping[str, Any], ...] = ()

@@ -9,9 +9,10 @@ from dplaunch.fleet.job import Job
 from dplaunch.model.check import Finding, Level
 from dplaunch.model.observed import Observed, ObservedProcess
 from dplaunch.model.remote import Hello, SurveyReply
-from dplaunch.probes.findings import list_some
+from dplaunch.probes.findings import list_some, name_devices
 from dplaunch.probes.outputs import clean
 from dplaunch.probes.probe import ProbeTarget
+from dplaunch.ranges import fold, grouped, ranges
 from dplaunch.words import plural, shorten
 
 SKEW_WARN, SKEW_FAIL = 2.0, 60.0
@@ -76,12 +77,33 @@ def judge_ports(
         strangers = [
             holder
             for holder in survey.taken
-            if holder["pid"] not in survey.ours and (target.name, holder["port"]) not in running
+            if holder["pid"] not in survey.ours
+            and (target.name, holder["port"]) not in running
+            and not any(holder["port"] in claim.ports for claim in survey.claims)
         ]
         yield from (_report_taken(target, holder) for holder in strangers)
         if not strangers and any(process.ports for process in target.plan.processes):
             text = "all needed ports are free or belong to this cluster"
             yield Finding(probe="host.ports", level=Level.OK, node=target.name, text=text)
+
+
+def find_claims(surveys: Mapping[str, SurveyReply]) -> Iterator[Finding]:
+    """Yield ``host.clusters``: devices and ports that the plan needs and another cluster's processes hold."""
+    for node, survey in surveys.items():
+        for cluster, claims in grouped((claim.cluster, claim) for claim in survey.claims).items():
+            devices = {device for claim in claims for device in claim.devices}
+            ports = {port for claim in claims for port in claim.ports}
+            words = [name_devices(devices)] if devices else []
+            words += [f"port{'s' if len(ports) > 1 else ''} {ranges(ports)}"] if ports else []
+            holders = fold(claim.process for claim in claims)
+            yield Finding(
+                probe="host.clusters",
+                level=Level.FAIL,
+                node=node,
+                text=f"{' and '.join(words)} in use by {holders} of cluster {cluster}",
+                remedy=f"stop {cluster} with `dplaunch down`, or give one of the two other devices and ports "
+                "in its file (devices, ports)",
+            )
 
 
 def _report_taken(target: ProbeTarget, holder: Mapping[str, Any]) -> Finding:

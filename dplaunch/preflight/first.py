@@ -106,6 +106,7 @@ class FirstLook(Preflight):
         return (
             *basics.judge_clocks(job),
             *basics.judge_ports(known, surveys, observed),
+            *basics.find_claims(surveys),
             *results,
             *_prefix_probe(fingerprint.find_drift(prints, surveys, results)),
         )

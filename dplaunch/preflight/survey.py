@@ -77,6 +77,7 @@ def make_request(
     return {
         "commands": [_encode(probe, command) for probe, command in commands],
         "ports": ports,
+        "devices": [] if target.rehearsal else sorted(target.needed_devices),
         "address": target.node.address,
         "titles": list(titles),
         "limit": max(LIMIT, _find_longest(command for _, command in commands) + SLACK),

@@ -59,6 +59,7 @@ def check(job: Job, spec: ClusterSpec, options: CheckOptions) -> CheckReport:
         *basics.judge_logins(job),  # at the end, since a node may be lost on the way
         *basics.judge_clocks(job),
         *basics.judge_ports(known, surveys, observed),
+        *basics.find_claims(surveys),
         *basics.find_leftovers(job, observed),
         *basics.find_strangers(surveys),
         *results,

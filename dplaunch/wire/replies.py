@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from dplaunch.errors import HostError
 from dplaunch.model.observed import ObservedEndpoint, ObservedNode, ObservedProcess, State
 from dplaunch.model.remote import (
+    Claim,
     Connected,
     ExecResult,
     FileSeen,
@@ -197,6 +198,7 @@ def surveyed(_: str, reply: Reply) -> SurveyReply:
     return SurveyReply(
         results=tuple((str(one["key"]), {name: one[name] for name in fields}) for one in reply["results"]),
         taken=tuple(reply["taken"]),
+        claims=tuple(fill(Claim, one) for one in reply["claims"]),
         ours=frozenset(reply["ours"]),
         strangers=tuple(reply["strangers"]),
         saved=reply.get("saved"),

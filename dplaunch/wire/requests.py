@@ -65,12 +65,19 @@ def get(paths: Iterable[str]) -> Request:
     return "get", {"paths": list(paths)}
 
 
-def start(node: NodePlan, processes: Iterable[Process], secrets: Mapping[SecretRef, str]) -> Request:
-    """Start processes. ``secrets`` holds the value of every SecretRef in their environment."""
-    return "start", {"processes": [_start_spec(node, process, secrets) for process in processes]}
+def start(
+    node: NodePlan, processes: Iterable[Process], secrets: Mapping[SecretRef, str], *, pinned: bool = True
+) -> Request:
+    """Start processes. ``secrets`` holds the value of every SecretRef in their environment.
+
+    ``pinned``: they hold the devices of their seats, as a rehearsal does not.
+    """
+    return "start", {"processes": [_start_spec(node, one, secrets, pinned=pinned) for one in processes]}
 
 
-def _start_spec(node: NodePlan, process: Process, secrets: Mapping[SecretRef, str]) -> dict[str, Any]:
+def _start_spec(
+    node: NodePlan, process: Process, secrets: Mapping[SecretRef, str], *, pinned: bool
+) -> dict[str, Any]:
     return {
         "name": process.name,
         "version": __version__,
@@ -90,6 +97,7 @@ def _start_spec(node: NodePlan, process: Process, secrets: Mapping[SecretRef, st
             "role": process.role,
             "group": process.group,
             "ranks": [seat.rank for seat in process.seats],
+            "devices": [device for seat in process.seats for device in seat.devices] if pinned else [],
         },
     }
 

@@ -9,7 +9,7 @@ from dplaunch.errors import DplaunchError, HostError
 from dplaunch.fleet.change.options import ChangeOptions
 from dplaunch.fleet.change.up import up
 from dplaunch.model.event import BecameReady, Note, PhaseEnded, Started
-from dplaunch.model.remote import SurveyReply
+from dplaunch.model.remote import Claim, SurveyReply
 from dplaunch.plan import build
 from dplaunch.preflight import FirstLook
 
@@ -62,6 +62,13 @@ def test_what_changed_on_some_nodes_is_one_note_while_engines_load():
     assert "`dplaunch check --save`" in note
     texts = [getattr(event, "text", type(event).__name__) for event in stage.events]
     assert texts.index(note) > max(i for i, text in enumerate(texts) if text == "Started")
+
+
+def test_devices_of_another_cluster_are_a_reason_not_to_start():
+    held = SurveyReply(claims=(Claim(cluster="other", process="serve-0", devices=(0,)),))
+    stage = bring_up(Node("n1"), Node("n2", found=held), Node("n3"), error=DplaunchError)
+    assert stage.of(Started) == []
+    assert {asked["n2"]["devices"][0] for asked in stage.calls("survey")} == {0}
 
 
 def test_where_nothing_was_saved_nothing_more_is_asked():

@@ -9,7 +9,7 @@ from specs import cluster, serve
 
 from dplaunch.model.check import Level
 from dplaunch.model.observed import Observed, State
-from dplaunch.model.remote import SurveyReply
+from dplaunch.model.remote import Claim, SurveyReply
 from dplaunch.plan import build
 from dplaunch.preflight import CheckOptions, basics, check, fingerprint
 from dplaunch.probes.probe import ProbeTarget
@@ -81,6 +81,20 @@ def test_what_runs_already_holds_its_own_port(scene):
     holder = {"port": 9001, "pid": 0, "user": "", "command": ""}
     surveys = {"n2": SurveyReply(taken=[holder])}
     assert bad(basics.judge_ports(targets_of(made), surveys, made.driver.observe())) == []
+
+
+def test_what_another_cluster_holds_is_reported_once_by_its_name(scene):
+    made = scene()
+    taken = {"port": 9001, "pid": 77, "user": "eve", "command": "vllm serve"}
+    claims = (
+        Claim(cluster="other", process="serve-0", ports=(9001,), devices=(4, 5)),
+        Claim(cluster="other", process="serve-1", devices=(6,)),
+    )
+    surveys = {"n2": SurveyReply(taken=[taken], claims=claims)}
+    assert bad(basics.judge_ports(targets_of(made), surveys, Observed())) == []
+    [(probe, level, node, text)] = bad(basics.find_claims(surveys))
+    assert (probe, level, node) == ("host.clusters", Level.FAIL, "n2")
+    assert text == "devices 4-6 and port 9001 in use by serve-[0-1] of cluster other"
 
 
 def test_what_an_earlier_run_left_is_reported_and_a_planned_process_is_not(scene):

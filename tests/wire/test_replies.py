@@ -5,6 +5,7 @@ import pytest
 from dplaunch.errors import HostError
 from dplaunch.model.observed import ObservedEndpoint, ObservedNode, ObservedProcess, State
 from dplaunch.model.remote import (
+    Claim,
     Connected,
     ExecResult,
     FileSeen,
@@ -45,6 +46,7 @@ RAN = {"key": "k", "code": 0, "out": "x", "err": "", "problem": "", "seconds": 0
 SURVEYED = {
     "ok": True, "results": [RAN], "taken": [{"port": 9000}], "ours": [7], "strangers": [{"pid": 8}],
     "saved": {"a": 1}, "seconds": 0.5,
+    "claims": [{"cluster": "b", "process": "x", "address": "10.0.0.1", "ports": [9000], "devices": [4]}],
 }  # fmt: skip
 
 READ = [
@@ -153,6 +155,7 @@ READ = [
         SurveyReply(
             results=(("k", {name: RAN[name] for name in ("code", "out", "err", "problem", "seconds")}),),
             taken=({"port": 9000},),
+            claims=(Claim(cluster="b", process="x", ports=(9000,), devices=(4,)),),
             ours=frozenset({7}),
             strangers=({"pid": 8},),
             saved={"a": 1},
@@ -209,7 +212,7 @@ WRONG = [
     (replies.executed, {"code": 0, "out": ""}),
     (replies.entries, {"ok": True}),
     (replies.entries, {"lines": 7}),
-    *((replies.surveyed, {k: v for k, v in SURVEYED.items() if k != name}) for name in ("results", "taken", "ours", "strangers", "seconds")),
+    *((replies.surveyed, {k: v for k, v in SURVEYED.items() if k != name}) for name in ("results", "taken", "claims", "ours", "strangers", "seconds")),
     (replies.surveyed, {**SURVEYED, "results": [{"key": "k"}]}),
     (replies.listening, {"random": []}),
     (replies.listening, {"random": [], "refused": [{"port": "x", "error": "", "held": False}]}),

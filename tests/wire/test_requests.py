@@ -207,14 +207,14 @@ def test_a_start_holds_all_that_a_guard_needs_to_know_of_a_process():
         "endpoints": ASKED,
         "ready": {"kind": "http", "pattern": ""},
         "logs": [{"name": "worker", "path": "log/worker-*.log"}],
-        "meta": {"kind": "engine", "role": "decode", "group": "decode/0", "ranks": [0, 1]},
+        "meta": {"kind": "engine", "role": "decode", "group": "decode/0", "ranks": [0, 1], "devices": [0, 1]},
     }
 
 
 def test_a_job_has_no_endpoints_and_is_ready_when_it_has_ended():
     spec = started(JOB)
     assert (spec["endpoints"], spec["ready"], spec["logs"]) == ([], {"kind": "exit", "pattern": ""}, [])
-    assert spec["meta"] == {"kind": "job", "role": "convert", "group": "convert", "ranks": []}
+    assert spec["meta"] == {"kind": "job", "role": "convert", "group": "convert", "ranks": [], "devices": []}
 
 
 def test_a_process_that_a_line_makes_ready_is_watched_for_it():
@@ -245,3 +245,8 @@ def test_a_nodes_part_of_the_plan_names_what_runs_and_holds_no_text():
         "name": "decode@n1", "role": "decode", "group": "decode/0", "argv": ["bash", "a b"], "fingerprint": "f1"
     }  # fmt: skip
     assert SCRIPT.text not in json.dumps(part)
+
+
+def test_a_rehearsal_holds_no_devices():
+    _, fields = requests.start(NODE, (PARENT,), {KEY: "k"}, pinned=False)
+    assert fields["processes"][0]["meta"]["devices"] == []

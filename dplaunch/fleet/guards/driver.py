@@ -111,7 +111,11 @@ class Guards(Mailbox):
     ) -> tuple[StartResult, ...]:
         """Start these processes, all nodes at once; a result for each, also where its node is lost."""
         chosen = {node.name: [p for p in node.processes if p.place in places] for node in plan.nodes}
-        wanted = {n.name: requests.start(n, chosen[n.name], secrets) for n in plan.nodes if chosen[n.name]}
+        wanted = {
+            n.name: requests.start(n, chosen[n.name], secrets, pinned=not plan.rehearsal)
+            for n in plan.nodes
+            if chosen[n.name]
+        }
         answers = self.gather(wanted, START_DEADLINE)
         return tuple(
             result

@@ -54,6 +54,16 @@ class Spec(_Named, total=False):
     limits: dict[str, float]
 
 
+class Claim(TypedDict):
+    """What a process of another cluster holds: devices of the machine, and ports of one of its addresses."""
+
+    cluster: str
+    process: str
+    address: str
+    ports: list[int]
+    devices: list[int]
+
+
 class Left(TypedDict):
     """A process that outlived what it belonged to."""
 

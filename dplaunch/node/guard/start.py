@@ -9,6 +9,7 @@ import select
 import time
 
 from . import proc, spawn, supervise
+from .claims import describe, list_claims, overlapping
 from .observe import ALIVE, observe_process
 from .store import Folder, Refused, refusal, write_all
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .call import Call
-    from .shapes import Spec
+    from .shapes import Claim, Spec
 
 _ENDPOINT = {"name", "url", "health", "models", "model"}
 DEADLINE = 30.0
@@ -27,7 +28,8 @@ DEADLINE = 30.0
 def answer(call: Call) -> dict[str, Any]:
     """The verb ``start``, a result per spec in order: ``{name, ok, pid}`` or ``{name, ok: false, error}``."""
     specs: list[Spec] = call.get("processes", [])
-    errors = [_refused(call.folder, spec) for spec in specs]
+    others = list_claims(call.folder)
+    errors = [_refused(call.folder, spec, others) for spec in specs]
     births = proc.Births()
     results: dict[int, dict[str, Any]] = {}
     waiting: dict[int, int] = {}
@@ -44,10 +46,11 @@ def answer(call: Call) -> dict[str, Any]:
     return {"results": [{"name": spec.get("name"), **results[place]} for place, spec in enumerate(specs)]}
 
 
-def _refused(folder: Folder, spec: Spec) -> dict[str, Any] | None:
+def _refused(folder: Folder, spec: Spec, others: list[Claim]) -> dict[str, Any] | None:
     """Why this one cannot be started; None, and its folder is there, when it can."""
     try:
         _check(folder, spec)
+        _check_claims(spec, others)
         folder.make("proc", spec["name"])
     except Refused as refused:
         return refused.error
@@ -106,6 +109,14 @@ def _check(folder: Folder, spec: Spec) -> None:
         raise Refused("running", f"{name} is already running (pid {which})", "stop it first: dplaunch down")
     if spec.get("ports"):
         _check_ports(spec)
+
+
+def _check_claims(spec: Spec, others: list[Claim]) -> None:
+    devices = (spec.get("meta") or {}).get("devices") or ()
+    for claim in overlapping(others, spec.get("address") or "", spec.get("ports") or (), devices):
+        text = f"{spec['name']}: {describe(claim)}"
+        hint = "stop that cluster, or give one of the two other devices and ports in its file"
+        raise Refused("claimed", text, hint)
 
 
 def _check_ports(spec: Spec) -> None:

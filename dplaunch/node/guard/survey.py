@@ -9,7 +9,7 @@ import re
 import threading
 import time
 
-from . import observe, ports, strangers
+from . import claims, observe, ports, strangers
 from .store import Refused, read_json
 
 TYPE_CHECKING = False
@@ -167,14 +167,17 @@ def answer(call: Call) -> dict[str, Any]:
     """The verb ``survey``. ``seconds`` is the time that this node took."""
     survey = Survey(call)
     results = survey.run(call.get("commands", []))
+    address, wanted = str(call.get("address", "")), call.get("ports", [])
     taken = [
         {"port": h.port, "pid": h.pid, "user": h.user, "command": h.command}
-        for h in ports.list_holders(str(call.get("address", "")), call.get("ports", []))
+        for h in ports.list_holders(address, wanted)
     ]
+    others = claims.overlapping(claims.list_claims(call.folder), address, wanted, call.get("devices", []))
     ours, titles = observe.list_pids(call.folder), call.get("titles", [])
     return {
         "results": results,
         "taken": taken,
+        "claims": others,
         "ours": ours,
         "strangers": strangers.find_strangers(ours, titles) if titles else [],
         "saved": read_json(call.folder.path("fingerprint.json")),

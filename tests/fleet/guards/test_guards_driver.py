@@ -19,7 +19,7 @@ NODES = ("n1", "n2")
 FULL = {"ok": False, "error": {"kind": "full", "text": "no space left", "hint": "free some"}}
 ENTRY = Entry(at=1.0, who="ada@desk", verb="up", result=Result.READY)
 LINE = {"at": 1.0, "who": "ada@desk", "verb": "up", "result": "ready"}
-SURVEYED = {**FINE, "results": [], "taken": [], "ours": [], "strangers": [], "seconds": 1.0}
+SURVEYED = {**FINE, "results": [], "taken": [], "claims": [], "ours": [], "strangers": [], "seconds": 1.0}
 FILE = File("router/members.json", "{}")
 
 

@@ -40,7 +40,7 @@ class Client:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        self.root = Path(state) / "dplaunch" / "c" / node
+        self.root = Path(state) / "dplaunch" / header["cluster"] / node
         self.messages = []
         self.next = 0
         self.reader = threading.Thread(target=self._read, daemon=True)
