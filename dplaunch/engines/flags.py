@@ -9,13 +9,14 @@ from typing import Any
 from dplaunch.model.cluster import ArgValue
 
 
-def words(key: str, value: ArgValue) -> tuple[str, ...]:
-    """One flag: ``("seed", 1024)`` → ("--seed", "1024"); True is the bare flag, False and None nothing.
+def words(key: str, value: ArgValue, *, negatable: bool = False) -> tuple[str, ...]:
+    """One flag: ``("seed", 1024)`` → ("--seed", "1024"); True is the bare flag, None nothing.
 
-    Maps become JSON, a list of scalars several words, a list of maps JSON.
+    False is ``--no-seed`` where the engine has that (``negatable``), else nothing. Maps become JSON, a list
+    of scalars several words, a list of maps JSON.
     """
     if value is None or value is False:
-        return ()
+        return (f"--no-{key}",) if negatable and value is False else ()
     flag = f"--{key}"
     if value is True:
         return (flag,)

@@ -5,7 +5,7 @@ Precedence: defaults < role (both already in ``RoleSpec``) < node < override of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -28,10 +28,11 @@ def user_env(site: Site, seat: Seat) -> Env:
     return {name: value for layer in layers for name, value in layer.items()}
 
 
-def user_flags(site: Site, seat: Seat) -> Flags:
-    """The cluster file's flags for one engine."""
+def user_flags(site: Site, seat: Seat, negatable: Callable[[str], bool]) -> Flags:
+    """The cluster file's flags for one engine; ``negatable``: which of its flags have a ``--no-`` form."""
     layers = (site.role.args, site.node.args, *(o.args for o in _overrides(site, seat)))
-    return {key: words(key, value) for layer in layers for key, value in layer.items()}
+    given = {key: value for layer in layers for key, value in layer.items()}
+    return {key: words(key, value, negatable=negatable(key)) for key, value in given.items()}
 
 
 def secrets(site: Site, seat: Seat) -> dict[str, SecretRef]:

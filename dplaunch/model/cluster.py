@@ -15,7 +15,8 @@ from typing_extensions import TypeAliasType
 ArgValue = TypeAliasType(
     "ArgValue", Union[str, int, float, bool, "tuple[ArgValue, ...]", "Mapping[str, ArgValue]", None]
 )
-"""The value of an engine's flag: ``True`` gives the bare flag, ``False`` and ``None`` leave the flag out, a
+"""The value of an engine's flag: ``True`` gives the bare flag, ``False`` its ``--no-`` form where the engine
+has one, ``None`` leaves the flag out, a
 mapping or a tuple of mappings becomes JSON, a tuple of scalars becomes several words."""
 
 Family = Literal["a2", "a3", "gpu", "cpu"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from dplaunch.engines import rules
@@ -11,8 +12,9 @@ from dplaunch.engines.facts import Dense, Software
 from dplaunch.engines.flags import plain, words
 from dplaunch.engines.settings import Env, Flags, user_flags
 from dplaunch.engines.versions import at_least
-from dplaunch.engines.vllm import advice, lint, parallel, releases
+from dplaunch.engines.vllm import advice, flag_rules, lint, parallel, releases
 from dplaunch.engines.vllm.facts import FACTS
+from dplaunch.engines.vllm.flagtable import negatable
 from dplaunch.engines.vllm.releases import dense
 from dplaunch.engines.vllm.shell import ByRank, Lines, needs, sizes_b
 from dplaunch.engines.vllm.transfer import BOTH, KV_ROLES
@@ -94,8 +96,11 @@ class Vllm(ByRank):
 
     def flags(self, site: Site) -> list[Flags]:
         """The topology's, the file's, and KV transfer."""
-        computed = parallel.computed(site, self.vllm(site.spec))
-        return [computed | user_flags(site, seat) | self._transfer(site, seat) for seat in site.seats]
+        version = self.vllm(site.spec)
+        computed, has_no_form = parallel.computed(site, version), partial(negatable, version)
+        return [
+            computed | user_flags(site, seat, has_no_form) | self._transfer(site, seat) for seat in site.seats
+        ]
 
     def _transfer(self, site: Site, seat: Seat) -> Flags:
         block = self.transfer(site, seat)
@@ -114,6 +119,7 @@ class Vllm(ByRank):
 def _lint(spec: ClusterSpec) -> Iterator[Problem]:
     engine = lint.vllm(spec.engine.version)
     yield from lint.check(spec, engine)
+    yield from flag_rules.check(spec, engine, spec.engine.version)
     yield from advice.check(spec, engine, spec.engine.version)
 
 

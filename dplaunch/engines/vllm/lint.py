@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
-from dplaunch.engines.rules import arguments, environments, warning
+from dplaunch.engines.rules import arguments, environments
 from dplaunch.engines.vllm.switches import ENV, FLAG, KEY, NEVER, PROXY, REFUSED, RESET, VLLM, Switch
 from dplaunch.engines.vllm.transfer import names
 from dplaunch.errors import Problem
@@ -15,8 +15,6 @@ from dplaunch.model.cluster import ArgValue, ClusterSpec
 
 CONFIG = "additional-config"
 """The flag whose keys a plugin reads."""
-
-_COMMA = "vllm-ascend v0.23.0, large_scale_ep.md: a comma after the last entry, which vllm serve refuses"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +78,6 @@ def _flags(spec: ClusterSpec, engine: Engine) -> Iterator[Problem]:
                 continue
             for row in rows.get(name, ()):
                 yield from warn(row, engine, f"{place}.{name}")
-            if isinstance(value, str) and value.lstrip().startswith("{"):
-                yield from _json(name, value, f"{place}.{name}")
-
-
-def _json(name: str, text: str, key: str) -> Iterator[Problem]:
-    try:
-        json.loads(text)
-    except ValueError as error:
-        text = f"{name} is not JSON ({error}): vllm serve refuses it"
-        yield warning(text, key, "write it as keys with values, without quotes around the whole", _COMMA)
 
 
 def as_map(value: ArgValue) -> Mapping[str, ArgValue]:
@@ -103,11 +91,11 @@ def as_map(value: ArgValue) -> Mapping[str, ArgValue]:
 
 
 def warn(row: Switch, engine: Engine, place: str) -> Iterator[Problem]:
-    """Yield a warning if this version does not take the switch."""
+    """Yield a warning if this version does not take the switch; an error where it refuses to start."""
     if row.lives(engine.version):
         return
     text = f"{spell(row)} {_effect(row)} {engine}: {_why(row, engine)}"
-    yield warning(text, place, _hint(row, engine), row.source)
+    yield Problem(text, key=place, hint=_hint(row, engine), warning=row.effect != REFUSED, source=row.source)
 
 
 def spell(row: Switch) -> str:

@@ -39,7 +39,7 @@ def test_the_plan_names_the_flags_that_the_engine_gets(stage, version):
         "additional-config": {"a": HOSTILE},
         "chat-template": HOSTILE,
         "compilation-config.level": 3,
-        "seed": "-1s",
+        "tokenizer-revision": "-1s",
     }
     planned = plan.build(replace(spec, overrides={"decode-1": Override(args=own)}))
     for name in ("prefill-0", "decode-0", "decode-1"):
@@ -216,9 +216,9 @@ NASTY = {
 
 def test_every_value_survives_the_script(stage):
     args = {
-        "text": NASTY["QUOTES"],
-        "map": {"k": NASTY["LINES"], "é": (1, None)},
-        "many": ("a b", "$(id)", "'"),
+        "chat-template": NASTY["QUOTES"],
+        "hf-overrides": {"k": NASTY["LINES"], "é": (1, None)},
+        "lora-modules": ("a b", "$(id)", "'"),
     }
     spec = cluster(
         serve(tp=16, env=NASTY, args=args),
@@ -229,9 +229,9 @@ def test_every_value_survives_the_script(stage):
     ran = run(stage, plan.build(spec), "serve-0", GIVEN="<g>")
     assert ran.argv[1] == "we ird/$(id)'m"
     assert ran.option("served-model-name") == '"s"'
-    assert ran.option("text") == NASTY["QUOTES"]
-    assert json.loads(ran.option("map")) == {"k": "one\ntwo\n", "é": [1, None]}
-    at = ran.argv.index("--many")
+    assert ran.option("chat-template") == NASTY["QUOTES"]
+    assert json.loads(ran.option("hf-overrides")) == {"k": "one\ntwo\n", "é": [1, None]}
+    at = ran.argv.index("--lora-modules")
     assert ran.argv[at + 1 : at + 4] == ["a b", "$(id)", "'"]
     expected = {**NASTY, "DOLLARS": "$5 $HOME ${X} <g>!"}
     assert {name: ran.env[name] for name in NASTY} == expected
@@ -253,14 +253,24 @@ def test_user_environment_comes_after_setup_and_wins_over_computed(stage):
 
 
 def test_later_entries_win_role_node_override(stage):
-    node = replace(nodes(1)[0], env={"A": "node", "B": "node"}, args={"a": "node", "b": "node", "gone": True})
+    node = replace(
+        nodes(1)[0],
+        env={"A": "node", "B": "node"},
+        args={"tokenizer": "node", "revision": "node", "skip-tokenizer-init": True},
+    )
     spec = cluster(
-        serve(dp=2, tp=8, env={"A": "role", "C": "role"}, args={"a": "role", "c": "role", "gone": 1}),
+        serve(
+            dp=2,
+            tp=8,
+            env={"A": "role", "C": "role"},
+            args={"tokenizer": "role", "dtype": "auto", "skip-tokenizer-init": True},
+        ),
         nodes=(node,),
         overrides={
-            "node:n1": Override(env={"B": "override-node"}, args={"b": "override-node"}),
+            "node:n1": Override(env={"B": "override-node"}, args={"revision": "override-node"}),
             "serve-1": Override(
-                env={"B": "engine", "ONLY": "1"}, args={"b": "engine", "gone": None, "new": "x y"}
+                env={"B": "engine", "ONLY": "1"},
+                args={"revision": "engine", "skip-tokenizer-init": None, "code-revision": "x y"},
             ),
         },
     )
@@ -270,11 +280,19 @@ def test_later_entries_win_role_node_override(stage):
         "A": "node", "B": "override-node", "C": "role", "ONLY": None,
     }  # fmt: skip
     assert (one.env["B"], one.env["ONLY"]) == ("engine", "1")
-    assert (zero.option("a"), zero.option("b"), zero.option("c")) == ("node", "override-node", "role")
-    assert (one.option("a"), one.option("b"), one.option("new")) == ("node", "engine", "x y")
-    assert "--gone" in zero.argv
-    assert "--gone" not in one.argv
-    assert "--new" not in zero.argv
+    assert [zero.option(name) for name in ("tokenizer", "revision", "dtype")] == [
+        "node",
+        "override-node",
+        "auto",
+    ]
+    assert [one.option(name) for name in ("tokenizer", "revision", "code-revision")] == [
+        "node",
+        "engine",
+        "x y",
+    ]
+    assert "--skip-tokenizer-init" in zero.argv
+    assert "--skip-tokenizer-init" not in one.argv
+    assert "--code-revision" not in zero.argv
 
 
 def test_several_groups_on_a_node_have_kv_ports_of_their_own(stage):

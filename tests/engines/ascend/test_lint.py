@@ -12,6 +12,7 @@ from dplaunch.engines.ascend import lint, releases
 from dplaunch.engines.ascend.switches import ASCEND, ASCEND_PROXY, FAMILIES
 from dplaunch.engines.versions import parse
 from dplaunch.engines.vllm.switches import ENV, FLAG, KEY, NEVER, PROXY, REFUSED, VLLM, Switch
+from dplaunch.errors import SpecError
 from dplaunch.model.cluster import KvTransferSpec, Override, RouterSpec
 
 RELEASES = tuple(release.version for release in releases.RELEASES)
@@ -65,7 +66,8 @@ def place(row):
 def told_by(row, version, kind="vllm-ascend"):
     """The problems about this row: its own, not those about the section or about another row of its name."""
     problems = found(with_switch(row, version, kind))
-    return [p for p in problems if p.key == place(row) and p.source == row.source and p.warning]
+    warned = row.effect != REFUSED
+    return [p for p in problems if p.key == place(row) and p.source == row.source and p.warning is warned]
 
 
 def outside(row):
@@ -297,10 +299,12 @@ kv_transfer: {connector: MooncakeConnectorV1}
 
 
 def lines(text, *, read_file=lambda path: Path(path).read_text()):
-    """(line, key) of each warning, as ``validate`` places it."""
-    loaded = spec.load(text, "c.yaml", read_file=read_file)
-    problems = (*loaded.warnings, *map(loaded.locate, plan.check(loaded.spec)))
-    assert all(problem.warning and problem.hint and problem.source for problem in problems)
+    """(line, key) of each warning, and of each flag that is refused, as ``validate`` places it."""
+    try:
+        problems = spec.load(text, "c.yaml", read_file=read_file, check=plan.check).warnings
+    except SpecError as error:
+        problems = error.problems
+    assert all(problem.hint and problem.source for problem in problems)
     return {(problem.line, problem.source_line.strip()) for problem in problems}
 
 
