@@ -18,6 +18,9 @@ from .metrics import Metrics
 from .request import Request
 from .state import Lease, Member, State
 
+MOST_HELD = 8 << 20
+"""Bytes of a JSON answer that are held before it begins."""
+
 
 class Unserved(Exception):  # noqa: N818 - a state of the cluster
     """No group of a needed role serves."""
@@ -92,16 +95,19 @@ class Attempt:
     async def relay(self, answer: Answer, first_byte: Callable[[], None]) -> None:
         """Give the client an engine's answer as it comes; ``first_byte`` is called when it begins.
 
-        A JSON answer is held until it is complete: until then it can still be tried elsewhere.
+        A JSON answer is held until it is complete, because until then it can still be tried elsewhere; one
+        that is very long is passed on as it comes.
         """
         if answer.head.kind == "application/json":
             first_byte()
-            reply = await answer.whole()
-            self._check_kept(answer.member, reply.body)
-            await self.give(reply)
-            return
-        piece = await answer.read()
-        first_byte()
+            piece, complete = await answer.beginning(MOST_HELD)
+            if complete:
+                self._check_kept(answer.member, piece)
+                await self.give(Reply(answer.head.status, piece, answer.passed_back()))
+                return
+        else:
+            piece = await answer.read()
+            first_byte()
         self._check_kept(answer.member, piece)
         await self._begin(answer.head.status, self.request.headers(answer.passed_back()), answer.head.length)
         write_now = self.client.write_now

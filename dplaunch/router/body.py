@@ -15,6 +15,8 @@ MOST_OUTPUT = 1024
 """Few requests use the whole of a large max_tokens: counting all of it would drown the prompts."""
 
 HANDLE = "kv_transfer_params"
+EXTRA = "vllm_xargs"
+FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 ASK_FOR_HANDLE = {
     "do_remote_decode": True,
     "do_remote_prefill": False,
@@ -79,16 +81,23 @@ class Body:
         if "max_completion_tokens" in fields:
             fields["max_completion_tokens"] = 1
         fields.pop("stream_options", None)
-        return dumps(fields)
+        return _write(fields)
 
     def for_decode(self, handle: Any) -> bytes:
         """The client's body with the prefill engine's handle, passed on whole; without one, unchanged."""
-        return dumps({**self.fields, HANDLE: handle}) if handle else self.raw
+        return _write({**self.fields, HANDLE: handle}) if handle else self.raw
 
     def for_decode_first(self, url: str) -> bytes:
         """The client's body with the URL at which the decode engine asks for the prefill."""
         handle = {"do_remote_prefill": True, "do_remote_decode": False, "metaserver": url}
-        return dumps({**self.fields, HANDLE: handle})
+        return _write({**self.fields, HANDLE: handle})
+
+
+def _write(fields: dict[str, Any]) -> bytes:
+    try:
+        return dumps(fields)
+    except (ValueError, TypeError, RecursionError) as error:  # what can be read is not always writable
+        raise BadBody(f"the body cannot be written again as JSON ({error})") from None
 
 
 def read(raw: bytes) -> Body:
@@ -97,20 +106,33 @@ def read(raw: bytes) -> Body:
         fields = loads(raw)
         if not isinstance(fields, dict):
             raise BadBody("the body must be a JSON object")
-        if HANDLE not in fields:
-            return Body(raw, fields)
-        fields = {key: value for key, value in fields.items() if key != HANDLE}
-        return Body(dumps(fields), fields)
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise BadBody(f"the body is not JSON that can be read ({error})") from None
+    own = _without_handle(fields)
+    return Body(raw, fields) if own is fields else Body(_write(own), own)
 
 
-def read_any(raw: bytes) -> Body:
-    """The body of any other request: passed on as it is when it is not a JSON object."""
-    try:
-        return read(raw)
-    except BadBody:
+def _without_handle(fields: dict[str, Any]) -> dict[str, Any]:
+    """``fields`` itself, or a copy without a KV handle in either place where vLLM looks for one."""
+    more = fields.get(EXTRA)
+    inner = {EXTRA: _without(more)} if isinstance(more, dict) and HANDLE in more else {}
+    if HANDLE not in fields and not inner:
+        return fields
+    return {**_without(fields), **inner}
+
+
+def _without(fields: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if key != HANDLE}
+
+
+def read_any(raw: bytes, content_type: str) -> Body:
+    """The body of any other request: a form is passed on as it is, and anything else must be JSON.
+
+    An engine may read as JSON what we cannot (UTF-16, NaN): with it a KV handle would reach the engine.
+    """
+    if not raw or content_type.startswith(FORMS):
         return Body(raw, {})
+    return read(raw)
 
 
 def handle_of(answer: bytes) -> Any:

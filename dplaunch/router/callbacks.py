@@ -20,7 +20,7 @@ from . import body as bodies
 from . import http1
 from .address import own_address
 from .engines import EngineLostError
-from .link import BrokenError, Pool, TooLateError
+from .link import BrokenError, ExhaustedError, Pool, TooLateError
 from .state import Member
 
 PATH = "/v1/metaserver"
@@ -109,6 +109,8 @@ class Callbacks:
             link = await self._pool.take(address, deadline)
         except (BrokenError, TooLateError):
             return HTTPStatus.NOT_FOUND
+        except ExhaustedError:
+            return HTTPStatus.SERVICE_UNAVAILABLE
         try:
             link.send("POST", http1.request("POST", target, {"Host": "worker"}, raw), deadline)
             return HTTPStatus((await link.head()).status)

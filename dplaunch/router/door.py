@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from .settings import Settings
 
@@ -58,8 +59,17 @@ async def listening(
 
     app = web.Application(client_max_size=settings.max_body + 1)
     app.router.add_route("*", "/{path:.*}", handle)
-    # With cancellation, a client that goes away ends its request at the engine too.
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=settings.grace)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        logger=_http_log(),
+        # A client that goes away ends its request at the engine too.
+        handler_cancellation=True,
+        shutdown_timeout=settings.grace,
+        keepalive_timeout=settings.idle_timeout,
+        # A few KB can unpack to a GB, before the key is looked at.
+        auto_decompress=False,
+    )
     await runner.setup()
     loop = asyncio.get_running_loop()
     connection = _factory(runner, patience)
@@ -74,6 +84,22 @@ async def listening(
         for server in servers:
             server.close()
         await runner.cleanup()
+
+
+def _http_log() -> logging.Logger:
+    """The web server's log: what clients send that is not HTTP is a line of it, without a traceback."""
+    own = logging.getLogger("dprouter.http")
+    own.addFilter(_without_traceback)
+    return own
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError):
+        first = str(error).strip().partition("\n")[0]
+        record.msg, record.args, record.exc_info = "%s: %.200r", (record.getMessage(), first), None
+        record.levelno, record.levelname = logging.INFO, "INFO"
+    return True
 
 
 def _factory(runner: web.AppRunner, patience: Patience) -> Callable[[], asyncio.Protocol]:

@@ -16,12 +16,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from . import http1
 from .http1 import Head
 from .link import BrokenError, Link, Pool, Sink, StuckError, TooLateError
 from .state import Member
 
+MOST_WHOLE = 64 << 20
+"""Bytes of an answer that is needed as a whole."""
 PASSED_BACK = ("Content-Type", "Content-Encoding", "Cache-Control", "Retry-After")
 
 
@@ -37,9 +40,11 @@ class Reply:
 class EngineError(Exception):
     """``member`` did not answer as it should."""
 
-    def __init__(self, member: Member, text: str) -> None:
+    def __init__(self, member: Member, text: str, *, had_request: bool = False) -> None:
         super().__init__(text)
         self.member = member
+        self.had_request = had_request
+        """The engine ended or stopped when it had the whole request, which may be why."""
 
 
 class EngineLostError(EngineError):
@@ -96,11 +101,22 @@ class Answer:
             raise _failure(self.member, error) from error
 
     async def whole(self) -> Reply:
-        """All of it."""
-        pieces = []
+        """All of it. Raises ``EngineFaultError`` where that is more than ``MOST_WHOLE``."""
+        body, complete = await self.beginning(MOST_WHOLE)
+        if not complete:
+            text = f"its answer is longer than {MOST_WHOLE} bytes"
+            raise EngineFaultError(self.member, text, Reply(HTTPStatus.BAD_GATEWAY, b""))
+        return Reply(self.head.status, body, self.passed_back())
+
+    async def beginning(self, most: int) -> tuple[bytes, bool]:
+        """Read until there are more than ``most`` bytes; True where the body ended before."""
+        pieces, size = [], 0
         while piece := await self.read():
             pieces.append(piece)
-        return Reply(self.head.status, b"".join(pieces), self.passed_back())
+            size += len(piece)
+            if size > most:
+                return b"".join(pieces), False
+        return b"".join(pieces), True
 
     def passed_back(self) -> dict[str, str]:
         """The headers that concern the client."""
@@ -119,7 +135,7 @@ async def asked(pool: Pool, member: Member, message: Message) -> AsyncIterator[A
     try:
         link = await pool.take(address, message.deadline)
     except (BrokenError, TooLateError) as error:
-        raise _failure(member, error) from error
+        raise _failure(member, error, had_request=False) from error
     try:
         yield await _answered(member, link, message, headers)
     finally:
@@ -139,9 +155,9 @@ async def _answered(member: Member, link: Link, message: Message, headers: Mappi
     raise EngineFaultError(member, f"status {reply.status}", reply)
 
 
-def _failure(member: Member, error: Exception) -> EngineError:
+def _failure(member: Member, error: Exception, *, had_request: bool = True) -> EngineError:
     if isinstance(error, TooLateError):
         return EngineLateError(member, "no whole answer in the time the request has")
     if isinstance(error, StuckError):
-        return EngineStuckError(member, str(error))
-    return EngineLostError(member, str(error))
+        return EngineStuckError(member, str(error), had_request=had_request)
+    return EngineLostError(member, str(error), had_request=had_request)

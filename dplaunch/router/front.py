@@ -8,10 +8,11 @@ import logging
 import re
 import time
 import uuid
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 
 from . import body as bodies
 from . import callbacks, metrics, report
@@ -19,14 +20,17 @@ from .admission import RETRY_AFTER, Admission, Refused
 from .attempt import Shared, Unserved
 from .client import WebClient
 from .engines import EngineError, EngineFaultError, EngineLateError, Message
+from .link import ExhaustedError
 from .metrics import Exchange
 from .request import HEADER, KINDS, Pair, Request
+from .room import LARGE, FullError, Room
 from .settings import Settings
 from .tries import Tries
 
 log = logging.getLogger("dprouter")
 
 PASSED_ON = ("Content-Type", "traceparent", "tracestate")
+CLOSE = {"Connection": "close"}
 _ID = re.compile(r"[!-~]{1,128}")
 
 
@@ -50,6 +54,7 @@ class Front:
         self._admission = Admission(settings.api_key, shared.state, shared.metrics)
         self._tries = tries
         self._exchange = exchange
+        self._room = Room(settings.max_bodies)
         self._own = {
             "/live": self._live,
             "/health": self._health,
@@ -60,6 +65,8 @@ class Front:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer any request."""
         path = request.path
+        if request.version not in (HttpVersion10, HttpVersion11):
+            return _error(Refused(505, "this is an HTTP/1.1 server", CLOSE), _request_id(request))
         if path in self._own and request.method in ("GET", "HEAD"):
             return self._own[path]()
         asked = _Asked(request, _request_id(request), KINDS.get(path, "other"))
@@ -87,34 +94,73 @@ class Front:
         if asked.kind != "other" and asked.web.method != "POST":
             raise Refused(405, f"{path} takes POST", {"Allow": "POST"})
         pair = self._admission.find_pair(asked.web.headers.get(HEADER), asked.web.remote or "")
-        request = self._request(asked, pair, await self._read(asked.web, self._settings.max_body))
+        async with AsyncExitStack() as memory:
+            raw = await self._read(asked.web, self._settings.max_body, memory)
+            return await self._answer(asked, self._request(asked, pair, raw))
+
+    async def _answer(self, asked: _Asked, request: Request) -> web.StreamResponse:
         client = WebClient(asked.web)
         try:
-            self._admission.check_served(pair)
+            self._admission.check_served(request.pair)
             await self._tries.answer(request, client)
         except Unserved:
             raise self._admission.unserved() from None
         except EngineError as error:
             return self._failed(request, error)
+        except bodies.BadBody as error:
+            raise Refused(400, str(error)) from None
+        except ExhaustedError as error:
+            log.error("request %s: no connection to an engine: %s", request.id, error)  # noqa: TRY400 - it is complete
+            raise Refused(
+                503, f"the router has no room for a connection ({error})", {"Retry-After": RETRY_AFTER}
+            ) from None
         return client.response
 
-    async def _read(self, request: web.BaseRequest, limit: int) -> bytes:
-        too_large = Refused(413, f"the body is larger than {limit} bytes (--max-body)")
+    async def _read(self, request: web.BaseRequest, limit: int, memory: AsyncExitStack) -> bytes:
+        """Return the body; ``memory`` gets the room that a large one takes."""
+        encoding = request.headers.get("Content-Encoding", "identity")
+        if encoding.lower() != "identity":
+            raise Refused(415, f"the body is encoded ({encoding[:40]}); send it as it is", CLOSE)
         if (request.content_length or 0) > limit:
-            raise too_large
+            raise _too_large(limit)
         try:
+            if (request.content_length or 0) > LARGE:
+                await self._make_room(request.content_length or 0, memory)
+            body = self._pieces(request, limit, memory)
             if request.content.is_eof():
-                return await request.read()
-            return await asyncio.wait_for(request.read(), self._settings.body_timeout)
-        except web.HTTPRequestEntityTooLarge:
-            raise too_large from None
+                return await body
+            return await asyncio.wait_for(body, self._settings.body_timeout)
+        except web.RequestPayloadError as error:
+            raise Refused(400, f"the body is not what its headers announce ({error})", CLOSE) from None
         except asyncio.TimeoutError:
             slow = f"the body did not come within {self._settings.body_timeout:g} s"
-            raise Refused(408, slow, {"Connection": "close"}) from None
+            raise Refused(408, slow, CLOSE) from None
+
+    async def _pieces(self, request: web.BaseRequest, limit: int, memory: AsyncExitStack) -> bytes:
+        """Read the body; the size of one in chunks is not known before."""
+        pieces, size, counted = [], 0, request.content_length is not None
+        async for piece in request.content.iter_any():
+            pieces.append(piece)
+            size += len(piece)
+            if size > limit:
+                raise _too_large(limit)
+            if size > LARGE and not counted:
+                counted = True
+                await self._make_room(limit, memory)
+        return b"".join(pieces)
+
+    async def _make_room(self, size: int, memory: AsyncExitStack) -> None:
+        within = self._settings.body_timeout / 2
+        try:
+            await memory.enter_async_context(self._room.hold(size, within))
+        except FullError:
+            text = f"the router holds {self._settings.max_bodies} bytes of large requests (--max-bodies)"
+            raise Refused(503, text, {**CLOSE, "Retry-After": RETRY_AFTER}) from None
 
     def _request(self, asked: _Asked, pair: Pair, raw: bytes) -> Request:
         try:
-            body = bodies.read_any(raw) if asked.kind == "other" else bodies.read(raw)
+            content_type = asked.web.headers.get("Content-Type", "").strip().lower()
+            body = bodies.read_any(raw, content_type) if asked.kind == "other" else bodies.read(raw)
         except bodies.BadBody as error:
             raise Refused(400, str(error)) from None
         now = time.monotonic()
@@ -130,7 +176,8 @@ class Front:
 
     async def _callback(self, request: web.BaseRequest) -> web.Response:
         """Take what a decode engine posts; it knows no key, only the id in the URL that it was given."""
-        raw = await self._read(request, min(callbacks.MOST, self._settings.max_body))
+        async with AsyncExitStack() as memory:
+            raw = await self._read(request, min(callbacks.MOST, self._settings.max_body), memory)
         target = request.rel_url.raw_path_qs
         status = await self._callbacks.receive(target, request.rel_url.query.get("id", ""), raw)
         return _json({"status": status.phrase}, status)
@@ -163,6 +210,10 @@ class Front:
         parts = [metrics.shared(self._metrics, self._state), metrics.seen(self._state)]
         text = metrics.text(metrics.added([*parts, *self._exchange.others()]))
         return web.Response(text=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+
+def _too_large(limit: int) -> Refused:
+    return Refused(413, f"the body is larger than {limit} bytes (--max-body)")
 
 
 def _request_id(request: web.BaseRequest) -> str:

@@ -10,7 +10,7 @@ import time
 from http import HTTPStatus
 
 from .engines import EngineError, EngineFaultError, EngineLateError, Message, Reply, asked
-from .link import Pool, StuckError
+from .link import ExhaustedError, Pool, StuckError
 from .state import SLOW_ANSWERS, Member, State
 
 log = logging.getLogger("dprouter")
@@ -111,6 +111,8 @@ class Health:
             self._fail(member, f"{path} answers {error.reply.status}")
         except EngineError as error:
             self._fail(member, f"{path} cannot be asked ({error})")
+        except ExhaustedError as error:
+            log.error("no engine can be asked: %s", error)  # noqa: TRY400 - the sentence is complete
         else:
             if reply.status != HTTPStatus.OK:
                 self._fail(member, f"{path} answers {reply.status}")
@@ -151,7 +153,7 @@ class Health:
             return
         try:
             text = (await self._get(member, api.metrics)).body
-        except EngineError as error:
+        except (EngineError, ExhaustedError) as error:
             # Health decides who is out; without figures our own counts are enough to balance.
             log.debug("%s: no queue figures (%s)", member.entry.name, error)
             self._look_for_motion(member, None)

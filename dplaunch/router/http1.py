@@ -6,10 +6,13 @@ engines is written out here. It knows what a uvicorn server sends, and refuses w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 LONGEST_HEAD = 64 * 1024
+_UNFIT = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+"""Control characters, and bytes that are no UTF-8: no header that a client may be given."""
 
 
 class BadAnswerError(Exception):
@@ -44,17 +47,21 @@ class Head:
         return self.headers.get("connection", "").lower() != "close"
 
 
-def request(method: str, target: str, headers: Mapping[str, str], body: bytes) -> bytes:
-    """A whole request; ``headers`` must name the host."""
+def request(method: str, target: str, headers: Mapping[str, str], body: bytes) -> Sequence[bytes]:
+    """A request's head and body, which is not copied; ``headers`` must name the host."""
     lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     if body or method not in ("GET", "HEAD"):
         lines.append(f"Content-Length: {len(body)}")
-    return "\r\n".join([*lines, "\r\n"]).encode("utf-8", "surrogateescape") + body
+    head = "\r\n".join([*lines, "\r\n"]).encode("utf-8", "surrogateescape")
+    return (head, body) if body else (head,)
 
 
 def head(raw: bytes) -> Head:
     """The head of an answer, without the empty line that ends it."""
     first, *lines = raw.decode("utf-8", "surrogateescape").split("\r\n")
+    unfit = next((line for line in (first, *lines) if _UNFIT.search(line)), None)
+    if unfit is not None:
+        raise BadAnswerError(f"control characters in its head: {unfit[:40]!r}")
     version, _, rest = first.partition(" ")
     if version != "HTTP/1.1" or not rest[:3].isdecimal():
         raise BadAnswerError(f"it begins with {first[:40]!r}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Union, cast
 
 from . import http1
@@ -39,6 +40,14 @@ class StuckError(BrokenError):
 
 class TooLateError(Exception):
     """The request's time is over."""
+
+
+OURS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL)
+"""Errors of a connection that this machine does not let us make, whatever the engine does."""
+
+
+class ExhaustedError(Exception):
+    """This machine has no descriptor, port or memory left for a connection; no engine is to blame."""
 
 
 class Waiting(NamedTuple):
@@ -91,16 +100,16 @@ class Link(asyncio.Protocol):
         whole = self._body is not None and self._body.done
         return whole and self._head is not None and self._head.stays_open and self.usable
 
-    def send(self, method: str, message: bytes, deadline: float | None) -> None:
-        """Send a request; its answer must have come whole by ``deadline`` (monotonic)."""
+    def send(self, method: str, message: Sequence[bytes], deadline: float | None) -> None:
+        """Send a request, head and body; its answer must have come whole by ``deadline`` (monotonic)."""
         self._reset(method)
         if deadline is not None:
             left = max(deadline - time.monotonic(), 0)
             self._timer = self._loop.call_later(left, self.fail, TooLateError())
         if self._transport is None or not self.usable:
             raise BrokenError("the connection closed")
-        self.asked_at, self.size = time.monotonic(), len(message)
-        self._transport.write(message)
+        self.asked_at, self.size = time.monotonic(), sum(map(len, message))
+        self._transport.writelines(message)
 
     async def head(self) -> Head:
         """Status and headers, as soon as they are there."""
@@ -230,7 +239,7 @@ class Pool:
         self._heard: set[Address] = set()
 
     async def take(self, address: Address, deadline: float | None) -> Link:
-        """A link to ``address``; raises ``BrokenError`` or ``TooLateError``."""
+        """A link to ``address``; raises ``BrokenError``, ``TooLateError`` or ``ExhaustedError``."""
         link = await self._take(address, deadline)
         self._used[address].add(link)
         return link
@@ -280,6 +289,8 @@ class Pool:
                 raise TooLateError from None
             raise BrokenError(f"no connection within {self._connect_timeout:g} s") from None
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in OURS:
+                raise ExhaustedError(error.strerror) from None
             raise BrokenError(str(error)) from None
         return link
 

@@ -17,6 +17,7 @@ from . import body as bodies
 from .attempt import Unserved
 from .client import Kept
 from .engines import EngineError, Message
+from .link import ExhaustedError
 from .request import COMPLETIONS, Pair, Request
 from .settings import Settings
 from .state import TO_OPEN, Member, State
@@ -71,6 +72,8 @@ class Prover:
             await self._tries.once(self._request(self._pair(engine)), client)
         except Unserved:
             self._note(engine, "there is no engine of the other role to prove it with")
+        except ExhaustedError as error:
+            self._note(engine, f"the router has no room for a connection: {error}")
         except EngineError as error:
             self._note(engine, f"{error.member.entry.name} failed: {error}")
         else:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import mmap
 import os
+import resource
 import signal
 import socket
 import sys
@@ -18,6 +20,8 @@ from .worker import Place, run
 log = logging.getLogger("dprouter")
 
 RESTART_PAUSE = 1.0
+LOOK_EVERY = 0.5
+MOST_DESCRIPTORS = 1 << 20
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -26,6 +30,7 @@ def serve(settings: Settings) -> int:
     logging.basicConfig(
         level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
     )
+    _raise_descriptor_limit()
     try:
         reserved = bind(settings.host, settings.port, shared=False)
     except OSError as error:
@@ -40,6 +45,15 @@ def serve(settings: Settings) -> int:
     with bind(settings.host, port, shared=True), tempfile.TemporaryDirectory(prefix="dprouter-") as folder:
         Parent(settings, port, folder).keep()
     return 0
+
+
+def _raise_descriptor_limit() -> None:
+    """A stream takes two descriptors, and the usual soft limit is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def bind(host: str, port: int, *, shared: bool) -> socket.socket:
@@ -60,7 +74,7 @@ def bind(host: str, port: int, *, shared: bool) -> socket.socket:
 
 
 class Parent:
-    """Starts workers, starts them again when they die, stops them when it is stopped.
+    """Starts workers, starts them again when they die or fall silent, stops them when it is stopped.
 
     Workers hold the reading end of a pipe whose writing end only the parent has: when the
     parent is killed they see its end and stop too.
@@ -71,6 +85,10 @@ class Parent:
         self._port = port
         self._folder = folder
         self._workers: dict[int, int] = {}
+        self._beats = mmap.mmap(-1, settings.workers)
+        """A byte for each worker, which counts up; shared with them."""
+        self._heard: dict[int, tuple[int, float]] = {}
+        """Worker's pid → its last beat, and when it was first seen."""
         self._stopping = False
         self._pipe = os.pipe()
 
@@ -81,12 +99,33 @@ class Parent:
         for index in range(self._settings.workers):
             self._start(index)
         while self._workers:
-            pid, status = os.waitpid(-1, 0)
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                self._end_silent()
+                time.sleep(LOOK_EVERY)
+                continue
             index = self._workers.pop(pid)
+            self._heard.pop(pid, None)
             if not self._stopping:
                 log.error("worker %d ended (status %d) and is started again", index, status)
                 time.sleep(RESTART_PAUSE)
                 self._start(index)
+
+    def _end_silent(self) -> None:
+        """End workers whose event loop stands still: the kernel gives them connections all the same."""
+        now, most = time.monotonic(), self._settings.worker_timeout
+        for pid, index in self._workers.items():
+            beat, since = self._beats[index], now
+            if self._heard.get(pid, (None,))[0] == beat:
+                since = self._heard[pid][1]
+            self._heard[pid] = beat, since
+            if now - since > most:
+                log.error("worker %d has been silent for %g s and is ended", index, most)
+                os.kill(pid, signal.SIGKILL)
+                self._heard[pid] = beat, now
+
+    def _beat(self, index: int) -> None:
+        self._beats[index] = (self._beats[index] + 1) % 256
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         del number, frame
@@ -118,7 +157,7 @@ class Parent:
             reading, writing = self._pipe
             os.close(writing)
             own = bind(self._settings.host, self._port, shared=True)
-            run(self._settings, Place(own, index, self._folder, reading))
+            run(self._settings, Place(own, index, self._folder, reading, lambda: self._beat(index)))
             code = 0
         except Exception:
             log.exception("worker %d failed", index)

@@ -21,10 +21,14 @@ class Settings:
     """From the first byte of a request to the last one of its answer."""
     header_timeout: float = 10.0
     """From accepting a connection to the end of its first request's headers."""
+    idle_timeout: float = 60.0
+    """From the end of an answer to the end of the next request's headers on its connection."""
     body_timeout: float = 60.0
     """To read a request's body."""
     max_body: int = 64 * 1024 * 1024
     """Bytes of a request's body."""
+    max_bodies: int = 512 * 1024 * 1024
+    """Bytes of all large bodies that a worker holds at a time; others wait, for ``body_timeout`` at most."""
     health_interval: float = 1.0
     health_timeout: float = 1.0
     connect_timeout: float = 2.0
@@ -32,6 +36,8 @@ class Settings:
     """Without any movement in an engine while requests wait for it; more where their prompts are long."""
     grace: float = 25.0
     """After SIGTERM, for streams to finish."""
+    worker_timeout: float = 10.0
+    """After which a worker whose event loop stands still is ended and started again."""
     log_level: str = "info"
     api_key: str = ""
     """Asked from clients and given to engines as a Bearer token; empty means open."""
@@ -48,7 +54,8 @@ def parse(argv: Sequence[str], env: Mapping[str, str]) -> Settings:
     Raises ``SystemExit`` (2) with argparse's own sentence when an argument is wrong.
     """
     chosen = vars(_parser().parse_args(argv))
-    chosen["max_body"] = int(chosen["max_body"] * 1024 * 1024)
+    for name in ("max_body", "max_bodies"):
+        chosen[name] = int(chosen[name] * 1024 * 1024)
     return Settings(**chosen, api_key=env.get("DPROUTER_API_KEY", ""))
 
 
@@ -61,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--policy", choices=("tokens", "round-robin"), default="tokens")
     parser.add_argument("--model", default="", help="served model's name, for /members")
     parser.add_argument("--max-body", type=_positive(float), default=64.0, help="MB of a request's body")
+    parser.add_argument("--max-bodies", type=_positive(float), default=512.0, help="MB of all large bodies")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     _add_times(parser)
     return parser
@@ -70,11 +78,15 @@ def _add_times(parser: argparse.ArgumentParser) -> None:
     positive = _positive(float)
     parser.add_argument("--request-timeout", type=float, default=0.0, help="seconds in all; 0: no limit")
     parser.add_argument("--header-timeout", type=positive, default=10.0, help="seconds for first headers")
+    parser.add_argument("--idle-timeout", type=positive, default=60.0, help="seconds for the next headers")
     parser.add_argument("--body-timeout", type=positive, default=60.0, help="seconds to read a body")
     parser.add_argument("--health-interval", type=positive, default=1.0)
     parser.add_argument("--health-timeout", type=positive, default=1.0)
     parser.add_argument("--connect-timeout", type=positive, default=2.0)
     parser.add_argument("--stuck-after", type=positive, default=6.0, help="seconds without movement")
+    parser.add_argument(
+        "--worker-timeout", type=positive, default=10.0, help="seconds a worker may be silent"
+    )
     parser.add_argument("--grace", type=float, default=25.0, help="seconds for streams after SIGTERM")
 
 

@@ -20,6 +20,21 @@ from .request import Request
 log = logging.getLogger("dprouter")
 
 TRIES = 3
+DEATHS = 1
+"""Engines that a request may have ended: the next try would take another group out if it is the reason."""
+
+
+class _Tried:
+    """What the tries of one request have cost so far."""
+
+    def __init__(self) -> None:
+        self.groups: set[str] = set()
+        self.with_request = 0
+        """Engines that ended or stopped when they had the whole request."""
+
+    def add(self, error: EngineError) -> None:
+        self.groups.add(error.member.entry.group)
+        self.with_request += error.had_request
 
 
 class Tries:
@@ -34,25 +49,25 @@ class Tries:
 
         Where the client named the engines there is one try: another pair's answer would say nothing.
         """
-        avoid: set[str] = set()
+        tried = _Tried()
         for left in reversed(range(1 if request.pair else TRIES)):
-            if await self._try(request, client, avoid, last=left == 0):
+            if await self._try(request, client, tried, last=left == 0):
                 return
             if not self._shared.state.ready():  # a prefill without a decode engine is for nothing
                 raise Unserved
 
-    async def _try(self, request: Request, client: Client, avoid: set[str], *, last: bool) -> bool:
-        """Try once. False when it failed in a way that another try may not, which ``avoid`` is for."""
+    async def _try(self, request: Request, client: Client, tried: _Tried, *, last: bool) -> bool:
+        """Try once. False when it failed in a way that another try may not, which ``tried`` is for."""
         try:
-            await self.once(request, client, avoid)
+            await self.once(request, client, tried.groups)
         except EngineError as error:
             await self._blame(request, error, cut=client.status > 0)
             if client.status:
                 client.cut()
                 return True
-            if last or isinstance(error, EngineLateError):
+            tried.add(error)
+            if last or isinstance(error, EngineLateError) or tried.with_request > DEATHS:
                 raise
-            avoid.add(error.member.entry.group)
             self._shared.metrics.count("dprouter_retries_total", role=error.member.entry.role)
             return False
         return True

@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 
 from . import metrics
@@ -39,6 +39,8 @@ class Place:
     """For metrics of several workers; empty with one."""
     parent: int | None = None
     """File descriptor that reads end of file when the parent is gone."""
+    beat: Callable[[], None] = lambda: None
+    """Called each second: shows the parent that the event loop runs."""
 
 
 def run(settings: Settings, place: Place) -> None:
@@ -91,7 +93,7 @@ async def serving(settings: Settings, place: Place) -> AsyncIterator[State]:
     prover = Prover(settings, state, Tries(replace(shared, metrics=metrics.Metrics()), health))
     tasks = [
         asyncio.create_task(_watch(settings, state, health)),
-        asyncio.create_task(_exchange(exchange, counters, state)),
+        asyncio.create_task(_exchange(place, exchange, counters, state)),
         asyncio.create_task(prover.run()),
     ]
     try:
@@ -113,7 +115,10 @@ async def _watch(settings: Settings, state: State, health: Health) -> None:
     await MembersFile(settings.members, good, state.complain).watch()
 
 
-async def _exchange(exchange: metrics.Exchange, counters: metrics.Metrics, state: State) -> None:
+async def _exchange(
+    place: Place, exchange: metrics.Exchange, counters: metrics.Metrics, state: State
+) -> None:
     while True:
+        place.beat()
         exchange.put(metrics.shared(counters, state))
         await asyncio.sleep(1)

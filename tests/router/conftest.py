@@ -45,6 +45,7 @@ class StubEngine:
         self.streaming = self.written = 0
         self.cancelled = 0
         self.called_back = []
+        self.reads_json = True
 
     async def start(self):
         app = web.Application(client_max_size=1 << 30)
@@ -93,7 +94,7 @@ class StubEngine:
 
     async def _handle(self, request):
         raw = await request.read()
-        body = json.loads(raw) if raw else {}
+        body = json.loads(raw) if raw and self.reads_json else {}
         self.seen.append((request.raw_path, request.headers, body))
         act = self.acts.popleft() if self.acts else ""
         if act in ("500", "400"):

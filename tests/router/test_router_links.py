@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+import resource
 import time
 
 import pytest
 
-from dplaunch.router.link import BrokenError, Pool, TooLateError
+from dplaunch.router.link import BrokenError, ExhaustedError, Pool, StuckError, TooLateError
 from dplaunch.router.worker import new_loop
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -50,7 +51,7 @@ def with_engine(answers, scenario):
 async def ask(pool, address, deadline=None):
     link = await pool.take(address, deadline)
     try:
-        link.send("GET", b"GET / HTTP/1.1\r\n\r\n", deadline)
+        link.send("GET", [b"GET / HTTP/1.1\r\n\r\n"], deadline)
         await link.head()
         parts = []
         while part := await link.read():
@@ -165,3 +166,38 @@ def test_nobody_there_is_broken_at_once():
             await ask(pool, ("no-such-host.invalid", 1))
 
     with_engine([], scenario)
+
+
+def test_a_machine_without_descriptors_is_not_the_engines_fault():
+    async def scenario(pool, address, connections):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            with pytest.raises(ExhaustedError):
+                await pool.take(address, None)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert await ask(pool, address) == b"ok"
+
+    with_engine([OK], scenario)
+
+
+def test_requests_on_an_address_are_given_up_together_and_are_known_until_then():
+    async def scenario(pool, address, connections):
+        assert pool.waiting(address) is None
+        asking = [asyncio.create_task(ask(pool, address)) for _ in range(2)]
+        while len(connections) < 2 or pool.waiting(address) is None:  # noqa: ASYNC110 - of a socket
+            await asyncio.sleep(0.01)
+        assert pool.waiting(address).size == len(b"GET / HTTP/1.1\r\n\r\n")
+        while not pool.heard(address):  # noqa: ASYNC110 - of a socket
+            await asyncio.sleep(0.01)
+        pool.fail(address, "nothing moves", StuckError)
+        for one in asking:
+            with pytest.raises(StuckError, match="nothing moves"):
+                await one
+        assert await ask(pool, address) == b"ok"
+        assert pool.heard(address)
+        assert not pool.heard(address)
+        assert pool.waiting(address) is None
+
+    with_engine([b"HTTP/1.1 200 OK ok", b"HTTP/1.1 200 OK ok", OK], scenario)

@@ -119,6 +119,24 @@ def test_workers_share_the_port_are_replaced_when_they_die_and_go_with_their_par
     until(lambda: all(not Path(f"/proc/{pid}").exists() for _, pid in running.listening()))
 
 
+def test_a_worker_that_stands_still_is_ended_and_started_again(start, until):
+    running = start("--port", "0", "--workers", "2", "--worker-timeout", "1.5")
+    until(lambda: len(running.listening()) == 2)
+    _, victim = running.listening()[0]
+    os.kill(victim, signal.SIGSTOP)
+    until(lambda: len(running.listening()) == 3, 20)
+    assert not Path(f"/proc/{victim}").exists()
+    assert running.end() == 0
+
+
+def test_it_may_open_as_many_files_as_the_machine_lets_it(start, until):
+    running = start("--port", "0")
+    until(running.listening)
+    limits = Path(f"/proc/{running.process.pid}/limits").read_text()
+    soft, hard = next(line for line in limits.splitlines() if line.startswith("Max open files")).split()[3:5]
+    assert int(soft) == min(int(hard), 1 << 20)
+
+
 def test_each_worker_answers_and_their_metrics_add_up(run, start, until, tmp_path):
     running = start("--port", "0", "--workers", "2", "--health-interval", "0.1")
     until(lambda: len(running.listening()) == 2)

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from dplaunch.router import body, flows
-from dplaunch.router.attempt import Attempt, Shared, Unserved
-from dplaunch.router.engines import EngineFaultError, EngineLostError, Message
+from dplaunch.router.attempt import MOST_HELD, Attempt, Shared, Unserved
+from dplaunch.router.engines import MOST_WHOLE, EngineFaultError, EngineLostError, Message
 from dplaunch.router.http1 import Head
-from dplaunch.router.link import BrokenError
+from dplaunch.router.link import BrokenError, ExhaustedError
 from dplaunch.router.members import Entry, Membership
 from dplaunch.router.metrics import Metrics
 from dplaunch.router.request import Request
@@ -29,7 +29,7 @@ class ScriptedLink:
         self.sent = b""
 
     def send(self, _method, message, _deadline):
-        self.sent = message
+        self.sent = b"".join(message)
 
     async def head(self):
         return self._head
@@ -178,6 +178,43 @@ def test_a_group_that_failed_is_avoided_and_three_failures_are_the_end():
     assert scene.health.lost_ones[:2] == ["serve-0", "serve-1"]
     assert len(scene.health.lost_ones) == 3
     assert scene.metrics.counts['dprouter_retries_total{role="serve"}'] == 2
+
+
+def test_a_request_that_ended_two_engines_reaches_no_third():
+    def ended():
+        return ScriptedLink(200, STREAM, BrokenError("the connection closed"))
+
+    names = ("serve-0", "serve-1", "serve-2")
+    scene = Scene(*names, flow="alone", serve0=[ended()], serve1=[], serve2=[ended()])
+    with pytest.raises(EngineLostError):
+        scene.answer(NotedClient())
+    assert scene.health.lost_ones == ["serve-0", "serve-2"]
+    assert scene.metrics.counts['dprouter_retries_total{role="serve"}'] == 1
+
+
+def test_no_engine_is_to_blame_where_the_router_can_make_no_connection():
+    scene = Scene("serve-0", flow="alone", serve0=[ExhaustedError("Too many open files")])
+    with pytest.raises(ExhaustedError):
+        scene.answer(NotedClient())
+    assert scene.health.lost_ones == []
+    assert scene.idle
+
+
+def test_a_json_answer_that_is_very_long_is_passed_on_as_it_comes():
+    pieces = [b"x" * MOST_HELD, b"y", b"z"]
+    scene = Scene("serve-0", flow="alone", serve0=[ScriptedLink(200, JSON, *pieces)])
+    client = NotedClient()
+    scene.answer(client)
+    assert [verb[0] for verb in client.verbs] == ["begin", "write", "now", "end"]
+
+
+def test_a_prefill_answer_without_an_end_is_given_up():
+    link = ScriptedLink(200, JSON, *[b"x" * (MOST_WHOLE // 2)] * 3)
+    scene = Scene(
+        "prefill-0", "decode-0", prefill0=[link, prefilled()], decode0=[ScriptedLink(200, JSON, b"{}")]
+    )
+    assert scene.answer(NotedClient())[-1] == ("end",)
+    assert scene.metrics.counts['dprouter_retries_total{role="prefill"}'] == 1
 
 
 def test_engines_that_were_named_are_tried_once():
