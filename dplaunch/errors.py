@@ -30,6 +30,7 @@ class ExitCode(IntEnum):
     DEGRADED = 5
     LOCKED = 6
     OUTAGE = 7
+    CHANGES = 8
     INTERRUPTED = 130
 
 
@@ -42,6 +43,7 @@ PRECEDENCE = (
     ExitCode.FAILED,
     ExitCode.NOT_READY,
     ExitCode.DEGRADED,
+    ExitCode.CHANGES,
     ExitCode.DONE,
 )
 """If several codes apply, the first of these wins."""

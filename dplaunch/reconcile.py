@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dplaunch.model.observed import Observed
-from dplaunch.model.plan import Action, Change, Plan
+from dplaunch.model.plan import Action, Change, Place, Plan
 from dplaunch.model.step import Wave
 from dplaunch.plan.diff import diff
 from dplaunch.plan.waves import waves
@@ -34,6 +34,11 @@ class Decision:
 
     actions: tuple[Action, ...]
     waves: tuple[Wave, ...]
+
+    @property
+    def restarts(self) -> frozenset[Place]:
+        """Where something stops and starts again."""
+        return frozenset(action.place for action in self.actions if action.change is Change.RESTART)
 
     @property
     def changes(self) -> bool:

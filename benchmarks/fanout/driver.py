@@ -105,7 +105,7 @@ def start(job: Job, seen: Seen, _: ClusterSpec) -> int:
     from dplaunch.fleet.change.options import ChangeOptions
     from dplaunch.fleet.change.up import up
 
-    up(job, ChangeOptions(detach=True), lambda _: True)
+    up(job, ChangeOptions(detach=True), lambda *_: True)
     return seen.processes
 
 
@@ -114,7 +114,7 @@ def start_checked(job: Job, seen: Seen, spec: ClusterSpec) -> int:
     from dplaunch.fleet.change.up import up
     from dplaunch.preflight import FirstLook
 
-    up(job, ChangeOptions(detach=True), lambda _: True, FirstLook(spec))
+    up(job, ChangeOptions(detach=True), lambda *_: True, FirstLook(spec))
     return seen.processes
 
 

@@ -30,14 +30,18 @@ def _look(call: Invocation, known: Known, *, is_current: bool) -> ClusterRow:
     from dplaunch.view.clusters import ClusterRow
     from dplaunch.workspace import load_cluster
 
-    row = functools.partial(
-        ClusterRow, cluster=known.cluster, rehearsal=known.rehearse, file=known.file, current=is_current
-    )
+    row = functools.partial(ClusterRow, cluster=known.cluster, file=known.file, current=is_current)
     try:
         plan = load_cluster(known.pick).plan
     except DplaunchError as error:
-        return row(state="unknown", problem=error.text)
+        return row(rehearsal=known.rehearse, state="unknown", problem=error.text)
     with at_work(plan, Warnings(call)) as job:
         _, summary = look(job)
     nodes = tuple(node.name for node in plan.nodes)
-    return row(state=summary.state.value, nodes=nodes, url=plan.url, unreached=summary.unreached)
+    return row(
+        rehearsal=plan.rehearsal,
+        state=summary.state.value,
+        nodes=nodes,
+        url=plan.url,
+        unreached=summary.unreached,
+    )

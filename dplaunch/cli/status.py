@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from dplaunch.cli.verb import Invocation, option
@@ -55,14 +56,20 @@ def exit_code(summary: Summary) -> ExitCode:
 
 def look(job: Job) -> tuple[Observed, Summary]:
     """What runs on the nodes, and the verdict on it; nodes that were lost are tried again."""
+    from dplaunch.fleet.change.differences import find_differences
     from dplaunch.fleet.verdict import mark_stuck, summarise
+    from dplaunch.reconcile import Wish, decide
 
     lost = set(job.driver.unreached) or {n.name for n in job.plan.nodes if n.name not in job.driver.reached}
     if lost:
         job.driver.open(lost)
     router = _router(job)
     observed = mark_stuck(job.driver.observe(health=True), router.stuck)
-    return observed, summarise(job.plan, observed, router.closed)
+    summary = summarise(job.plan, observed, router.closed)
+    if summary.stale:
+        restarts = decide(job.plan, observed, Wish()).restarts
+        summary = replace(summary, differences=find_differences(job, restarts))
+    return observed, summary
 
 
 def _router(job: Job) -> RouterReport:

@@ -16,6 +16,7 @@ Everything = Annotated[
 def test_(call: Invocation, everything: Everything = False) -> ExitCode:  # noqa: PT028 - a verb, not a test
     """Test every prefill × decode pair and the router of a running cluster with a known answer."""
     from dplaunch.cli.cluster import open_cluster
+    from dplaunch.cli.status import look
     from dplaunch.cli.work import Warnings, at_work, interruptible
     from dplaunch.fleet.proof.pairs import examine
     from dplaunch.view import pairs as drawing
@@ -24,7 +25,7 @@ def test_(call: Invocation, everything: Everything = False) -> ExitCode:  # noqa
     with at_work(cluster.plan, Warnings(call), base=cluster.path.parent) as job:
         interruptible(job)
         proof = examine(job, everything=everything)
-    call.screen.present(
-        drawing.render(cluster.plan.title, proof, verbose=call.screen.verbose), drawing.to_json(proof)
-    )
+        cause = None if proof.passed else look(job)[1].cause
+    human = drawing.render(cluster.plan.title, proof, cause, verbose=call.screen.verbose)
+    call.screen.present(human, drawing.to_json(proof, cause))
     return ExitCode.DONE if proof.passed else ExitCode.FAILED

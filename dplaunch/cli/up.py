@@ -10,6 +10,7 @@ from dplaunch.errors import ExitCode, Interrupted
 
 if TYPE_CHECKING:
     from dplaunch.fleet.change.options import ChangeOptions, Preflight
+    from dplaunch.model.difference import Difference
     from dplaunch.model.plan import Action, Plan
     from dplaunch.model.progress import Progress
     from dplaunch.workspace import Cluster
@@ -24,6 +25,9 @@ class Pairs(str, Enum):
 
 Only = Annotated[str | None, option("--only", metavar="ROLE", help="Start this role only (default: all).")]
 DryRun = Annotated[bool, option("--dry-run", help="Print what would change, and change nothing.")]
+Detailed = Annotated[
+    bool, option("--detailed-exitcode", help="With --dry-run, exit with 8 if something would change.")
+]
 Detach = Annotated[
     bool,
     option("--detach", help="Return as soon as all processes have started, without waiting for readiness."),
@@ -45,6 +49,7 @@ def up(  # noqa: PLR0913 - the flags that operators need, one line each
     call: Invocation,
     only: Only = None,
     dry_run: DryRun = False,
+    detailed_exitcode: Detailed = False,
     detach: Detach = False,
     timeout: Timeout = None,
     drain_timeout: DrainTimeout = None,
@@ -71,21 +76,21 @@ def up(  # noqa: PLR0913 - the flags that operators need, one line each
         all_pairs=test is Pairs.ALL,
     )
     if dry_run:
-        return _preview(call, cluster, options)
+        return _preview(call, cluster, options, detailed=detailed_exitcode)
     return _bring_up(call, cluster, options, None if no_check else FirstLook(cluster.spec))
 
 
-def _preview(call: Invocation, cluster: Cluster, options: ChangeOptions) -> ExitCode:
+def _preview(call: Invocation, cluster: Cluster, options: ChangeOptions, *, detailed: bool) -> ExitCode:
     from dplaunch.cli.work import Warnings, at_work
+    from dplaunch.fleet.change.differences import find_differences
     from dplaunch.fleet.change.up import preview
     from dplaunch.view import actions as drawing
 
     with at_work(cluster.plan, Warnings(call)) as job:
         decision = preview(job, options)
-    call.screen.present(
-        drawing.render(decision.actions, decision.waves), drawing.to_json(decision.actions, decision.waves)
-    )
-    return ExitCode.DONE
+        found = decision.actions, decision.waves, find_differences(job, decision.restarts)
+    call.screen.present(drawing.render(*found), drawing.to_json(*found))
+    return ExitCode.CHANGES if detailed and decision.changes else ExitCode.DONE
 
 
 def _bring_up(call: Invocation, cluster: Cluster, options: ChangeOptions, look: Preflight | None) -> ExitCode:
@@ -100,7 +105,11 @@ def _bring_up(call: Invocation, cluster: Cluster, options: ChangeOptions, look: 
 
         try:
             result = walk(
-                job, options, lambda seen: agree(call, plan, seen), look, lambda: _remember(call, cluster)
+                job,
+                options,
+                lambda actions, found: agree(call, plan, actions, found),
+                look,
+                lambda: _remember(call, cluster),
             )
         except Interrupted as error:
             raise as_detached(cluster.plan, display.progress) from error
@@ -138,7 +147,9 @@ def _remember(call: Invocation, cluster: Cluster) -> None:
         )
 
 
-def agree(call: Invocation, plan: Plan, actions: tuple[Action, ...]) -> bool:
+def agree(
+    call: Invocation, plan: Plan, actions: tuple[Action, ...], differences: tuple[Difference, ...]
+) -> bool:
     """Ask the user, only where something that runs would stop."""
     from dplaunch.model.plan import Change
     from dplaunch.view import actions as drawing
@@ -146,7 +157,7 @@ def agree(call: Invocation, plan: Plan, actions: tuple[Action, ...]) -> bool:
     stopping = {action.place for action in actions if action.change in (Change.STOP, Change.RESTART)}
     if not stopping:
         return True
-    call.screen.say(drawing.render(actions))
+    call.screen.say(drawing.render(actions, differences=differences))
     return call.agree(f"This stops processes of {describe_cluster(plan, stopping)}. Continue?")
 
 

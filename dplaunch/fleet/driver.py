@@ -77,6 +77,9 @@ class Driver(Protocol):
     def write(self, files: Mapping[str, File]) -> dict[str, DplaunchError]:
         """Write one file on each of these nodes; node → why that failed."""
 
+    def read_all(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, tuple[FileSeen, ...]]:
+        """Files of several nodes' folders, by node; a node that does not reply is left out."""
+
     def read(self, node: str, path: str) -> FileSeen:
         """A file of the node's folder. Raises DplaunchError."""
 

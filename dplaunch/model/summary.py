@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
+from dplaunch.model.difference import Difference
+
 
 class ClusterHealth(Enum):
     """The state of the cluster in one word."""
@@ -92,6 +94,8 @@ class Summary:
     """Unreachable nodes."""
     stale: tuple[str, ...] = ()
     """Nodes that run another revision than that of the plan."""
+    differences: tuple[Difference, ...] = ()
+    """What differs between the plan and what runs there."""
     router_ok: bool | None = None
     """None: the plan has no router."""
     proof: LastProof | None = None

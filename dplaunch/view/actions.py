@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from dplaunch.model.difference import Difference
 from dplaunch.model.plan import Action, Change
 from dplaunch.model.step import Wave
 from dplaunch.ranges import fold, grouped
@@ -24,17 +26,45 @@ _COLOUR = {
 _ORDER = (Change.STOP, Change.RESTART, Change.START, Change.KEEP)
 
 
-def render(actions: Sequence[Action], waves: Sequence[Wave] = ()) -> RenderableType:
-    """The table of changes, the steps of ``waves`` and the counts; one sentence when nothing changes."""
+_LONGEST = 12
+"""Lines of one file: a new version of the router changes hundreds."""
+
+
+def render(
+    actions: Sequence[Action], waves: Sequence[Wave] = (), differences: Sequence[Difference] = ()
+) -> RenderableType:
+    """The table of changes, what differs, the steps of ``waves`` and the counts; or that nothing changes."""
     if all(action.change is Change.KEEP for action in actions):
         return Text(_unchanged(len(actions)), style.GOOD)
     table = tabulate(("", "CHANGE", "PROCESSES", "NODES", "WHY"), _rows(actions), flex=("PROCESSES", "NODES"))
     steps = [Text(line) for line in _steps(waves)]
-    return Group(table, Text(""), *steps, *([Text("")] if steps else []), Text(_sums(actions)))
+    parts: list[RenderableType] = [table, Text("")]
+    for lines in (render_differences(differences), steps):
+        parts += [*lines, Text("")] if lines else []
+    return Group(*parts, Text(_sums(actions)))
 
 
-def to_json(actions: Sequence[Action], waves: Sequence[Wave] = ()) -> dict[str, Any]:
-    """``{actions: [{change, process, node, reason}], counts, waves: [[{step, group, processes}]]}``."""
+def render_differences(differences: Sequence[Difference]) -> list[Text]:
+    """Each file and command line that differs from what runs, with its lines or words."""
+    lines: list[Text] = []
+    for one in differences:
+        where = f"arguments of {fold(one.processes)}" if one.processes else one.path
+        lines.append(Text.assemble((where, style.HEAD), f" on {fold(one.nodes)}"))
+        for sign, colour, changed in (("-", style.BAD, one.removed), ("+", style.GOOD, one.added)):
+            lines += [Text(f"  {sign} {style.plain(line)}", colour) for line in changed[:_LONGEST]]
+            if len(changed) > _LONGEST:
+                lines.append(Text(f"  {sign} {plural(len(changed) - _LONGEST, 'more line')}", style.DIM))
+    return lines
+
+
+def to_json(
+    actions: Sequence[Action], waves: Sequence[Wave] = (), differences: Sequence[Difference] = ()
+) -> dict[str, Any]:
+    """``{actions, counts, waves, differences}``.
+
+    An action is ``{change, process, node, reason}``, a wave a list of ``{step, group, processes}``, a
+    difference ``{nodes, path, processes, removed, added}``.
+    """
     listed = [
         {"change": a.change.name.lower(), "process": a.process, "node": a.node, "reason": a.reason}
         for a in actions
@@ -47,7 +77,8 @@ def to_json(actions: Sequence[Action], waves: Sequence[Wave] = ()) -> dict[str, 
         ]
         for wave in waves
     ]
-    return {"actions": listed, "counts": counts, "waves": steps}
+    found = [asdict(one) for one in differences]
+    return {"actions": listed, "counts": counts, "waves": steps, "differences": found}
 
 
 def _steps(waves: Sequence[Wave]) -> Iterator[str]:

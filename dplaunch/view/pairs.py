@@ -9,8 +9,10 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from dplaunch.model.proof import Answer, KvGrowth, OddOneOut, Pair, Proof
+from dplaunch.model.summary import Cause
 from dplaunch.ranges import fold, grouped
 from dplaunch.view import style
+from dplaunch.view.status import cause_json, describe_cause, describe_remedy
 from dplaunch.view.table import Table, tabulate
 from dplaunch.words import plural
 
@@ -18,13 +20,17 @@ WIDEST = 8
 """Decode engines that have a column each; more are folded into one."""
 
 
-def render(name: str, proof: Proof, *, verbose: int = 0) -> RenderableType:
-    """Verdict, table (``-v``: a row per pair), each failure with its reason, what they have in common."""
-    return Group(_verdict(name, proof), *([_table(proof, verbose)] if proof.pairs else []), *_wrong(proof))
+def render(name: str, proof: Proof, cause: Cause | None = None, *, verbose: int = 0) -> RenderableType:
+    """Verdict, table (``-v``: a row per pair), each failure with its reason, what they have in common.
+
+    ``cause``: what is broken besides, which explains failures better than what they have in common.
+    """
+    table = [_table(proof, verbose)] if proof.pairs else []
+    return Group(_verdict(name, proof), *table, *_wrong(proof, cause))
 
 
-def to_json(proof: Proof) -> dict[str, Any]:
-    """``{ok, total, pairs: [{engines, …}], router: [{stream, …}], kv: [{engine, …}], odd, notes}``."""
+def to_json(proof: Proof, cause: Cause | None = None) -> dict[str, Any]:
+    """``{ok, total, pairs: [{engines, …}], router: [{stream, …}], kv: [{engine, …}], odd, cause, notes}``."""
     return {
         "ok": proof.passed,
         "total": proof.total,
@@ -40,6 +46,7 @@ def to_json(proof: Proof) -> dict[str, Any]:
             for m in proof.kv_growth
         ],
         "odd": {"kind": odd.kind, "name": odd.name} if (odd := proof.odd_one_out) else None,
+        "cause": cause and cause_json(cause),
         "notes": list(proof.notes),
     }
 
@@ -130,7 +137,7 @@ def format_latency(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
-def _wrong(proof: Proof) -> Iterator[Text]:
+def _wrong(proof: Proof, cause: Cause | None) -> Iterator[Text]:
     kinds = grouped(((_prefill(pair), a.wrong.partition(":")[0]), (pair, a)) for pair, a in proof.failed)
     for (first, _), same in kinds.items():
         last = fold(pair.engines[-1] for pair, _ in same)
@@ -139,10 +146,12 @@ def _wrong(proof: Proof) -> Iterator[Text]:
         if answer.wrong:
             yield _failure("router" + (", a streamed request" if place else ""), answer.wrong)
     yield from _still(proof.kv_growth)
-    if proof.odd_one_out:
+    if cause is not None:
+        yield Text.assemble(("CAUSE ", style.BAD), f"{describe_cause(cause)}; {describe_remedy(cause)}")
+    elif proof.odd_one_out:
         yield Text.assemble(("SUSPECT ", style.WARN), _odd(proof.odd_one_out))
     yield from (Text.assemble(("note ", style.DIM), style.plain(note)) for note in proof.notes)
-    for pair, _ in proof.failed[:1]:
+    for pair, _ in proof.failed[:1] if cause is None else ():
         names = " ".join(name for name, _ in proof.suspects(pair))
         yield Text.assemble(("hint: ", style.NAME), f"dplaunch logs {names} -n 50")
 

@@ -17,6 +17,7 @@ from dplaunch.model.plan import Plan
 from dplaunch.model.summary import Cause, ClusterHealth, Summary
 from dplaunch.ranges import families, fold, grouped, ranges
 from dplaunch.view import style
+from dplaunch.view.actions import render_differences
 from dplaunch.view.records import MISSING, UNKNOWN, UnitStatus, records
 from dplaunch.view.table import Table, tabulate
 from dplaunch.words import plural
@@ -60,7 +61,7 @@ def headline(plan: Plan, summary: Summary) -> Text:
         return sentence.append(" — nothing runs")
     if summary.cause is not None:
         return sentence.append(
-            f" — {_what_serves(summary)} ({_cause(summary.cause)}); {_remedy(summary.cause)}"
+            f" — {_what_serves(summary)} ({describe_cause(summary.cause)}); {describe_remedy(summary.cause)}"
         )
     ready = sum(role.engines_ready for role in summary.roles)
     engines = sum(role.engines for role in summary.roles)
@@ -80,25 +81,31 @@ def _what_serves(summary: Summary) -> str:
     return f"{', '.join(counts)} serving" if counts else "every group serves"
 
 
-def _cause(cause: Cause) -> str:
+def describe_cause(cause: Cause) -> str:
     """``decode-7 on d1 killed by SIGKILL 12 s ago``."""
     who = f"{cause.process} on {cause.node}" if cause.process else cause.node
     what = f" {cause.how}" if cause.how.startswith(("killed", "exited", "ended")) else f" is {cause.how}"
     return who + what + (f" {durations.describe(cause.ago)} ago" if cause.ago else "")
 
 
-def _remedy(cause: Cause) -> str:
+def describe_remedy(cause: Cause) -> str:
+    """The command that mends it."""
     if not cause.process:
         return f"once {cause.node} is reachable again, run `dplaunch up`"
     commands = {"up": "run `dplaunch up`", "restart": f"run `dplaunch restart {cause.process}`"}
     return commands.get(cause.mend, "see below")
 
 
+def cause_json(cause: Cause) -> dict[str, str]:
+    """``{text, remedy}``."""
+    return {"text": describe_cause(cause), "remedy": describe_remedy(cause)}
+
+
 def to_json(plan: Plan, observed: Observed, summary: Summary) -> dict[str, Any]:
     """The stable form.
 
     ``{cluster, revision, state, outage, cause, endpoint, model, roles, nodes, processes, router, held,
-    proof}``
+    differences, proof}``
     """
     processes = [_process(record) for record in records(plan, observed, summary.out)]
     return {
@@ -106,7 +113,8 @@ def to_json(plan: Plan, observed: Observed, summary: Summary) -> dict[str, Any]:
         "revision": plan.revision,
         "state": summary.state.value,
         "outage": summary.state is ClusterHealth.OUTAGE,
-        "cause": summary.cause and {"text": _cause(summary.cause), "remedy": _remedy(summary.cause)},
+        "cause": summary.cause
+        and {"text": describe_cause(summary.cause), "remedy": describe_remedy(summary.cause)},
         "endpoint": plan.url,
         "model": plan.served_model_name,
         "roles": [asdict(role) for role in summary.roles],
@@ -114,6 +122,7 @@ def to_json(plan: Plan, observed: Observed, summary: Summary) -> dict[str, Any]:
         "processes": processes,
         "router": next((p for p in processes if p["role"] == "router"), None),
         "held": list(summary.held),
+        "differences": [asdict(one) for one in summary.differences],
         "proof": _proof(summary),
     }
 
@@ -175,8 +184,9 @@ def _remarks(observed: Observed, summary: Summary) -> list[Text]:
     remarks = [_unreached(nodes, reason) for reason, nodes in reasons.items()]
     if summary.stale:
         nodes = fold(summary.stale)
-        text = ": run another plan than this file's; run `dplaunch up --dry-run` to see the differences"
+        text = ": run another plan than this file's" + ("; the file changes" if summary.differences else "")
         remarks.append(Text.assemble(("changed ", style.WARN), (nodes, style.HEAD), text))
+        remarks += render_differences(summary.differences)
     if summary.held and summary.state not in (ClusterHealth.DOWN, ClusterHealth.STARTING):
         which = "it" if len(summary.held) == 1 else "them"
         text = f": not open to clients yet; run `dplaunch up` to prove and open {which}"

@@ -31,10 +31,10 @@ def saved(values):
 def bring_up(*nodes: Node, spec=SPEC, error=None, **options):
     stage = Scene(build(spec), *nodes)
     if error is None:
-        up(stage.job, ChangeOptions(**options), lambda _: True, FirstLook(spec))
+        up(stage.job, ChangeOptions(**options), lambda *_: True, FirstLook(spec))
     else:
         with pytest.raises(error):
-            up(stage.job, ChangeOptions(**options), lambda _: True, FirstLook(spec))
+            up(stage.job, ChangeOptions(**options), lambda *_: True, FirstLook(spec))
     return stage
 
 

@@ -173,6 +173,18 @@ class MemoryDriver:
             self.nodes[name].files[files[name].path] = files[name].text
         return failed
 
+    def read_all(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, tuple[FileSeen, ...]]:
+        self._call("read_all", wanted)
+        reached = {node: paths for node, paths in wanted.items() if node in self.reached}
+        return {
+            node: tuple(
+                FileSeen(path=path, text=text, sha=_sha(text))
+                for path in paths
+                for text in [self.nodes[node].files.get(path)]
+            )
+            for node, paths in reached.items()
+        }
+
     def read(self, node: str, path: str) -> FileSeen:
         self._call("read", (node, path))
         self._need("read", node)

@@ -3,6 +3,7 @@
 import pytest
 
 from dplaunch.model.proof import Answer, KvGrowth, OddOneOut, Pair, Proof
+from dplaunch.model.summary import Cause
 from dplaunch.view import pairs as drawing
 
 
@@ -76,3 +77,10 @@ def test_moved_unmoved_and_uncounted_kv_differ_in_the_json(grown, moved):
 
 def test_the_json_schema_is_stable(golden):
     golden("pairs", drawing.to_json(proof(prefills=1, decodes=1)))
+
+
+def test_what_is_broken_besides_is_named_instead_of_a_suspect(draw, golden):
+    cause = Cause(process="decode-7", node="d1", how="killed by SIGKILL", ago=12.0)
+    found = proof(wrong={(0, 2), (1, 2)}, odd_one_out=OddOneOut("engine", "decode-2", "n7"))
+    golden("pairs-cause", draw(drawing.render("c", found, cause), 100))
+    assert drawing.to_json(found, cause)["cause"]["remedy"] == "run `dplaunch up`"

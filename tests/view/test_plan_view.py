@@ -5,6 +5,7 @@ from dataclasses import replace
 from plans import a_job, a_plan, a_process
 
 from dplaunch.errors import Problem
+from dplaunch.model.difference import Difference
 from dplaunch.model.plan import Action, Change, PortRange
 from dplaunch.plan import to_json
 from dplaunch.plan.waves import waves
@@ -65,6 +66,18 @@ ACTIONS = (
     Action(Change.STOP, "prefill-9", "n4", "not in the file"),
     Action(Change.KEEP, "router", "n1"),
 )
+
+
+DIFFERENCES = (
+    Difference(nodes=("n1", "n2", "n3"), path="decode/run_dp_template.sh", removed=("--max-num-seqs 16 \\\\",), added=("--max-num-seqs 32 \\\\",)),
+    Difference(nodes=("n1",), processes=("decode-0", "decode-1"), removed=("9000",), added=("9100",)),
+    Difference(nodes=("n1",), path="router/lib/app.py", added=tuple(f"line {n}" for n in range(15))),
+)  # fmt: skip
+
+
+def test_what_differs_from_what_runs_stands_below_the_table(draw, golden):
+    golden("actions-differences", draw(actions_view.render(ACTIONS, differences=DIFFERENCES), 80))
+    assert actions_view.to_json(ACTIONS, (), DIFFERENCES)["differences"][1]["added"] == ("9100",)
 
 
 def test_actions_fold_by_change_and_reason_what_stops_first(draw, golden):

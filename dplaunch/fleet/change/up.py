@@ -6,12 +6,14 @@ from collections.abc import Callable, Collection, Iterable
 
 from dplaunch.errors import DplaunchError, Interrupted, LockedError, UsageError
 from dplaunch.fleet.change.carry import Carrying
+from dplaunch.fleet.change.differences import find_differences
 from dplaunch.fleet.change.options import ChangeOptions, Preflight, UpResult
 from dplaunch.fleet.change.stop import stop_in_order
 from dplaunch.fleet.job import Job, connect_all, need_all, need_started, phase, record
 from dplaunch.fleet.membership import release
 from dplaunch.fleet.proof.cluster import prove_entrance
 from dplaunch.fleet.verdict import last_proof
+from dplaunch.model.difference import Difference
 from dplaunch.model.observed import Observed, State
 from dplaunch.model.plan import Action, Change, Place
 from dplaunch.model.step import Ended, Outcome, StepKind, Wave
@@ -21,7 +23,7 @@ from dplaunch.ranges import fold
 from dplaunch.reconcile import Decision, decide
 from dplaunch.words import plural
 
-Confirm = Callable[[tuple[Action, ...]], bool]
+Confirm = Callable[[tuple[Action, ...], tuple[Difference, ...]], bool]
 """Shown what would stop; True continues."""
 
 
@@ -54,8 +56,9 @@ def up(
     with job.driver.locked(job.operator, options.verb):
         observed = _look(job)
         decision = decide(job.plan, observed, options.wish)
+        differences = find_differences(job, decision.restarts)
         with job.driver.unheard():
-            agreed = confirm(decision.actions)
+            agreed = confirm(decision.actions, differences)
         if not agreed:
             raise UsageError("nothing was changed")
         if _starting(decision.waves):

@@ -93,6 +93,10 @@ class Guards(Mailbox):
         """Write one file on each of these nodes; node → why that failed."""
         return self._need({node: requests.put([file]) for node, file in files.items()}, PUT_DEADLINE)
 
+    def read_all(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, tuple[FileSeen, ...]]:
+        """Files of several nodes' folders, by node; a node that does not reply is left out."""
+        return self.each({n: requests.get(paths) for n, paths in wanted.items()}, PUT_DEADLINE, replies.files)
+
     def read(self, node: str, path: str) -> FileSeen:
         """A file of the node's folder. Raises DplaunchError."""
         (seen,) = self._one(node, requests.get([path]), replies.files)

@@ -17,9 +17,10 @@ Answers = Mapping[Pair, Answer]
 def find_odd_one(failed: Sequence[Pair], good: Sequence[Pair]) -> OddOneOut | None:
     """The one engine, else the one node, that is in every failed pair and in no good one.
 
-    One failed pair alone proves nothing: either end may be the cause.
+    One failed pair alone proves nothing: either end may be the cause. Nor does it where nothing passes: what
+    all pairs have in common may be well.
     """
-    if len(failed) < 2:  # noqa: PLR2004 - one proves nothing
+    if len(failed) < 2 or not good:  # noqa: PLR2004 - one proves nothing
         return None
     common = set.intersection(*(set(pair.places) for pair in failed))
     common -= {place for pair in good for place in pair.places}

@@ -29,7 +29,7 @@ def scene(*nodes: Node):
 def failure(stage, kind=DplaunchError, **options):
     """The error of an ``up`` that fails."""
     with pytest.raises(kind) as caught:
-        up(stage.job, ChangeOptions(**options), lambda _: True)
+        up(stage.job, ChangeOptions(**options), lambda *_: True)
     return caught.value
 
 

@@ -109,7 +109,7 @@ def check_what_always_holds(stage, error, faults):
 @example(faults=[Fault("away", "n1", "swap")])
 def test_an_up_that_fails_leaves_nothing_that_it_started_where_it_can_reach(faults):
     stage = scene(faults, running=False)
-    error = outcome(up, stage.job, ChangeOptions(timeout=60.0), lambda _: True)
+    error = outcome(up, stage.job, ChangeOptions(timeout=60.0), lambda *_: True)
     check_what_always_holds(stage, error, faults)
     refuses = {fault.where for fault in faults if fault.kind == "refuses"}
     if error is not None:
@@ -144,5 +144,5 @@ def test_a_restart_that_fails_leaves_the_groups_that_are_not_its_own(faults, nam
 
 def test_what_failed_is_in_the_trail_where_there_is_one():
     stage = scene([Fault("dies", "decode-0")], running=False)
-    assert outcome(up, stage.job, ChangeOptions(timeout=60.0), lambda _: True) is not None
+    assert outcome(up, stage.job, ChangeOptions(timeout=60.0), lambda *_: True) is not None
     assert stage.trail[-1].result is Result.FAILED

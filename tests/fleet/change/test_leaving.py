@@ -24,7 +24,7 @@ ROUTER = a_process("router", "n1")
 DECODE = ChangeOptions(verb="restart", wish=Wish(restart=frozenset({"decode-0", "decode-1"})))
 
 
-def yes(_):
+def yes(*_: object):
     return True
 
 
@@ -120,7 +120,7 @@ def test_ctrl_c_where_the_router_s_node_is_lost_ends_as_an_interruption():
 def test_ctrl_c_at_a_question_is_heard_at_once(walk):
     stage = running()
 
-    def press(_):
+    def press(*_: object):
         stage.driver.interrupt()
         raise AssertionError("the question continued")
 

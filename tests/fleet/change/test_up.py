@@ -23,7 +23,7 @@ EVERYTHING = {"prefill-0", "decode-0", "decode-1", "router"}
 DECODE_ONLY = ChangeOptions(wish=Wish(only="decode"))
 
 
-def yes(_):
+def yes(*_: object):
     return True
 
 
@@ -152,7 +152,7 @@ def test_no_is_respected():
     begun = []
     stage = scene(*running(fingerprint="old"))
     with pytest.raises(UsageError, match="nothing was changed"):
-        up(stage.job, ChangeOptions(), lambda _: False, begins=partial(begun.append, 1))
+        up(stage.job, ChangeOptions(), lambda *_: False, begins=partial(begun.append, 1))
     assert stage.of(Started) == []
     assert stage.trail == []
     assert begun == []

@@ -18,7 +18,7 @@ BOTH = {"decode-0": SILENT, "decode-1": SILENT}
 def brought_up(error, *nodes: Node):
     stage = Scene(a_plan(*ENGINES), *nodes)
     with pytest.raises(error):
-        up(stage.job, ChangeOptions(timeout=60.0), lambda _: True)
+        up(stage.job, ChangeOptions(timeout=60.0), lambda *_: True)
     return stage
 
 

@@ -30,7 +30,11 @@ def test_the_odd_one_is_in_every_failed_pair_and_in_no_good_one(failed, odd):
 
 
 def test_two_ends_in_common_are_two_suspects():
-    assert find_odd_one([pair(0, 0), pair(0, 0)], []) is None
+    assert find_odd_one([pair(0, 0), pair(0, 0)], [pair(1, 1)]) is None
+
+
+def test_where_nothing_passes_there_is_no_suspect():
+    assert find_odd_one([pair(0, d) for d in range(4)], []) is None
 
 
 def test_the_odd_one_comes_with_the_address_whose_nic_to_look_at():

@@ -58,12 +58,12 @@ def named(stage, node="n1"):
 
 def failure(stage, **options):
     with pytest.raises(DplaunchError) as caught:
-        up(stage.job, ChangeOptions(**options), lambda _: True)
+        up(stage.job, ChangeOptions(**options), lambda *_: True)
     return caught.value
 
 
 def brought_up(stage, **options):
-    assert up(stage.job, ChangeOptions(**options), lambda _: True).ready
+    assert up(stage.job, ChangeOptions(**options), lambda *_: True).ready
     return stage
 
 
