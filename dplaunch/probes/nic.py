@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes.findings import list_some
@@ -13,7 +13,6 @@ from dplaunch.probes.probe import EarlierFacts, Probe, ProbeTarget
 from dplaunch.render import render
 
 NAME = "host.nic"
-LOOPBACK = "127."
 _LISTING = """
 if command -v ip >/dev/null 2>&1; then exec ip -o addr show; fi
 exec python3 - <<'END'
@@ -22,7 +21,7 @@ exec python3 - <<'END'
 """The same as in ``templates/shell/nic.sh.j2``, so that it finds what the scripts will find."""
 
 _IP_LINE = re.compile(r"\d+:\s+(\S+)\s+inet6?\s+([0-9A-Fa-f.:]+)")
-_PLAIN_LINE = re.compile(r"([^\s:]\S*) (\d+\.\d+\.\d+\.\d+)")
+_PLAIN_LINE = re.compile(r"([^\s:]\S*) ([0-9A-Fa-f]*[.:][0-9A-Fa-f.:]+)")
 
 
 def parse_interfaces(text: str) -> list[list[str]]:
@@ -59,7 +58,7 @@ def _compare(targets: Sequence[ProbeTarget], seen: Mapping[str, Facts]) -> Itera
 
 
 def _is_loopback(target: ProbeTarget) -> bool:
-    return target.node.address.startswith(LOOPBACK)
+    return ip_address(target.node.address).is_loopback
 
 
 def _judge_node(target: ProbeTarget, found: Sequence[Sequence[str]], *, one_machine: bool) -> Finding:
@@ -88,14 +87,14 @@ def _judge_node(target: ProbeTarget, found: Sequence[Sequence[str]], *, one_mach
 
 
 def _list_candidates(found: Iterable[Sequence[str]]) -> str:
-    """Return what the cluster file could hold instead: IPv4 addresses that other nodes can reach."""
+    """Return what the cluster file could hold instead: addresses that other nodes can reach."""
     candidates = [f"{name} has {address}" for name, address in found if _is_reachable(address)]
     return list_some(candidates) if candidates else "the node has loopback addresses only"
 
 
 def _is_reachable(address: str) -> bool:
     try:
-        found = IPv4Address(address)
+        found = ip_address(address)
     except ValueError:
         return False
     return not (found.is_loopback or found.is_link_local)

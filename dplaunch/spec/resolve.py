@@ -6,6 +6,7 @@ Lenient on purpose: names that lead nowhere are left as they are, and ``rules`` 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 from posixpath import dirname, join, normpath
 
 from dplaunch.engines import facts
@@ -95,13 +96,21 @@ def _nodes(entry: schema.Node, file: schema.File, hardware: Hardware) -> Iterato
         yield NodeSpec(
             name=name,
             host=host,
-            address=address,
+            address=_canonical(address),
             nic=entry.nic,
             devices=hardware.devices if entry.devices is None else entry.devices,
             ssh=ssh,
             env=entry.env,
             args=entry.args,
         )
+
+
+def _canonical(address: str) -> str:
+    """An IPv6 address as every tool prints it; anything else as it is."""
+    try:
+        return str(ip_address(address))
+    except ValueError:
+        return address
 
 
 def _role(name: str, role: schema.Role, file: schema.File, nodes: tuple[NodeSpec, ...]) -> RoleSpec:

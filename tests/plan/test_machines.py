@@ -12,7 +12,7 @@ from dplaunch.view.problems import render
 CASES = Path(__file__).parent / "cases"
 
 
-RIGHT = ("half-of-a-shared-node", "one-card-gone")
+RIGHT = ("half-of-a-shared-node", "one-card-gone", "ipv6-hosts", "names-with-ipv6-addresses")
 
 
 def load(name):
@@ -45,6 +45,36 @@ def test_a_rehearsal_has_as_many_devices_as_the_highest_number_needs():
     planned = plan.build(load("half-of-a-shared-node").spec, rehearse=True)
     script = next(f.text for f in planned.nodes[0].files if f.path == "serve/run_dp_template.sh")
     assert "export DPLAUNCH_REHEARSAL_DEVICES=8\n" in script
+
+
+@pytest.mark.parametrize("name", ["ipv6-hosts", "names-with-ipv6-addresses"])
+def test_ipv6_addresses_stand_in_brackets_in_urls_and_bare_elsewhere(name):
+    loaded = load(name)
+    planned = plan.build(loaded.spec)
+    assert (loaded.warnings, planned.warnings) == ((), ())
+    assert planned.url == "http://[2001:db8:40:a00::11]:8000"
+    assert planned.endpoints[1].url == "http://[2001:db8:40:a00::12]:9000"
+    second = next(p for p in planned.nodes[1].processes if p.kind == "engine")
+    assert second.argv[6] == "2001:db8:40:a00::11"
+    script = next(f.text for f in planned.nodes[1].files if f.path == "serve/run_dp_template.sh")
+    assert "local_ip=2001:db8:40:a00::12\n" in script
+    assert "--host :: " in script
+
+
+def test_an_ipv6_address_is_written_as_tools_print_it():
+    text = (
+        (CASES / "ipv6-hosts.yaml").read_text().replace("2001:db8:40:a00::12", "2001:0DB8:40:0a00:0:0:0:12")
+    )
+    assert spec.load(text, "c.yaml", read_file=str).spec.nodes[1].address == "2001:db8:40:a00::12"
+
+
+def test_hccl_gets_to_know_that_the_network_is_ipv6():
+    ascend = (
+        (CASES / "half-of-a-shared-node.yaml").read_text().replace("192.0.2.[191-192]", "2001:db8::[1-2]")
+    )
+    planned = plan.build(spec.load(ascend, "c.yaml", read_file=str).spec)
+    script = next(f.text for f in planned.nodes[0].files if f.path == "serve/run_dp_template.sh")
+    assert "export HCCL_SOCKET_FAMILY=AF_INET6\n" in script
 
 
 def test_each_wrong_file_has_its_problems(expect):

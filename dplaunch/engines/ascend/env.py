@@ -36,7 +36,7 @@ PCIE_INTRA_NODE: Env = {"HCCL_INTRA_PCIE_ENABLE": "1", "HCCL_INTRA_ROCE_ENABLE":
 def computed(site: Site, seat: Seat, version: str) -> Env:
     """All of it for one engine; the cluster file's own entries win over these."""
     return {
-        **_addresses(),
+        **_addresses(seat),
         **(_contract_a(site, seat) if is_contract_a(version) else _contract_b(seat)),
         **_by_version(site, version),
         **_connector(site, seat, version),
@@ -44,10 +44,12 @@ def computed(site: Site, seat: Seat, version: str) -> Env:
     }
 
 
-def _addresses() -> Env:
+def _addresses(seat: Seat) -> Env:
+    """HCCL takes an interface's IPv4 address by default (CANN manual, HCCL_SOCKET_FAMILY)."""
     interfaces = ("HCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
     addresses = dict.fromkeys(("VLLM_HOST_IP", "HCCL_IF_IP"), "${local_ip}")
-    return {**addresses, **dict.fromkeys(interfaces, "${nic_name}")}
+    family: Env = {"HCCL_SOCKET_FAMILY": "AF_INET6"} if ":" in seat.address else {}
+    return {**addresses, **dict.fromkeys(interfaces, "${nic_name}"), **family}
 
 
 def _contract_a(site: Site, seat: Seat) -> Env:

@@ -41,7 +41,7 @@ def computed(site: Site, version: str) -> Flags:
         "decode-context-parallel-size": role.dcp,
     }
     return {
-        "host": words("host", "0.0.0.0"),
+        "host": words("host", "::" if ":" in site.node.address else "0.0.0.0"),
         "disable-access-log-for-endpoints": words("disable-access-log-for-endpoints", quiet),
         "shutdown-timeout": words("shutdown-timeout", drain_seconds(role, version)),
         **{flag: words(flag, size) for flag, size in sizes.items() if size > 1},

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from dplaunch.ranges import fold, grouped
 from dplaunch.spec.finding import Finding, KeyPath
 from dplaunch.spec.rules.rule import Case, Rule
-
-_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-_IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
 
 
 def names_unique(case: Case) -> Iterator[Finding]:
@@ -25,15 +23,40 @@ def names_unique(case: Case) -> Iterator[Finding]:
         seen.add(node.name)
 
 
-def addresses_ipv4(case: Case) -> Iterator[Finding]:
+def addresses_are_numbers(case: Case) -> Iterator[Finding]:
     """Engines connect to this address, and the scripts find the node's network interface by it."""
     for index, node in case.entries():
-        if not _IPV4.fullmatch(node.address):
-            yield Finding(
-                _address_path(case, index),
-                f"the address of {node.name} is '{node.address}', which is not an IPv4 address",
-                f"add address: the IPv4 address of {node.name} on the network between the nodes",
-            )
+        path = _address_path(case, index)
+        number = _number(node.address)
+        verb = "write" if path[-1] == "address" else "add address:"
+        hint = f"{verb} the IP address of {node.name} on the network between the nodes"
+        if number is None:
+            text = f"the address of {node.name} is '{node.address}', which is neither IPv4 nor IPv6"
+            yield Finding(path, text, hint)
+        elif number.version == 6 and number.is_link_local:  # noqa: PLR2004 - IPv6
+            text = f"the address of {node.name} is '{node.address}', which is valid on one link only"
+            yield Finding(path, text, hint)
+
+
+def addresses_of_one_kind(case: Case) -> Iterator[Finding]:
+    """A node with an IPv4 address and one with an IPv6 address do not meet."""
+    entries = [(_number(node.address), index, node.name) for index, node in case.entries()]
+    kinds = grouped((number.version, (index, name)) for number, index, name in entries if number)
+    if len(kinds) > 1:
+        (one, first), (other, second) = kinds.items()
+        names, others = (fold(name for _, name in members) for members in (first, second))
+        yield Finding(
+            _address_path(case, second[0][0]),
+            f"{names} and {others} have addresses of two kinds, IPv{one} and IPv{other}",
+            "give all nodes addresses on a network that all of them share",
+        )
+
+
+def _number(address: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(address)
+    except ValueError:
+        return None
 
 
 def addresses_unique(case: Case) -> Iterator[Finding]:
@@ -58,6 +81,7 @@ def _address_path(case: Case, index: int) -> KeyPath:
 _ADDRESSES = ("nodes.*.host", "nodes.*.address")
 RULES = (
     Rule(("nodes.*.name",), names_unique),
-    Rule(_ADDRESSES, addresses_ipv4),
+    Rule(_ADDRESSES, addresses_are_numbers),
+    Rule(_ADDRESSES, addresses_of_one_kind),
     Rule(_ADDRESSES, addresses_unique),
 )
