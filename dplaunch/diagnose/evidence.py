@@ -24,7 +24,7 @@ SUSPECT = (
     r"|[Aa]bort|denied|refused|[Uu]nable|[Mm]ust |[Tt]imed? ?out|not found|not support|used by process"
     r"|too SMALL|Segfault|    assert |No available|\b[EF]\d{3,8} \d\d:\d\d:\d\d|NCCL WARN|what\(\)|panicked"
     r"|NULL value|non-zero status|[Ee]xpired|Force freed|not available|incompatible|[Mm]ismatch|loopback"
-    r"|No RDMA|timeout|NVSHMEM API|is full"
+    r"|No RDMA|timeout|NVSHMEM API|is full|repeatedly|already exist|: line \d+: |No healthy"
 )
 """Matches every line that a signature knows, and few others: nodes look for it while engines load."""
 _NUMBER = re.compile(r"\d+$")
@@ -102,17 +102,20 @@ def _promote(sightings: Sequence[Sighting]) -> list[Sighting]:
 
 
 def _choose(sightings: Sequence[Sighting]) -> Sighting | None:
-    """Return where to look first: of the most telling kind, the first of each log, of these the earliest."""
+    """Return where to look first: of the most telling kind, the first of each log, of these the earliest.
+
+    One record of a log is one message, however many lines: the most telling of them counts.
+    """
     kind = min((sighting.kind for sighting in sightings), default=None)
     logs = grouped((s.process, s) for s in sightings if s.kind is kind)
-    firsts = [min(of_log, key=lambda s: s.number) for of_log in logs.values()]
+    firsts = [min(log, key=lambda s: (s.record, find_place(s.signature), s.number)) for log in logs.values()]
     earliest = min((sighting.until for sighting in firsts), default=0.0)
     return min((s for s in firsts if s.at <= earliest), key=_order_in_time, default=None)
 
 
 def _order_in_time(sighting: Sighting) -> tuple[int, float]:
-    """Order sightings whose times overlap: the more telling first."""
-    return find_place(sighting.signature), sighting.at
+    """Order sightings whose times overlap: the more telling first, then by the middle of the time."""
+    return find_place(sighting.signature), sighting.at + sighting.until
 
 
 def _merge(sightings: Iterable[Sighting]) -> tuple[Sighting, ...]:

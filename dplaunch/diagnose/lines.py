@@ -13,7 +13,7 @@ from dplaunch.stamp import split_speaker
 
 _CLOCK = r"(?:\d{4}-)?\d\d-\d\d[ T-]\d\d:\d\d:\d\d[\d.,:]*(?:Z|[+-]\d\d:?\d\d)?"
 _WORD = r"ERROR|FATAL|CRITICAL|WARNING|WARN|INFO|DEBUG|TRACE|EVENT"
-_SOURCE = r"(?:\[[\w./-]+(?::\d+)?\] ?|[\w./-]+\.py(?:\[line:\d+\]|:\d+):? ?|[\w.<>]+:[\w.<>]+:\d+ - )?"
+_SOURCE = r"(?:\[[\w./-]+(?::\d+)?\] ?|[\w./-]+\.py(?:\[line:\d+\]|:\d+)[:\]]? ?|[\w.<>]+:[\w.<>]+:\d+ - )?"
 _HEADS = tuple(
     re.compile(pattern)
     for pattern in (
@@ -59,14 +59,18 @@ _CALM = {"WARNING", "WARN", "INFO", "DEBUG", "TRACE", "EVENT", "DIAG", "W", "I"}
 _CODE = re.compile(r"E[A-Z0-9]\d{4}")
 _DEPTH = 3
 """Heads within each other: vLLM logs what torch_npu wrote, which quotes CANN."""
-_SAYS_ERROR = re.compile(r"\b(?:ERROR|FATAL|CRITICAL)\b|error: |Assertion .*failed|DeepEP\b.*\btimeout\b")
+_SAYS_ERROR = re.compile(
+    r"\b(?:ERROR|FATAL|CRITICAL)\b|error: |Assertion .*failed|^\S+: line \d+: "
+    r'|"level": ?"(?:error|fatal)"'
+)
 _EXCEPTION = re.compile(r"[\w.]*(?:Error|Exception)(?:: |$)")
 
 
 class Reading(NamedTuple):
-    """What a line says. ``head`` is what stands before ``sentence``."""
+    """What a line says."""
 
     head: str
+    """What the outermost library wrote before its message: equal in all lines of one record."""
     sentence: str
     level: str
     """As its library writes it; empty for a line without a head."""
@@ -93,7 +97,7 @@ class Reading(NamedTuple):
 
 def read(message: str) -> Reading:
     """Return the parts of a line from which the names of processes were removed."""
-    sentence, level, code = message, "", ""
+    sentence, head, level, code = message, "", "", ""
     for _ in range(_DEPTH):
         found = next((match for head in _HEADS if (match := head.match(sentence))), None)
         if found is None:
@@ -101,8 +105,9 @@ def read(message: str) -> Reading:
         named = "ERROR" if "nccl" in found.re.groupindex and found["level"] == "WARN" else found["level"]
         code = code or (named if _CODE.fullmatch(named) else "")
         level = level or named
+        head = head or found[0]
         sentence = sentence[found.end() :]
-    return Reading(message[: len(message) - len(sentence)], sentence, level, code)
+    return Reading(head, sentence, level, code)
 
 
 def read_message(line: str) -> str:

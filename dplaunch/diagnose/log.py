@@ -89,7 +89,7 @@ class Log:
         signature = recognise(message)
         if signature:
             record.note_frame(reading.sentence)
-            self._add_known(line, signature, reading)
+            self._add_known(line, signature, record, reading)
         else:
             self._add_unknown(line, record, reading)
         if parse_stamp(line):
@@ -113,12 +113,15 @@ class Log:
         """Return the record that the line belongs to: one message with its traceback has one head."""
         record = self._records.get(speaker)
         if record is None or (reading.head and reading.head != record.head):
-            record = self._records[speaker] = Record(reading.head, logged=bool(reading.level))
+            record = Record(self.number, reading.head, logged=bool(reading.level))
+            self._records[speaker] = record
         return record
 
-    def _add_known(self, line: str, signature: Signature, reading: Reading) -> None:
+    def _add_known(self, line: str, signature: Signature, record: Record, reading: Reading) -> None:
         launch = self._launches[-1]
-        sighting = self._make_sighting(line, signature.kind, reading.sentence, signature)
+        sighting = replace(
+            self._make_sighting(line, signature.kind, reading.sentence, signature), record=record.began
+        )
         launch.add(sighting)
         if signature.kind is LineKind.CONSEQUENCE and not reading.is_calm:
             launch.followed_at.append(sighting.at)
@@ -134,7 +137,7 @@ class Log:
         sighting = self._make_sighting(line, kind, error.sentence, None)
         if kind is LineKind.UNKNOWN and self._follows(sighting, launch):
             sighting = replace(sighting, kind=LineKind.EMPTY)
-        launch.add(replace(sighting, logged=record.logged))
+        launch.add(replace(sighting, logged=record.logged, record=record.began))
 
     def _follows(self, sighting: Sighting, launch: _Launch) -> bool:
         """Return whether an unknown error belongs to a consequence that was logged shortly before."""
@@ -157,6 +160,7 @@ class Log:
             process=self.process,
             node=self._node,
             number=self.number,
+            record=self.number,
             at=at,
             until=until,
             text=line.strip(),

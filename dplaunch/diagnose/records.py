@@ -35,7 +35,8 @@ class Error(NamedTuple):
 class Record:
     """Takes the lines of one record and returns the errors among them."""
 
-    def __init__(self, head: str, *, logged: bool) -> None:
+    def __init__(self, began: int, head: str, *, logged: bool) -> None:
+        self.began = began
         self.head = head
         self.logged = logged
         """It has a level: a logger wrote it, and the process may run on."""

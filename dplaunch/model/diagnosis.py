@@ -59,6 +59,8 @@ class Sighting:
     node: str
     number: int
     """The number of the line, from 1, counted from where reading began."""
+    record: int
+    """The number of the line at which its record begins: a message and its traceback are one record."""
     at: float
     """By the time that the line carries, on a scale that only orders; 0: unknown."""
     until: float

@@ -50,6 +50,19 @@ def test_a_signature_has_a_cause_a_remedy_and_a_source():
     assert [s.id for s in SIGNATURES if re.compile(s.pattern).groups] == []
 
 
+def test_excerpts_are_spelt_as_the_libraries_spell_them():
+    """Threads on the web lose underscores, asterisks and angle brackets."""
+    lost = re.compile(
+        r"\b(?:HCCL|ASCEND|VLLM|GLOO) [A-Z]{3,}|&(?:lt|gt|amp);|\\_|device ip|(?<!_)\binit\(\)|\*\*\w"
+    )
+    assert [line for s in SIGNATURES for line in s.excerpt if lost.search(line)] == []
+    threads = [
+        "HCCL BUFFSIZE is too SMALL, maxBs = 64",
+        "'device ip' is not set correctly, must be set when multi Server or HCCL INTRA ROCE ENABLE enabled",
+    ]
+    assert [recognise(line).id for line in threads] == ["hccl-buffer-small", "device-ip-missing"]
+
+
 def test_a_start_up_without_trouble_is_recognised_as_nothing():
     assert [line for line in quiet(3) if recognise(line) and "ulimit" not in line] == []
 
