@@ -68,8 +68,11 @@ class Driver(Protocol):
     def pause(self, seconds: float) -> None:
         """Wait; signals that come meanwhile are dropped."""
 
-    def observe(self, *, health: bool = False) -> Observed:
-        """What runs on every node; ``health``: ask every endpoint too."""
+    def observe(self, *, health: bool = False, search: bool = False) -> Observed:
+        """What runs on every node; ``health``: ask every endpoint too.
+
+        ``search``: look also for processes of the cluster whose state was lost.
+        """
 
     def put(self, plan: Plan, nodes: Collection[str]) -> dict[str, DplaunchError]:
         """Write the files of these nodes and their part of the plan; node → why that failed."""
@@ -103,8 +106,8 @@ class Driver(Protocol):
     def hurry(self, places: Iterable[Place]) -> None:
         """Skip the grace of a stop under way."""
 
-    def forget(self) -> None:
-        """Drop the state of everything that has ended."""
+    def forget(self) -> dict[str, DplaunchError]:
+        """Drop the state of everything that has ended; node → why it keeps it: something may live there."""
 
     def watch(
         self,
@@ -125,10 +128,10 @@ class Driver(Protocol):
         """HTTP requests, each made on its own node, all at once; by key."""
 
     def locked(self, holder: str, verb: str) -> AbstractContextManager[None]:
-        """Hold the cluster's lock. Raises LockedError naming who holds it."""
+        """Hold the cluster's lock on every node that is reached. Raises LockedError naming who holds it."""
 
     def lock_node(self) -> str:
-        """The node that keeps the lock. Raises HostError where no node is reached."""
+        """The node that keeps the trail. Raises HostError where no node is reached."""
 
     def record(self, entry: Entry) -> None:
         """Add an entry to the audit trail."""

@@ -101,7 +101,9 @@ def missing(plan: Plan, unreached: Mapping[str, HostError]) -> HostError:
 def need_started(job: Job, purpose: str) -> None:
     """Raises DplaunchError naming processes that were never started, where ``purpose`` needs them."""
     ended = (State.EXITED, State.DONE)  # they were started, and the walk reports how they ended
-    known = {p.place for p in job.driver.observe().processes if p.alive or p.state in ended}
+    observed = job.driver.observe()
+    need_all(job)
+    known = {p.place for p in observed.processes if p.alive or p.state in ended}
     absent = [p for p in job.plan.processes if p.place not in known]
     if absent:
         names, nodes = fold(p.name for p in absent), fold(p.node for p in absent)

@@ -24,6 +24,8 @@ class State(Enum):
     STOPPED = "stopped"
     FOREIGN = "foreign"
     """State written by another host or an earlier boot: reported, never acted on."""
+    UNKNOWN = "unknown"
+    """It runs or is guarded, but its state cannot be read; its guard writes it again within seconds."""
     INCOMPATIBLE = "incompatible"
     """Started by a dplaunch whose guards speak another protocol: reported, never acted on."""
 
@@ -87,7 +89,7 @@ class ObservedProcess:
     @property
     def alive(self) -> bool:
         """Anything of it still runs, or may: of incompatible state nothing else is known."""
-        running = (*RUNS, State.STOPPING, State.INCOMPATIBLE)
+        running = (*RUNS, State.STOPPING, State.INCOMPATIBLE, State.UNKNOWN)
         return self.state in running or bool(self.left)
 
     @property

@@ -75,7 +75,8 @@ class UnitStatus:
         """Its state in words for people."""
         if self.seen is None:
             return "unreachable" if self.clock is None else "missing"
-        left = f", {len(self.seen.left)} left behind" if self.seen.left else ""
+        known = self.seen.state is not State.UNKNOWN
+        left = f", {len(self.seen.left)} left behind" if self.seen.left and known else ""
         return self._state(self.seen) + left + ("" if self.expected else ", not in the plan")
 
     def _state(self, seen: ObservedProcess) -> str:

@@ -18,9 +18,9 @@ READY_LINE = "ready"
 """Pattern id of the line that makes a process ready."""
 
 
-def observe(*, health: bool) -> Request:
-    """What runs; ``health``: ask the endpoints too."""
-    return "observe", {"health": health}
+def observe(*, health: bool, search: bool = False) -> Request:
+    """What runs; ``health``: ask the endpoints too; ``search``: look for processes without state too."""
+    return "observe", {"health": health, "search": search}
 
 
 def lock(holder: str, verb: str) -> Request:

@@ -18,7 +18,7 @@ from nodes import CLOCK, Node, Report, following, watching
 from dplaunch.errors import DplaunchError, HostError, Interrupted, LockedError
 from dplaunch.fleet.driver import OnSignal
 from dplaunch.model.cluster import SecretRef
-from dplaunch.model.observed import Observed
+from dplaunch.model.observed import Observed, State
 from dplaunch.model.plan import File, Place, Plan, Process
 from dplaunch.model.remote import (
     Connected,
@@ -153,7 +153,7 @@ class MemoryDriver:
     def pause(self, seconds: float) -> None:
         self.listen(lambda _: None, until=lambda: False, deadline=self._now + seconds)
 
-    def observe(self, *, health: bool = False) -> Observed:
+    def observe(self, *, health: bool = False, search: bool = False) -> Observed:
         self._call("observe", health)
         seen = tuple(node.observe(health=health) for node in self._able("observe", self.nodes))
         return Observed(nodes=seen, unreached={name: e.text for name, e in sorted(self.unreached.items())})
@@ -235,11 +235,15 @@ class MemoryDriver:
         self._hurried |= set(places)
         self.calls.append(Call("hurry", tuple(places)))
 
-    def forget(self) -> None:
+    def forget(self) -> dict[str, DplaunchError]:
         self._call("forget")
+        kept = {}
         for node in self._able("forget", self.nodes):
-            if not any(one.alive for one in node.processes.values()):
+            if any(one.alive or one.state is State.FOREIGN for one in node.processes.values()):
+                kept[node.name] = DplaunchError(f"{node.name}: something is still running")
+            else:
                 node.processes, node.files, node.revision = {}, {}, ""
+        return kept
 
     def watch(
         self,
@@ -291,16 +295,18 @@ class MemoryDriver:
     @contextmanager
     def locked(self, holder: str, verb: str) -> Iterator[None]:
         self._call("lock", verb)
-        node = self.nodes[self.lock_node()]
-        self._need("lock", node.name)
-        if node.lock is not None:
-            raise LockedError(f"{node.lock.holder} is running `dplaunch {node.lock.verb}` on this cluster")
-        node.lock = Lock(holder=holder, verb=verb, since=CLOCK)
+        self._need("lock", self.lock_node())
+        nodes = list(self._able("lock", self.nodes))
+        for lock in (node.lock for node in nodes if node.lock is not None):
+            raise LockedError(f"{lock.holder} is running `dplaunch {lock.verb}` on this cluster")
+        for node in nodes:
+            node.lock = Lock(holder=holder, verb=verb, since=CLOCK)
         try:
             yield
         finally:
             self.calls.append(Call("unlock"))
-            node.lock = None
+            for node in nodes:
+                node.lock = None
 
     def lock_node(self) -> str:
         reached = [name for name in self.nodes if name in self._reached]

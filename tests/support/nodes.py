@@ -167,6 +167,8 @@ class Node:
     def stop(self, name: str, how: str) -> StopVerdict:
         """A process is ended by a signal."""
         one = self.processes.get(name)
+        if one and one.state is State.FOREIGN:
+            return StopVerdict(node=self.name, process=name, how="left alone", left=self.left.get(name, ()))
         if one is None or not one.alive:
             return StopVerdict(node=self.name, process=name, how="was not running")
         left = self.left.get(name, ())

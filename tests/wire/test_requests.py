@@ -86,7 +86,7 @@ ASKED = [
 ]  # fmt: skip
 
 TABLE = [
-    (requests.observe(health=True), "observe", {"health": True}),
+    (requests.observe(health=True), "observe", {"health": True, "search": False}),
     (requests.lock("ada@desk", "up"), "lock", {"holder": "ada@desk", "what": "up"}),
     (
         requests.lock_again("ada@desk", "up", 45.0),

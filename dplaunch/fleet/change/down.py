@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dplaunch.fleet.change.stop import stop_in_order
 from dplaunch.fleet.job import Job, connect, phase, record
 from dplaunch.model.event import Stopped
-from dplaunch.model.observed import Observed, ObservedProcess
+from dplaunch.model.observed import Observed, ObservedProcess, State
 from dplaunch.model.trail import Result
 from dplaunch.words import plural
 
 
 @dataclass(frozen=True, slots=True)
 class DownResult:
-    """``verdicts`` of what ran; ``unreached`` nodes were left as they are."""
+    """``verdicts`` of what ran; ``unreached`` nodes were left as they are.
+
+    ``kept``: nodes that kept their state, because something lives there that was not to be stopped.
+    """
 
     verdicts: tuple[Stopped, ...]
     unreached: tuple[str, ...]
+    kept: tuple[str, ...] = ()
 
     @property
     def clean(self) -> bool:
         """Nothing is left on the nodes that were reached."""
-        return not any(v.left for v in self.verdicts)
+        return not self.kept and not any(v.left for v in self.verdicts)
 
 
 GRACE = 30.0
@@ -36,18 +40,29 @@ def down(job: Job, confirm: Callable[[Observed], bool], grace: float = GRACE) ->
     if not job.driver.reached:
         return DownResult((), tuple(sorted(job.driver.unreached)))
     with job.driver.locked(job.operator, "down"):
-        observed = job.driver.observe()
+        observed = job.driver.observe(search=True)
         alive = [p for p in observed.processes if p.alive]
         with job.driver.unheard():
             agreed = not alive or confirm(observed)
         if not agreed:
             return None
-        result = DownResult(_stop(job, alive, grace), tuple(sorted(job.driver.unreached)))
+        foreign = [
+            p for p in observed.processes if p.state is State.FOREIGN
+        ]  # their nodes refuse, and say why
+        result = DownResult(_stop(job, [*alive, *foreign], grace), ())
         if result.clean:
-            job.driver.forget()  # otherwise a later ``down`` must find what is left
+            result = replace(result, kept=_forget(job))  # otherwise a later ``down`` must find what is left
         if alive:
             record(job, "down", Result.STOPPED if result.clean else Result.INCOMPLETE)
-    return DownResult(result.verdicts, tuple(sorted(job.driver.unreached)))
+    return replace(result, unreached=tuple(sorted(job.driver.unreached)))
+
+
+def _forget(job: Job) -> tuple[str, ...]:
+    """Drop the state of what has ended; the nodes that keep it, whose reasons are noted."""
+    kept = {node: error for node, error in job.driver.forget().items() if node in job.driver.reached}
+    for error in kept.values():
+        job.note(error.text)
+    return tuple(sorted(kept))
 
 
 def _stop(job: Job, alive: list[ObservedProcess], grace: float) -> tuple[Stopped, ...]:

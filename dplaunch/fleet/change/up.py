@@ -173,12 +173,15 @@ def _starting(waves: Iterable[Wave]) -> set[Place]:
 def _look(job: Job) -> Observed:
     """What runs, health asked: pairs are proved with what serves.
 
-    Raises where a node does not reply, or something was started by guards of another protocol.
+    Raises where a node does not reply, or where it is not known whether something runs that would have to
+    be stopped, or it may not be: state of another host, of another protocol, or that cannot be read.
     """
     observed = job.driver.observe(health=True)
     need_all(job)
+    planned = {process.place for process in job.plan.processes}
     for process in observed.processes:
-        if process.state is State.INCOMPATIBLE:
+        unclear = process.state in (State.INCOMPATIBLE, State.UNKNOWN)
+        if unclear or (process.state is State.FOREIGN and process.place in planned):
             raise DplaunchError(
                 f"{process.name} on {process.node} was left alone, nothing was changed: {process.problem}",
                 hint=process.hint,

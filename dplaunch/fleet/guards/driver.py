@@ -73,9 +73,9 @@ class Guards(Mailbox):
         """Wait; signals that come meanwhile are dropped."""
         self.deliver(lambda *_: None, until=lambda: False, deadline=self.clock() + seconds)
 
-    def observe(self, *, health: bool = False) -> Observed:
+    def observe(self, *, health: bool = False, search: bool = False) -> Observed:
         """What runs on every node that is reached; why the others are not."""
-        wanted = {node: requests.observe(health=health) for node in self.reached}
+        wanted = {node: requests.observe(health=health, search=search) for node in self.reached}
         found = self.each(wanted, OBSERVE_DEADLINE, replies.observed)
         unreached = {node: _reason(error) for node, error in sorted(self.unreached.items())}
         return Observed(nodes=tuple(found[n] for n in self.names if n in found), unreached=unreached)
@@ -173,9 +173,9 @@ class Guards(Mailbox):
         for node, names in grouped(places).items():
             self.send(node, requests.stop(names, 0))
 
-    def forget(self) -> None:
-        """Drop the state of everything that has ended."""
-        self.gather(dict.fromkeys(self.reached, requests.forget()), FORGET_DEADLINE)
+    def forget(self) -> dict[str, DplaunchError]:
+        """Drop the state of everything that has ended; node → why it keeps it: something may live there."""
+        return self._need(dict.fromkeys(self.reached, requests.forget()), FORGET_DEADLINE)
 
     def watch(
         self,
@@ -210,23 +210,41 @@ class Guards(Mailbox):
 
     @contextmanager
     def locked(self, holder: str, verb: str) -> Iterator[None]:
-        """Hold the cluster's lock. It also ends with our stream, whatever happens to us.
+        """Hold the cluster's lock on every node that is reached: another operator may reach others only.
 
-        Raises LockedError naming who holds it, for which verb and since when.
+        It also ends with our stream, whatever happens to us. Raises LockedError naming who holds it, for
+        which verb and since when; DplaunchError where no node could lock.
         """
-        node = self.lock_node()
-        reply = self._ask_one(node, requests.lock(holder, verb), LOCK_DEADLINE)
-        _need_lock(node, reply)
-        self.keep(node, requests.lock_again(holder, verb, RELOCK_PATIENCE), _still_ours)
+        mine: list[str] = []
         try:
+            self._lock_all(requests.lock(holder, verb), mine)
+            for node in mine:
+                self.keep(node, requests.lock_again(holder, verb, RELOCK_PATIENCE), _still_ours)
             yield
         finally:
-            self.drop(node)
-            if node in self.sessions:
+            for node in mine:
+                self.drop(node)
                 self.send(node, requests.unlock())
 
+    def _lock_all(self, request: Request, mine: list[str]) -> None:
+        """The first node alone, so that one of two operators wins everywhere; then all others at once."""
+        first = self.lock_node()
+        answers = {first: self._ask_one(first, request, LOCK_DEADLINE)}
+        if replies.refusal(answers[first]) is None:
+            answers |= self.gather(
+                {n: request for n in self.names if n in self.sessions and n != first}, LOCK_DEADLINE
+            )
+        mine += [node for node, reply in answers.items() if replies.refusal(reply) is None]
+        for node, reply in answers.items():
+            refusal = replies.refusal(reply)
+            if node == first or (refusal and refusal.kind == "locked"):
+                _need_lock(node, reply)  # another's full disk is no reason to stop: nobody could lock it
+
     def lock_node(self) -> str:
-        """The first node of the cluster file that is reached. Raises HostError where none is."""
+        """The first node of the cluster file that is reached, which keeps the trail.
+
+        Raises HostError where none is.
+        """
         reached = [node for node in self.names if node in self.sessions]
         if not reached:
             raise next(iter(self.unreached.values()))

@@ -8,8 +8,8 @@ import os
 import time
 
 from . import log
-from .observe import ALIVE, observe_process
-from .store import Folder, Refused, opened, refusal, remove, try_flock, write_all, write_atomic
+from .observe import ALIVE, is_known, observe_process
+from .store import Folder, Refused, opened, parse_object, refusal, remove, try_flock, write_all, write_atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,15 +97,19 @@ def _write(folder: Folder, relative: str, text: str, mode: int) -> None:
 
 
 def forget(folder: Folder, names: list[str], *, everything: bool, logs: bool) -> None:
-    """Remove the state of stopped processes. Raises Refused, and removes nothing, where one of them lives."""
-    chosen = folder.names() if everything else names
-    for name in chosen:
-        found = observe_process(folder, name)
-        if found and found["state"] == "incompatible":
-            raise Refused("incompatible", found["problem"], found["hint"])
-        if found and (found["state"] in ALIVE or found["left"]):
-            raise Refused("running", f"{name} is still running (pid {found['pid']})", "dplaunch down")
-    for name in chosen:
+    """Remove the state of stopped processes. Raises Refused, and removes nothing, where one of them lives.
+
+    What another host wrote is not ours to judge: it counts as alive.
+    """
+    seen = [observe_process(folder, name) for name in (folder.names() if everything else names)]
+    chosen = [found for found in seen if found is not None]
+    for found in chosen:
+        if not is_known(found):
+            raise Refused(found["state"], found["problem"], found["hint"])
+        if found["state"] in ALIVE or found["left"]:
+            text = f"{found['name']} is still running (pid {found['pid']})"
+            raise Refused("running", text, "dplaunch down")
+    for name in [found["name"] for found in chosen]:
         _forget(folder.proc(name), logs=logs)
     if everything:
         remove(folder.path("plan.json"))
@@ -149,13 +153,5 @@ def read_last_objects(path: str, count: int) -> list[dict[str, Any]]:
             lines = file.read().splitlines()
     except OSError:
         return []
-    found = [_parse_object(line) for line in lines[-count:]] if count > 0 else []
+    found = [parse_object(line) for line in lines[-count:]] if count > 0 else []
     return [one for one in found if one is not None]
-
-
-def _parse_object(line: bytes) -> dict[str, Any] | None:
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None

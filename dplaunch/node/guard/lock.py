@@ -73,12 +73,11 @@ class Lock:
 
 def find_holder(folder: Folder) -> dict[str, Any]:
     """Who holds the lock: holder, what, since, pid; empty while it is free."""
-    note = read_json(folder.path("lock.json"))
-    if note is None:
+    note = read_json(folder.path("lock.json")) or {}
+    pid, start, boot = note.get("pid"), note.get("start"), note.get("boot")
+    if not isinstance(pid, int) or not isinstance(start, int):
         return {}
-    here = note.get("host") == proc.hostname()
-    if here and note.get("boot") != proc.boot_id():
-        return {}
-    if here and not proc.alive(int(note.get("pid", 0)), int(note.get("start", 0))):
+    here = boot == proc.boot_id()
+    if (here and not proc.alive(pid, start)) or (not here and note.get("host") == proc.hostname()):
         return {}
     return note

@@ -8,17 +8,27 @@ import os
 from . import proc
 from .state import PROTOCOL, explain_protocol, guard_lives, is_whole, load_exit, load_state, protocol_of
 from .store import Folder, opened, read_json
+from .strays import find_strays
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from .proc import Proc
     from .shapes import Exit, Process, State
 
 ALIVE = ("running", "unguarded", "stopping")
 
 
-def observe_node(folder: Folder, *, health: bool) -> list[Process]:
-    """Every process of the node folder, as ``observe`` replies. Nothing unreadable breaks it."""
+def observe_node(folder: Folder, *, health: bool, search: bool = False) -> list[Process]:
+    """Every process of the node folder, as ``observe`` replies. Nothing unreadable breaks it.
+
+    ``search``: also look among all processes of the machine for those whose state was removed; that is
+    done anyway where there is no state at all.
+    """
     found = [one for one in (observe_process(folder, name) for name in folder.names()) if one is not None]
+    if search or not found:
+        _add_strays(found, folder)
     if health:
         _ask_health([one for one in found if one["state"] in ALIVE])
     return found
@@ -48,33 +58,48 @@ def list_pids(folder: Folder) -> list[int]:
     return sorted(found)
 
 
+def _add_strays(found: list[Process], folder: Folder) -> None:
+    """Add what runs without state, and what outlived its process without being recorded."""
+    known = {one["name"]: one for one in found}
+    for name, procs in find_strays(folder.root).items():
+        if name not in known:
+            found.append(_unknown(folder, name, f"there is no state of {name}", procs))
+        elif known[name]["state"] in ("exited", "stopped", "done"):
+            known[name]["left"] = sorted({*known[name]["left"], *(one.pid for one in procs)})
+
+
 def is_known(found: Process) -> bool:
-    """Whether this guard can tell if the process is running."""
-    return found["state"] not in ("foreign", "incompatible") and not found["problem"]
+    """Whether this guard can tell if the process is running, and may act on it."""
+    return found["state"] not in ("foreign", "incompatible", "unknown")
 
 
 def observe_process(folder: Folder, name: str) -> Process | None:
-    """One process; None when it has no state here."""
-    if not os.path.exists(folder.proc(name, "state.json")):
-        return None
+    """One process; None when it has no state here, and no guard."""
     state, ended = load_state(folder, name), load_exit(folder, name)
     if state is None:
         return _unusable(folder, name)
     found = _describe(folder, name, state, ended)
-    if state["host"] != proc.hostname():
-        found["state"] = "foreign"
-    elif state["boot"] != proc.boot_id() and guarded_elsewhere(folder, name):
-        found["state"], found["host"] = "foreign", f"{state['host']}, in another container"
-    elif state["boot"] != proc.boot_id():
+    if _is_of_this_boot(state):
+        _judge(found, state, ended)
+    elif state["host"] != proc.hostname():
+        _call_foreign(found, folder)
+    elif is_guarded(folder, name):  # by a guard in another container that shares the state folder
+        found["host"] = f"{state['host']}, in another container"
+        _call_foreign(found, folder)
+    else:
         found["state"] = _ended_state(state, ended)
         found["how"] = found["how"] or "rebooted"
-    else:
-        _judge(found, state, ended)
     return found
 
 
-def guarded_elsewhere(folder: Folder, name: str) -> bool:
-    """Whether a guard elsewhere holds this place: two containers may share the state folder."""
+def _is_of_this_boot(state: State) -> bool:
+    """By the boot's id, which is unique: a host may be renamed. Where the kernel has none, by name too."""
+    named = not proc.boot_id().startswith("/") or state["host"] == proc.hostname()
+    return state["boot"] == proc.boot_id() and named
+
+
+def is_guarded(folder: Folder, name: str) -> bool:
+    """Whether a guard holds this place, here or in another container that shares the state folder."""
     try:
         with opened(folder.proc(name, "guard"), os.O_RDONLY) as fd:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -83,6 +108,13 @@ def guarded_elsewhere(folder: Folder, name: str) -> bool:
     except OSError:  # there is none, or a file system without locks
         return False
     return False
+
+
+def _call_foreign(found: Process, folder: Folder) -> None:
+    """State of another host is never acted on, and never removed."""
+    name, host = found["name"], found["host"]
+    found["state"], found["problem"] = "foreign", f"the state of {name} was written by host {host}"
+    found["hint"] = f"stop it on {host}; if that host is gone, remove {folder.proc(name)}"
 
 
 def _blank(folder: Folder, name: str) -> Process:
@@ -114,17 +146,43 @@ def _blank(folder: Folder, name: str) -> Process:
     }
 
 
-def _unusable(folder: Folder, name: str) -> Process:
-    """A process whose state file was written by a guard of another protocol, or cannot be read."""
-    found, path = _blank(folder, name), folder.proc(name, "state.json")
+def _unusable(folder: Folder, name: str) -> Process | None:
+    """A process whose state file is of another protocol, cannot be read, or was removed under its guard."""
+    path = folder.proc(name, "state.json")
     content = read_json(path) or {}
     protocol = protocol_of(content)
-    if not protocol:
-        found["problem"] = f"{path} cannot be read, so the state of {name} is unknown"
-        return found
-    found["state"], found["protocol"], found["version"] = "incompatible", protocol, content.get("version", "")
-    found["problem"], found["hint"] = explain_protocol(name, protocol, found["version"])
-    found["meta"], found["host"] = content.get("meta") or {}, content.get("host", "")
+    if protocol:
+        return _incompatible(_blank(folder, name), protocol, content)
+    there, guarded = os.path.exists(path), is_guarded(folder, name)
+    if not there and not guarded:
+        return None
+    problem = f"{path} {'cannot be read' if there else 'was removed'}"
+    living = find_strays(folder.root).get(name, [])
+    if guarded or living:
+        return _unknown(folder, name, problem, living)
+    found = _blank(folder, name)
+    found["problem"] = f"{problem}, and nothing of {name} runs here"
+    return found
+
+
+def _incompatible(found: Process, protocol: int, content: dict[str, Any]) -> Process:
+    version, meta, host = (content.get(key) for key in ("version", "meta", "host"))
+    found["state"], found["protocol"] = "incompatible", protocol
+    found["version"] = version if isinstance(version, str) else ""
+    found["problem"], found["hint"] = explain_protocol(found["name"], protocol, found["version"])
+    found["meta"] = meta if isinstance(meta, dict) else {}
+    found["host"] = host if isinstance(host, str) else ""
+    return found
+
+
+def _unknown(folder: Folder, name: str, problem: str, living: list[Proc]) -> Process:
+    """A process that runs, or is guarded, although its state cannot be read."""
+    found = _blank(folder, name)
+    pids = ", ".join(str(one.pid) for one in living)
+    runs = f"process {pids} of it runs" if living else "its guard lives"
+    found["state"], found["left"] = "unknown", [one.pid for one in living]
+    found["problem"] = f"{problem}, but {runs}"
+    found["hint"] = "its guard writes it again within seconds: dplaunch status; `dplaunch down` ends it"
     return found
 
 

@@ -18,7 +18,7 @@ import time
 from . import proc
 from .call import Call, Shared
 from .state import PROTOCOL
-from .store import Folder, Refused, refusal
+from .store import Folder, Refused, parse_object, refusal
 from .verbs import FINISHING, QUICK, SLOW
 
 TYPE_CHECKING = False
@@ -167,12 +167,10 @@ class Session:
 
 
 def _request(line: bytes) -> dict[str, Any] | None:
-    try:
-        value = json.loads(line)
-    except ValueError:
+    value = parse_object(line)
+    if value is None or not isinstance(value.get("verb"), str):
         return None
-    whole = isinstance(value, dict) and isinstance(value.get("verb"), str)
-    return value if whole and isinstance(value.get("id"), (int, type(None))) else None
+    return value if isinstance(value.get("id"), (int, type(None))) else None
 
 
 def node_folder(header: dict[str, Any]) -> str:

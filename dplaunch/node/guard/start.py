@@ -10,8 +10,9 @@ import time
 
 from . import proc, spawn, supervise
 from .claims import describe, list_claims, overlapping
-from .observe import ALIVE, observe_process
+from .observe import ALIVE, is_known, observe_process
 from .store import Folder, Refused, refusal, write_all
+from .strays import find_strays
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ DEADLINE = 30.0
 def answer(call: Call) -> dict[str, Any]:
     """The verb ``start``, a result per spec in order: ``{name, ok, pid}`` or ``{name, ok: false, error}``."""
     specs: list[Spec] = call.get("processes", [])
-    others = list_claims(call.folder)
-    errors = [_refused(call.folder, spec, others) for spec in specs]
+    others, strays = list_claims(call.folder), find_strays(call.folder.root)
+    errors = [_refused(call.folder, spec, others, strays) for spec in specs]
     births = proc.Births()
     results: dict[int, dict[str, Any]] = {}
     waiting: dict[int, int] = {}
@@ -46,10 +47,12 @@ def answer(call: Call) -> dict[str, Any]:
     return {"results": [{"name": spec.get("name"), **results[place]} for place, spec in enumerate(specs)]}
 
 
-def _refused(folder: Folder, spec: Spec, others: list[Claim]) -> dict[str, Any] | None:
+def _refused(
+    folder: Folder, spec: Spec, others: list[Claim], strays: dict[str, list[proc.Proc]]
+) -> dict[str, Any] | None:
     """Why this one cannot be started; None, and its folder is there, when it can."""
     try:
-        _check(folder, spec)
+        _check(folder, spec, strays.get(spec.get("name", ""), []))
         _check_claims(spec, others)
         folder.make("proc", spec["name"])
     except Refused as refused:
@@ -87,10 +90,13 @@ def _send(pipe: int, result: dict[str, Any]) -> None:
         os.close(pipe)
 
 
-def _check(folder: Folder, spec: Spec) -> None:
-    """Raises Refused where this name runs already, or one of its ports is taken."""
+def _check(folder: Folder, spec: Spec, strays: list[proc.Proc]) -> None:
+    """Raises Refused where this name runs already, or one of its ports is taken.
+
+    ``strays``: what lives of an earlier run of it, as its environment says.
+    """
     name, argv = spec.get("name", ""), spec.get("argv")
-    home = folder.proc(name)
+    folder.proc(name)  # refuses what is not a name
     if not argv or not all(isinstance(word, str) for word in argv):
         raise Refused("request", f"{name}: argv must be a list of words")
     if not all(endpoint.keys() >= _ENDPOINT for endpoint in spec.get("endpoints") or ()):
@@ -98,14 +104,11 @@ def _check(folder: Folder, spec: Spec) -> None:
     for log in spec.get("logs") or ():
         folder.inside(log["path"])
     found = observe_process(folder, name)
-    if found and found["state"] == "incompatible":
-        raise Refused("incompatible", found["problem"], found["hint"])
-    if found and found["state"] == "foreign":
-        text = f"{name}: its state here was written by host {found['host']}"
-        hint = f"if that host is gone, remove {home}"
-        raise Refused("foreign", text, hint)
-    if found and (found["state"] in ALIVE or found["left"]):
-        which = found["pid"] or ", ".join(map(str, found["left"]))
+    if found and not is_known(found):
+        raise Refused(found["state"], found["problem"], found["hint"])
+    if strays or (found and (found["state"] in ALIVE or found["left"])):
+        left = [one.pid for one in strays] or (found["left"] if found else [])
+        which = (found["pid"] if found else 0) or ", ".join(map(str, left))
         raise Refused("running", f"{name} is already running (pid {which})", "stop it first: dplaunch down")
     if spec.get("ports"):
         _check_ports(spec)

@@ -6,10 +6,11 @@ import threading
 import time
 
 from . import ports, proc
-from .observe import ALIVE, is_known, observe_process
+from .observe import ALIVE, is_guarded, observe_process
 from .state import guard_lives, load_exit, load_state
-from .stop_sequence import Stopping, deliver, patience
+from .stop_sequence import STEPS, Stopping, deliver, patience
 from .store import read_json, write_json
+from .strays import find_strays
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _LOOK = 0.02
 _LAST_LOOK = 0.25
+_REWRITE = 10.0
+"""Seconds in which a guard notices that its state was lost: it looks every four."""
 _PORTS_FREE = 2.0
 """Seconds a port may take to become free after the last process that held it."""
 
@@ -74,17 +77,32 @@ class _Stop:
         """How it went, what is left of it, which of its ports are still taken."""
         began = time.monotonic()
         verdict = _verdict(self._name, "was not running")
-        found, state = observe_process(self._folder, self._name), load_state(self._folder, self._name)
-        if found and not is_known(found):
-            _leave_alone(found, verdict)
+        found, state = self._observe(), load_state(self._folder, self._name)
+        if found and found["state"] in ("foreign", "incompatible"):
+            verdict["how"], verdict["kind"] = "left alone", found["state"]
+            verdict["problem"], verdict["hint"] = found["problem"], found["hint"]
         elif found and state and found["state"] in ALIVE and guard_lives(state):
             self._stop_by_guard(state, verdict)
         elif found and state and (found["state"] in ALIVE or found["left"]):
             self._stop_by_us(state, verdict)
+        if verdict["how"] not in ("left alone", "asked"):
+            self._end_strays(verdict)
+            verdict["problem"] = "" if verdict["left"] or state else self._find_silent_guard()
+            verdict["kind"] = "unreadable" if verdict["problem"] else ""
         if state and self._call.get("ports"):
             verdict["ports"] = self._held_ports(state)
         verdict["seconds"] = round(time.monotonic() - began, 3)
         return verdict
+
+    def _observe(self) -> Process | None:
+        """The process; where its state was lost under its guard, once the guard has written it again."""
+        deadline = time.monotonic() + float(self._call.get("rewrite", _REWRITE))
+        while True:
+            found = observe_process(self._folder, self._name)
+            if found is None or found["state"] != "unknown" or time.monotonic() > deadline:
+                return found
+            if not is_guarded(self._folder, self._name) or self._call.pause(_LAST_LOOK):
+                return found
 
     def _stop_by_guard(self, state: State, verdict: Verdict) -> None:
         """Ask the guard and wait for it; it finishes the stop even if this session ends."""
@@ -138,6 +156,27 @@ class _Stop:
         self._write("exit.json", {"code": None, "signal": "", "at": time.time(), "asked": True, **ending})
         verdict["how"], verdict["left"] = ending["how"], ending["left"]
 
+    def _end_strays(self, verdict: Verdict) -> None:
+        """End what the state did not lead to, but carries the names of this process in its environment."""
+
+        def family() -> list[proc.Proc]:
+            return find_strays(self._folder.root).get(self._name, [])
+
+        rest = family()
+        if rest:
+            main = (rest[0].pid, rest[0].start)
+            ending = Stopping(main, family, time.sleep, self._hurry, self._notify).run(STEPS, self._grace)
+            verdict["how"], verdict["left"] = ending["how"], ending["left"]
+
+    def _find_silent_guard(self) -> str:
+        """What is left where no state could be read: a guard that neither wrote it again nor ended."""
+        deadline = time.monotonic() + _LAST_LOOK
+        while is_guarded(self._folder, self._name):
+            if time.monotonic() > deadline:
+                return f"a guard of {self._name} lives, but does not write its state"
+            time.sleep(_LOOK)
+        return ""
+
     def _write(self, file: str, value: Mapping[str, Any]) -> None:
         try:
             write_json(self._folder.proc(self._name, file), value)
@@ -155,17 +194,6 @@ class _Stop:
             if not held or time.monotonic() > deadline:
                 return [{"port": h.port, "pid": h.pid, "command": h.command} for h in held]
             time.sleep(_LOOK)
-
-
-def _leave_alone(found: Process, verdict: Verdict) -> None:
-    """The verdict on a process that this guard may not act on."""
-    verdict["how"], verdict["kind"] = "left alone", "unreadable"
-    verdict["problem"], verdict["hint"] = found["problem"], found["hint"]
-    if found["state"] == "incompatible":
-        verdict["kind"] = "incompatible"
-    elif found["state"] == "foreign":
-        verdict["kind"], verdict["hint"] = "foreign", f"stop it on {found['host']}"
-        verdict["problem"] = f"the state of {found['name']} was written by host {found['host']}"
 
 
 def _guard_of(state: State) -> proc.Proc:

@@ -19,6 +19,8 @@ _LATER = _FIRST | frozenset("._-@")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM)
 _unique = itertools.count()
+_LEVELS = 64
+"""Nesting of JSON that is read; ours has less than ten levels."""
 
 
 class Refused(Exception):  # noqa: N818 - an answer to the launcher, not a fault of ours
@@ -76,12 +78,16 @@ class Folder:
         return self.path(relative)
 
     def names(self) -> list[str]:
-        """Every process that has state here, sorted."""
+        """Every process that has or had state here, sorted."""
         try:
             found = os.listdir(self.path("proc"))
         except OSError:
             return []
-        return sorted(n for n in found if _is_name(n) and os.path.exists(self.proc(n, "state.json")))
+        return sorted(name for name in found if _is_name(name) and self._has_state(name))
+
+    def _has_state(self, name: str) -> bool:
+        """Its state, or the lock of a guard whose state was removed."""
+        return any(os.path.exists(self.proc(name, file)) for file in ("state.json", "guard"))
 
     def make(self, *parts: str) -> str:
         """Make a folder below the node folder, 0700. Raises OSError."""
@@ -156,10 +162,25 @@ def read_json(path: str) -> dict[str, Any] | None:
     """The JSON object in a file; None when it is missing or unreadable: such state is never acted on."""
     try:
         with open(path, "rb") as file:
-            value = json.load(file)
-    except (OSError, ValueError):
+            return parse_object(file.read())
+    except OSError:
         return None
-    return value if isinstance(value, dict) else None
+
+
+def parse_object(data: bytes) -> dict[str, Any] | None:
+    """A JSON object; None for anything else, also where it is nested too deep to be sent on."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and is_shallow(value) else None
+
+
+def is_shallow(value: Any, levels: int = _LEVELS) -> bool:
+    """Whether lists and objects are nested at most ``levels`` deep."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    return not isinstance(value, list) or (levels > 0 and all(is_shallow(one, levels - 1) for one in value))
 
 
 def try_flock(fd: int) -> bool:

@@ -67,6 +67,10 @@ class Guard:
         self._childless = False
         self._keeps_orphans = keeps_orphans
         self._saved: State | None = None
+        self._written: tuple[int, ...] = ()
+        """What tells whether state.json still is the file that this guard wrote."""
+        self._claimed = -1
+        """The descriptor whose lock says that this guard owns the folder."""
         me = proc.read(os.getpid())
         self._me = (os.getpid(), me.start if me else 0)
 
@@ -86,13 +90,26 @@ class Guard:
         return self.main[0]
 
     def _claim(self) -> None:
-        fd = os.open(os.path.join(self.folder, "guard"), os.O_RDWR | os.O_CREAT, 0o600)
         deadline = time.monotonic() + _CLAIM
-        while not try_flock(fd):  # held until this guard ends
+        while not self._try_claim():  # held until this guard ends
             if time.monotonic() > deadline:
                 name = self.spec["name"]
                 raise Refused("running", f"{name} has a guard already", "stop it first: dplaunch down")
             time.sleep(0.02)
+
+    def _try_claim(self) -> bool:
+        """Lock the file ``guard`` of the folder, which may have been removed since; whether it is ours."""
+        path = os.path.join(self.folder, "guard")
+        if self._claimed >= 0 and identify(path)[:2] == identify(self._claimed)[:2]:
+            return True
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        if not try_flock(fd):
+            os.close(fd)
+            return False
+        if self._claimed >= 0:
+            os.close(self._claimed)
+        self._claimed = fd
+        return True
 
     def _spawn(self) -> None:
         self.status, self._spawned, self.signal, self._childless = None, time.time(), "", False
@@ -249,17 +266,25 @@ class Guard:
         return True
 
     def save(self, *, must: bool = False) -> None:
-        """Write state.json if anything in it has changed. ``must`` raises Refused where it cannot."""
-        state = self._state()
-        if state == self._saved:
+        """Write state.json if anything in it has changed, or somebody else has changed the file.
+
+        ``must`` raises Refused where it cannot.
+        """
+        state, path = self._state(), os.path.join(self.folder, "state.json")
+        damaged = self.phase != "done" and self._saved is not None and identify(path) != self._written
+        if state == self._saved and not damaged:
             return
         try:
-            write_json(os.path.join(self.folder, "state.json"), state)
+            if damaged:
+                os.makedirs(self.folder, 0o700, exist_ok=True)
+            if damaged and not self._try_claim():
+                return  # the folder was removed, and another guard has begun in its place
+            write_json(path, state)
         except OSError as error:
             if must:
                 raise refusal(error, self.folder) from error
             return  # tried again with the next look
-        self._saved = state
+        self._saved, self._written = state, identify(path)
 
     def _state(self) -> State:
         spec, ended = self.spec, self.exit
@@ -290,6 +315,15 @@ class Guard:
             "tree": sorted(p.record() for p in self.tree.members.values()),
             "notes": [note for note in [self.bound.unbounded, *self.notes] if note],
         }
+
+
+def identify(file: str | int) -> tuple[int, ...]:
+    """What changes when a file is replaced or written: device, inode, size, time; empty without it."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def how_it_ended(status: int | None) -> LastExit:

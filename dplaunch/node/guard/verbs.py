@@ -27,12 +27,14 @@ AUDIT_LIMIT = 1 << 20
 def _observe(call: Call) -> dict[str, Any]:
     plan = read_json(call.folder.path("plan.json")) or {}
     return {
-        "revision": plan.get("revision", ""),
+        "revision": str(plan.get("revision") or ""),
         "hostname": proc.hostname(),
         "clock": time.time(),
         "lock": lock.find_holder(call.folder),
         "audit": next(iter(files.read_last_objects(call.folder.path("audit.jsonl"), 1)), None),
-        "processes": observe_node(call.folder, health=bool(call.get("health"))),
+        "processes": observe_node(
+            call.folder, health=bool(call.get("health")), search=bool(call.get("search"))
+        ),
     }
 
 

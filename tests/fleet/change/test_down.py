@@ -146,3 +146,29 @@ def test_a_process_that_does_not_end_is_killed_after_its_grace():
     stage = Scene(PLAN, n1, n2)
     down(stage.job, yes, grace=3.0)
     assert stage.driver.clock() == 1003.0
+
+
+def test_state_of_another_host_is_left_alone_and_never_forgotten():
+    n1, n2 = running()
+    n1.observed("other", state=State.FOREIGN)
+    n1.left["other"] = ("the state of other was written by host h9; stop it there",)
+    stage = Scene(PLAN, n1, n2)
+    result = down(stage.job, yes)
+    assert not result.clean
+    assert [verdict.process for verdict in result.verdicts if verdict.left] == ["other"]
+    assert stage.calls("forget") == []
+    assert stage.trail[-1].result is Result.INCOMPLETE
+
+
+def test_a_process_whose_state_was_lost_is_stopped_too():
+    n1, n2 = running()
+    n1.observed("lost", state=State.UNKNOWN, left=(7,))
+    stage = Scene(PLAN, n1, n2)
+    assert "lost" in names(down(stage.job, yes).verdicts)
+
+
+def test_what_begins_to_run_before_the_state_is_dropped_is_not_forgotten():
+    stage = Scene(PLAN, *running())
+    stage.driver.before["forget"] = lambda: stage.nodes["n2"].observed("late")
+    result = down(stage.job, yes)
+    assert (result.clean, result.kept) == (False, ("n2",))

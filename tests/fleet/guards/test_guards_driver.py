@@ -299,6 +299,31 @@ def test_a_second_operator_learns_who_holds_the_lock():
     assert made.nodes["n1"].verbs == ["lock"]
 
 
+def test_every_node_that_is_reached_is_locked_the_first_one_first():
+    nodes = [RawNode("n1"), RawNode("n2")]
+    with fleet(*nodes).driver.locked("ada@desk", "up"):
+        assert [node.verbs for node in nodes] == [["lock"], ["lock"]]
+    assert [node.verbs for node in nodes] == [["lock", "unlock"], ["lock", "unlock"]]
+    nodes[0].unreachable = "n1 is off"
+    with fleet(*nodes).driver.locked("ada@desk", "down"):
+        assert nodes[1].verbs[2:] == ["lock"]
+
+
+def test_who_reaches_other_nodes_first_learns_who_holds_the_lock_and_keeps_none():
+    held = {"kind": "locked", "text": "locked", "lock": {"holder": "bob@b", "what": "up", "since": 0}}
+    nodes = [RawNode("n1"), RawNode("n2", lock=[{"ok": False, "error": held}])]
+    made = fleet(*nodes)
+    with pytest.raises(LockedError, match="bob@b"), made.driver.locked("ada@desk", "down"):
+        raise AssertionError("it is not ours")
+    assert [node.verbs for node in nodes] == [["lock", "unlock"], ["lock"]]
+
+
+def test_the_full_disk_of_another_node_does_not_prevent_a_lock():
+    nodes = [RawNode("n1"), RawNode("n2", lock=[FULL])]
+    with fleet(*nodes).driver.locked("ada@desk", "down"):
+        assert nodes[1].verbs == ["lock"]
+
+
 def test_a_lock_that_cannot_be_written_is_an_error():
     with (
         pytest.raises(DplaunchError, match="no space left"),

@@ -169,7 +169,7 @@ def sweep(root):
     for path in root.glob("proc/*/state.json"):
         try:
             state = json.loads(path.read_text())
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if not {"guard", "main", "tree"} <= state.keys():
             continue
