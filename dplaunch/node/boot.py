@@ -63,11 +63,16 @@ def is_ours(place: str) -> bool:
 
 
 def is_whole(place: str, size: int) -> bool:
-    """Whether its files have ``size`` bytes: a power cut leaves empty files, a cleaner fewer."""
+    """Whether its files have ``size`` bytes: a power cut leaves empty files or zeros, a cleaner fewer."""
     found = 0
-    for folder, _, names in os.walk(place):
-        if os.path.basename(folder) != "__pycache__":
-            found += sum(os.path.getsize(os.path.join(folder, name)) for name in names)
+    try:
+        for folder, _, names in os.walk(place):
+            for name in names if os.path.basename(folder) != "__pycache__" else ():
+                with open(os.path.join(folder, name), "rb", buffering=0) as file:
+                    data = file.readall()
+                found += len(data) if b"\0" not in data else size + 1
+    except OSError:
+        return False  # unreadable, or replaced by another session at this moment
     return found == size
 
 

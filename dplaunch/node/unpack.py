@@ -11,19 +11,24 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 import zipfile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_LOOKS = 10
+
 
 def settle(data: bytes, folder: str, is_ours: Callable[[str], bool]) -> tuple[str, str]:
     """The folder with the bundle's files, and one to remove after this session (mostly none)."""
     try:
         unpack(data, folder)
-        if is_ours(folder):
-            return folder, ""
+        for _ in range(_LOOKS):  # another session may be putting its own in place
+            if is_ours(folder):
+                return folder, ""
+            time.sleep(0.02)
     except OSError:
         pass  # full, read-only: the guard reports it in its hello
     passing = temporary(data)

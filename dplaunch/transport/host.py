@@ -19,6 +19,8 @@ from dplaunch.transport.stream import Pipe, Stream
 
 SILENCE = 20.0
 """Seconds without a byte from a guard session (it beats every 5 s) until its link counts as dead."""
+_LONGEST = 200
+"""Characters of the last line of stderr that an error quotes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +79,11 @@ class Host(ABC):
             return missing_program(self.node, self.label, argv[0], err)
         where = f"in container {self._container.name} on" if self._container else "on"
         how = f"ended with exit code {code}" if code > 0 else "was killed"
+        printed = [line.strip() for line in err.splitlines() if line.strip()]
+        why = f": {printed[-1][:_LONGEST]}" if printed else ""
         return HostError(
             self.node,
-            f"the session {where} {self.label} {how}",
-            hint="run the command again",
-            detail=tuple(err.splitlines()[-20:]),
+            f"the session {where} {self.label} {how}{why}",
+            hint=f"`{argv[0]} --version` must work there, in a shell that is no login shell",
+            detail=tuple(printed[-20:]),
         )

@@ -65,6 +65,7 @@ class LocalPipe:
         streams = (self._process.stdin, self._process.stdout, self._process.stderr)
         self._in, self._out, self._err = (stream.fileno() for stream in streams if stream is not None)
         os.set_blocking(self._in, False)
+        os.set_blocking(self._err, False)  # two threads may drain it
         self._tail = Tail()
         self._err_open = True
 
@@ -85,12 +86,13 @@ class LocalPipe:
         return chunk
 
     def _drain(self) -> None:
-        data = os.read(self._err, CHUNK)
-        self._err_open = data != b""
-        self._tail.add(data)
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(self._err, CHUNK)
+            self._err_open = data != b""
+            self._tail.add(data)
 
     def _rest_of_stderr(self) -> None:
-        """After the end of stdout: what the process prints last, unless a child keeps stderr open."""
+        """After the end: what the process printed last, unless a child keeps stderr open."""
         poll = select.poll()
         poll.register(self._err, select.POLLIN)
         while self._err_open and poll.poll(200):
@@ -108,6 +110,8 @@ class LocalPipe:
 
     def stderr(self) -> str:
         """The last 8 KiB of stderr."""
+        if self._process.poll() is not None:  # it may have ended before anybody read
+            self._rest_of_stderr()
         return self._tail.text()
 
     def wait(self, timeout: float) -> int | None:

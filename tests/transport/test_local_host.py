@@ -85,6 +85,13 @@ def test_close_lets_a_session_end_what_it_runs(host, tmp_path):
     assert ended.exists()
 
 
+@pytest.mark.parametrize("pause", ["", "sleep 0.05; "])
+def test_what_a_program_that_ends_at_once_printed_is_the_reason(host, pause):
+    stream = host.stream(["sh", "-c", f"{pause}echo 'No such thing: nope' >&2; exit 3"])
+    with pytest.raises(HostError, match="ended with exit code 3: No such thing: nope"):
+        stream.send(b"x" * (8 << 20))
+
+
 def test_sending_after_the_end_says_how_it_ended(host):
     stream = host.stream(["sh", "-c", "exit 7"])
     with pytest.raises(HostError, match="exit code 7"):

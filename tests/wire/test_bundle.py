@@ -144,7 +144,7 @@ def test_a_launcher_that_dies_in_the_opening_leaves_nothing(stub, home):
         assert (done.returncode, home.exists()) == (1, False)
 
 
-@pytest.mark.parametrize("damage", ["", "run_from = 1", None])
+@pytest.mark.parametrize("damage", ["", "run_from = 1", "\0" * len(STUB), None])
 def test_a_damaged_bundle_is_replaced(stub, home, damage):
     start(stub, home)
     broken = home / "dplaunch/lib" / stub.sha / "guard/session.py"
