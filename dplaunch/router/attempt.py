@@ -52,6 +52,11 @@ class Attempt:
         """The role whose engines write answers."""
         return self._shared.state.needed[-1]
 
+    @property
+    def reading(self) -> str:
+        """The role whose engines read prompts."""
+        return self._shared.state.needed[0]
+
     def pick(self, role: str) -> Member:
         """Return the engine of ``role`` that the client named, or the best one. Raises ``Unserved``."""
         member = self.request.pair.get(role) or self._shared.state.choose(role, self._avoid)

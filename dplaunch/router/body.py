@@ -16,6 +16,10 @@ MOST_OUTPUT = 1024
 
 HANDLE = "kv_transfer_params"
 EXTRA = "vllm_xargs"
+USUAL_ONE_TOKEN = {"max_tokens": 1, "min_tokens": 1}
+ONE_TOKEN = {"messages": {"max_tokens": 1}, "responses": {"max_output_tokens": 1, "store": False}}
+"""Kind of request → what makes its answer one token; nothing of it is kept."""
+LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 ASK_FOR_HANDLE = {
     "do_remote_decode": True,
@@ -63,7 +67,7 @@ class Body:
     @property
     def output_tokens(self) -> int:
         """Estimate of what a decode engine will write."""
-        limit = self.fields.get("max_completion_tokens") or self.fields.get("max_tokens")
+        limit = next((self.fields[name] for name in LIMITS if self.fields.get(name) is not None), None)
         return min(max(limit, 1), MOST_OUTPUT) if isinstance(limit, int) else UNKNOWN_OUTPUT
 
     @property
@@ -75,9 +79,14 @@ class Body:
         )
         return len(prompts) * (choices if isinstance(choices, int) else 1)
 
-    def for_prefill(self, handle: Any = ASK_FOR_HANDLE) -> bytes:
+    @property
+    def continues(self) -> bool:
+        """Of /v1/responses: it needs, or leaves, an answer that one engine keeps."""
+        return bool(self.fields.get("previous_response_id") or self.fields.get("background"))
+
+    def for_prefill(self, kind: str, handle: Any = ASK_FOR_HANDLE) -> bytes:
         """One token, no stream, and where to push the KV: nowhere yet, but it will be asked for."""
-        fields = {**self.fields, HANDLE: handle, "stream": False, "max_tokens": 1, "min_tokens": 1}
+        fields = {**self.fields, HANDLE: handle, "stream": False, **ONE_TOKEN.get(kind, USUAL_ONE_TOKEN)}
         if "max_completion_tokens" in fields:
             fields["max_completion_tokens"] = 1
         fields.pop("stream_options", None)

@@ -22,7 +22,7 @@ from .client import WebClient
 from .engines import EngineError, EngineFaultError, EngineLateError, Message
 from .link import ExhaustedError
 from .metrics import Exchange
-from .request import HEADER, KINDS, Pair, Request
+from .request import HEADER, KINDS, PROMPTS, Pair, Request
 from .room import LARGE, FullError, Room
 from .settings import Settings
 from .tries import Tries
@@ -44,7 +44,7 @@ class _Asked:
 
 
 class Front:
-    """The handlers: one for everything under /v1/, four that show what the router sees, one for engines."""
+    """The handlers: one for what engines answer, four that show what the router sees, one for engines."""
 
     def __init__(self, settings: Settings, shared: Shared, tries: Tries, exchange: Exchange) -> None:
         self._settings = settings
@@ -88,10 +88,10 @@ class Front:
 
     async def _v1(self, asked: _Asked) -> web.StreamResponse:
         path = asked.web.path
-        if not path.startswith("/v1/") or ".." in path:
+        if (asked.kind == "other" and not path.startswith("/v1/")) or ".." in path:
             raise Refused(404, f"there is no {path} here; the API is below /v1/")
         self._admission.check_key(asked.web.headers.get("Authorization", ""))
-        if asked.kind != "other" and asked.web.method != "POST":
+        if path in PROMPTS and asked.web.method != "POST":
             raise Refused(405, f"{path} takes POST", {"Allow": "POST"})
         pair = self._admission.find_pair(asked.web.headers.get(HEADER), asked.web.remote or "")
         async with AsyncExitStack() as memory:
@@ -160,19 +160,21 @@ class Front:
     def _request(self, asked: _Asked, pair: Pair, raw: bytes) -> Request:
         try:
             content_type = asked.web.headers.get("Content-Type", "").strip().lower()
-            body = bodies.read_any(raw, content_type) if asked.kind == "other" else bodies.read(raw)
+            has_prompt = asked.kind in PROMPTS.values()
+            body = bodies.read(raw) if has_prompt else bodies.read_any(raw, content_type)
         except bodies.BadBody as error:
             raise Refused(400, str(error)) from None
         now = time.monotonic()
         limit = self._settings.request_timeout
         theirs = asked.web.headers
         headers = {name: theirs[name] for name in PASSED_ON if name in theirs}
-        if asked.kind != "other":
+        if has_prompt:
             headers["Content-Type"] = "application/json"
         headers.update(self._settings.authorization)
         deadline = now + limit if limit > 0 else None
         message = Message(asked.web.method, asked.web.rel_url.raw_path_qs, body.raw, headers, deadline)
-        return Request(asked.id, asked.kind, message, body, now, pair)
+        kind = "other" if asked.kind == "responses" and body.continues else asked.kind
+        return Request(asked.id, kind, message, body, now, pair)
 
     async def _callback(self, request: web.BaseRequest) -> web.Response:
         """Take what a decode engine posts; it knows no key, only the id in the URL that it was given."""
@@ -204,6 +206,8 @@ class Front:
     def _members(self) -> web.Response:
         seen = report.members(self._state)
         seen["model"] = seen["model"] or self._settings.model
+        counts = metrics.added([self._metrics.counts, *self._exchange.others()])
+        seen["skipped_prefill"] = int(metrics.total(counts, "dprouter_skipped_prefill_total"))
         return _json({**seen, "workers": self._settings.workers})
 
     def _show_metrics(self) -> web.Response:

@@ -22,6 +22,7 @@ HELP = {
     "dprouter_disconnects_total": "counter: requests whose client went away",
     "dprouter_unserved_total": "counter: requests answered 503 because a needed role did not serve",
     "dprouter_prefill_without_kv_total": "counter: requests whose decode engine got no KV from prefill",
+    "dprouter_skipped_prefill_total": "counter: requests that an engine of the decode role computed alone",
     "dprouter_recomputed_total": "counter: answers given up by their engine (stop_reason recomputed)",
     "dprouter_first_byte_seconds": "histogram: from a request's body to the first byte of its answer",
     "dprouter_member_requests": "gauge: requests of this router on the engine, or with KV to fetch from it",
@@ -95,6 +96,11 @@ def added(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
         for name, value in part.items():
             total[name] = total.get(name, 0) + value
     return total
+
+
+def total(numbers: Mapping[str, float], name: str) -> float:
+    """The sum over all series of ``name``."""
+    return sum(value for series, value in numbers.items() if series.partition("{")[0] == name)
 
 
 def text(numbers: Mapping[str, float]) -> str:

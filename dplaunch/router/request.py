@@ -10,8 +10,16 @@ from .engines import Message
 from .state import Member
 
 COMPLETIONS = "/v1/completions"
-KINDS = {COMPLETIONS: "completions", "/v1/chat/completions": "chat"}
-"""Everything else below /v1/ is of kind ``other``, and needs no prefill of its own."""
+PROMPTS = {
+    COMPLETIONS: "completions",
+    "/v1/chat/completions": "chat",
+    "/v1/messages": "messages",
+    "/v1/responses": "responses",
+}
+"""Requests with a prompt, which take the cluster's flow. vLLM 0.33 hands KV over for all of them."""
+TOKENS = ("/tokenize", "/detokenize", "/version", "/v1/messages/count_tokens")
+KINDS = {**PROMPTS, **dict.fromkeys(TOKENS, "tokens")}
+"""Everything else below /v1/ is of kind ``other``: it goes to an engine that writes answers, as it is."""
 HEADER = "X-Dplaunch-Pair"
 """Names the engines that a request wants, and in its answer those that it had."""
 

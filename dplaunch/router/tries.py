@@ -15,7 +15,7 @@ from .attempt import Attempt, Shared, Unserved
 from .client import Client
 from .engines import EngineError, EngineFaultError, EngineLateError, EngineLostError
 from .health import Health
-from .request import Request
+from .request import PROMPTS, Request
 
 log = logging.getLogger("dprouter")
 
@@ -49,12 +49,21 @@ class Tries:
 
         Where the client named the engines there is one try: another pair's answer would say nothing.
         """
+        if self._skips_prefill(request):
+            self._shared.metrics.count("dprouter_skipped_prefill_total", path=request.kind)
         tried = _Tried()
         for left in reversed(range(1 if request.pair else TRIES)):
             if await self._try(request, client, tried, last=left == 0):
                 return
             if not self._shared.state.ready():  # a prefill without a decode engine is for nothing
                 raise Unserved
+
+    def _skips_prefill(self, request: Request) -> bool:
+        """An engine that writes answers has to compute what it is sent here itself."""
+        flow = self._shared.state.membership.flow
+        if flow == "alone" or request.kind == "tokens" or request.message.method != "POST":
+            return False
+        return not flows.hands_over(flow, request.kind)
 
     async def _try(self, request: Request, client: Client, tried: _Tried, *, last: bool) -> bool:
         """Try once. False when it failed in a way that another try may not, which ``tried`` is for."""
@@ -78,7 +87,7 @@ class Tries:
         asked_at = state.clock()
         flow = flows.choose(state.membership.flow, request.kind)
         await flow(Attempt(self._shared, request, client, avoid))
-        if request.pair and request.kind != "other" and client.status == HTTPStatus.OK:
+        if request.pair and request.kind in PROMPTS.values() and client.status == HTTPStatus.OK:
             state.prove(request.pair.values(), asked_at)
 
     async def _blame(self, request: Request, error: EngineError, *, cut: bool) -> None:

@@ -11,6 +11,7 @@ import pytest
 import yarl
 from aiohttp import web
 
+from dplaunch.router.request import PROMPTS
 from dplaunch.router.server import bind
 from dplaunch.router.settings import Settings
 from dplaunch.router.worker import Place, new_loop, serving
@@ -102,7 +103,7 @@ class StubEngine:
         if act == "reset":
             request.transport.abort()
             return web.Response()
-        if request.path not in ("/v1/completions", "/v1/chat/completions"):
+        if request.path not in PROMPTS:
             return web.json_response({"by": self.name})
         return await self._complete(request, body, act)
 

@@ -117,7 +117,7 @@ def test_a_body_is_changed_only_where_it_must_be():
         "do_remote_decode": False,
         "metaserver": "http://r:1/v1/metaserver",
     }
-    assert "max_completion_tokens" not in json.loads(body.read(raw).for_prefill())
+    assert "max_completion_tokens" not in json.loads(body.read(raw).for_prefill("completions"))
     assert body.read(b'{"a":1,"kv_transfer_params":{}}').raw == b'{"a":1}'
     assert body.read_any(b"\x00\x01", "multipart/form-data; boundary=x") == body.Body(b"\x00\x01", {})
     assert body.read_any(b"", "") == body.Body(b"", {})

@@ -24,7 +24,7 @@ async def run(attempt: Attempt) -> None:
     body = attempt.request.body
     prefill = attempt.pick("prefill")
     with attempt.lease_prefill(prefill) as pulled_from:
-        reply = await attempt.prefill(prefill, body.for_prefill())
+        reply = await attempt.prefill(prefill, body.for_prefill(attempt.request.kind))
         pulled_from.answered()
         if reply.status != HTTPStatus.OK:  # the client's own mistake, found by the first engine
             await attempt.give(reply)

@@ -67,7 +67,8 @@ async def _prefill(
     prefill = attempt.pick("prefill")
     with attempt.lease_prefill(prefill) as pushed_from:
         with attempt.excuse(decode):
-            reply = await attempt.prefill(prefill, attempt.request.body.for_prefill(params))
+            content = attempt.request.body.for_prefill(attempt.request.kind, params)
+            reply = await attempt.prefill(prefill, content)
         pushed_from.answered()
         if reply.status != HTTPStatus.OK:
             return reply
