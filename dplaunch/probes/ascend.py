@@ -57,6 +57,15 @@ def has_npus(target: ProbeTarget) -> bool:
     return target.spec.hardware.family in (A2, A3) and bool(target.node.devices)
 
 
+def uses_device_network(target: ProbeTarget) -> bool:
+    """Return whether data leaves the node through the ports of its devices, or goes through them inside it.
+
+    The devices of a single machine reach each other without them, unless HCCL is told to use RoCE there.
+    """
+    roce = (str(role.env.get("HCCL_INTRA_ROCE_ENABLE", "0")) for role in target.spec.roles)
+    return has_npus(target) and (bool(target.peers) or any(value == "1" for value in roce))
+
+
 def find_trouble(output: Output) -> str:
     """Return why a tool gave no answer, in words that are the same for all tools; empty if it may be one."""
     text = (output.out + output.err).lower()

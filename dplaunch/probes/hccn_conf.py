@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dplaunch.model.check import Command, Facts, Finding, Level
-from dplaunch.probes.ascend import A2, has_npus
+from dplaunch.probes.ascend import A2, uses_device_network
 from dplaunch.probes.hccn import parse_address
 from dplaunch.probes.outputs import Outputs, clean, describe_unread, find_output
 from dplaunch.probes.probe import EarlierFacts, Probe, ProbeTarget
@@ -46,7 +46,7 @@ def read_conf(outputs: Outputs) -> Conf:
 
 
 def _commands(target: ProbeTarget, _: EarlierFacts) -> Iterator[Command]:
-    if has_npus(target):
+    if uses_device_network(target):
         yield COMMAND
 
 

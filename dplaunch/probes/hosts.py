@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from dplaunch.probes import disk, engine_flags, kernel, limits, memory, nic, proxy, python, versions
+from dplaunch.probes import (
+    disk,
+    engine_flags,
+    kernel,
+    limits,
+    memory,
+    nic,
+    proxy,
+    python,
+    router_python,
+    versions,
+)
 from dplaunch.probes.probe import Probe
 from dplaunch.probes.weights import make_weights_probe
 
 PROBES: tuple[Probe, ...] = (
     python.PROBE,
+    router_python.PROBE,
     nic.PROBE,
     kernel.PROBE,
     limits.PROBE,

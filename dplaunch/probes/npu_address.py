@@ -10,7 +10,13 @@ from typing import NamedTuple
 
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes import hccn, hccn_conf
-from dplaunch.probes.ascend import A3, describe_duplicates, find_duplicates, has_npus, report_unknown
+from dplaunch.probes.ascend import (
+    A3,
+    describe_duplicates,
+    find_duplicates,
+    report_unknown,
+    uses_device_network,
+)
 from dplaunch.probes.findings import name_devices
 from dplaunch.probes.outputs import Outputs
 from dplaunch.probes.probe import EarlierFacts, Probe, ProbeTarget
@@ -33,7 +39,7 @@ def choose_port(target: ProbeTarget) -> str:
 
 
 def _commands(target: ProbeTarget, _: EarlierFacts) -> Iterator[Command]:
-    if has_npus(target):
+    if uses_device_network(target):
         yield hccn_conf.COMMAND
         for device in target.node.devices:
             yield hccn.make_query(choose_port(target), device)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes import hccn, hccn_conf
-from dplaunch.probes.ascend import A2, explain_hindrance, has_npus
+from dplaunch.probes.ascend import A2, explain_hindrance, uses_device_network
 from dplaunch.probes.findings import name_devices
 from dplaunch.probes.outputs import Outputs
 from dplaunch.probes.probe import EarlierFacts, Probe, ProbeTarget
@@ -43,7 +43,7 @@ class PortFault(NamedTuple):
 
 
 def _commands(target: ProbeTarget, _: EarlierFacts) -> Iterator[Command]:
-    if has_npus(target):
+    if uses_device_network(target):
         yield hccn_conf.COMMAND
         for device in target.node.devices:
             for what in PARSERS:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from dplaunch.model.check import Facts, Level
@@ -25,24 +26,30 @@ class End(NamedTuple):
     address: str
     pod: int | None
     """The super pod of an A3 device; HCCS does not reach other super pods."""
+    place: int
+    """Its place among the devices that may be used on its node."""
+    fabric: frozenset[str]
+    """The nodes between which data is exchanged, its own among them."""
 
 
 def find_ends(target: ProbeTarget, seen: EarlierFacts) -> list[End]:
     """Return the devices of all nodes in the file's order, without those that share an address."""
-    found = [
-        end for node in target.spec.nodes for end in _list_ends(target, node.name, seen.get(node.name, {}))
-    ]
+    nodes = [replace(target, node=node) for node in target.spec.nodes]
+    found = [end for node in nodes for end in _list_ends(node, seen.get(node.name, {}))]
     count = Counter(end.address for end in found)
     return [end for end in found if count[end.address] == 1]
 
 
-def _list_ends(target: ProbeTarget, node: str, facts: Mapping[str, Facts]) -> Iterator[End]:
+def _list_ends(target: ProbeTarget, facts: Mapping[str, Facts]) -> Iterator[End]:
     addresses, network = facts.get(npu_address.NAME, {}), facts.get(npu_network.NAME, {})
     places = facts.get("npu.superpod", {}).get("devices", {})
+    devices, fabric = target.node.devices, target.peers | {target.name}
     for device, port in addresses.get("devices", {}).items():
         if npu_address.find_fault(target, addresses, device) or _has_bad_port(target, network, device):
             continue
-        yield End(node, int(device), port["address"], places.get(device, {}).get("pod"))
+        pod, number = places.get(device, {}).get("pod"), int(device)
+        place = devices.index(number) if number in devices else number
+        yield End(target.name, number, port["address"], pod, place, fabric)
 
 
 def _has_bad_port(target: ProbeTarget, network: Facts, device: str) -> bool:
@@ -51,8 +58,8 @@ def _has_bad_port(target: ProbeTarget, network: Facts, device: str) -> bool:
 
 
 def pair_ring(found: Sequence[End]) -> Iterator[tuple[End, End]]:
-    """Pair each device with the same one of the next node that has it, and the last with the first."""
-    for circle in grouped(((end.device, end.pod), end) for end in found).values():
+    """Pair each device with that in its place on the next node, and the last with the first."""
+    for circle in grouped(((end.place, end.pod, end.fabric), end) for end in found).values():
         if len(circle) > 1:
             yield from zip(circle, [*circle[1:], circle[0]], strict=True)
 
@@ -69,7 +76,7 @@ def pair_all(found: Sequence[End], family: str, node: str) -> Iterator[tuple[End
                 if (
                     place != other_place
                     and sends
-                    and one.pod == other.pod
+                    and (one.pod, one.fabric) == (other.pod, other.fabric)
                     and not _share_card(family, one, other)
                 ):
                     yield one, other

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes import hccn
-from dplaunch.probes.ascend import A3, describe_unread, explain_hindrance, find_hindrance, has_npus
+from dplaunch.probes.ascend import A3, describe_unread, explain_hindrance, find_hindrance, uses_device_network
 from dplaunch.probes.findings import list_some, name_devices
 from dplaunch.probes.npu_pairs import End, find_ends, pair_all, pair_ring
 from dplaunch.probes.outputs import Outputs, clean
@@ -42,7 +42,7 @@ def make_ping_probe(all_pairs: bool) -> Probe:
     """Return the probe; with ``all_pairs`` it pings between every two devices, also of one node."""
 
     def commands(target: ProbeTarget, seen: EarlierFacts) -> Iterator[Command]:
-        if has_npus(target):
+        if uses_device_network(target):
             found = find_ends(target, seen)
             family = target.spec.hardware.family
             pairs = pair_all(found, family, target.name) if all_pairs else pair_ring(found)

@@ -1,6 +1,6 @@
 """``npu.superpod``: the places of A3 devices in their super pod.
 
-All nodes have the same pod, each node a server index of its own, and each device an SDID of its own.
+The nodes of a group have the same pod; in it each has a server index, and each device an SDID, of its own.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ NodePlaces = tuple[str, Mapping[str, PodPlace]]
 
 
 def _commands(target: ProbeTarget, _: EarlierFacts) -> Iterator[Command]:
-    if target.spec.hardware.family == A3:
+    if target.spec.hardware.family == A3 and target.peers:
         for device in target.node.devices:
             card, chip = divmod(device, DIES)
             words = ("info", "-t", "spod-info", "-i", str(card), "-c", str(chip))
@@ -63,7 +63,7 @@ def _compare(targets: Sequence[ProbeTarget], facts: Mapping[str, Facts]) -> Iter
     found = [
         *_find_unset(facts, known),
         *_find_shared_ids(nodes),
-        *_find_other_pods(nodes),
+        *_find_other_pods(nodes, targets),
         *_find_wrong_indices(nodes),
     ]
     for name in known:
@@ -89,34 +89,54 @@ def _find_unset(facts: Mapping[str, Facts], known: Sequence[str]) -> Iterator[Fi
 
 
 def _find_shared_ids(nodes: Sequence[NodePlaces]) -> Iterator[Finding]:
-    ids = [(name, int(device), place["sdid"]) for name, places in nodes for device, place in places.items()]
+    ids = [
+        (name, int(device), (place["pod"], place["sdid"]))
+        for name, places in nodes
+        for device, place in places.items()
+    ]
     for name, text in describe_duplicates(find_duplicates(ids), "SDID"):
         yield _make_finding(name, text)
 
 
-def _find_other_pods(nodes: Sequence[NodePlaces]) -> Iterator[Finding]:
-    """Find devices in another super pod than most devices."""
+def _find_other_pods(nodes: Sequence[NodePlaces], targets: Sequence[ProbeTarget]) -> Iterator[Finding]:
+    """Find devices in another super pod than most of their group, then nodes that only hand KV over."""
+    roles = targets[0].spec.roles if targets else ()
+    groups = dict.fromkeys(frozenset(role.nodes_of(g)) for role in roles for g in range(role.groups))
+    apart: set[str] = set()
+    for group in groups:
+        for name, pod, members, common in _list_outliers([one for one in nodes if one[0] in group]):
+            apart.add(name)
+            yield _make_finding(
+                name,
+                f"{name_devices(members)}: super pod is {pod}, but {common} on most devices of its group",
+            )
+    together = [one for one in nodes if one[0] not in apart]
+    for name, pod, members, common in _list_outliers(together) if targets[0].spec.kv_transfer else ():
+        text = f"{name_devices(members)}: super pod is {pod}, but {common} on most nodes with which KV goes"
+        yield _make_finding(name, text, Level.WARN)
+
+
+def _list_outliers(nodes: Sequence[NodePlaces]) -> Iterator[tuple[str, int, list[int], int]]:
+    """Yield node, pod and devices that are in another pod than most of these, and the pod of most."""
     pods = {f"{name} {device}": place["pod"] for name, places in nodes for device, place in places.items()}
     common, others = find_outliers(pods)
     for name, places in nodes:
         wrong = grouped((place["pod"], int(d)) for d, place in places.items() if f"{name} {d}" in others)
         for pod, members in wrong.items():
-            yield _make_finding(
-                name, f"{name_devices(members)}: super pod is {pod}, but {common} on most devices"
-            )
+            yield name, pod, members, common
 
 
 def _find_wrong_indices(nodes: Sequence[NodePlaces]) -> Iterator[Finding]:
     """Find nodes with several server indices, or with that of another node unless they share SDIDs too."""
     held: dict[tuple[int, int], str] = {}
-    taken: set[int] = set()
+    taken: set[tuple[int, int]] = set()
     for name, places in nodes:
         own, others = find_outliers({device: place["server"] for device, place in places.items()})
         for index, members in grouped((index, int(d)) for d, index in others.items()).items():
             text = f"server index is {index}, but {own} on most devices of the node"
             yield _make_finding(name, f"{name_devices(members)}: {text}")
         pod, _ = find_outliers({device: place["pod"] for device, place in places.items()})
-        sdids = {place["sdid"] for place in places.values()}
+        sdids = {(place["pod"], place["sdid"]) for place in places.values()}
         other = held.setdefault((pod, own), name) if places else name
         if other != name and not sdids & taken:
             yield _make_finding(name, f"server index is {own}, the same as that of {other}")

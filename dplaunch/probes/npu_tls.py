@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes import hccn
-from dplaunch.probes.ascend import has_npus, report_unknown
+from dplaunch.probes.ascend import report_unknown, uses_device_network
 from dplaunch.probes.findings import find_outliers, name_devices
 from dplaunch.probes.outputs import Outputs
 from dplaunch.probes.probe import EarlierFacts, Probe, ProbeTarget
@@ -19,7 +19,7 @@ SWITCH = ("off", "on")
 
 
 def _commands(target: ProbeTarget, _: EarlierFacts) -> Iterator[Command]:
-    if has_npus(target):
+    if uses_device_network(target):
         for device in target.node.devices:
             yield hccn.make_query("tls", device)
 

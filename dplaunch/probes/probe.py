@@ -48,6 +48,14 @@ class ProbeTarget:
         return not self.rehearsal and any(process.kind == "engine" for process in self.plan.processes)
 
     @property
+    def peers(self) -> frozenset[str]:
+        """Other nodes with whose devices its own exchange data: of its groups, and through KV transfer."""
+        groups = [set(role.nodes_of(group)) for role in self.spec.roles for group in range(role.groups)]
+        linked = [set().union(*groups)] if self.spec.kv_transfer else groups
+        mine = (nodes for nodes in linked if self.name in nodes)
+        return frozenset(set().union(*mine) - {self.name})
+
+    @property
     def needed_devices(self) -> frozenset[int]:
         """The devices that the plan gives to engines there."""
         seats = (seat for process in self.plan.processes for seat in process.seats)

@@ -318,6 +318,7 @@ def target() -> ProbeTarget:
 
 KEYS = {
     "host.python": ("python",),
+    "host.router": ("package",),
     "host.nic": ("interfaces",),
     "host.kernel": ("uname",),
     "host.limits": ("limits",),

@@ -9,7 +9,7 @@ from specs import cluster, nodes, serve
 
 from dplaunch.model.check import Output
 from dplaunch.model.cluster import RouterSpec, RuntimeSpec, WeightsSpec
-from dplaunch.probes import disk, kernel, limits, memory, nic, proxy, python
+from dplaunch.probes import disk, kernel, limits, memory, nic, proxy, python, router_python
 
 CAPTURES = Path(__file__).parent / "captures"
 
@@ -30,8 +30,7 @@ def on_all(key, *texts: str | Output):
 
 
 # host.python
-GOOD = '{"python": "3.11.13", "aiohttp": true}\n'
-NO_AIOHTTP = '{"python": "3.11.13", "aiohttp": false}\n'
+GOOD = '{"python": "3.11.13"}\n'
 
 
 def test_a_python_that_runs_is_named_with_its_version(worded):
@@ -40,16 +39,31 @@ def test_a_python_that_runs_is_named_with_its_version(worded):
 
 
 def test_only_the_routers_node_needs_aiohttp(worded):
-    outputs = on_all("python", NO_AIOHTTP, NO_AIOHTTP, NO_AIOHTTP)
+    outputs = on_all("package", '{"found": false}', '{"found": false}', '{"found": false}')
     here = three(router=RouterSpec(node="n2"))
-    worded("python-without-aiohttp", bad(findings(python.PROBE, here, outputs)))
-    here = three(router=RouterSpec(node="n2", kind="vllm-router"))
-    assert bad(findings(python.PROBE, here, outputs)) == []
+    assert [bool(list(commands(router_python.PROBE, target))) for target in here] == [False, True, False]
+    worded("router-without-aiohttp", bad(findings(router_python.PROBE, here, {"n2": outputs["n2"]})))
+    foreign = three(router=RouterSpec(node="n2", kind="vllm-router"))
+    assert not any(commands(router_python.PROBE, target) for target in foreign)
+
+
+def test_up_asks_for_what_the_router_needs_before_it_starts_anything():
+    assert router_python.PROBE.quick
+
+
+def test_a_python_that_does_not_run_is_one_finding_of_the_routers_node():
+    missing = Output(code=127, err="bash: line 1: exec: python3: not found\n", problem="not found")
+    here = three(router=RouterSpec(node="n2"))
+    found = [
+        *bad(findings(python.PROBE, here, on_all("python", GOOD, missing, GOOD))),
+        *bad(findings(router_python.PROBE, here, {"n2": {"package": missing}})),
+    ]
+    assert len(found) == 1
 
 
 def test_a_python_that_does_not_run_or_is_another_is_found(worded):
     missing = Output(code=127, err="bash: line 1: exec: python3.11: not found\n", problem="not found")
-    old = '{"python": "3.9.2", "aiohttp": true}'
+    old = '{"python": "3.9.2"}'
     here = three(runtime=RuntimeSpec(python="python3.11"))
     worded("python-missing", bad(findings(python.PROBE, here, on_all("python", GOOD, missing, GOOD))))
     worded("python-of-another-version", bad(findings(python.PROBE, here, on_all("python", GOOD, GOOD, old))))

@@ -7,10 +7,10 @@ from dataclasses import replace
 import npustub
 import pytest
 from npuworld import CONF, World, an_engine, faults, without_devices
-from specs import CPU, GPU
+from specs import CPU, GPU, MOONCAKE
 
 from dplaunch.model.check import Level, Output
-from dplaunch.model.cluster import Container
+from dplaunch.model.cluster import Container, RoleSpec
 from dplaunch.probes import npu, npu_devices
 from dplaunch.probes.npu_ping import make_ping_probe
 from dplaunch.words import plural
@@ -314,7 +314,10 @@ def test_a_node_of_another_super_pod_is_one_finding():
     }
     world = World("a3", breaks=breaks)
     [found] = faults(world.findings())
-    assert (found.node, found.text) == ("n3", "devices 0-15: super pod is 7, but 0 on most devices")
+    assert (found.node, found.text) == (
+        "n3",
+        "devices 0-15: super pod is 7, but 0 on most devices of its group",
+    )
     assert not [call for node, call in world.asked if node == "n3" and "hccs_ping" in call]
 
 
@@ -417,3 +420,55 @@ def test_half_a_node_is_reported_by_its_devices():
     world = World("a2", 1, devices=USED)
     [good] = [f for f in world.findings([npu_devices.PROBE]) if f.probe == "npu.devices"]
     assert good.text.startswith("devices 4-7 of 8 × ")
+
+
+ALL_DOWN = {(1, f"hccn_tool -i {device} -link -g"): "link status: DOWN\n" for device in range(8)}
+HCCN = ("npu.network", "npu.address", "npu.tls", "npu.conf")
+
+
+def test_a_single_machine_needs_no_cable():
+    breaks = {**ALL_DOWN, (1, CONF): NO_FILE}
+    world = World("a2", 1, breaks)
+    found = world.findings()
+    assert faults(found) == []
+    assert not {finding.probe for finding in found} & set(HCCN)
+    assert not [call for _, call in world.asked if "hccn" in call]
+
+
+def test_prefill_and_decode_on_two_machines_need_one():
+    two = tuple(
+        RoleSpec(name=name, nodes=(node,), dp=8) for name, node in (("prefill", "n1"), ("decode", "n2"))
+    )
+    world = World("a2", 2, ALL_DOWN, roles=two, kv_transfer=MOONCAKE)
+    assert ("n1", FAIL, "devices 0-7: link is DOWN") in {
+        (f.node, f.level, f.text) for f in faults(world.findings())
+    }
+
+
+def test_groups_of_one_node_each_neither_ping_nor_share_a_super_pod():
+    breaks = {
+        (2, f"npu-smi info -t spod-info -i {device // 2} -c {device % 2}"): spod(1, device, pod=7)
+        for device in range(16)
+    }
+    role = RoleSpec(name="serve", nodes=("n1", "n2"), groups=2, dp=16)
+    world = World("a3", 2, breaks, roles=(role,))
+    assert faults(world.findings()) == []
+    assert not [call for _, call in world.asked if "ping" in call or "spod" in call]
+
+
+def test_super_pods_are_compared_within_groups_and_only_a_warning_where_kv_goes():
+    breaks = {
+        (node, f"npu-smi info -t spod-info -i {device // 2} -c {device % 2}"): spod(node - 2, device, pod=7)
+        for node in (3, 4)
+        for device in range(16)
+    }
+    two = (
+        RoleSpec(name="prefill", nodes=("n1", "n2"), dp=32),
+        RoleSpec(name="decode", nodes=("n3", "n4"), dp=32),
+    )
+    world = World("a3", 4, breaks, roles=two, kv_transfer=MOONCAKE)
+    found = faults(world.findings())
+    assert {(f.probe, f.level, f.node) for f in found} == {
+        ("npu.superpod", WARN, "n3"),
+        ("npu.superpod", WARN, "n4"),
+    }

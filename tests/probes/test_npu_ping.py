@@ -14,7 +14,7 @@ from dplaunch.probes.npu_pairs import End, pair_all, pair_ring
 
 def ends(nodes, devices, pod=None):
     return [
-        End(f"n{node}", device, f"10.0.{node}.{device}", pod)
+        End(f"n{node}", device, f"10.0.{node}.{device}", pod, device, frozenset())
         for node in range(nodes)
         for device in range(devices)
     ]

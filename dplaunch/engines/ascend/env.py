@@ -113,5 +113,7 @@ def _hardware(site: Site) -> Env:
     if family == "a3":
         return {"ASCEND_A3_ENABLE": "1"} if mooncake else {}
     if family == "a2":
-        return RDMA_INTRA_NODE if mooncake else PCIE_INTRA_NODE
+        # with RoCE inside a node too, every device needs an address and a cable: only where KV leaves nodes
+        several = len({node for role in site.spec.roles for node in role.nodes}) > 1
+        return RDMA_INTRA_NODE if mooncake and several else PCIE_INTRA_NODE
     return {}

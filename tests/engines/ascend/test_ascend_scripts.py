@@ -188,7 +188,7 @@ def test_pipeline_and_context_parallel_sizes(stage):
     ("hardware", "transfer", "expected"),
     [
         (A2, None, {"HCCL_INTRA_PCIE_ENABLE": "1", "HCCL_INTRA_ROCE_ENABLE": "0"}),
-        (A2, MOONCAKE, {"HCCL_INTRA_ROCE_ENABLE": "1"}),
+        (A2, MOONCAKE, {"HCCL_INTRA_PCIE_ENABLE": "1", "HCCL_INTRA_ROCE_ENABLE": "0"}),
         (A3, None, {}),
         (A3, MOONCAKE, {"ASCEND_A3_ENABLE": "1"}),
     ],
@@ -203,6 +203,14 @@ def test_hardware_and_connector_decide_the_environment(stage, hardware, transfer
     ran = run(stage, planned, planned.processes[0].name)
     names = ("HCCL_INTRA_PCIE_ENABLE", "HCCL_INTRA_ROCE_ENABLE", "ASCEND_A3_ENABLE")
     assert {name: ran.env[name] for name in names if name in ran.env} == expected
+
+
+def test_roce_inside_a_node_is_only_for_kv_that_leaves_nodes(stage):
+    two = (RoleSpec(name="prefill", nodes=("n1",), tp=8), RoleSpec(name="decode", nodes=("n2",), tp=8))
+    planned = plan.build(cluster(*two, hardware=A2, kv_transfer=MOONCAKE))
+    ran = run(stage, planned, "prefill-0")
+    assert ran.env["HCCL_INTRA_ROCE_ENABLE"] == "1"
+    assert "HCCL_INTRA_PCIE_ENABLE" not in ran.env
 
 
 NASTY = {
