@@ -46,8 +46,11 @@ class Line:
 
 def _matches(pattern: str, name: str) -> bool:
     if pattern.startswith("|1|"):
-        _, _, salt, digest = pattern.split("|")
-        return hmac.compare_digest(_hash(name, base64.b64decode(salt)), base64.b64decode(digest))
+        salt, _, digest = pattern.removeprefix("|1|").partition("|")
+        try:
+            return hmac.compare_digest(_hash(name, base64.b64decode(salt)), base64.b64decode(digest))
+        except ValueError:  # cut off, or no base64: OpenSSH leaves such a line out too
+            return False
     if "*" not in pattern and "?" not in pattern:  # nearly every line of a file with a line for every host
         return name.lower() == pattern.lower()
     # In known_hosts brackets are letters: [host]:port.

@@ -33,7 +33,8 @@ def signal(node: str, message: Message) -> Signal | None:
 
 
 def _stream(node: str, message: Message) -> Stream:
-    return Stream(node, message.get("id") or 0)
+    number = message.get("id")
+    return Stream(node, number if isinstance(number, int) else 0)
 
 
 def _signal(kind: type[Signal], *renamed: tuple[str, str]) -> Callable[[str, Message], Signal]:

@@ -41,7 +41,7 @@ def decode(line: bytes) -> Mapping[str, Any]:
     """One line as an object. Raises DplaunchError when it is something else."""
     try:
         message = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         message = None
     if not isinstance(message, dict):
         raise DplaunchError(

@@ -31,7 +31,7 @@ def read(node: str, reply: Reply, parse: Callable[[str, Reply], _Value]) -> _Val
     """``parse(node, reply)``. Raises HostError where the reply has another shape than the protocol's."""
     try:
         return parse(node, reply)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise HostError(
             node,
             f"{node} replied in a form that this dplaunch cannot read ({type(error).__name__}: {error})",
@@ -39,15 +39,72 @@ def read(node: str, reply: Reply, parse: Callable[[str, Reply], _Value]) -> _Val
         ) from error
 
 
+_LATEST = 2e11
+"""Seconds since the epoch that can be a date; no other figure of the protocol is as large."""
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.80} is not a text")
+    return value
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or abs(value) >= 1 << 63:
+        raise TypeError(f"{value!r:.80} is not a whole number")
+    return int(value)
+
+
+def _figure(value: Any) -> float:
+    if not isinstance(value, int | float) or not 0 <= value < _LATEST:  # this is how NaN is found too
+        raise TypeError(f"{value!r:.80} is not a number of seconds")
+    return float(value)
+
+
+def _answer(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{value!r:.80} is neither true nor false")
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"{value!r:.80} is not a list")
+    return list(value)
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{value!r:.80} is not an object")
+    return value
+
+
+def _numbers(value: Any) -> tuple[int, ...]:
+    return tuple(map(_whole, _list(value)))
+
+
 _READERS: Mapping[str, Callable[[Any], Any]] = {
-    "str": str,
-    "int": int,
-    "float": float,
-    "bool": bool,
-    "tuple[str, ...]": tuple,
-    "tuple[int, ...]": lambda numbers: tuple(map(int, numbers)),
+    "str": _text,
+    "int": _whole,
+    "float": _figure,
+    "bool": _answer,
+    "str | None": lambda value: None if value is None else _text(value),
+    "int | None": lambda value: None if value is None else _whole(value),
+    "bool | None": lambda value: None if value is None else _answer(value),
+    "tuple[str, ...]": lambda texts: tuple(map(_text, _list(texts))),
+    "tuple[int, ...]": _numbers,
+    "Mapping[str, str | None]": lambda values: {
+        _text(name): None if value is None else _text(value) for name, value in _object(values).items()
+    },
 }
-"""Type of a field → what makes such a value of JSON; other types are taken as they come."""
+"""Type of a field → what makes such a value of JSON, or raises TypeError."""
+_OUTPUT = {
+    "code": _READERS["int | None"],
+    "out": _text,
+    "err": _text,
+    "problem": _text,
+    "seconds": _figure,
+}
 
 
 def fill(kind: Callable[..., _Value], message: Reply, /, **ours: Any) -> _Value:
@@ -59,8 +116,7 @@ def fill(kind: Callable[..., _Value], message: Reply, /, **ours: Any) -> _Value:
     for field in fields(declared):
         has_default = field.default is not MISSING or field.default_factory is not MISSING
         if field.name not in ours and not (has_default and message.get(field.name) is None):
-            given = message[field.name]
-            ours[field.name] = _READERS.get(str(field.type), lambda value: value)(given)
+            ours[field.name] = _READERS[str(field.type)](message[field.name])
     return kind(**ours)
 
 
@@ -69,17 +125,16 @@ def refusal(reply: Reply) -> Refusal | None:
     if reply.get("ok"):
         return None
     said = _mapping(reply.get("error"))
-    return fill(
-        Refusal,
-        said,
-        kind=str(said.get("kind", "")),
-        text=str(said.get("text", "the guard refused the request")),
+    return Refusal(
+        kind=_words(said.get("kind")),
+        text=_words(said.get("text"), "the guard refused the request"),
+        hint=_words(said.get("hint")),
     )
 
 
 def hello(_: str, reply: Reply) -> Hello:
     """The guard's first line."""
-    return fill(Hello, reply, python=str(reply.get("python") or "?"))
+    return fill(Hello, reply, python=_words(reply.get("python"), "?"))
 
 
 def holder(reply: Reply) -> Lock | None:
@@ -93,8 +148,8 @@ def lock(held: Any) -> Lock | None:
     if not isinstance(held, Mapping) or not held:
         return None
     return Lock(
-        holder=str(held.get("holder", "somebody")),
-        verb=str(held.get("what", "?")),
+        holder=_words(held.get("holder"), "somebody"),
+        verb=_words(held.get("what"), "?"),
         since=_number(held.get("since")),
     )
 
@@ -105,7 +160,7 @@ def observed(node: str, reply: Reply) -> ObservedNode:
         ObservedNode,
         reply,
         name=node,
-        processes=tuple(_process(node, found) for found in reply["processes"]),
+        processes=tuple(_process(node, _object(found)) for found in _list(reply["processes"])),
         lock=lock(reply.get("lock")),
         last=entry(reply.get("audit")),
     )
@@ -116,54 +171,69 @@ def _process(node: str, found: Mapping[str, Any]) -> ObservedProcess:
     return fill(
         ObservedProcess,
         found,
-        kind=str(meta.get("kind", "service")),
-        role=str(meta.get("role", "")),
-        group=str(meta.get("group", found["name"])),
+        kind=_words(meta.get("kind"), "service"),
+        role=_words(meta.get("role")),
+        group=_words(meta.get("group"), _text(found["name"])),
         node=node,
         state=State(found["state"]),
-        endpoints=tuple(fill(ObservedEndpoint, one) for one in found.get("endpoints") or ()),
+        endpoints=tuple(fill(ObservedEndpoint, one) for one in _list(found.get("endpoints") or ())),
     )
 
 
 def started(node: str, reply: Reply) -> tuple[StartResult, ...]:
     """The reply to ``start``."""
     return tuple(
-        fill(StartResult, one, node=node, process=one["name"], refusal=refusal(one))
-        for one in reply["results"]
+        fill(StartResult, one, node=node, process=_text(one["name"]), refusal=refusal(one))
+        for one in _list(reply["results"])
     )
 
 
 def verdict(node: str, message: Reply) -> StopVerdict:
     """A ``stopped`` event."""
-    left = [f"pid {found['pid']} ({found['command']})" for found in message.get("left") or ()]
+    alive, held = _list(message.get("left") or ()), _list(message.get("ports") or ())
+    left = [f"pid {_whole(found['pid'])} ({_text(found['command'])})" for found in alive]
     if message.get("problem"):
-        left.append("; ".join(filter(None, (str(message["problem"]), str(message.get("hint") or "")))))
-    left += [f"port {found['port']} held by {_port_holder(found)}" for found in message.get("ports") or ()]
-    return fill(StopVerdict, message, node=node, process=message["name"], left=tuple(left))
+        left.append("; ".join(filter(None, (_text(message["problem"]), _words(message.get("hint"))))))
+    left += [f"port {_whole(found['port'])} held by {_port_holder(found)}" for found in held]
+    return fill(StopVerdict, message, node=node, process=_text(message["name"]), left=tuple(left))
 
 
 def _port_holder(found: Mapping[str, Any]) -> str:
-    return f"pid {found['pid']} ({found.get('command', '?')})" if found.get("pid") else "an unknown process"
+    if not found.get("pid"):
+        return "an unknown process"
+    return f"pid {_whole(found['pid'])} ({_words(found.get('command'), '?')})"
 
 
 def answers(_: str, reply: Reply) -> dict[str, HttpReply]:
     """The reply to ``probe``, by key."""
-    return {one["key"]: fill(HttpReply, one, status=one["status"]) for one in reply["results"]}
+    status = _READERS["int | None"]
+    return {
+        _text(one["key"]): fill(HttpReply, one, status=status(one["status"]))
+        for one in _list(reply["results"])
+    }
 
 
 def files(_: str, reply: Reply) -> tuple[FileSeen, ...]:
     """The reply to ``get``."""
-    return tuple(FileSeen(path=one["path"], text=one["text"], sha=one["sha"]) for one in reply["files"])
+    shape = {"path": _text, "text": _READERS["str | None"], "sha": _text}
+    return tuple(FileSeen(**_only(one, shape)) for one in _list(reply["files"]))
+
+
+def file(node: str, reply: Reply) -> FileSeen:
+    """The reply to ``get`` of one file."""
+    (only,) = files(node, reply)
+    return only
 
 
 def executed(node: str, reply: Reply) -> ExecResult:
     """The reply to ``exec``."""
-    return ExecResult(node=node, code=reply["code"], out=reply["out"], err=reply["err"])
+    shape = {"code": _READERS["int | None"], "out": _text, "err": _text}
+    return ExecResult(node=node, **_only(reply, shape))
 
 
 def entries(_: str, reply: Reply) -> tuple[Entry, ...]:
     """The reply to ``audit``; lines of another form are left out."""
-    return tuple(filter(None, map(entry, reply["lines"])))
+    return tuple(filter(None, map(entry, _list(reply["lines"]))))
 
 
 def entry(line: Any) -> Entry | None:
@@ -176,12 +246,12 @@ def entry(line: Any) -> Entry | None:
     phases = {str(name): _number(value) for name, value in _mapping(line.get("phases")).items()}
     return Entry(
         at=_number(line.get("at")),
-        who=str(line.get("who", "?")),
-        verb=str(line.get("verb", "?")),
+        who=_words(line.get("who"), "?"),
+        verb=_words(line.get("verb"), "?"),
         result=result,
-        revision=str(line.get("revision") or ""),
-        reason=str(line.get("reason") or ""),
-        unproved=str(line.get("unproved") or ""),
+        revision=_words(line.get("revision")),
+        reason=_words(line.get("reason")),
+        unproved=_words(line.get("unproved")),
         started=int(_number(line.get("started"))),
         phases=phases,
     )
@@ -189,36 +259,47 @@ def entry(line: Any) -> Entry | None:
 
 def progress(_: str, message: Reply) -> tuple[int, int]:
     """The ``surveyed`` event: how many commands of how many."""
-    return int(message["done"]), int(message["count"])
+    return _whole(message["done"]), _whole(message["count"])
 
 
 def surveyed(_: str, reply: Reply) -> SurveyReply:
     """The reply to ``survey``."""
-    fields = ("code", "out", "err", "problem", "seconds")
+    saved = reply.get("saved")
+    holder = {"pid": _whole, "user": _text, "command": _text}
     return SurveyReply(
-        results=tuple((str(one["key"]), {name: one[name] for name in fields}) for one in reply["results"]),
-        taken=tuple(reply["taken"]),
-        claims=tuple(fill(Claim, one) for one in reply["claims"]),
-        ours=frozenset(reply["ours"]),
-        strangers=tuple(reply["strangers"]),
-        saved=reply.get("saved"),
-        seconds=float(reply["seconds"]),
+        results=tuple((_text(one["key"]), _only(one, _OUTPUT)) for one in _list(reply["results"])),
+        taken=tuple(_only(one, {"port": _whole, **holder}) for one in _list(reply["taken"])),
+        claims=tuple(fill(Claim, one) for one in _list(reply["claims"])),
+        ours=frozenset(map(_whole, _list(reply["ours"]))),
+        strangers=tuple(_only(one, {"pids": _numbers, **holder}) for one in _list(reply["strangers"])),
+        saved=None if saved is None else _object(saved),
+        seconds=_figure(reply["seconds"]),
     )
+
+
+def _only(given: Reply, fields: Mapping[str, Callable[[Any], Any]]) -> dict[str, Any]:
+    """These fields of an object. Raises KeyError or TypeError where one is missing or of another type."""
+    return {name: read_one(given[name]) for name, read_one in fields.items()}
 
 
 def listening(_: str, message: Reply) -> Listening:
     """The ``listening`` event: opened ports, and free ports that could not be opened."""
-    closed = {int(one["port"]): str(one["error"]) for one in message["refused"] if not one["held"]}
-    return Listening(random=tuple(message["random"]), closed=closed)
+    refused = [one for one in _list(message["refused"]) if not one["held"]]
+    closed = {_whole(one["port"]): _text(one["error"]) for one in refused}
+    return Listening(random=_numbers(message["random"]), closed=closed)
 
 
 def connected(_: str, reply: Reply) -> tuple[Connected, ...]:
     """The reply to ``connect``."""
-    return tuple(fill(Connected, one) for one in reply["results"])
+    return tuple(fill(Connected, one) for one in _list(reply["results"]))
 
 
 def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
+    return float(value) if isinstance(value, int | float) and 0 <= value < _LATEST else 0.0
+
+
+def _words(value: Any, otherwise: str = "") -> str:
+    return value if isinstance(value, str) and value else otherwise
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from collections.abc import Mapping
+from typing import IO
 
 from dplaunch.errors import DplaunchError
 from dplaunch.model.plan import Plan
@@ -19,6 +21,8 @@ OUTCOMES = {
 def run_hook(plan: Plan, name: str, environ: Mapping[str, str]) -> str | None:
     """Run a hook to its end. Returns its output, or None if the cluster file does not have the hook.
 
+    What it leaves running in the background is not waited for, and it reads nothing from the terminal.
+
     The hook's environment has DPLAUNCH_HOOK_CLUSTER, DPLAUNCH_HOOK_ENDPOINT and DPLAUNCH_HOOK_MODEL. Raises
     DplaunchError if it fails.
     """
@@ -30,14 +34,27 @@ def run_hook(plan: Plan, name: str, environ: Mapping[str, str]) -> str | None:
         "DPLAUNCH_HOOK_ENDPOINT": plan.url,
         "DPLAUNCH_HOOK_MODEL": plan.served_model_name,
     }
-    # A hook is a shell command by definition; it comes from the user's own cluster file.
-    done = subprocess.run(  # noqa: S602
-        command, shell=True, env={**environ, **facts}, capture_output=True, text=True, check=False
-    )
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:  # a pipe would wait for daemons
+        # A hook is a shell command by definition; it comes from the user's own cluster file.
+        done = subprocess.run(  # noqa: S602
+            command,
+            shell=True,
+            env={**environ, **facts},
+            stdin=subprocess.DEVNULL,  # it could not be seen that it asks something
+            stdout=out,
+            stderr=err,
+            check=False,
+        )
+        printed, complained = (_read_from_start(file) for file in (out, err))
     if done.returncode != 0:
         raise DplaunchError(
             f"the hook {name} exited with code {done.returncode}; {OUTCOMES[name]}",
             hint=f"run it by hand: {command}",
-            detail=tuple((done.stdout + done.stderr).splitlines()[-10:]),
+            detail=tuple((printed + complained).splitlines()[-10:]),
         )
-    return done.stdout
+    return printed
+
+
+def _read_from_start(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode("utf-8", "replace")

@@ -93,3 +93,10 @@ def test_append_mends_a_last_line_without_its_end(tmp_path):
 
 def test_files_that_cannot_be_read_are_left_out(tmp_path):
     assert read([str(tmp_path), str(tmp_path / "none")]) == ()
+
+
+@pytest.mark.parametrize("broken", ["|1|", "|1|abc", "|1|abc|", "|1|!!|??", "|1|a|b|c", "|1|YQ==|" + "é"])
+def test_a_broken_hashed_name_is_left_out(broken):
+    lines = parse(f"{broken} ssh-ed25519 AAAA\n{broken}\nh1 ssh-ed25519 BBBB\n", "kh")
+    assert check(lines, ("h1",), "BBBB") == (Verdict.KNOWN, "kh:3")
+    assert check(lines, ("h2",), "AAAA") == (Verdict.UNKNOWN, "")

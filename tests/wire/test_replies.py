@@ -43,12 +43,16 @@ OBSERVED = {
     "lock": {"holder": "ada@desk", "what": "up", "since": 8.0, "pid": 3},
 }  # fmt: skip
 RAN = {"key": "k", "code": 0, "out": "x", "err": "", "problem": "", "seconds": 0.1}
+PORT = {"port": 9000, "pid": 3, "user": "eve", "command": "nginx"}
+STRANGER = {"pid": 8, "user": "", "command": "vllm", "pids": (8, 9)}
 SURVEYED = {
-    "ok": True, "results": [RAN], "taken": [{"port": 9000}], "ours": [7], "strangers": [{"pid": 8}],
+    "ok": True, "results": [RAN], "taken": [PORT], "ours": [7], "strangers": [STRANGER],
     "saved": {"a": 1}, "seconds": 0.5,
     "claims": [{"cluster": "b", "process": "x", "address": "10.0.0.1", "ports": [9000], "devices": [4]}],
 }  # fmt: skip
 
+PORT = {"port": 9000, "pid": 3, "user": "eve", "command": "nginx"}
+STRANGER = {"pid": 8, "user": "", "command": "vllm", "pids": (8, 9)}
 READ = [
     (
         replies.hello,
@@ -154,10 +158,10 @@ READ = [
         SURVEYED,
         SurveyReply(
             results=(("k", {name: RAN[name] for name in ("code", "out", "err", "problem", "seconds")}),),
-            taken=({"port": 9000},),
+            taken=(PORT,),
             claims=(Claim(cluster="b", process="x", ports=(9000,), devices=(4,)),),
             ours=frozenset({7}),
-            strangers=({"pid": 8},),
+            strangers=(STRANGER,),
             saved={"a": 1},
             seconds=0.5,
         ),

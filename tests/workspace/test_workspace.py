@@ -1,6 +1,8 @@
 """The operator's side: which file is meant, what is remembered, secrets, hooks, starting files."""
 
 import json
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -235,3 +237,43 @@ def test_the_plan_carries_every_warning_of_its_file(tmp_path):
     text = LAPTOP.replace("host: localhost}", "host: localhost}\n  - {name: idle, host: 127.0.0.9}")
     cluster = load_cluster(Pick(file_in(tmp_path, text=text)))
     assert cluster.plan.warnings == ("nothing runs on idle",)
+
+
+@pytest.mark.parametrize(
+    ("key", "code"),
+    [
+        *[("two words", "U+0020"), ("a\nX-Admin: 1", "U+000A"), ("a\rb", "U+000A"), ("schlüssel", "U+00FC")],
+        *[("\ufeffkey", "U+FEFF"), ("key\n\n ", "U+0020"), ("key\x7f", "U+007F")],
+    ],
+)
+def test_a_key_that_no_header_can_carry_is_refused_without_its_value(tmp_path, key, code):
+    ref = SecretRef("file", "key.txt")
+    file_in(tmp_path, "key.txt", key)
+    with pytest.raises(UsageError, match=re.escape(code)) as caught:
+        read_secrets(a_plan(a_process("decode-0", "n1"), api_key=ref), {}, tmp_path)
+    assert key not in str(caught.value)
+
+
+def test_the_line_break_of_windows_at_the_end_of_a_key_is_left_out(tmp_path):
+    ref = SecretRef("file", "key.txt")
+    (tmp_path / "key.txt").write_bytes(b"k3y\r\n")
+    assert read_secrets(a_plan(a_process("decode-0", "n1"), api_key=ref), {}, tmp_path) == {ref: "k3y"}
+
+
+def test_a_secret_file_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "token.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="not UTF-8"):
+        read_secrets(a_plan(a_process("decode-0", "n1", env={"T": FILE})), {}, tmp_path)
+
+
+def test_a_hook_that_leaves_a_daemon_ends_when_it_ends(tmp_path):
+    waits = f"(cat {tmp_path}/pipe; echo late) & echo done"
+    os.mkfifo(tmp_path / "pipe")
+    plan = a_plan(a_process("decode-0", "n1"), hooks={"before_up": waits})
+    assert run_hook(plan, "before_up", {"PATH": "/usr/bin:/bin"}) == "done\n"
+    (tmp_path / "pipe").write_text("")  # lets the daemon end
+
+
+def test_a_hook_that_asks_something_reads_nothing():
+    plan = a_plan(a_process("decode-0", "n1"), hooks={"before_up": 'read answer; echo "[$answer]"'})
+    assert run_hook(plan, "before_up", {"PATH": "/usr/bin:/bin"}) == "[]\n"

@@ -99,8 +99,7 @@ class Guards(Mailbox):
 
     def read(self, node: str, path: str) -> FileSeen:
         """A file of the node's folder. Raises DplaunchError."""
-        (seen,) = self._one(node, requests.get([path]), replies.files)
-        return seen
+        return self._one(node, requests.get([path]), replies.file)
 
     def swap(self, node: str, file: File, seen: FileSeen) -> bool:
         """Write ``file`` unless it was changed since ``seen``; whether it did so. Raises DplaunchError."""
@@ -129,13 +128,14 @@ class Guards(Mailbox):
 
     def _started(self, node: str, names: Sequence[str], reply: Reply | None) -> tuple[StartResult, ...]:
         refusal = None if reply is None else replies.refusal(reply)
+        results: dict[str, StartResult] = {}
         if reply is not None and refusal is None:
-            results = self._parse(node, reply, replies.started)
-            if results is not None:
-                return results
+            found = self._parse(node, reply, replies.started) or ()
+            results = {result.process: result for result in found}
         error = self._lost(node)
         refusal = refusal or Refusal(kind="unreachable", text=error.text, hint=error.hint)
-        return tuple(StartResult(node=node, process=name, refusal=refusal) for name in names)
+        lost = (StartResult(node=node, process=name, refusal=refusal) for name in names)
+        return tuple(results.get(result.process, result) for result in lost)
 
     def stop(
         self, places: Iterable[Place], grace: float, take: Callable[[StopVerdict], None], *, patient: bool
@@ -149,22 +149,21 @@ class Guards(Mailbox):
         verdicts: dict[Place, StopVerdict] = {}
 
         def on_message(node: str, message: Message) -> None:
-            place = (node, message.get("name", ""))
-            if message.get("event") != "stopped" or place in verdicts:
+            if message.get("event") != "stopped":
                 return
             found = self._parse(node, message, replies.verdict)
-            if found is not None:
-                verdicts[place] = found
+            if found is not None and (node, found.process) not in verdicts:
+                verdicts[node, found.process] = found
                 take(found)
 
         override = None if patient else grace
         asked = {node: requests.stop(names, override) for node, names in wanted.items()}
         answers = self.gather(asked, grace + STOP_SLACK, on_message)
-        refusals = {node: replies.refusal(reply) for node, reply in answers.items()}
         for node, name in ((node, name) for node, names in wanted.items() for name in names):
-            refusal = refusals.get(node)
-            if refusal is not None and (node, name) not in verdicts:
-                verdicts[node, name] = StopVerdict(node=node, process=name, left=(refusal.text,))
+            if node in answers and (node, name) not in verdicts:
+                refusal = replies.refusal(answers[node])
+                why = refusal.text if refusal else f"{node} did not say how its stop ended"
+                verdicts[node, name] = StopVerdict(node=node, process=name, left=(why,))
                 take(verdicts[node, name])
         return tuple(verdicts.values())
 

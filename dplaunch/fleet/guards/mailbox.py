@@ -237,7 +237,8 @@ class _Door:
 
 def _reply_to(mail: Arrived) -> tuple[str, int]:
     """Node and number of the request that this ends; -1 where it ends none."""
-    return mail.node, -1 if "event" in mail.message else mail.message.get("id", -1)
+    number = -1 if "event" in mail.message else mail.message.get("id")
+    return mail.node, number if isinstance(number, int) else -1
 
 
 def silence_error(node: str, seconds: float) -> HostError:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from dplaunch.errors import DplaunchError, HostError
 from dplaunch.model.plan import NodePlan
 from dplaunch.transport import Host, Stream
-from dplaunch.wire import bundle, lines
+from dplaunch.wire import bundle, lines, replies
 
 Message = Mapping[str, Any]
 """One decoded line of the guard protocol."""
@@ -151,6 +151,7 @@ def open_session(node: NodePlan, connect: Connect, address: Address) -> NodeSess
         stream = host.stream(bundle.bootstrap(node.runtime.python if node.container else "python3"))
         opening = bundle.opening(address.cluster, node.name, address.state, bundle.bundle())
         hello = lines.greet(stream, node.name, opening)
+        replies.read(node.name, hello, replies.hello)  # refuses another shape here, once
     except BaseException:
         host.close()
         raise

@@ -1,6 +1,7 @@
 """The driver over guard sessions: what it makes of links that break, nodes that stay silent, and odd replies."""
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -155,6 +156,54 @@ def test_a_swap_that_came_too_late_is_no_error_and_any_other_refusal_is():
     assert [fields["files"][0]["expect"] for fields in made.nodes["n1"].fields("put")] == ["abc"] * 3
 
 
+LIES = (None, [], {}, "\x1b[2J", -1, 1.5, 10**30, float("nan"), float("inf"), True, [[1]], {"a": {}})
+
+
+def lies(value: Any) -> Iterator[Any]:
+    """The same reply, each time with something else in one place."""
+    yield from LIES
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        for lie in lies(inner):
+            changed = copy.copy(value)
+            changed[key] = lie
+            yield changed
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_whatever_a_node_replies_costs_that_node_only(call):
+    verb, answered, good = CALLS[call]
+    for lie in lies(good):
+        if isinstance(lie, dict):
+            made = fleet(
+                RawNode("n1", **{verb: [{**lie, "event": "stopped"}, lie, FINE]}),
+                RawNode("n2", **{verb: [good]}),
+            )
+            made.driver.on_interrupt = lambda: True
+            assert "n2" in answered(made.driver)
+
+
+@pytest.mark.parametrize("lie", LIES)
+@pytest.mark.parametrize("key", ["name", "how", "seconds", "left", "ports", "problem", "hint"])
+def test_whatever_a_verdict_holds_the_others_are_heard(key, lie):
+    n1 = RawNode("n1", stop=[stopped("serve-0", **{key: lie}) if key != "name" else stopped(lie), FINE])
+    n2 = RawNode("n2", stop=[stopped("serve-1"), stopped("serve-2"), FINE])
+    found = verdicts(fleet(n1, n2).driver)
+    assert {"serve-1", "serve-2"} <= found.keys()
+
+
+@pytest.mark.parametrize("lie", LIES)
+@pytest.mark.parametrize("event", ["line", "health", "exit", "log", "gap", "restarted"])
+def test_whatever_an_event_holds_costs_its_node_only(event, lie):
+    wrong = [{"event": event, "name": lie, "id": 1}, {"event": event, "name": "serve-0", "id": lie}]
+    nodes = [RawNode("n1"), RawNode("n2")]
+    made = fleet(*nodes)
+    for message in [*wrong, {"event": lie}, {"id": lie}, {"id": lie, "ok": lie, "error": lie}]:
+        nodes[0].session.say(**message)
+    made.driver.listen(lambda _: None, until=lambda: False, deadline=made.now + 30.0)
+    assert "n2" in made.driver.reached
+
+
 @pytest.mark.parametrize("reply", [FULL, FINE, {**FINE, "files": [{"path": "x"}]}])
 def test_a_file_that_cannot_be_read_is_an_error(reply):
     with pytest.raises(DplaunchError, match="n1"):
@@ -193,7 +242,8 @@ def test_every_verdict_is_given_as_it_comes_and_a_lost_node_gives_none():
     n1.breaks_at = "stop"
     made = fleet(n1, n2)
     found = verdicts(made.driver)
-    assert {name: one.how for name, one in found.items()} == {"serve-1": "TERM"}
+    assert {name: one.how for name, one in found.items()} == {"serve-1": "TERM", "serve-2": ""}
+    assert found["serve-2"].left, "its node replied without a verdict on it"
     assert list(made.driver.unreached) == ["n1"]
 
 
