@@ -32,6 +32,12 @@ class Answer:
     text: str = ""
     wrong: str = ""
     """What is wrong with it (``answered 200 with empty text``); empty if it is plausible."""
+    tokens: tuple[int, ...] = ()
+    """Ids of the generated tokens, where the engine returns them."""
+    flat: bool = False
+    """The likeliest tokens are equally likely, as with dummy weights; False where that was not asked."""
+    senseless: str = ""
+    """Why its text is no answer to the prompt. That is wrong unless no engine knows the answer."""
     first: str = ""
     """What was wrong with the first answer, if the request was repeated."""
 
@@ -70,6 +76,8 @@ class Proof:
     """Through the router, which chooses the engines: one answer at once, then one as a stream."""
     kv_growth: tuple[KvGrowth, ...] = ()
     odd_one_out: OddOneOut | None = None
+    judged: bool = True
+    """The words were judged; False where no engine knows the answer, and token ids were compared instead."""
     notes: tuple[str, ...] = ()
     """Sentences about what did not fail but is worth knowing."""
 

@@ -16,6 +16,7 @@ from dplaunch.view.status import cause_json, describe_cause, describe_remedy
 from dplaunch.view.table import Table, tabulate
 from dplaunch.words import plural
 
+UNJUDGED = "the words were not judged, because no engine knows the answer: token ids were compared"
 WIDEST = 8
 """Decode engines that have a column each; more are folded into one."""
 
@@ -30,7 +31,10 @@ def render(name: str, proof: Proof, cause: Cause | None = None, *, verbose: int 
 
 
 def to_json(proof: Proof, cause: Cause | None = None) -> dict[str, Any]:
-    """``{ok, total, pairs: [{engines, …}], router: [{stream, …}], kv: [{engine, …}], odd, cause, notes}``."""
+    """``{ok, total, pairs, router, kv, odd, cause, judged, notes}``.
+
+    pairs is ``[{engines, …}]``, router ``[{stream, …}]``, kv ``[{engine, …}]``.
+    """
     return {
         "ok": proof.passed,
         "total": proof.total,
@@ -47,6 +51,7 @@ def to_json(proof: Proof, cause: Cause | None = None) -> dict[str, Any]:
         ],
         "odd": {"kind": odd.kind, "name": odd.name} if (odd := proof.odd_one_out) else None,
         "cause": cause and cause_json(cause),
+        "judged": proof.judged,
         "notes": list(proof.notes),
     }
 
@@ -150,7 +155,8 @@ def _wrong(proof: Proof, cause: Cause | None) -> Iterator[Text]:
         yield Text.assemble(("CAUSE ", style.BAD), f"{describe_cause(cause)}; {describe_remedy(cause)}")
     elif proof.odd_one_out:
         yield Text.assemble(("SUSPECT ", style.WARN), _odd(proof.odd_one_out))
-    yield from (Text.assemble(("note ", style.DIM), style.plain(note)) for note in proof.notes)
+    notes = [*proof.notes, *([] if proof.judged else [UNJUDGED])]
+    yield from (Text.assemble(("note ", style.DIM), style.plain(note)) for note in notes)
     for pair, _ in proof.failed[:1] if cause is None else ():
         names = " ".join(name for name, _ in proof.suspects(pair))
         yield Text.assemble(("hint: ", style.NAME), f"dplaunch logs {names} -n 50")

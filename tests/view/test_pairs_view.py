@@ -84,3 +84,7 @@ def test_what_is_broken_besides_is_named_instead_of_a_suspect(draw, golden):
     found = proof(wrong={(0, 2), (1, 2)}, odd_one_out=OddOneOut("engine", "decode-2", "n7"))
     golden("pairs-cause", draw(drawing.render("c", found, cause), 100))
     assert drawing.to_json(found, cause)["cause"]["remedy"] == "run `dplaunch up`"
+
+
+def test_where_words_say_nothing_that_is_noted(draw, golden):
+    golden("pairs-unjudged", draw(drawing.render("c", proof(prefills=1, decodes=1, judged=False)), 100))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
+from typing import Any
 
 from dplaunch.fleet.job import Job, authorization
 from dplaunch.model.event import Failed, Proved
@@ -16,6 +17,16 @@ from dplaunch.model.remote import HttpReply, HttpRequest
 PROMPT = "The capital of France is Paris and the capital of Italy is"
 KNOWN = "Rome"
 """How the prompt continues where weights and KV are intact."""
+UNJUDGED = (
+    f"no engine knows the answer {KNOWN!r}, as with random weights: the words were not judged, and token ids "
+    "are compared instead"
+)
+REPEATED = 4
+"""The same token, or the same letter, so many times is no answer."""
+LIKELIHOODS: Mapping[str, Any] = {"logprobs": 2, "return_tokens_as_token_ids": True}
+"""Asks for the two likeliest tokens at every place, by their ids."""
+NEAR = 0.1
+"""Tokens whose logarithmic probabilities are this close may swap places from one batch to the next."""
 CAPITALS = (
     "Spain Madrid, Portugal Lisbon, Austria Vienna, Greece Athens, Norway Oslo, Sweden Stockholm, "
     "Finland Helsinki, Denmark Copenhagen, Poland Warsaw, Hungary Budapest, Ireland Dublin, "
@@ -45,10 +56,16 @@ def prove_alone(job: Job, endpoints: Sequence[Endpoint]) -> tuple[Failed, ...]:
     """
     first = ask_alone(job, endpoints)
     known = knows(first.values())
-    answers = {name: weigh(answer, known=known) for name, answer in first.items()}
+
+    def judge(answer: Answer) -> Answer:
+        return weigh(answer, known=True) if known else _weigh_tokens(answer)
+
+    answers = {name: judge(answer) for name, answer in first.items()}
     doubtful = [e for e in endpoints if answers[e.name].wrong != first[e.name].wrong]
-    for name, again in ask_alone(job, doubtful).items():
-        answers[name] = replace(weigh(again, known=known), first=answers[name].wrong)
+    for name, again in ask_alone(job, doubtful, **({} if known else LIKELIHOODS)).items():
+        answers[name] = replace(judge(again), first=answers[name].wrong)
+    if not known and any(answer.senseless and not answer.wrong for answer in answers.values()):
+        job.note(UNJUDGED)
     failures = tuple(
         failure(job, e.name, e.node, answers[e.name].wrong) for e in endpoints if answers[e.name].wrong
     )
@@ -63,9 +80,21 @@ def prove_alone(job: Job, endpoints: Sequence[Endpoint]) -> tuple[Failed, ...]:
     return failures
 
 
-def ask_alone(job: Job, endpoints: Sequence[Endpoint]) -> dict[str, Answer]:
+def _weigh_tokens(answer: Answer) -> Answer:
+    """``answer`` of an engine that knows no words: one token repeated is what broken weights or kernels do.
+
+    It is also what dummy weights do, with which every token is as likely as the next.
+    """
+    weighed = weigh(answer, known=False)
+    repeats = len(answer.tokens) >= REPEATED and len(set(answer.tokens)) == 1
+    if weighed.wrong or not repeats or answer.flat:
+        return weighed
+    return replace(answer, wrong=f"answered 200 with one token repeated: {answer.text!r}")
+
+
+def ask_alone(job: Job, endpoints: Sequence[Endpoint], **fields: Any) -> dict[str, Answer]:
     """One completion on each endpoint, without a KV transfer; by name."""
-    replies = job.driver.ask(completion(job, endpoint) for endpoint in endpoints)
+    replies = job.driver.ask(completion(job, endpoint, **fields) for endpoint in endpoints)
     return {endpoint.name: read(replies.get(endpoint.name)) for endpoint in endpoints}
 
 
@@ -76,6 +105,7 @@ def completion(job: Job, endpoint: Endpoint, key: str = "", **fields: object) ->
         "prompt": PROMPT,
         "max_tokens": 8,
         "temperature": 0,
+        "return_token_ids": True,
         **fields,
     }
     return HttpRequest(
@@ -92,9 +122,16 @@ def completion(job: Job, endpoint: Endpoint, key: str = "", **fields: object) ->
 def read(reply: HttpReply | None) -> Answer:
     """The reply to ``completion``, judged by itself."""
     wrong = judge_reply(reply)
-    text = read_text(reply.body) if reply and not wrong else ""
-    wrong = wrong or judge_text(text)
-    return Answer(seconds=reply.seconds if reply else 0.0, text="" if wrong else text, wrong=wrong)
+    if reply is None or wrong:
+        return Answer(seconds=reply.seconds if reply else 0.0, wrong=wrong)
+    text = read_text(reply.body)
+    return Answer(
+        seconds=reply.seconds,
+        text=text,
+        tokens=read_tokens(reply.body),
+        flat=_is_flat(read_choice(reply.body)),
+        senseless=judge_text(text),
+    )
 
 
 def knows(answers: Iterable[Answer]) -> bool:
@@ -103,8 +140,15 @@ def knows(answers: Iterable[Answer]) -> bool:
 
 
 def weigh(answer: Answer, *, known: bool) -> Answer:
-    """``answer``, judged wrong if the model knows the answer and this one lacks it."""
-    if not known or answer.wrong or KNOWN in answer.text:
+    """``answer``, judged by its words: wrong if it makes no sense or lacks what the model knows.
+
+    Where no engine knows the answer, token ids are enough: ``tokens`` compares them.
+    """
+    if answer.wrong:
+        return answer
+    if answer.senseless and (known or not answer.tokens):
+        return replace(answer, wrong=answer.senseless)
+    if not known or KNOWN in answer.text:
         return answer
     return replace(answer, wrong=f"answered 200 with wrong words: {answer.text!r} (others answer {KNOWN!r})")
 
@@ -136,26 +180,49 @@ def judge_text(text: str) -> str:
     if "\ufffd" in text or not all(c.isprintable() or c.isspace() for c in text):
         return f"answered 200 with unprintable text: {text!r}"
     letters = text.strip()
-    if len(letters) >= 4 and len(set(letters)) == 1:  # noqa: PLR2004 - "!!!!" is what broken KV looks like
+    if len(letters) >= REPEATED and len(set(letters)) == 1:  # "!!!!" is what broken KV looks like
         return f"answered 200 with garbage: {text!r}"
     return ""
 
 
 def read_text(body: str) -> str:
     """The text of a completion, whole or streamed; empty when the body is not a completion."""
+    texts = [choice.get("text") for choice in _choices(body)]
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def read_tokens(body: str) -> tuple[int, ...]:
+    """Ids of the generated tokens; empty where the engine does not return them."""
+    lists = [choice.get("token_ids") for choice in _choices(body)]
+    tokens = [token for some in lists if isinstance(some, list) for token in some]
+    return tuple(tokens) if all(isinstance(token, int) for token in tokens) else ()
+
+
+def _choices(body: str) -> list[dict[str, Any]]:
+    """The first choice of a completion, or of each event of a streamed one."""
     if not body.startswith("data:"):
-        return _text(body)
+        return [read_choice(body)]
     pieces = [line.removeprefix("data:").strip() for line in body.splitlines() if line.startswith("data:")]
     # a stream that was cut off has no end mark, and does not count as an answer
-    return "".join(map(_text, pieces[:-1])) if pieces[-1] == "[DONE]" else ""
+    return [read_choice(piece) for piece in pieces[:-1]] if pieces[-1] == "[DONE]" else []
 
 
-def _text(body: str) -> str:
+def _is_flat(choice: Mapping[str, Any]) -> bool:
+    """Whether the two likeliest tokens are equally likely at every place, where the engine says so."""
     try:
-        text = json.loads(body)["choices"][0]["text"]
-    except (ValueError, KeyError, IndexError, TypeError):
-        return ""
-    return text if isinstance(text, str) else ""
+        places = [sorted(likely.values())[-2:] for likely in choice["logprobs"]["top_logprobs"]]
+        return bool(places) and all(high - low <= NEAR for low, high in places)
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return False
+
+
+def read_choice(body: str) -> dict[str, Any]:
+    """The first choice of a completion; empty when the body is none."""
+    try:
+        choice = json.loads(body)["choices"][0]
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+        return {}
+    return choice if isinstance(choice, dict) else {}
 
 
 def failure(job: Job, process: str, node: str, wrong: str) -> Failed:

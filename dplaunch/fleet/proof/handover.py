@@ -33,25 +33,28 @@ ASK_FOR_HANDLE = {
 }
 
 
-def ask_pairs(job: Job, pairs: Sequence[Pair]) -> dict[Pair, Answer]:
-    """One known-answer request through each of ``pairs``, ``AT_ONCE`` at a time."""
+def ask_pairs(job: Job, pairs: Sequence[Pair], stamp: str) -> dict[Pair, Answer]:
+    """One known-answer request through each of ``pairs``, ``AT_ONCE`` at a time.
+
+    ``stamp`` makes request ids and prompts unique, see ``make_stamp``.
+    """
     router = job.plan.router_process
     answers: dict[Pair, Answer] = {}
     for start in range(0, len(pairs), AT_ONCE):
         some = pairs[start : start + AT_ONCE]
         if router is not None and chooses_by_header(job.plan):
-            replies = _through_router(job, router.endpoints[0], some)
+            replies = _through_router(job, router.endpoints[0], some, stamp)
         else:
-            replies = _in_two_phases(job, some)
+            replies = _in_two_phases(job, some, stamp)
         answers |= {pair: read(replies.get(pair.key)) for pair in some}
     return answers
 
 
-def _through_router(job: Job, router: Endpoint, pairs: Sequence[Pair]) -> dict[str, HttpReply]:
+def _through_router(job: Job, router: Endpoint, pairs: Sequence[Pair], stamp: str) -> dict[str, HttpReply]:
     deadline, waiting = job.now + SEEN_WITHIN, list(pairs)
     replies: dict[str, HttpReply] = {}
     while waiting:
-        replies |= _ask(job, [(pair, router, {}) for pair in waiting], _stamp(job))
+        replies |= _ask(job, [(pair, router, {}) for pair in waiting], stamp)
         waiting = [pair for pair in waiting if is_out_of_service(replies.get(pair.key))]
         if job.now >= deadline or (waiting and find_dead(job, job.plan.processes)):
             break  # the router does not open a group that lost an engine
@@ -65,9 +68,9 @@ def is_out_of_service(reply: HttpReply | None) -> bool:
     return reply is not None and reply.status == HTTPStatus.SERVICE_UNAVAILABLE
 
 
-def _in_two_phases(job: Job, pairs: Sequence[Pair]) -> dict[str, HttpReply]:
+def _in_two_phases(job: Job, pairs: Sequence[Pair], stamp: str) -> dict[str, HttpReply]:
     """Prefill on its node, then decode on its own with the handle that prefill returned, if it did."""
-    by_name, stamp = {e.name: e for e in job.plan.endpoints}, _stamp(job)
+    by_name = {e.name: e for e in job.plan.endpoints}
     split = [pair for pair in pairs if len(pair.engines) > 1]
     first = {"max_tokens": 1, "min_tokens": 1, HANDLE: ASK_FOR_HANDLE}
     prefilled = _ask(job, [(pair, by_name[pair.engines[0]], first) for pair in split], stamp)
@@ -84,7 +87,7 @@ def _in_two_phases(job: Job, pairs: Sequence[Pair]) -> dict[str, HttpReply]:
     return {**_ask(job, second, stamp), **broken}
 
 
-def _stamp(job: Job) -> str:
+def make_stamp(job: Job) -> str:
     """Makes request ids and prompts unique.
 
     KV of a failed request may still be held under its id, and KV of a repeated prompt may be in the decode

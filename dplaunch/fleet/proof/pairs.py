@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 from dplaunch.fleet.job import Job, connect_all, need_started, phase, record
 from dplaunch.fleet.proof.completion import ask_alone, completion, failure, knows, read, weigh
-from dplaunch.fleet.proof.handover import LOOK_EVERY, SEEN_WITHIN, ask_pairs, is_out_of_service
+from dplaunch.fleet.proof.handover import LOOK_EVERY, SEEN_WITHIN, ask_pairs, is_out_of_service, make_stamp
 from dplaunch.fleet.proof.kv_counters import tally, watch_growth
 from dplaunch.fleet.proof.odd_one_out import explain_odd_one, find_notes, find_odd_one
 from dplaunch.fleet.proof.routes import cannot_choose, choose_pairs, count_pairs, describe_pairs
+from dplaunch.fleet.proof.tokens import compare_tokens
 from dplaunch.model.cluster import DECODE
 from dplaunch.model.event import Failed, Proved
 from dplaunch.model.plan import Endpoint, Process
@@ -30,9 +31,18 @@ def prove_pairs(job: Job, pairs: Sequence[Pair], total: int) -> Proof:
         return Proof(total=total, notes=(NO_PAIRS,) if pairs else ())
     decodes = [endpoint for endpoint in _endpoints(job, pairs) if endpoint.role == DECODE]
     before = tally(job, decodes)
-    first = ask_pairs(job, pairs)
+    stamp = make_stamp(job)
+    first = ask_pairs(job, pairs, stamp)
     known = _known(job, first.values(), pairs)
-    answers = _ask_twice(first, known, lambda some: ask_pairs(job, some))
+
+    def ask_again(some: Sequence[Pair]) -> Mapping[Pair, Answer]:
+        stamp = make_stamp(job)
+        found = ask_pairs(job, some, stamp)
+        return found if known else compare_tokens(job, found, stamp, job.plan.endpoints)
+
+    if not known:
+        first = compare_tokens(job, first, stamp, job.plan.endpoints)
+    answers = _ask_twice(first, known, ask_again)
     good = {name for pair, answer in answers.items() if not answer.wrong for name in pair.engines}
     came = watch_growth(job, [engine for engine in decodes if engine.name in good], before)
     failed = [pair for pair, answer in answers.items() if answer.wrong]
@@ -41,6 +51,7 @@ def prove_pairs(job: Job, pairs: Sequence[Pair], total: int) -> Proof:
         total=total,
         kv_growth=came,
         odd_one_out=find_odd_one(failed, [pair for pair in answers if pair not in failed]),
+        judged=known or not any(answer.senseless for answer in answers.values()),
         notes=find_notes(answers, came),
     )
 
@@ -54,7 +65,7 @@ def prove_router(job: Job, beside: Sequence[Pair] = ()) -> Proof:
     if router is None:
         return Proof()
 
-    def ask(streams: Iterable[bool]) -> dict[bool, Answer]:
+    def ask(streams: Sequence[bool]) -> dict[bool, Answer]:
         return {stream: read(_ask_router(job, router, stream=stream)) for stream in streams}
 
     first = ask((False, True))
@@ -115,7 +126,7 @@ def _known(job: Job, answers: Collection[Answer], pairs: Sequence[Pair]) -> bool
 
 
 def _ask_twice(
-    first: Mapping[_Key, Answer], known: bool, ask: Callable[[list[_Key]], Mapping[_Key, Answer]]
+    first: Mapping[_Key, Answer], known: bool, ask: Callable[[Sequence[_Key]], Mapping[_Key, Answer]]
 ) -> dict[_Key, Answer]:
     """A fresh pair may fail its very first KV transfer, so wrong answers are requested once more."""
     answers = {key: weigh(answer, known=known) for key, answer in first.items()}

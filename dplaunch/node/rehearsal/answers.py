@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import zlib
 
 GARBAGE = ("\u00ff", "\ufffd", "ÿÿ", "\u0001", "}{", "aaaaaaaa")
 
@@ -46,12 +47,22 @@ def chat_prompt(messages: object) -> Prompt:
 
 
 def answer(words: list[str], tokens: int, manner: str = "") -> list[str]:
-    """``tokens`` texts which joined give the answer. ``manner``: "" = echo, ``empty``, ``garbage``."""
+    """``tokens`` texts which joined give the answer.
+
+    ``manner``: "" = echo, ``empty``, ``garbage``, ``noise`` (random weights: it depends on the words alone).
+    """
     if manner == "empty":
         return [""] * tokens
     source = GARBAGE if manner == "garbage" else words
+    if manner == "noise":
+        source = [chr(1 + token_id(word) % 31) + chr(0x80 + token_id(word) % 32) for word in words]
     picked = itertools.islice(itertools.cycle(source), tokens)
     return [word if index == 0 else f" {word}" for index, word in enumerate(picked)]
+
+
+def token_id(text: str) -> int:
+    """The same for the same text, in a vocabulary of 100,000."""
+    return zlib.crc32(text.encode()) % 100_000
 
 
 def _count_words(words: list[str]) -> Prompt:

@@ -121,3 +121,46 @@ def test_a_proof_asks_as_the_router_does():
     # the router runs apart, and may not share code
     assert (handover.HANDLE, handover.ASK_FOR_HANDLE) == (router_body.HANDLE, router_body.ASK_FOR_HANDLE)
     assert handover.HEADER == router_request.HEADER
+
+
+def tokens(*ids: int, text="\u0001", likely=None):
+    choice = {"text": text, "token_ids": list(ids), "logprobs": likely and {"top_logprobs": likely}}
+    return HttpReply(status=200, body=json.dumps({"choices": [choice]}))
+
+
+EQUAL, UNEQUAL = {"a": -5.5, "b": -5.5}, {"a": -0.1, "b": -5.5}
+
+
+def test_token_ids_are_read_whole_or_from_a_stream():
+    assert read(tokens(7, 8)).tokens == (7, 8)
+    events = [
+        '{"choices": [{"text": "a", "token_ids": [7, 8]}]}',
+        '{"choices": [{"text": "b", "token_ids": [9]}]}',
+    ]
+    body = "".join(f"data: {event}\n\n" for event in (*events, "[DONE]"))
+    assert read(HttpReply(status=200, body=body)).tokens == (7, 8, 9)
+    assert read(HttpReply(status=200, body=GOOD)).tokens == ()
+
+
+def test_where_no_engine_knows_words_token_ids_are_enough_and_that_is_said():
+    stage = alone({name: tokens(1, 2, 3, 4) for name in ("decode-0", "decode-1")})
+    assert prove_alone(stage.job, stage.job.plan.endpoints) == ()
+    [note] = stage.notes
+    assert "the words were not judged" in note
+
+
+@pytest.mark.parametrize(("likely", "fails"), [([EQUAL] * 4, False), ([UNEQUAL] * 4, True), (None, True)])
+def test_one_token_repeated_is_broken_unless_every_token_is_as_likely(likely, fails):
+    """Dummy weights make all tokens equally likely; broken kernels repeat one that is sure."""
+    first, second = (tokens(0, 0, 0, 0, text="!!!!", likely=one) for one in (None, likely))
+    stage = alone({name: [first, second] for name in ("decode-0", "decode-1")})
+    failures = prove_alone(stage.job, stage.job.plan.endpoints)
+    assert ["one token repeated" in failure.text for failure in failures] == [True, True] * fails
+    assert sum('"logprobs": 2' in request.body for request in stage.asked()) == 2
+
+
+def alone(answers):
+    plan = a_plan(*(a_process(name, f"n{n}") for n, name in enumerate(answers)))
+    stage = Scene(plan, *(Node(f"n{n}", answers={name: a}) for n, (name, a) in enumerate(answers.items())))
+    connect_all(stage.job)
+    return stage

@@ -29,7 +29,7 @@ def asked(*nodes: Node, ours=False, foreign=False):
     connect_all(stage.job)
     stage.driver.start(stage.job.plan, [process.place for process in processes], {})
     pairs = routes(stage.job.plan.endpoints)
-    return {pair.key: answer.wrong for pair, answer in ask_pairs(stage.job, pairs).items()}, stage
+    return {pair.key: answer.wrong for pair, answer in ask_pairs(stage.job, pairs, "1").items()}, stage
 
 
 @pytest.mark.parametrize("foreign", [False, True])

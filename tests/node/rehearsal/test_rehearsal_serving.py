@@ -308,3 +308,16 @@ def test_paths_that_are_to_be_quiet_are_not_in_the_access_log(start):
     engine.complete("hello")
     assert engine.logged("POST /v1/completions")
     assert "GET /health" not in engine.log
+
+
+def test_random_weights_answer_noise_that_depends_on_the_prompt_and_return_its_tokens(start):
+    serving = start("--load-format", "dummy").ready()
+
+    def generated(prompt: str):
+        _, body = serving.complete(prompt, return_token_ids=True)
+        assert not body["choices"][0]["text"].isprintable()
+        return body["choices"][0]["token_ids"]
+
+    assert generated("one two") == generated("one two") != generated("two one")
+    assert len(generated("one two")) == 4
+    assert "token_ids" not in serving.complete("one two")[1]["choices"][0]

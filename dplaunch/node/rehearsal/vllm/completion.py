@@ -52,6 +52,7 @@ class Completion:
         longest = max(prompt.tokens for prompt in self.prompts)
         self.reason = "stop" if asked is None and shape.chat else "length"
         self.tokens = asked or (len(self.prompts[0].words) if shape.chat else 16)
+        self.token_ids = body.get("return_token_ids") is True
         params = body.get("kv_transfer_params")
         self.params: dict[str, object] = params if isinstance(params, dict) else {}
         options = body.get("stream_options")

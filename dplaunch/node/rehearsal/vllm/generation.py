@@ -7,7 +7,7 @@ import json
 import math
 import time
 
-from ..answers import GARBAGE, Prompt, answer
+from ..answers import GARBAGE, Prompt, answer, token_id
 from ..web import dump
 from . import shapes
 from .completion import EngineDeadError, GenerationError, RefusalError
@@ -148,11 +148,8 @@ class Generator:
         self, completion: Completion, words: list[list[str]], connection: Connection, extra: str
     ) -> str:
         """Send the answer while it is computed; returns the finish reason."""
-        texts = [
-            answer(one, completion.tokens, self.knobs.answer)
-            for one in words
-            for _ in range(completion.choices)
-        ]
+        manner = self.knobs.answer or ("noise" if self.settings.random_weights else "")
+        texts = [answer(one, completion.tokens, manner) for one in words for _ in range(completion.choices)]
         chunks = self._compute(completion, connection, len(texts))
         if completion.stream:
             return self._stream(completion, texts, chunks, connection, extra)
@@ -162,6 +159,8 @@ class Generator:
         counts = shapes.usage(completion.prompt_tokens, end * len(texts))
         joined = ["".join(text[:end]) for text in texts]
         body = completion.shape.whole(joined, reason, counts, self._offer(completion, words, reason))
+        if completion.token_ids:
+            shapes.add_token_ids(body, [[token_id(piece) for piece in text[:end]] for text in texts])
         connection.send_json(200, body, extra)
         return reason
 
@@ -201,8 +200,10 @@ class Generator:
         try:
             for start, end, reason in itertools.chain([first], chunks):
                 for index, words in enumerate(texts):
-                    text = "".join(words[start:end])
-                    connection.event(dump(shape.chunk(index, text, reason or None)))
+                    chunk = shape.chunk(index, "".join(words[start:end]), reason or None)
+                    if completion.token_ids:
+                        shapes.add_token_ids(chunk, [[token_id(piece) for piece in words[start:end]]])
+                    connection.event(dump(chunk))
             if completion.usage:
                 counts = shapes.usage(completion.prompt_tokens, end * len(texts))
                 connection.event(dump(shape.closing(counts)))

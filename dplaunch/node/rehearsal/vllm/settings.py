@@ -27,6 +27,7 @@ class Settings:
         self.given = {name.replace("-", "_"): value for name, value in arguments.options.items()}
         self.eager = arguments.get("enforce-eager", False)
         self.max_model_len = arguments.get("max-model-len", 131072)
+        self.random_weights = arguments.get("load-format", "auto") == "dummy"
         self.stream_interval = max(1, arguments.get("stream-interval", 1))
         self.seats = arguments.get("max-num-seqs", 256)
         self.api_keys = list(filter(None, arguments.get("api-key", [env.get("VLLM_API_KEY")])))

@@ -34,6 +34,14 @@ def usage(prompt: int, completion: int) -> Json:
     }
 
 
+def add_token_ids(body: Json, ids: list[list[int]]) -> None:
+    """What ``return_token_ids`` asks for: the generated tokens of each choice."""
+    choices = body["choices"]
+    if isinstance(choices, list):
+        for choice, tokens in zip(choices, ids):
+            choice["token_ids"] = tokens
+
+
 class Shape:
     """The frame of one request's answers: ids, model and the form of its endpoint."""
 
