@@ -128,7 +128,7 @@ class RoleSpec:
     pcp: int = 1
     dcp: int = 1
     expert_parallel: bool = False
-    """Renders ``--enable-expert-parallel``; the expert-parallel size is dp × tp."""
+    """Renders ``--enable-expert-parallel``; the expert-parallel size is dp × pcp × tp."""
     masters: tuple[str, ...] = ()
     """The node of rank 0 of each group; empty: each group's first node."""
     env: Mapping[str, EnvValue] = field(default_factory=dict)

@@ -57,6 +57,8 @@ def _step(data: Any, left: KeyPath) -> tuple[str | int | None, int]:
             for key in data:
                 if wanted in (key, flag(key)) or _stands_for(key, wanted):
                     return key, used
+    if isinstance(data, list) and str(left[0]).isdigit() and int(left[0]) < len(data):
+        return int(left[0]), 1
     if isinstance(data, list):
         for index, item in enumerate(data):
             if isinstance(item, dict) and _stands_for(str(item.get("name")), str(left[0])):

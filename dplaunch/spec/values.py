@@ -171,7 +171,7 @@ def _version(value: object) -> str:
 def _expert_parallel(value: object) -> bool | int:
     if isinstance(value, bool) or (isinstance(value, int) and value >= 1):
         return value
-    raise takes("true, false or dp × tp", value, "true derives the size")
+    raise takes("true, false or dp × pcp × tp", value, "true derives the size")
 
 
 def preset(value: object) -> object:

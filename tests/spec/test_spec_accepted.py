@@ -49,6 +49,9 @@ SERVE = [
     (1, "dp: 2, tp: 3, ep: 6"),
     (1, "ep: 1"),
     (2, "dp: 2, tp: 4, dcp: 2"),
+    (1, "pcp: 2, tp: 2, ep: 4"),
+    (1, "tp: 1, pcp: 2, dcp: 2"),
+    (1, "tp: 2, pcp: 2, dcp: 4"),
     (2, "groups: 4, master: [n1, n1, n2, n2]"),
     (4, "groups: 8"),
     (4, "groups: 2, dp: 2"),
@@ -94,6 +97,11 @@ def two_roles(sizes=""):
 
 
 PORTS = [
+    # decode connects to prefill's KV ports, and binds none of its own
+    (
+        "roles: {prefill: {nodes: n1}, decode: {nodes: n2, ports: {kv: 40000}}}",
+        {"kv": "kv_transfer: {connector: MooncakeConnectorV1}"},
+    ),
     (two_roles(), {}),
     (two_roles(), {"kv": "kv_transfer: {connector: x}"}),
     (two_roles(), {"ports": "ports: {kv: 61000}"}),

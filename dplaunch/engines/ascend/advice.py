@@ -1,6 +1,6 @@
 """What vllm-ascend takes and yet gets wrong: combinations and values that its documents or its users met.
 
-Every rule is a warning with its source.
+Every rule has its source, and is a warning unless the engine does not start.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ RANGES = {
 }
 """What HCCL takes; anything else ends in EI0001."""
 
+EPLB_ENV = ("DYNAMIC_EPLB", "EXPERT_MAP_RECORD")
 AIV_LONGEST = 1091
 PER_NODE = ("HCCL_IF_IP", "VLLM_HOST_IP")
 
@@ -40,6 +41,8 @@ def check(spec: ClusterSpec, engine: Engine) -> Iterator[Problem]:
     for role in spec.roles:
         yield from _overlap(role, engine)
         yield from _recompute(role, engine)
+        yield from _shared_expert(role, engine)
+        yield from _eplb(spec, role, engine)
         yield from _timeouts(spec, role, engine)
         yield from _expansion(spec, role)
         yield from _addresses(role)
@@ -77,6 +80,34 @@ def _recompute(role: RoleSpec, engine: Engine) -> Iterator[Problem]:
             f"roles.{role.name}.args.{CONFIG}.recompute_scheduler_enable",
             "remove it",
             "vllm-ascend, vllm_ascend/platform.py of 0.18.0 to 0.23.0",
+        )
+
+
+def _shared_expert(role: RoleSpec, engine: Engine) -> Iterator[Problem]:
+    """The fused operator runs the shared expert itself."""
+    config = as_map(role.args.get(CONFIG))
+    by_env = role.env.get("VLLM_ASCEND_ENABLE_FUSED_MC2", "0") not in _OFF
+    fused = by_env or bool(config.get("enable_fused_mc2"))
+    if fused and config.get("multistream_overlap_shared_expert") and at_least(engine.version, "0.23.0rc1"):
+        which = "VLLM_ASCEND_ENABLE_FUSED_MC2" if by_env else "enable_fused_mc2"
+        yield warning(
+            f"{engine} switches multistream_overlap_shared_expert off where {which} is on",
+            f"roles.{role.name}.args.{CONFIG}.multistream_overlap_shared_expert",
+            f"remove it, or {which}",
+            "vllm-ascend v0.23.0, vllm_ascend/ascend_config.py",
+        )
+
+
+def _eplb(spec: ClusterSpec, role: RoleSpec, engine: Engine) -> Iterator[Problem]:
+    """Experts are moved while serving only if an environment variable allows it too."""
+    wanted = as_map(as_map(role.args.get(CONFIG)).get("eplb_config")).get("dynamic_eplb")
+    given = {name for _, env in environments(spec) for name in env}
+    if wanted and not given.intersection(EPLB_ENV) and at_least(engine.version, "0.23.0rc1"):
+        yield Problem(
+            f"{engine} does not start {role.name} with dynamic_eplb and without {' or '.join(EPLB_ENV)}",
+            key=f"roles.{role.name}.args.{CONFIG}.eplb_config.dynamic_eplb",
+            hint="DYNAMIC_EPLB: true in env of the role",
+            source="vllm-ascend v0.23.0, vllm_ascend/ascend_config.py: an assertion",
         )
 
 

@@ -64,18 +64,13 @@ def extra_of(transfer: KvTransferSpec) -> Block:
 
 def _entry(name: str, extra: Block, site: Site, seat: Seat, version: str) -> Block:
     connector = find(name)
-    computed: Block = {"kv_connector": name, "kv_role": _role(connector, site)}
+    computed: Block = {"kv_connector": name, "kv_role": KV_ROLES.get(site.role.name, BOTH)}
     if connector is not None and connector.kind in POINT_TO_POINT:
         computed["kv_port"] = str(seat.ports["kv"].base)
     if not at_least(version, "0.18.0rc1"):
         computed["kv_buffer_device"] = "npu"
     own = _own_config(connector, extra, site, seat, version)
     return _merged(_merged(computed, extra), {"kv_connector_extra_config": own} if own else {})
-
-
-def _role(connector: Connector | None, site: Site) -> str:
-    is_store = connector is not None and connector.kind is Kind.STORE
-    return BOTH if is_store else KV_ROLES.get(site.role.name, BOTH)
 
 
 def _own_config(connector: Connector | None, extra: Block, site: Site, seat: Seat, version: str) -> Block:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from dplaunch.engines.ascend.connectors import Connector, Kind, find, registered, transfer_connectors
 from dplaunch.engines.ascend.kv import extra_of, mover
@@ -15,6 +15,8 @@ from dplaunch.engines.vllm.transfer import names, nested
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import DECODE, PREFILL, ClusterSpec, KvTransferSpec, RoleSpec
 
+HYBRID = "MooncakeHybridConnector"
+
 MLA = ("deepseek", "kimi")
 """Model families whose KV needs no head count that divides (multi-head latent attention)."""
 
@@ -25,6 +27,9 @@ COMPUTED = {
     "prefill": "sizes follow from the roles",
     "decode": "sizes follow from the roles",
 }
+SIZED = (PREFILL, DECODE)
+SIZES = {"dp_size", "tp_size", "pp_size"}
+"""What the connector is given of each side; anything else there is its own, as ``pp_layer_partition``."""
 FORBIDDEN = {
     "engine_id": "the same id on both sides makes decode refuse prefill (Conflict engine id); "
     "left out, every engine makes its own",
@@ -66,15 +71,28 @@ def _connectors(transfer: KvTransferSpec, version: str) -> Iterator[Problem]:
 
 
 def _typed_by_hand(transfer: KvTransferSpec) -> Iterator[Problem]:
-    blocks = [extra_of(transfer), *(plain(entry) for entry in nested(transfer))]
-    seen: set[str] = set()
-    for block in blocks:
-        for key in (*block, *as_map(block.get("kv_connector_extra_config"))):
-            why = FORBIDDEN.get(key) or COMPUTED.get(key)
-            if why and key not in seen:
-                seen.add(key)
-                what = "must not be given" if key in FORBIDDEN else "is computed by dplaunch"
-                yield Problem(f"'{key}' {what}: {why}", key=f"kv_transfer.extra.{key}", hint=f"remove {key}")
+    inner = "kv_connector_extra_config." if "connectors" not in transfer.extra else ""
+    blocks = [("", "", extra_of(transfer))]
+    blocks += [
+        (f"{inner}connectors.{index}.", str(entry.get("kv_connector")), plain(entry))
+        for index, entry in enumerate(nested(transfer))
+    ]
+    for place, name, block in blocks:
+        for key, value in {**block, **as_map(block.get("kv_connector_extra_config"))}.items():
+            for wrong, text in _refused(key, value, find(name)):
+                yield Problem(text, key=f"kv_transfer.extra.{place}{wrong}", hint=f"remove {wrong}")
+
+
+def _refused(key: str, value: object, connector: Connector | None) -> Iterator[tuple[str, str]]:
+    """What of an entry may not be given, and why. Which part a store plays is the user's to choose."""
+    chosen = key == "kv_role" and connector is not None and connector.kind is Kind.STORE
+    if key in FORBIDDEN:
+        yield key, f"'{key}' must not be given: {FORBIDDEN[key]}"
+    elif key in SIZED and isinstance(value, Mapping):
+        for size in sorted(SIZES & value.keys()):
+            yield f"{key}.{size}", f"'{size}' is computed by dplaunch: {COMPUTED[key]}"
+    elif key in COMPUTED and not chosen:
+        yield key, f"'{key}' is computed by dplaunch: {COMPUTED[key]}"
 
 
 def _rank_table(transfer: KvTransferSpec) -> Iterator[Problem]:
@@ -102,10 +120,20 @@ def _roles(spec: ClusterSpec, connector: Connector) -> Iterator[Problem]:
         yield from _sizes(spec, prefill, decode)
     if connector.kind is Kind.PULL:
         yield from _pull(prefill, decode)
+    if connector.name == HYBRID:
+        yield from _context_parallel(prefill, decode)
     if connector.kind is Kind.PUSH and decode.pcp > 1:
         yield Problem(
             f"{connector.name} does not support pcp on the decode side", key="roles.decode.pcp", hint="pcp: 1"
         )
+
+
+def _context_parallel(*roles: RoleSpec) -> Iterator[Problem]:
+    for role in roles:
+        for key in ("pcp", "dcp"):
+            if getattr(role, key) > 1:
+                text = f"{HYBRID} does not start with {key} above 1 (only support cp_world_size == 1)"
+                yield Problem(text, key=f"roles.{role.name}.{key}", hint=f"{key}: 1")
 
 
 def _sizes(spec: ClusterSpec, prefill: RoleSpec, decode: RoleSpec) -> Iterator[Problem]:

@@ -23,6 +23,12 @@ DENSE = re.compile(
 )
 """Models without experts, recognised by their names alone."""
 
+MODELS_MTP = {
+    "deepseek_mtp": "the spelling of 0.9.1 to 0.11",
+    "qwen3_5_mtp": "the spelling of one model",
+}
+"""Other spellings of multi-token prediction."""
+
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 TUTORIAL = "vllm-ascend, large_scale_ep.md and its FAQ"
@@ -64,8 +70,8 @@ def _speculative(spec: ClusterSpec, engine: Engine) -> Iterator[Problem]:
 def speculative(method: ArgValue, key: str, engine: Engine) -> Iterator[Problem]:
     """How multi-token prediction is spelt."""
     source = "vllm-ascend, examples/external_online_dp/run_dp_template.sh of v0.9.1 and v0.12.0rc1"
-    if method == "deepseek_mtp" and at_least(engine.version, "0.12.0rc1"):
-        text = f"deepseek_mtp is the spelling of 0.9.1 to 0.11; {engine} only translates it, with a warning"
+    if isinstance(method, str) and method in MODELS_MTP and at_least(engine.version, "0.12.0rc1"):
+        text = f"{method} is {MODELS_MTP[method]}; {engine} only translates it, with a warning"
         yield warning(text, key, "method: mtp", source)
     if method == "mtp" and not at_least(engine.version, "0.10.0rc1"):
         text = f"the documents of {engine} know the method as deepseek_mtp, not mtp"

@@ -37,6 +37,7 @@ PACKAGES = {
 }
 
 _PLACES = "nodes, groups, dp and master of the role"
+_ALWAYS_EXTERNAL = f"{_PLACES} (every rank has an HTTP server of its own here)"
 COMPUTED = {
     "api-key": "api_key",
     "data-parallel-rpc-port": "ports.rpc",
@@ -52,7 +53,9 @@ COMPUTED = {
     "served-model-name": "served_model_name",
     "shutdown-timeout": "drain_timeout",
     "tensor-parallel-size|tp": "tp of the role",
-    "data-parallel-.+|headless|nnodes|node-rank|master-addr|master-port": _PLACES,
+    "headless|data-parallel-(?:hybrid-lb|external-lb|start-rank|size-local)": _ALWAYS_EXTERNAL,
+    "nnodes|node-rank|master-addr|master-port": f"{_PLACES} (an engine stays on one node here)",
+    "data-parallel-.+": _PLACES,
 }
 
 STAGES = (

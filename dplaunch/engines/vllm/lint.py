@@ -65,8 +65,7 @@ def _variables(spec: ClusterSpec, engine: Engine, settled: Collection[str]) -> I
     for place, env in environments(spec):
         for name in env:
             for row in rows.get(name, ()):
-                kept = row.kept_by and row.kept_by in connectors
-                if name not in settled and not kept:
+                if name not in settled and not row.kept(engine.version, connectors):
                     yield from warn(row, engine, f"{place}.{name}")
 
 

@@ -7,7 +7,7 @@ later one, and ``lacking`` is the last version looked at without the switch. JSO
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +32,10 @@ NEVER = "0.0.0"
 
 
 class Switch(NamedTuple):
-    """One switch. ``gone`` is the first version without it, ``kept_by`` a connector that reads it longer."""
+    """One switch. ``gone`` is the first version without it.
+
+    ``kept_by`` is a connector that reads it longer, until ``kept_until``.
+    """
 
     name: str
     kind: str
@@ -43,6 +46,7 @@ class Switch(NamedTuple):
     effect: str = IGNORED
     lacking: str = ""
     kept_by: str = ""
+    kept_until: str = ""
 
     def begun(self, version: str) -> bool:
         """That version has it already, or that is not known."""
@@ -53,6 +57,11 @@ class Switch(NamedTuple):
     def ended(self, version: str) -> bool:
         """That version has it no more."""
         return bool(self.gone) and at_least(version, self.gone)
+
+    def kept(self, version: str, connectors: Collection[str]) -> bool:
+        """One of these connectors reads it in that version."""
+        too_new = bool(self.kept_until) and at_least(version, self.kept_until)
+        return self.kept_by in connectors and not too_new
 
     def lives(self, version: str) -> bool:
         """That version has it."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import NamedTuple
 
+from dplaunch.engines import adapter
 from dplaunch.model.cluster import KvTransferSpec, RoleSpec
 from dplaunch.spec.finding import Finding, KeyPath, did_you_mean, dotted, nearest
 from dplaunch.spec.rules.rule import Case, RoleRule, Rule
@@ -58,12 +59,16 @@ def bases_differ(case: Case, role: RoleSpec) -> Iterator[Finding]:
 
 
 def kv_quiet(case: Case) -> Iterator[Finding]:
-    """Warn about KV ports that another process may already hold when the engine starts."""
+    """Warn about KV ports that another process may already hold when the engine binds them."""
     transfer = case.spec.kv_transfer
     reported: set[KeyPath] = set()
-    for role in case.spec.roles if transfer else ():
-        first = role.ports.get("kv", case.engine.ports.get("kv", EPHEMERAL.stop))
-        ports = range(first, first + role.dp * role.devices_per_rank)
+    engine = adapter(case.file.engine.kind)
+    wanted = [(role, need) for role in case.spec.roles for need in engine.ports(case.spec, role)]
+    for role, need in wanted:
+        if need.name != "kv" or not need.listens:
+            continue
+        first = role.ports.get("kv", case.engine.ports["kv"])
+        ports = range(first, first + role.dp * need.count)
         path = _key(case, role, "kv")
         for whose, source, noise in (_KERNEL, *_drawn(case, role, transfer)):
             if _meet(ports, noise) and path not in reported:
@@ -111,6 +116,7 @@ RULES = (
             "ports.kv",
             "kv_transfer.connector",
             "engine.kind",
+            "engine.version",
             "hardware.**",
             "nodes.*.name",
             "nodes.*.devices",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 
 from dplaunch.model.cluster import RoleSpec
 from dplaunch.ranges import fold
@@ -63,21 +64,31 @@ def dp_divides(_: Case, role: RoleSpec) -> Iterator[Finding]:
 def ep_agrees(case: Case, role: RoleSpec) -> Iterator[Finding]:
     """Expert-parallel size is what data and tensor parallelism make it."""
     ep = case.file.roles.given()[role.name].ep
-    size = role.dp * role.tp
+    sizes = {"dp": role.dp, "pcp": role.pcp, "tp": role.tp}
+    counted_in = {name: number for name, number in sizes.items() if number > 1 or name != "pcp"}
+    size = prod(counted_in.values())
     if not isinstance(ep, bool) and ep != size:
+        product = f"{' × '.join(counted_in)} = {' × '.join(map(str, counted_in.values()))} = {size}"
         yield Finding(
             ("roles", role.name, "ep"),
-            f"ep {ep} of {role.name} is not dp × tp = {role.dp} × {role.tp} = {size}",
+            f"ep {ep} of {role.name} is not {product}",
             f"write ep: {size}, or ep: true to derive it",
         )
 
 
 def dcp_divides(_: Case, role: RoleSpec) -> Iterator[Finding]:
-    """Decode context parallelism reuses the devices of tensor parallelism (vLLM, vllm/config/parallel.py)."""
-    if role.tp % role.dcp:
+    """Decode context parallelism reuses the devices of tensor and prefill context parallelism.
+
+    Source: vLLM, vllm/config/parallel.py; with pcp newer releases take 1, pcp or tp × pcp.
+    """
+    fits = not role.tp % role.dcp
+    if role.pcp > 1:
+        fits = fits or role.dcp in (role.pcp, role.tp * role.pcp)
+    if not fits:
+        wider = f", and is neither pcp {role.pcp} nor tp × pcp" if role.pcp > 1 else ""
         yield Finding(
             ("roles", role.name, "dcp"),
-            f"dcp {role.dcp} of {role.name} does not divide tp {role.tp}, whose devices it reuses",
+            f"dcp {role.dcp} of {role.name} does not divide tp {role.tp}, whose devices it reuses{wider}",
             "make dcp a divisor of tp",
         )
 
@@ -110,7 +121,7 @@ ROLE_RULES = (
     RoleRule(("nodes.*.name", _HERE + "nodes"), nodes_exist),
     RoleRule(_DEALT, groups_divide),
     RoleRule((*_DEALT, _HERE + "dp"), dp_divides),
-    RoleRule((_HERE + "ep", _HERE + "dp", _HERE + "tp"), ep_agrees),
-    RoleRule((_HERE + "dcp", _HERE + "tp"), dcp_divides),
+    RoleRule((_HERE + "ep", _HERE + "dp", _HERE + "tp", _HERE + "pcp"), ep_agrees),
+    RoleRule((_HERE + "dcp", _HERE + "tp", _HERE + "pcp"), dcp_divides),
     RoleRule((*_DEALT, _HERE + "master", "nodes.*.host", "nodes.*.address"), masters_belong),
 )

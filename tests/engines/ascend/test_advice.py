@@ -219,3 +219,48 @@ def test_spawn_is_not_for_0_9_1():
     env = {"VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
     assert keys(cluster(serve(env=env), version="0.9.1")) == ["roles.serve.env.VLLM_WORKER_MULTIPROC_METHOD"]
     assert keys(cluster(serve(env=env))) == []
+
+
+def with_config(version="0.23.0", env=None, **config):
+    return cluster(serve(env=env or {}, args={"additional-config": config}), version=version)
+
+
+OVERLAP = "roles.serve.args.additional-config.multistream_overlap_shared_expert"
+
+
+def test_the_fused_operator_switches_the_overlap_of_the_shared_expert_off():
+    fused = {"VLLM_ASCEND_ENABLE_FUSED_MC2": "1"}
+    assert keys(with_config(env=fused, multistream_overlap_shared_expert=True)) == [OVERLAP]
+    assert keys(with_config(enable_fused_mc2=1, multistream_overlap_shared_expert=True)) == [OVERLAP]
+    off = {"VLLM_ASCEND_ENABLE_FUSED_MC2": "0"}
+    assert keys(with_config(env=off, multistream_overlap_shared_expert=True)) == []
+    assert keys(with_config("0.18.0", env=fused, multistream_overlap_shared_expert=True)) == []
+
+
+def test_balancing_experts_while_serving_needs_a_variable_too():
+    wanted = {"eplb_config": {"dynamic_eplb": True}}
+    [problem] = adapter("vllm-ascend").check(with_config(**wanted))
+    assert (problem.warning, problem.key[-12:]) == (False, "dynamic_eplb")
+    assert keys(with_config(env={"DYNAMIC_EPLB": "true"}, **wanted)) == []
+    assert keys(with_config(env={"EXPERT_MAP_RECORD": "true"}, **wanted)) == []
+    assert keys(with_config(eplb_config={"dynamic_eplb": False})) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "section"),
+    [
+        ("fuse_muls_add", "ascend_compilation_config"),
+        ("expert_heat_collection_interval", "eplb_config"),
+        ("algorithm_execution_interval", "eplb_config"),
+    ],
+)
+def test_a_key_of_a_section_is_ignored_at_the_top(key, section):
+    [problem] = told(with_config(**{key: 1})).values()
+    assert f"{section}: {{{key}" in problem.hint
+    assert keys(with_config(env={"DYNAMIC_EPLB": "1"}, **{section: {key: 1}})) == []
+
+
+def test_a_spelling_of_one_models_prediction_is_an_old_one():
+    given = decode(args={"speculative-config": {"method": "qwen3_5_mtp", "num_speculative_tokens": 1}})
+    [problem] = told(given).values()
+    assert problem.hint == "method: mtp"

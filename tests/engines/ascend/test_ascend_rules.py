@@ -100,8 +100,8 @@ def test_an_unregistered_connector_lists_those_there_are(version, connector, lis
         ({"kv_connector_module_path": "x.y"}, "kv_connector_module_path"),
         ({"kv_role": "kv_both"}, "kv_role"),
         ({"kv_port": 1}, "kv_port"),
-        ({"prefill": {"tp_size": 1}}, "prefill"),
-        ({"kv_connector_extra_config": {"decode": {}}}, "decode"),
+        ({"prefill": {"tp_size": 1, "pp_layer_partition": "30,31"}}, "prefill.tp_size"),
+        ({"kv_connector_extra_config": {"decode": {"dp_size": 1}}}, "decode.dp_size"),
     ],
 )
 def test_what_is_computed_or_harmful_is_not_given(extra, key):
@@ -114,11 +114,26 @@ def test_nested_entries_are_checked_too():
     transfer = KvTransferSpec(connector="MultiConnector", extra={"connectors": entries})
     assert keys(four_p_four_d(kv_transfer=transfer)) == [
         "kv_transfer.connector",
-        "kv_transfer.extra.engine_id",
+        "kv_transfer.extra.connectors.0.engine_id",
     ]
     assert keys(four_p_four_d(kv_transfer=KvTransferSpec(connector="MultiConnector"))) == [
         "kv_transfer.connector"
     ]
+
+
+def test_which_part_a_store_plays_is_the_users_choice():
+    store = {"kv_connector": "AscendStoreConnector", "kv_role": "kv_both"}
+    mover = {"kv_connector": "MooncakeConnectorV1", "kv_role": "kv_both"}
+    transfer = KvTransferSpec(connector="MultiConnector", extra={"connectors": (mover, store)})
+    assert keys(four_p_four_d(kv_transfer=transfer)) == ["kv_transfer.extra.connectors.0.kv_role"]
+
+
+def test_the_hybrid_connector_takes_no_context_parallelism():
+    decode = RoleSpec(name="decode", nodes=("n2",), tp=8, dcp=2)
+    prefill = RoleSpec(name="prefill", nodes=("n1",), tp=4, pcp=2)
+    transfer = KvTransferSpec(connector="MooncakeHybridConnector")
+    wrong = keys(cluster(replace(prefill, tp=8), decode, kv_transfer=transfer))
+    assert wrong == ["roles.prefill.pcp", "roles.decode.dcp"]
 
 
 def test_a_rank_table_is_for_llmdatadist_and_only_for_it():

@@ -74,7 +74,7 @@ def test_entries_of_multi_connector_are_filled_too():
                 },
                 {
                     "kv_connector": "AscendStoreConnector",
-                    "kv_role": "kv_both",
+                    "kv_role": "kv_consumer",
                     "kv_connector_extra_config": {"backend": "mooncake"},
                 },
             ]

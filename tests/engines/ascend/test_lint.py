@@ -408,3 +408,10 @@ def test_mooncake_among_others_is_warned_of_its_random_range():
     text = BODY + PAIR.replace("MooncakeConnectorV1}", multi) + "ports: {kv: 28000}\n"
     assert (17, "ports: {kv: 28000}") in lines(text)
     assert all(line != 17 for line, _ in lines(text.replace("28000", "61000")))
+
+
+def test_a_connector_reads_a_switch_longer_but_not_for_ever():
+    given = four_p_four_d("0.23.0", kv_transfer=KvTransferSpec(connector="MooncakeHybridConnector"))
+    of_decode = replace(given.roles[1], env={"VLLM_NIXL_ABORT_REQUEST_TIMEOUT": "300"})
+    given = replace(given, roles=(given.roles[0], of_decode))
+    assert keys(given) == ["roles.decode.env.VLLM_NIXL_ABORT_REQUEST_TIMEOUT"]
