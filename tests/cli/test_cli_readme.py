@@ -1,14 +1,19 @@
-"""Every command of README.md does what the page says. Needs the set-up environment (`make setup`)."""
+"""Every command of README.md and of the pages under docs does what the page says. Needs the set-up environment (`make setup`)."""
 
+import fcntl
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 import readme
+
+from dplaunch.errors import ExitCode
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,23 +31,83 @@ def env(tmp_path: Path, state_home: Path) -> dict[str, str]:
     }
 
 
+PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
+
+
+@pytest.fixture
+def alone():
+    """The pages use the same ports: who else runs them on this machine waits here for its turn."""
+    with Path(tempfile.gettempdir(), "dplaunch-pages.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.mark.whole
 @pytest.mark.skipif(not shutil.which("curl"), reason="the page asks with curl, which is not installed")
-def test_every_command_block_of_the_readme(tmp_path, state_home, env):
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_block_of_a_page(tmp_path, state_home, env, alone, page):
     (tmp_path / "clusters").symlink_to(ROOT / "clusters")
     try:
-        faults = readme.run((ROOT / "README.md").read_text(), tmp_path, env)
+        faults = readme.run((ROOT / page).read_text(), tmp_path, env)
     finally:
-        # The page takes its cluster down; after a fault it may not have come to that.
-        if (state_home / "dplaunch" / ".operator" / "current.json").exists():
-            subprocess.run(["dplaunch", "down", "-y"], cwd=tmp_path, env=env, timeout=60, check=False)
+        # The page takes its clusters down; after a fault it may not have come to that.
+        while (state_home / "dplaunch" / ".operator" / "current.json").exists():
+            subprocess.run(["dplaunch", "down", "-y"], cwd=tmp_path, env=env, timeout=60, check=True)
     assert not faults, "\n\n".join(faults)
 
 
-def test_what_the_readme_leaves_out_has_a_reason():
-    blocks = list(readme.blocks((ROOT / "README.md").read_text()))
+@pytest.mark.parametrize("page", PAGES)
+def test_what_a_page_leaves_out_has_a_reason(page):
+    blocks = list(readme.blocks((ROOT / page).read_text()))
     assert [block.line for block in blocks if block.told("not run") == ","] == []
-    assert sum(block.runs for block in blocks) > sum(bool(block.reason) for block in blocks)
+
+
+def test_the_readme_is_short_and_runs_most_of_its_commands():
+    text = (ROOT / "README.md").read_text()
+    blocks = list(readme.blocks(text))
+    assert len(text.splitlines()) <= 120
+    assert sum(len(readme.steps(block)) for block in blocks if block.runs) > 6
+
+
+def test_the_chinese_readme_has_the_same_commands():
+    first, second = (readme.blocks((ROOT / name).read_text()) for name in ("README.md", "README.zh-CN.md"))
+    assert [commands(block) for block in second] == [commands(block) for block in first]
+
+
+def commands(block):
+    """What a reader types and sees; remarks behind a # are in the page's language."""
+    return block.language, [line.partition("  #")[0].rstrip() for line in block.lines]
+
+
+DOCUMENTS = {
+    "audit": "audit",
+    "diagnose": "diagnosis",
+    "lock": "lock",
+    "ls": "clusters",
+    "status": "status",
+    "test": "pairs",
+    "up --dry-run": "actions",
+}
+"""Command → the golden file of its document."""
+
+
+@pytest.mark.parametrize("command", DOCUMENTS)
+def test_the_reference_lists_every_key_of_a_document(command):
+    text = (ROOT / "docs" / "reference.md").read_text()
+    listed = re.search(rf"^\| `{command}` \| (.*)$", text, re.MULTILINE)[1]
+    document = json.loads((ROOT / "tests" / "view" / "golden" / f"{DOCUMENTS[command]}.json").read_text())
+    assert set(document) <= set(re.findall(r"`(\w+)`", listed))
+
+
+def test_the_reference_lists_every_exit_code():
+    rows = re.findall(r"^\| (\d+) \|", (ROOT / "docs" / "reference.md").read_text(), re.MULTILINE)
+    assert [int(code) for code in rows] == sorted(ExitCode)
+
+
+@pytest.mark.parametrize("page", [*PAGES, "README.zh-CN.md", "CONTRIBUTING.md"])
+def test_every_link_of_a_page_leads_to_a_file(page):
+    for target in re.findall(r"\]\(([^)#]+)", (ROOT / page).read_text()):
+        assert target.startswith("https://") or (ROOT / page).parent.joinpath(target).exists(), target
 
 
 SAMPLE = """
