@@ -48,7 +48,7 @@ class LogPrinter:
     def _name(self, processes: tuple[str, ...]) -> str:
         if not self._prefix:
             return ""
-        name = processes[0] if len(processes) == 1 else fold(processes)
+        name = style.plain(processes[0] if len(processes) == 1 else fold(processes))
         self._margin = max(self._margin, min(len(name), 40))
         padded = f"{name:<{self._margin}}"
         if not self._color:

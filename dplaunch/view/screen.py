@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TextIO
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
 from dplaunch.errors import DplaunchError
@@ -61,13 +62,13 @@ class Screen:
     def present(self, human: RenderableType, machine: Mapping[str, Any]) -> None:
         """A verb's result on stdout, as text or JSON."""
         if self.json:
-            self.write(json.dumps(self._label(machine), indent=2, ensure_ascii=False) + "\n")
+            self.write(encode(self._label(machine), indent=2))
         else:
             self.data.print(Group(human), crop=False)
 
     def present_line(self, machine: Mapping[str, Any]) -> None:
         """One of many results, as a line of JSON."""
-        self.write(json.dumps(self._label(machine), ensure_ascii=False, separators=(",", ":")) + "\n")
+        self.write(encode(self._label(machine)))
 
     def _label(self, machine: Mapping[str, Any]) -> dict[str, Any]:
         """The document, with ``rehearsal`` where a cluster file was read."""
@@ -91,7 +92,7 @@ class Screen:
     def fail(self, error: DplaunchError) -> None:
         """An error on stderr; with JSON, on stdout as ``{"error": …}``."""
         if self.json:
-            self.write(json.dumps(self._label(errors.to_json(error)), indent=2, ensure_ascii=False) + "\n")
+            self.write(encode(self._label(errors.to_json(error)), indent=2))
         else:
             brief = error.reported and not self.quiet
             self.talk.print(errors.render(error, self.talk.width, brief=brief), soft_wrap=True)
@@ -101,6 +102,25 @@ class Screen:
         self.make_room()
         self.talk.print(f"{question} [y/N] ", end="", soft_wrap=True)
         return answers.readline().strip().lower() in ("y", "yes")
+
+
+def encode(value: Mapping[str, Any], indent: int | None = None) -> str:
+    """JSON as people read it, on one line without ``indent``; what could control a terminal is escaped."""
+    separators = (",", ":") if indent is None else None
+    text = json.dumps(value, indent=indent, ensure_ascii=False, separators=separators)
+    return style.HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
+
+
+class _SafeConsole(Console):
+    """A console whose own codes reach the terminal, and no others: not those within a text."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As ``Console.render``; whatever is printed, drawn live or nested in a table passes here."""
+        for segment in super().render(renderable, options):
+            if segment.control or not style.HIDDEN.search(segment.text):
+                yield segment
+            else:
+                yield Segment(style.HIDDEN.sub("\ufffd", segment.text), segment.style)
 
 
 def _nothing() -> None:
@@ -114,7 +134,7 @@ def _console(stream: TextIO, environ: Mapping[str, str]) -> Console:
     able = terminal and environ.get("TERM", "").lower() not in ("dumb", "unknown")
     columns = environ.get("COLUMNS", "")
     on_terminal = int(columns) if columns.isdigit() else None  # None: rich asks the terminal
-    return Console(
+    return _SafeConsole(
         file=stream,
         width=on_terminal if terminal else _PIPE_WIDTH,
         force_terminal=terminal,

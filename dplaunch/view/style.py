@@ -13,8 +13,13 @@ NAME = "cyan"
 HEAD = "bold"
 DIM = "dim"
 
+_UNSEEN = r"\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+"""C0 but tab and newline, DEL, C1, and what turns the direction of text or breaks lines."""
+HIDDEN = re.compile(rf"[{_UNSEEN}\ud800-\udfff]")
+"""A character that a terminal obeys or hides instead of printing it, or cannot print: half a character."""
 _CONTROL = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b.|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b.|\x9b[0-?]*[ -/]*[@-~]"
+    rf"|[\x9d\x90][^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)|[{_UNSEEN}]"
 )
 
 

@@ -4,12 +4,17 @@ import io
 import json
 
 import pytest
+from rich.console import Group
+from rich.panel import Panel
 from rich.text import Text
 
 from dplaunch.errors import DplaunchError
+from dplaunch.model.log import FoldedLine, LogLine
 from dplaunch.view import plan as plan_view
 from dplaunch.view.board import Board
+from dplaunch.view.logs import LogPrinter
 from dplaunch.view.screen import Screen
+from dplaunch.view.table import tabulate
 
 
 def screens(terminal, out_tty: bool = True, err_tty: bool = True, **options):
@@ -155,3 +160,60 @@ def test_a_board_on_a_terminal_replaces_its_picture(terminal):
     board.close()
     assert "\x1b[2K" in out.getvalue()  # the line was erased
     assert out.getvalue().rindex("two") > out.getvalue().rindex("one")
+
+
+UNSEEN = [
+    *range(9),
+    *range(11, 32),
+    *range(0x7F, 0xA0),
+    0x61C,
+    0x200E,
+    *range(0x2028, 0x202F),
+    0x2066,
+    0xD800,
+]
+EVIL = "".join(f"a{chr(number)}" for number in UNSEEN) + "\x1b]0;owned\x07\x1b[2J\x9b2J\x1b]52;c;ZQ==\x07"
+
+
+def unseen(text):
+    return sorted({f"U+{ord(c):04X}" for c in text if ord(c) in UNSEEN})
+
+
+@pytest.mark.parametrize("tty", [False, True])
+def test_no_text_controls_the_terminal_however_it_is_drawn(terminal, tty):
+    screen, out, err = screens(terminal, out_tty=tty, err_tty=tty, environ={"NO_COLOR": "1", "TERM": "dumb"})
+    rows = tabulate(("NAME", EVIL), [("x", EVIL)])
+    screen.present(Group(Text(EVIL), Text(EVIL, "bold"), Panel(EVIL), rows), {})
+    screen.say(EVIL)
+    screen.warn(EVIL)
+    screen.fail(DplaunchError(EVIL, hint=EVIL, detail=(EVIL,)))
+    screen.ask(EVIL, io.StringIO("n"))
+    assert unseen(out.getvalue() + err.getvalue()) == []
+
+
+def test_no_text_controls_the_terminal_in_a_live_picture(terminal):
+    plain, plain_out, _ = screens(terminal)
+    evil, evil_out, _ = screens(terminal)
+    for screen, text in ((plain, "a"), (evil, EVIL)):
+        board = Board(screen)
+        board.show(Text(text, no_wrap=True))
+        board.close()
+    assert evil_out.getvalue().count("\x1b") == plain_out.getvalue().count("\x1b")
+    assert "\x9b" not in evil_out.getvalue()
+
+
+def test_no_text_controls_the_terminal_in_json_and_nothing_of_it_is_lost():
+    out = io.StringIO()
+    screen = Screen(out, io.StringIO(), json=True, environ={})
+    screen.present(Text(), {"text": EVIL, "中文": "好"})
+    assert unseen(out.getvalue()) == []
+    assert "好" in out.getvalue()
+    assert json.loads(out.getvalue())["text"] == EVIL
+    screen.fail(DplaunchError(EVIL))
+    screen.present_line({EVIL: EVIL})
+    assert unseen(out.getvalue()) == []
+
+
+def test_no_line_of_a_log_controls_the_terminal():
+    folded = FoldedLine(lines=(LogLine(process=EVIL, node="n1", offset=0, text=EVIL),), text=EVIL)
+    assert unseen(LogPrinter(("a",)).line(folded).replace("\ud800", "")) == []
