@@ -22,7 +22,7 @@ Targets = Annotated[
 ]
 From = Annotated[
     Path | None,
-    option("--from", metavar="DIR", help="Read collected logs from this folder, without a cluster."),
+    option("--from", metavar="DIR", help="Read collected logs from this folder or file, without a cluster."),
 ]
 Lines = Annotated[int, option("--lines", "-n", help="Read this many last lines of each log; 0 reads all.")]
 Since = Annotated[

@@ -115,7 +115,7 @@ def _choose(sightings: Sequence[Sighting]) -> Sighting | None:
 
 def _order_in_time(sighting: Sighting) -> tuple[int, float]:
     """Order sightings whose times overlap: the more telling first, then by the middle of the time."""
-    return find_place(sighting.signature), sighting.at + sighting.until
+    return find_place(sighting.signature), (sighting.at or sighting.until) + sighting.until
 
 
 def _merge(sightings: Iterable[Sighting]) -> tuple[Sighting, ...]:

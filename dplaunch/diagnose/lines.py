@@ -55,6 +55,7 @@ _HEADS = tuple(
     )
 )
 """The heads of lines; ``level`` is what the library calls the kind of line."""
+_LOGGER = re.compile(rf"(?:{_WORD})\b|\[?{_CLOCK}")
 _CALM = {"WARNING", "WARN", "INFO", "DEBUG", "TRACE", "EVENT", "DIAG", "W", "I"}
 _CODE = re.compile(r"E[A-Z0-9]\d{4}")
 _DEPTH = 3
@@ -81,6 +82,11 @@ class Reading(NamedTuple):
     def is_calm(self) -> bool:
         """Its library calls it a warning, or less."""
         return self.level in _CALM
+
+    @property
+    def is_native(self) -> bool:
+        """A native library wrote it, not one of Python's loggers."""
+        return bool(self.head) and not _LOGGER.match(self.head)
 
     @property
     def is_exception(self) -> bool:

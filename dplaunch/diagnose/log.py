@@ -15,7 +15,8 @@ from dplaunch.stamp import Calendar, parse_stamp, split_speaker
 
 _CALM = re.compile(r"(?:\([^()]* pid=\d+\) ?)*(?:(?:INFO|DEBUG)\b|.*Found ulimit of )")
 """Lines that explain no failure, which are most of a log. The warning about ulimit only quotes an error."""
-_SERVES = re.compile(r'"POST /\S+ HTTP/[\d.]+" 200|Application startup complete')
+_BEGINS = "Application startup complete"
+_SERVES = re.compile(rf'"POST /\S+ HTTP/[\d.]+" 200|{_BEGINS}')
 """Lines of an engine that got over whatever it logged before."""
 _MOST = 50
 """Unknown errors that are kept of one launch; the others are dropped."""
@@ -37,9 +38,11 @@ class _Launch:
     followed_at: list[float] = field(default_factory=list)
     """When lines came that follow from another process's failure."""
 
-    def add(self, sighting: Sighting) -> None:
+    def add(self, sighting: Sighting) -> bool:
+        """Take a sighting. Return whether it is the first of its kind."""
         known = self.seen.get(sighting.identity)
         self.seen[sighting.identity] = replace(known, count=known.count + 1) if known else sighting
+        return known is None
 
     def drop_error(self, sentence: str) -> None:
         """Forget an unknown error that was seen once."""
@@ -47,12 +50,12 @@ class _Launch:
         if known and known.count == 1:
             del self.seen[known.identity]
 
-    def serve(self) -> None:
-        """Take note that the engine serves after all that was seen so far."""
+    def serve(self, *, begins: bool) -> None:
+        """Take note that the engine serves after what was seen so far. ``begins``: it has just started to."""
         self.served = True
         self.followed_at.clear()
         for name, sighting in list(self.seen.items()):
-            if not sighting.harms_requests:
+            if not sighting.harms_requests or (begins and sighting.signature is None):
                 self.survived.setdefault(name, _survived(sighting))
                 del self.seen[name]
 
@@ -68,6 +71,8 @@ class Log:
         self._ahead = ahead
         self._dated = ""
         self._latest = 0.0
+        self._undated: list[str] = []
+        """Sightings before the first line with a time: they may be as late as that one."""
         self._starts = Launches()
         self._launches = [_Launch(1)]
         self._records: dict[str, Record] = {}
@@ -80,9 +85,10 @@ class Log:
         speaker, message = split_speaker(line)
         if _CALM.match(line):
             self._dated = line  # its time is parsed only if a line without one needs it
+            self._date(line)
             self._records.pop(speaker, None)
-            if _SERVES.search(line):
-                self._launches[-1].serve()
+            if found := _SERVES.search(line):
+                self._launches[-1].serve(begins=found[0] == _BEGINS)
             return
         reading = read(message)
         record = self._continue_record(speaker, reading)
@@ -94,6 +100,7 @@ class Log:
             self._add_unknown(line, record, reading)
         if parse_stamp(line):
             self._dated = line
+            self._date(line)
 
     def last_launch(self) -> tuple[int, int]:
         """Return the line at which the last launch begins, and how many came before it."""
@@ -106,14 +113,16 @@ class Log:
         served = any(launch.served for launch in launches)
         seen = _first_of(sighting for launch in launches for sighting in launch.seen.values())
         yield from _first_of(sighting for launch in launches for sighting in launch.survived.values())
-        lives = serves or (served and not ended and all(s.logged for s in seen))
+        excused = (LineKind.UNKNOWN, LineKind.WARNING)
+        broken = any(s.kind not in excused or (s.signature is None and not s.logged) for s in seen)
+        lives = serves or (served and not ended and not broken)
         yield from (_survived(s) if lives and not s.harms_requests else s for s in seen)
 
     def _continue_record(self, speaker: str, reading: Reading) -> Record:
         """Return the record that the line belongs to: one message with its traceback has one head."""
         record = self._records.get(speaker)
         if record is None or (reading.head and reading.head != record.head):
-            record = Record(self.number, reading.head, logged=bool(reading.level))
+            record = Record(self.number, reading)
             self._records[speaker] = record
         return record
 
@@ -122,7 +131,7 @@ class Log:
         sighting = replace(
             self._make_sighting(line, signature.kind, reading.sentence, signature), record=record.began
         )
-        launch.add(sighting)
+        self._add(sighting)
         if signature.kind is LineKind.CONSEQUENCE and not reading.is_calm:
             launch.followed_at.append(sighting.at)
 
@@ -137,11 +146,26 @@ class Log:
         sighting = self._make_sighting(line, kind, error.sentence, None)
         if kind is LineKind.UNKNOWN and self._follows(sighting, launch):
             sighting = replace(sighting, kind=LineKind.EMPTY)
-        launch.add(replace(sighting, logged=record.logged, record=record.began))
+        sighting = replace(sighting, record=record.began, logged=record.logged, native=record.native)
+        self._add(sighting)
+
+    def _add(self, sighting: Sighting) -> None:
+        if self._launches[-1].add(sighting) and not sighting.at:
+            self._undated.append(sighting.identity)
 
     def _follows(self, sighting: Sighting, launch: _Launch) -> bool:
         """Return whether an unknown error belongs to a consequence that was logged shortly before."""
         return any(not at or not sighting.at or sighting.at - at < _SOON for at in launch.followed_at)
+
+    def _date(self, line: str) -> None:
+        """Note until when the lines before the first time may have been written."""
+        if not self._undated or not parse_stamp(line):
+            return
+        until = self._calendar.place(line) - self._ahead
+        seen = self._launches[-1].seen
+        for name in set(self._undated) & seen.keys():
+            seen[name] = replace(seen[name], until=until)
+        self._undated.clear()
 
     def _make_sighting(
         self, line: str, kind: LineKind, sentence: str, signature: Signature | None
@@ -170,6 +194,8 @@ class Log:
 
 
 def _survived(sighting: Sighting) -> Sighting:
+    if sighting.kind is LineKind.WARNING:
+        return sighting
     return replace(sighting, kind=LineKind.WARNING, survived=True)
 
 

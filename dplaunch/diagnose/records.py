@@ -35,11 +35,13 @@ class Error(NamedTuple):
 class Record:
     """Takes the lines of one record and returns the errors among them."""
 
-    def __init__(self, began: int, head: str, *, logged: bool) -> None:
+    def __init__(self, began: int, first: Reading) -> None:
         self.began = began
-        self.head = head
-        self.logged = logged
-        """It has a level: a logger wrote it, and the process may run on."""
+        """The number of its first line."""
+        self.head = first.head
+        self.native = first.is_native
+        self.logged = bool(first.level) and not first.is_native
+        """A logger of Python's wrote it, and the process may run on."""
         self._best = ""
         self._has_exception = False
         self._in_traceback = False

@@ -72,7 +72,9 @@ class Sighting:
     """The processes that logged it, the earliest first."""
     count: int = 1
     logged: bool = False
-    """A logger wrote it: the process may have run on."""
+    """A logger of Python's wrote it: the process may have run on."""
+    native: bool = False
+    """A native library wrote it."""
     survived: bool = False
     """The engine served afterwards."""
 
@@ -88,8 +90,8 @@ class Sighting:
 
     @property
     def harms_requests(self) -> bool:
-        """It spoils requests of an engine that serves on."""
-        return self.signature is not None and self.signature.harms_requests
+        """It may spoil requests of an engine that serves on, as errors of a transport do."""
+        return self.signature.harms_requests if self.signature else self.native
 
 
 @dataclass(frozen=True, slots=True)

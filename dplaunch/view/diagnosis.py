@@ -18,12 +18,13 @@ _VERDICTS = {
     LineKind.GENERIC: "failed; its log does not show why",
     LineKind.CONSEQUENCE: "shows no cause of its own: another process failed first",
     LineKind.EMPTY: "failed; its log does not show why",
-    LineKind.WARNING: "logged a warning; nothing failed",
+    LineKind.WARNING: "logged a warning",
 }
+_SURVIVED = "logged an error, but serves"
 _REST = (
     ((LineKind.CAUSE, LineKind.UNKNOWN), "also seen"),
     ((LineKind.GENERIC, LineKind.CONSEQUENCE, LineKind.EMPTY), "follows from it"),
-    ((LineKind.WARNING,), "warnings, and errors that it got over"),
+    ((LineKind.WARNING,), "warnings, and errors of engines that serve"),
 )
 _LISTED = 12
 """Lines of each kind; ``verbose``: all of them."""
@@ -36,10 +37,10 @@ def render(found: Diagnosis, *, verbose: bool = False) -> Text:
         nothing = "No logs yet: nothing has been started since the last `down`."
         return Text(f"{nothing} Use --previous for the run before.", style.WARN)
     if not found.failed:
-        warnings = [sighting for sighting in (found.first, *found.others) if sighting]
-        shown = _rest(f"{_REST[-1][1]}:", warnings, len(warnings) if verbose else _LISTED)
         calm = Text(f"no failure in {read}", style.GOOD)
-        return style.lines(calm, *shown, *_restarted(found), *_waiting(found))
+        first = _verdict(found.first) if found.first else []
+        rest = _rest("also seen:", list(found.others), len(found.others) if verbose else _LISTED)
+        return style.lines(calm, *first, *rest, *_restarted(found), *_waiting(found))
     mute, verdict = _mute(found.unexplained), _verdict(found.first) if found.first else ()
     if (
         found.first and found.first.follows and found.unexplained
@@ -108,7 +109,8 @@ def signature_json(signature: Signature) -> dict[str, Any]:
 def _verdict(first: Sighting) -> list[Text]:
     node = f" on {first.node}" if first.node else ""
     colour = style.WARN if first.kind is LineKind.WARNING else style.BAD
-    who = Text.assemble((first.process, style.HEAD), f"{node} ", (_VERDICTS[first.kind], colour))
+    verdict = _SURVIVED if first.survived else _VERDICTS[first.kind]
+    who = Text.assemble((first.process, style.HEAD), f"{node} ", (verdict, colour))
     line = Text.assemble((f"  {first.number} | ", style.DIM), style.plain(first.text))
     parts = [who, line]
     if first.signature is None:

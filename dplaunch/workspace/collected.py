@@ -31,8 +31,11 @@ class CollectedLog:
 def find_logs(folder: Path, *, previous: bool = False) -> tuple[CollectedLog, ...]:
     """Return every ``*.log`` and ``*.txt`` at any depth; with ``previous`` those of the run before.
 
-    The names of the latter end in ``.prev``. Raises UsageError if there are none.
+    The names of the latter end in ``.prev``. One file may be named instead of a folder. Raises UsageError if
+    there are none.
     """
+    if folder.is_file() and not previous:
+        return (CollectedLog(folder.stem, "", folder),)
     files = sorted(p for p in folder.rglob("*") if p.suffix in _ENDINGS and p.is_file())
     wanted = [p for p in files if p.stem.endswith(_PREVIOUS) is previous]
     if not wanted:

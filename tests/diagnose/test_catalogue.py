@@ -50,6 +50,43 @@ def test_a_signature_has_a_cause_a_remedy_and_a_source():
     assert [s.id for s in SIGNATURES if re.compile(s.pattern).groups] == []
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "RuntimeError: Mooncake transfer failed, ret: -1",
+        "nixl._bindings.nixlBackendError: NIXL_ERR_BACKEND",
+        "RuntimeError: NIXL compatibility hash mismatch. Local: a, Remote: b",
+        "ValueError: hash mismatch for kv layout",
+        "bind: Address already in use",
+        "listen: EADDRINUSE",
+        "  Value error, KV transfer 'decode' config has a conflicting data parallel size. Expected 4, but got 2.",
+        "ImportError: ascend_transport.so: cannot open shared object file: No such file or directory",
+        "ImportError: libmooncake_store.so.1: cannot open shared object file: No such file or directory",
+        "E0425 10:01:17.412760 112112 rdma_context.cpp:91] rdma_create_event_channel failed: No such device",
+        "E0425 10:01:17.412760 112112 rdma_context.cpp:91] rdma_create_id failed",
+        "W0425 10:01:17.412760 112112 rdma_context.cpp:91] No RDMA devices found, check your device installation",
+        "E0425 10:01:17.412760 112112 rdma_context.cpp:91] ibv_open_device failed",
+        "zmq.error.ZMQError: No such device (addr='tcp://{{nic}}:5600')",
+        "ERROR UCX_NET_DEVICES=eth9 not found",
+        "ValueError: invalid literal for int() with base 10: '{{ports.kv}}'",
+        "exec /opt/router failed: No such file or directory",
+        'exec: "vllm-router": executable file not found in $PATH',
+        "bash: line 1: numactl: command not found",
+        "FileNotFoundError: [Errno 2] No such file or directory: '/models/x/config.json'",
+        "torch.OutOfMemoryError: out of memory. Tried to allocate 2.00 GiB",
+        "RuntimeError: NPU error, error code is 507899",
+        "ValueError: Loaded weights leave no NPU memory for the KV cache",
+        "ValueError: No available memory for the cache blocks.",
+        "ValueError: Free memory on device npu:0 (3/61 GiB) on startup is less than desired GPU memory utilization",
+        "error: --kv-transfer-config was already given",
+        "ValueError: multiple values for kv_connector",
+    ],
+)
+def test_a_failure_that_other_launchers_know_is_known(line):
+    """As in ``worker/pd_diagnostics.py`` of GPUStack 2.3.0."""
+    assert recognise(line) is not None
+
+
 def test_excerpts_are_spelt_as_the_libraries_spell_them():
     """Threads on the web lose underscores, asterisks and angle brackets."""
     lost = re.compile(

@@ -168,6 +168,25 @@ def test_what_spoils_requests_counts_although_the_engine_serves_on():
     assert evidence.conclude(serving=["decode-0"]).failed
 
 
+def test_an_unknown_error_of_a_native_library_counts_unless_the_engine_only_started_then():
+    native = "E20260425 10:01:17.4 112112 pool.cpp:52] cannot map fabric memory of segment 3"
+    started, served = (
+        "INFO:     Application startup complete.",
+        'INFO:  - "POST /v1/completions HTTP/1.1" 200 OK',
+    )
+    assert concluded({"a-0": ("n", [started, native, served])}).failed
+    assert not concluded({"a-0": ("n", [native, started, served])}).failed
+
+
+def test_a_line_before_the_first_clock_is_no_earlier_than_another_log_may_be():
+    ucx = "[1777104077.340123] [n1:4242 :0] tcp_ep.c:118 UCX  ERROR cannot map memory of segment 3"
+    logs = {
+        "a-0": ("n", [ucx, "INFO 04-25 10:05:00 [x.py:1] fine"]),
+        "a-1": ("n", ["ERROR 04-25 10:01:00 [x.py:1] RuntimeError: the moon is full"]),
+    }
+    assert concluded(logs).first.process == "a-1"
+
+
 def test_an_unknown_error_long_after_a_consequence_is_no_part_of_it():
     lost = "ERROR 04-25 10:01:00 [x.py:1] RuntimeError: Connection closed by peer"
     soon, late = (

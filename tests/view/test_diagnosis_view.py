@@ -69,6 +69,25 @@ def test_many_others_are_cut_unless_all_are_wanted(draw):
     assert len(long.splitlines()) == len(short.splitlines()) + 6
 
 
+def test_an_engine_that_serves_did_not_fail_whatever_it_logged(draw, golden):
+    evidence = Evidence()
+    evidence.add("decode-0", "n1", [OUT.replace("NPU out of memory", "the moon is full")])
+    expired = "WARNING 04-25 10:01:17 [nixl.py:1] Releasing expired KV blocks for request cmpl-1"
+    evidence.add("prefill-0", "n1", [expired])
+    found = evidence.conclude(serving=["decode-0", "prefill-0"])
+    golden("diagnosis-serving", draw(view.render(found), 200))
+    assert not view.to_json(found)["found"]
+
+
+def test_of_several_launches_in_a_log_only_the_last_is_judged(draw, golden):
+    banner = "(APIServer pid={0}) INFO 04-25 10:0{0}:00 [api_server.py:1] vLLM API server version 0.23.0"
+    later = OUT.replace("NPU out of memory", "the moon is full").replace("pid=9", "pid=10")
+    lines = [banner.format(1), OUT, banner.format(2), later]
+    evidence = Evidence()
+    evidence.add("decode-0", "n1", lines)
+    golden("diagnosis-restarted", draw(view.render(evidence.conclude()), 200))
+
+
 def test_the_json_has_stable_names(golden):
     golden("diagnosis", view.to_json(concluded({5: failing(5, [OUT])}, ranks=6)))
     assert view.to_json(Diagnosis())["first"] is None

@@ -41,3 +41,11 @@ def test_a_folder_without_logs_is_an_error_with_a_hint_how_to_get_some(tmp_path)
     with pytest.raises(UsageError, match=r"holds no logs") as caught:
         find_logs(tmp_path)
     assert "--collect" in caught.value.hint
+
+
+def test_one_file_may_be_named_instead_of_a_folder(tmp_path):
+    file = tmp_path / "nohup.out"
+    file.write_text("a\nb\n")
+    (log,) = find_logs(file)
+    with log.lines() as lines:
+        assert (log.process, log.node, list(lines)) == ("nohup", "", ["a", "b"])
