@@ -46,10 +46,21 @@ def check(spec: ClusterSpec, engine: Engine) -> Iterator[Problem]:
         yield from _timeouts(spec, role, engine)
         yield from _expansion(spec, role)
         yield from _addresses(role)
+    yield from _container(spec)
     for place, env in environments(spec):
         yield from _ranges(place, env)
         yield from _family(spec, place, env)
         yield from _spawn(place, env, engine)
+
+
+def _container(spec: ClusterSpec) -> Iterator[Problem]:
+    if spec.container and not spec.runtime.setup:
+        yield warning(
+            f"nothing sets CANN up in the container {spec.container.name}: a command in it reads no .bashrc",
+            "runtime.container",
+            'add runtime.setup: ["source /usr/local/Ascend/ascend-toolkit/set_env.sh"]',
+            "vllm-ascend, Dockerfile: it sources CANN's set_env.sh in .bashrc",
+        )
 
 
 def _overlap(role: RoleSpec, engine: Engine) -> Iterator[Problem]:

@@ -49,6 +49,7 @@ class Vllm(ByRank):
             *rules.forbidden(spec, COMPUTED_ENV, computed, "remove it"),
             *rules.devices_chosen(spec, "CUDA_VISIBLE_DEVICES"),
             *_transfer(spec),
+            *_quantization(spec),
             *rules.check_agreement(spec),
             *(_lint(spec) if usable else ()),
         )
@@ -121,6 +122,16 @@ def _lint(spec: ClusterSpec) -> Iterator[Problem]:
     yield from lint.check(spec, engine)
     yield from flag_rules.check(spec, engine, spec.engine.version)
     yield from advice.check(spec, engine, spec.engine.version)
+
+
+def _quantization(spec: ClusterSpec) -> Iterator[Problem]:
+    for place, args in rules.arguments(spec):
+        if args.get("quantization") == "ascend":
+            yield Problem(
+                "quantization ascend is a plugin's: vllm alone does not have it",
+                key=f"{place}.quantization",
+                hint="remove it, or engine: {kind: vllm-ascend, …}",
+            )
 
 
 def _transfer(spec: ClusterSpec) -> Iterator[Problem]:

@@ -29,6 +29,12 @@ MODELS_MTP = {
 }
 """Other spellings of multi-token prediction."""
 
+_RESET = (
+    "vLLM runs such a model with a data parallel size of 1, and the sizes and ports of the KV transfer no "
+    "longer fit: it does not start, or one rank never serves"
+)
+_BACKEND = "distributed-executor-backend"
+
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 TUTORIAL = "vllm-ascend, large_scale_ep.md and its FAQ"
@@ -39,6 +45,7 @@ def check(spec: ClusterSpec, engine: Engine, version: str) -> Iterator[Problem]:
     yield from _speculative(spec, engine)
     for role in spec.roles:
         yield from _dense(spec, role, version)
+        yield from _ray(role)
         if role.name == DECODE:
             yield from _step_too_small(role)
     yield from _proxies(spec)
@@ -83,12 +90,24 @@ def _dense(spec: ClusterSpec, role: RoleSpec, version: str) -> Iterator[Problem]
     if role.dp == 1 or not DENSE.fullmatch(name):
         return
     found = dense(version)
-    yield warning(
-        f"{name} has no experts, going by its name, and dp of {role.name} is {role.dp}: {found.effect}",
-        f"roles.{role.name}.dp",
-        f"dp: 1 and groups: {role.dp * role.groups}; the router balances over groups",
-        found.source,
+    effect = _RESET if spec.kv_transfer else found.effect
+    yield Problem(
+        f"{name} has no experts, going by its name, and dp of {role.name} is {role.dp}: {effect}",
+        key=f"roles.{role.name}.dp",
+        hint=f"dp: 1 and groups: {role.dp * role.groups}; the router balances over groups",
+        warning=not (spec.kv_transfer or found.refused),
+        source=found.source,
     )
+
+
+def _ray(role: RoleSpec) -> Iterator[Problem]:
+    if role.args.get(_BACKEND) == "ray" and role.dp > 1:
+        yield Problem(
+            f"{_BACKEND} is ray and dp of {role.name} is {role.dp}: its ranks wait for each other for ever",
+            key=f"roles.{role.name}.args.{_BACKEND}",
+            hint="mp, or remove it: each rank is a process of its own here",
+            source="vLLM issue #44878",
+        )
 
 
 def _step_too_small(role: RoleSpec) -> Iterator[Problem]:
