@@ -135,6 +135,9 @@ class RoleSpec:
     """``defaults.env``, overridden by the role's own."""
     args: Mapping[str, ArgValue] = field(default_factory=dict)
     """``defaults.args``, overridden by the role's own."""
+    path: str | None = None
+    """``script``: this role's own script, where it is not the engine's."""
+    script_text: str | None = None
     ports: Mapping[str, int] = field(default_factory=dict)
     """The engine's port name → first TCP port on each host; the engine has a default for each name."""
     drain_timeout: float = 600.0

@@ -20,6 +20,7 @@ from dplaunch.spec.resolve import beside, resolve
 from dplaunch.spec.rules.rule import Case
 from dplaunch.spec.schema import File, reading
 from dplaunch.spec.syntax import encoding_hint
+from dplaunch.spec.unfilled import unfilled
 
 ReadFile = Callable[[str], str]
 """Path → text; raises ``OSError`` or ``UnicodeDecodeError``."""
@@ -62,11 +63,13 @@ def load(text: str, path: str, *, read_file: ReadFile, check: Check = lambda _: 
     if file is None:
         file, cut = mend(document.data, found)
         broken |= cut
-    script, unread = _script(file, path, read_file)
-    spec = resolve(file, path, script)
+    scripts, unread = _scripts(file, path, read_file)
+    spec = resolve(file, path, scripts)
     found = (*found, *unread, *rules.check(Case(file, spec), broken))
+    wrong_at = {finding.path for finding in found}
+    left = (finding for finding in unfilled(document.data) if finding.path not in wrong_at)
     problems = (
-        *(document.problem(finding) for finding in (*document.slips, *found)),
+        *(document.problem(finding) for finding in (*document.slips, *found, *left)),
         *_checked(document, spec, broken | broken_by(found), check),
     )
     if any(not problem.warning for problem in problems):
@@ -93,18 +96,27 @@ def _checked(
             yield locate(document, problem)
 
 
-def _script(file: File, source: str, read_file: ReadFile) -> tuple[str | None, tuple[Finding, ...]]:
-    """The user's own script, or why it cannot be had."""
-    if "path" not in facts(file.engine.kind).needs or file.engine.path is None:
-        return None, ()
-    path = beside(source, file.engine.path)
-    try:
-        return read_file(path), ()
-    except OSError as error:
-        reason, hint = error.strerror, "paths start at the cluster file's folder"
-    except UnicodeDecodeError as error:
-        reason, hint = "it is not UTF-8 text", encoding_hint(error)
-    return None, (Finding(("engine", "path"), f"the script {path} cannot be read: {reason}", hint),)
+def _scripts(file: File, source: str, read_file: ReadFile) -> tuple[dict[str, str], tuple[Finding, ...]]:
+    """The user's own scripts by what the file calls them, and why some cannot be had."""
+    if "path" not in facts(file.engine.kind).needs:
+        return {}, ()
+    named: dict[KeyPath, str | None] = {("engine", "path"): file.engine.path}
+    named |= {("roles", name, "path"): role.path for name, role in file.roles.given().items()}
+    texts: dict[str, str] = {}
+    unread: list[Finding] = []
+    for key, written in named.items():
+        if written is None:
+            continue
+        path = beside(source, written)
+        try:
+            texts[written] = read_file(path)
+            continue
+        except OSError as error:
+            reason, hint = error.strerror, "paths start at the cluster file's folder"
+        except UnicodeDecodeError as error:
+            reason, hint = "it is not UTF-8 text", encoding_hint(error)
+        unread.append(Finding(key, f"the script {path} cannot be read: {reason}", hint))
+    return texts, tuple(unread)
 
 
 def _sorted(problems: Iterable[Problem]) -> tuple[Problem, ...]:

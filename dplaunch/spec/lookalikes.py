@@ -39,7 +39,7 @@ def as_ascii(char: str) -> str:
 
 
 def repair(text: str, lines: tuple[str, ...]) -> tuple[str, tuple[Finding, ...]]:
-    """The text as it was meant, position by position, and a finding for each run of such characters."""
+    """The text as it was meant, line by line, and a finding for each run of such characters."""
     if text.isascii():
         return text, ()
     meant = list(text)
@@ -49,6 +49,8 @@ def repair(text: str, lines: tuple[str, ...]) -> tuple[str, tuple[Finding, ...]]
         if text[offset] == _BYTE_ORDER_MARK and not offset:
             continue
         meant[offset] = as_ascii(text[offset])
+        if meant[offset] == ":" and not text[offset + 1 : offset + 2].isspace():
+            meant[offset] = ": "  # it is as wide as both
         if (line, column) != end:
             findings.append(_finding(text[offset], Place(line, column)))
         end = (line, column + 1)

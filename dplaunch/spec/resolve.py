@@ -5,7 +5,8 @@ Lenient on purpose: names that lead nowhere are left as they are, and ``rules`` 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from ipaddress import ip_address
 from posixpath import dirname, join, normpath
 
@@ -35,19 +36,29 @@ NODE = "node:"
 _LOOPBACK = "127.0.0.1"
 
 
-def resolve(file: schema.File, source: str, script_text: str | None) -> ClusterSpec:
-    """What the file means. ``source`` is its path: relative paths in it start at its folder."""
+def resolve(file: schema.File, source: str, scripts: Mapping[str, str]) -> ClusterSpec:
+    """What the file means. ``source`` is its path: relative paths in it start at its folder.
+
+    ``scripts`` holds the texts of the user's own, by what the file calls them.
+    """
     hardware = _hardware(file)
     nodes = tuple(node for entry in file.nodes for node in _nodes(entry, file, hardware))
     return ClusterSpec(
         name=file.cluster,
-        engine=_engine(file.engine, source, script_text),
+        engine=_engine(file.engine, source, scripts),
         model=file.model,
         served_model_name=file.served_model_name or file.model,
         weights=_weights(file),
         hardware=hardware,
         nodes=nodes,
-        roles=tuple(_role(name, role, file, nodes) for name, role in file.roles.given().items()),
+        roles=tuple(
+            replace(
+                _role(name, role, file, nodes),
+                path=beside(source, role.path) if role.path else None,
+                script_text=scripts.get(role.path or ""),
+            )
+            for name, role in file.roles.given().items()
+        ),
         runtime=RuntimeSpec(setup=tuple(file.runtime.setup), python=file.runtime.python),
         container=Container(file.runtime.container, file.runtime.engine) if file.runtime.container else None,
         kv_transfer=_kv_transfer(file),
@@ -67,10 +78,12 @@ def beside(source: str, path: str) -> str:
     return path if path.startswith("~") else normpath(join(dirname(source), path))
 
 
-def _engine(engine: schema.Engine, source: str, script_text: str | None) -> EngineSpec:
+def _engine(engine: schema.Engine, source: str, scripts: Mapping[str, str]) -> EngineSpec:
     version = engine.version or facts(engine.kind).default_version
     path = beside(source, engine.path) if engine.path else None
-    return EngineSpec(kind=engine.kind, version=version, path=path, script_text=script_text)
+    return EngineSpec(
+        kind=engine.kind, version=version, path=path, script_text=scripts.get(engine.path or "")
+    )
 
 
 def _weights(file: schema.File) -> WeightsSpec:

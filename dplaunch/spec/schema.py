@@ -175,6 +175,7 @@ class Role(_Section):
     dcp: Size = 1
     ep: ExpertParallel = False
     master: Names | None = None
+    path: Text | None = None
     env: Env = Field(default_factory=dict)
     args: Args = Field(default_factory=dict)
     ports: Ports = _empty()

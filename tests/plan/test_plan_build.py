@@ -170,7 +170,7 @@ def test_without_a_router_clients_ask_the_first_engine():
 def test_files_that_need_no_rendering_are_sent_as_they_are():
     text = "#!/bin/sh\nvllm serve --data-parallel-size $3\n"
     engine = EngineSpec(kind="script", version="0.23.0", path="run.sh", script_text=text)
-    planned = plan.build(replace(cluster(serve(dp=2, tp=8)), engine=engine))
+    planned = plan.build(replace(cluster(serve(dp=2, tp=8)), engine=engine), checked=())
     found = files(planned, "n1")
     assert list(found) == ["serve/start.sh", "serve/run_dp_template.sh"]
     assert (found["serve/run_dp_template.sh"].text, found["serve/run_dp_template.sh"].mode) == (text, 0o755)

@@ -8,13 +8,17 @@ from collections.abc import Iterator
 from dplaunch.engines import rules
 from dplaunch.engines.adapter import PortNeed, Site, Template
 from dplaunch.engines.ascend import lint as ascend_lint
+from dplaunch.engines.ascend import releases
 from dplaunch.engines.ascend.releases import is_contract_a
 from dplaunch.engines.facts import EngineFacts
+from dplaunch.engines.script import agreement, contract, reading
 from dplaunch.engines.script import lint as script_lint
+from dplaunch.engines.script.own import Own, script_of, scripts
 from dplaunch.engines.settings import Env
 from dplaunch.engines.versions import parse
 from dplaunch.engines.vllm import lint as vllm_lint
 from dplaunch.engines.vllm.facts import API, CHATTER, COMPUTED, KEY_ENV, PORTS, SCRIPT, STAGES
+from dplaunch.engines.vllm.lint import Engine
 from dplaunch.engines.vllm.parallel import STOP
 from dplaunch.engines.vllm.shell import CONTRACT_A, CONTRACT_B, ByRank, Contract, group_devices, needs
 from dplaunch.errors import Problem
@@ -61,14 +65,29 @@ class Script(ByRank):
         return f"script for {spec.engine.version}" if spec.engine.version else "script"
 
     def check(self, spec: ClusterSpec) -> tuple[Problem, ...]:
-        """Problems of the script, and of keys that only the script could honour."""
+        """Problems of the scripts, and of keys that only a script could honour."""
         computed = "'{name}' is computed by dplaunch for every rank"
+        each = (problem for own in scripts(spec) for problem in self._script(spec, own))
         return (
-            *_era(spec),
+            *each,
             *_unused(spec),
             *rules.forbidden(spec, ("LOCAL_IP", "NIC_NAME"), computed, "remove it"),
-            *_lint(spec),
+            *_switches(spec),
         )
+
+    def _script(self, spec: ClusterSpec, own: Own) -> Iterator[Problem]:
+        unclear = (*_era(spec, own), *script_lint.structure(own))
+        yield from (*unclear, *script_lint.shape(own))
+        read, engine = reading.read(own.text), _engine(spec)
+        yield from script_lint.unfilled(own, read)
+        if engine:
+            yield from script_lint.by_version(spec, own, engine)
+        if not unclear:  # else the rest would only follow from it
+            yield from contract.check(spec, own, read, self.contract(spec))
+            yield from agreement.check(spec, own, read)
+            if engine:
+                known = releases.find(engine.version) if engine.name == "vllm-ascend" else None
+                yield from agreement.check_flags(own, read, engine, known.vllm if known else engine.version)
 
     def ports(self, spec: ClusterSpec, role: RoleSpec) -> tuple[PortNeed, ...]:
         """The script chooses its own KV ports."""
@@ -77,12 +96,13 @@ class Script(ByRank):
 
     def files(self, site: Site) -> tuple[Template | File, ...]:
         """A script that prepares the shell, and the user's own."""
-        own = File(site.script_path, site.spec.engine.script_text or "", 0o755)
+        own = File(site.script_path, script_of(site.spec, site.role), 0o755)
         return Template(self.start_path(site), "script/start.sh.j2", self.context(site)), own
 
     def contract(self, spec: ClusterSpec) -> Contract:
         """The one that the script seems written for."""
-        return next(iter(contracts(spec.engine.script_text or "")), CONTRACT_B)
+        found = (contract for own in scripts(spec) for contract in contracts(own.text))
+        return next(found, CONTRACT_B)
 
     def env(self, site: Site, seat: Seat) -> Env:
         """What a script that is the same on every node cannot know."""
@@ -101,15 +121,15 @@ class Script(ByRank):
         return STOP
 
 
-def _era(spec: ClusterSpec) -> Iterator[Problem]:
-    found = contracts(spec.engine.script_text or "")
+def _era(spec: ClusterSpec, own: Own) -> Iterator[Problem]:
+    found = contracts(own.text)
     version = spec.engine.version
     if len(found) != 1:
         which = "both VLLM_DP_* and" if found else "neither VLLM_DP_* nor"
         yield Problem(
-            f"{spec.engine.path or 'the script'} reads {which} --data-parallel-*: "
+            f"{own.path} reads {which} --data-parallel-*: "
             "dplaunch cannot know the order of its positional arguments",
-            key="engine.path",
+            key=own.key,
             hint="0.9.1: export VLLM_DP_SIZE=$1 …; from 0.10 on: --data-parallel-size $3 … "
             "(DEVICES HTTP_PORT DP_SIZE DP_RANK DP_ADDRESS DP_RPC_PORT TP_SIZE)",
         )
@@ -119,26 +139,31 @@ def _era(spec: ClusterSpec) -> Iterator[Problem]:
     if found == (CONTRACT_A,) and not is_contract_a(version):
         yield Problem(
             ENGINE_OFFLINE.format(version=version),
-            key="engine.path",
+            key=own.key,
             hint="pass the layout as --data-parallel-size/-rank/-address/-rpc-port instead",
         )
     if found == (CONTRACT_B,) and is_contract_a(version):
         yield Problem(
             f"the script uses --data-parallel-* flags, and {version} has no --data-parallel-rank",
-            key="engine.path",
+            key=own.key,
             hint="export VLLM_DP_SIZE=$1 VLLM_DP_MASTER_IP=$2 …, or use a newer engine",
         )
 
 
-def _lint(spec: ClusterSpec) -> Iterator[Problem]:
-    """What its documents got wrong, and what this version does not take, in script and file."""
-    yield from script_lint.shape(spec)
+def _engine(spec: ClusterSpec) -> Engine | None:
+    """Whose flags and switches the scripts give; None where the version is not known."""
     version = spec.engine.version
-    if version and parse(version) is not None:
-        on_npu = spec.hardware.family in {"a2", "a3"}
-        engine = ascend_lint.ascend(version) if on_npu else vllm_lint.vllm(version)
-        yield from script_lint.by_version(spec, engine)
-        yield from ascend_lint.check(spec, engine) if on_npu else vllm_lint.check(spec, engine)
+    if not version or parse(version) is None:
+        return None
+    on_npu = spec.hardware.family in {"a2", "a3"}
+    return ascend_lint.ascend(version) if on_npu else vllm_lint.vllm(version)
+
+
+def _switches(spec: ClusterSpec) -> Iterator[Problem]:
+    """Switches of the file that this version does not take."""
+    if engine := _engine(spec):
+        lint = ascend_lint.check if engine.name == "vllm-ascend" else vllm_lint.check
+        yield from lint(spec, engine)
 
 
 def _unused(spec: ClusterSpec) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +17,8 @@ from dplaunch.engines.ascend.facts import MOONCAKE_DIRECT
 from dplaunch.engines.ascend.kv_rules import FORBIDDEN
 from dplaunch.engines.ascend.lint import keys, warn_key
 from dplaunch.engines.rules import warning
+from dplaunch.engines.script.own import Own
+from dplaunch.engines.script.reading import Script
 from dplaunch.engines.script.shellwords import Line, read
 from dplaunch.engines.vllm import advice
 from dplaunch.engines.vllm.lint import CONFIG, Engine, warn
@@ -23,10 +26,12 @@ from dplaunch.engines.vllm.switches import ENV, FLAG
 from dplaunch.engines.vllm.switches import KEY as KEY_OF_CONFIG
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec
+from dplaunch.placeholders import placeholder
 
 KEY = "engine.path"
 
 _COMMENT = re.compile(r"^[^\S\n]*#.*$", re.MULTILINE)
+_NAME = re.compile(r"-{0,2}[A-Za-z_][\w-]*")
 _VARIABLE = re.compile(r"(?:^|[\s;])([A-Za-z_][A-Za-z0-9_]*)=(\S*)")
 _FLAG = re.compile(r"(?<![\w-])--([a-z0-9][a-z0-9-]*)")
 _JSON = re.compile(r"--([a-z-]+)(?:=|[\s\\]+)'(\s*\{[^']*)'")
@@ -35,71 +40,99 @@ _GUIDE = "vllm-ascend, large_scale_ep.md of v0.9.1 and v0.13.0"
 _SIZES = 'vllm-ascend, mooncake_connector.py: assert "tp_size" in …'
 
 
-def shape(spec: ClusterSpec) -> Iterator[Problem]:
-    """What is wrong with a script in any version: its shell, its JSON."""
-    text = _COMMENT.sub("", spec.engine.script_text or "")
-    name = _name(spec)
+def structure(own: Own) -> Iterator[Problem]:
+    """Lines that the shell does not take together as they look: nothing else in the script can be judged."""
+    text = _COMMENT.sub("", own.text.replace("\r", ""))
     found, opened = read(text)
     if "<<" not in text:  # the content of a here-document is not shell
         for above, line in pairwise(found):
-            yield from _joined(above, line, name)
-        yield from _end(found, opened, name)
+            yield from _joined(above, line, own)
+        yield from _end(found, opened, own)
+
+
+def shape(own: Own) -> Iterator[Problem]:
+    """What is wrong with a script in any version: its line ends, its JSON."""
+    if "\r" in own.text:
+        number = own.text.count("\n", 0, own.text.index("\r")) + 1
+        yield Problem(
+            f"{own.name} line {number}: it ends in a carriage return (Windows line ends), which the shell "
+            "takes for a part of the last word",
+            key=own.key,
+            hint=f"sed -i 's/\\r$//' {own.path}",
+        )
+    text = _COMMENT.sub("", own.text.replace("\r", ""))
     for number, flag, value in _values(text):
         if _parsed(value) is None and "$" not in value:
-            yield _warning(
-                f"{name} line {number}: the value of --{flag} is not JSON, and vllm serve refuses it",
-                "look for a comma after the last entry, or a missing quote",
-                "vllm-ascend, large_scale_ep.md of v0.23.0",
+            yield Problem(
+                f"{own.name} line {number}: the value of --{flag} is not JSON, and vllm serve refuses it",
+                key=own.key,
+                hint="look for a comma after the last entry, or a missing quote",
+                source="vllm-ascend, large_scale_ep.md of v0.23.0",
             )
     if _ALL_CARDS.search(text):
         hint = "{0..7}: each card has two chips, -c 0 and -c 1"
-        yield _warning(f"{name} asks npu-smi for cards 0 to 15, and an A3 has 0 to 7", hint, _GUIDE)
+        yield _warning(own, f"{own.name} asks npu-smi for cards 0 to 15, and an A3 has 0 to 7", hint, _GUIDE)
 
 
-def by_version(spec: ClusterSpec, engine: Engine) -> Iterator[Problem]:
+def unfilled(own: Own, script: Script) -> Iterator[Problem]:
+    """Placeholders that a document wrote where the user's own values belong."""
+    seen: set[str] = set()
+    for word in (word for words in (*script.commands, *script.lists.values()) for word in words):
+        name, equals, value = word.text.partition("=")
+        text = value if equals and _NAME.fullmatch(name) else word.text
+        found = placeholder(text, tokens=text.lstrip().startswith("{"))
+        if found and f"{name} {found}" not in seen:
+            seen.add(f"{name} {found}")
+            within = f" in {name}" if text is value else ""
+            yield Problem(
+                f"{own.name} line {word.line}: the placeholder '{found}' is left{within}",
+                key=own.key,
+                hint="write the value of your own machines; $LOCAL_IP and $NIC_NAME are set on each node",
+            )
+
+
+def by_version(spec: ClusterSpec, own: Own, engine: Engine) -> Iterator[Problem]:
     """What this version does not take, wherever the script gives it."""
-    text = _COMMENT.sub("", spec.engine.script_text or "")
+    text = _COMMENT.sub("", own.text.replace("\r", ""))
     for problem in (*_switches(text, engine), *_configs(spec, text, engine)):
-        yield _warning(f"{_name(spec)} {problem.text}", problem.hint, problem.source)
+        yield replace(problem, text=f"{own.name} {problem.text}", key=own.key)
 
 
-def _warning(text: str, hint: str, source: str) -> Problem:
-    return warning(text, KEY, hint, source)
+def _warning(own: Own, text: str, hint: str, source: str) -> Problem:
+    return warning(text, own.key, hint, source)
 
 
-def _name(spec: ClusterSpec) -> str:
-    return (spec.engine.path or "the script").rpartition("/")[2]
-
-
-def _joined(above: Line, line: Line, name: str) -> Iterator[Problem]:
+def _joined(above: Line, line: Line, own: Own) -> Iterator[Problem]:
     """Two lines that the shell takes together though they are two, or apart though they are one."""
     flag = _FLAG.match(line.text.strip())
     if flag and not above.continues and not line.inside:
         slip = "is followed by a blank" if above.text.rstrip().endswith("\\") else "is missing"
         yield _warning(
-            f"{name} line {above.number}: the \\ at its end {slip}, so --{flag[1]} is run as a command of "
-            "its own, and the engine starts without it",
+            own,
+            f"{own.name} line {above.number}: the \\ at its end {slip}, so --{flag[1]} is run as a command "
+            "of its own, and the engine starts without it",
             f"end line {above.number} with a \\ and nothing after it",
             _GUIDE,
         )
     if above.continues and not above.inside and re.search(r"[^\s\\]\\$", above.text) and line.text[:1] == "-":
         yield _warning(
-            f"{name} line {above.number}: no blank before the \\ and none before {line.text.split()[0]}: the "
-            "shell makes one word of both",
+            own,
+            f"{own.name} line {above.number}: no blank before the \\ and none before {line.text.split()[0]}: "
+            "the shell makes one word of both",
             "put a blank before the \\",
             "translations of vllm-ascend's large_scale_ep.md, which lost their indentation",
         )
 
 
-def _end(found: tuple[Line, ...], opened: tuple[str, int] | None, name: str) -> Iterator[Problem]:
+def _end(found: tuple[Line, ...], opened: tuple[str, int] | None, own: Own) -> Iterator[Problem]:
     if opened:
         quote, number = opened
         source = "vllm-ascend v0.9.1, examples/external_online_dp/run_dp_template.sh"
-        yield _warning(f"{name} line {number}: the {quote} is never closed", "close it", source)
+        yield _warning(own, f"{own.name} line {number}: the {quote} is never closed", "close it", source)
     last = next((line for line in reversed(found) if line.text.strip()), None)
     if last is not None and last.continues:
-        text = f"{name} line {last.number}: a \\ ends the last command, but no line follows"
-        yield _warning(text, "remove it", _GUIDE)
+        text = f"{own.name} line {last.number}: a \\ ends the last command, but no line follows"
+        yield _warning(own, text, "remove it", _GUIDE)
 
 
 def _values(text: str) -> Iterator[tuple[int, str, str]]:
@@ -130,7 +163,7 @@ def _switches(text: str, engine: Engine) -> Iterator[Problem]:
 
 def _at(number: int, problems: Iterator[Problem]) -> Iterator[Problem]:
     for problem in problems:
-        yield Problem(f"line {number}: {problem.text}", hint=problem.hint, source=problem.source)
+        yield replace(problem, text=f"line {number}: {problem.text}")
 
 
 def _configs(spec: ClusterSpec, text: str, engine: Engine) -> Iterator[Problem]:
@@ -150,9 +183,9 @@ def _transfer(spec: ClusterSpec, config: Mapping[str, Any], engine: Engine) -> I
     known = registered(engine.version)
     if name and name not in known:
         hint, source = f"it has: {', '.join(known)}", "vllm-ascend, vllm_ascend/distributed at every release"
-        yield _warning(f"{engine} has no connector '{name}'", hint, source)
+        yield warning(f"{engine} has no connector '{name}'", KEY, hint, source)
     for key in FORBIDDEN.keys() & config.keys():
-        yield _warning(f"'{key}' must not be given: {FORBIDDEN[key]}", f"remove {key}", _GUIDE)
+        yield warning(f"'{key}' must not be given: {FORBIDDEN[key]}", KEY, f"remove {key}", _GUIDE)
     own = config.get("kv_connector_extra_config")
     sized = isinstance(own, Mapping) and {"prefill", "decode"} <= own.keys()
     if not name.startswith("Mooncake") or name not in known:
@@ -160,8 +193,8 @@ def _transfer(spec: ClusterSpec, config: Mapping[str, Any], engine: Engine) -> I
     if "Store" not in name and not sized:
         text = f"{name} ends in an AssertionError without the sizes of prefill and decode"
         hint = "kv_connector_extra_config: prefill and decode, each with dp_size and tp_size of one group"
-        yield _warning(text, hint, _SIZES)
+        yield warning(text, KEY, hint, _SIZES)
     drawn = MOONCAKE_DIRECT.on(spec.hardware.devices)
     if port is not None and port in drawn:
         text = f"kv_port {port} lies in {drawn.start}–{drawn.stop - 1}, where Mooncake binds random ports"
-        yield _warning(text, "use a port from 61000 on", MOONCAKE_DIRECT.source)
+        yield warning(text, KEY, "use a port from 61000 on", MOONCAKE_DIRECT.source)

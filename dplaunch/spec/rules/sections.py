@@ -8,7 +8,7 @@ from dplaunch.engines import facts, kinds
 from dplaunch.engines.routers import KINDS
 from dplaunch.model.cluster import DECODE, PREFILL, SERVE
 from dplaunch.ranges import fold
-from dplaunch.spec.finding import Finding, did_you_mean
+from dplaunch.spec.finding import Finding, KeyPath, did_you_mean, dotted
 from dplaunch.spec.resolve import NODE, selected
 from dplaunch.spec.rules.rule import SEATING, Case, Rule
 
@@ -51,16 +51,20 @@ def engine_complete(case: Case) -> Iterator[Finding]:
             f"engine.version is missing: it decides which flags {engine.kind} gets",
             'add version, in quotes: version: "0.23.0"',
         )
-    if "path" in needs and engine.path is None:
+    roles = case.file.roles.given()
+    if "path" in needs and engine.path is None and not all(role.path for role in roles.values()):
         yield Finding(
             ("engine", "path"),
             f"engine.path is missing: kind {engine.kind} runs your own script",
-            f"add path: {case.engine.script}",
+            f"add path: {case.engine.script}, or a path to each role",
         )
-    if "path" not in needs and engine.path is not None:
+    if "path" not in needs:
         takers = " or ".join(kind for kind in kinds() if "path" in facts(kind).needs)
-        text = f"engine.path is for kind {takers}, not {engine.kind}"
-        yield Finding(("engine", "path"), text, "remove it", at_key=True)
+        paths: dict[KeyPath, str | None] = {("engine", "path"): engine.path}
+        paths |= {("roles", name, "path"): role.path for name, role in roles.items()}
+        for path in (path for path, given in paths.items() if given is not None):
+            text = f"{dotted(path)} is for kind {takers}, not {engine.kind}"
+            yield Finding(path, text, "remove it", at_key=True)
 
 
 def hardware_given(case: Case) -> Iterator[Finding]:
@@ -68,6 +72,11 @@ def hardware_given(case: Case) -> Iterator[Finding]:
     kind, needs = case.file.engine.kind, case.engine.needs
     roles = {name for role in case.spec.roles for name in role.nodes}
     bare = [node.name for node in case.spec.nodes if node.name in roles and not node.devices]
+    families = [family for family, _ in case.engine.families]
+    family = case.spec.hardware.family
+    if case.file.hardware and families and family not in (*families, "cpu"):
+        hint = f"{kind} runs on {', '.join(families)}; for others choose another engine.kind"
+        yield Finding(("hardware",), f"{kind} does not run on hardware of family {family}", hint)
     if case.file.hardware is None and "hardware" in needs:
         hint = f"add hardware: {case.engine.example_hardware}"
         yield Finding(("hardware",), f"hardware is missing: {kind} needs devices", hint)
@@ -159,7 +168,7 @@ def overrides_exist(case: Case) -> Iterator[Finding]:
 
 RULES = (
     Rule(("roles.*",), roles_complete),
-    Rule(("engine.kind", "engine.version", "engine.path"), engine_complete),
+    Rule(("engine.kind", "engine.version", "engine.path", "roles.*.path"), engine_complete),
     Rule(("engine.kind", "hardware.**", "nodes.*.name", "nodes.*.devices", "roles.*.nodes"), hardware_given),
     Rule(("engine.kind", "kv_transfer", "roles.*"), kv_transfer_fits),
     Rule(("nodes.*.name", "router.**"), router_fits),
