@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from dplaunch.cli.verb import Invocation, option
 from dplaunch.errors import ExitCode
@@ -27,9 +28,10 @@ def plan(call: Invocation, save: Save = None, diff: Diff = None) -> ExitCode:
         changes = plans.compare(read_plan(diff), cluster.plan)
         call.screen.present("\n".join(changes) or "no difference", {"changes": list(changes)})
         return ExitCode.DONE
-    machine = (
-        plans.to_json(cluster.plan) if call.screen.json else {}
-    )  # large, so made only when it is printed
+    machine: dict[str, Any] = {}
+    if call.screen.json:  # large, so made only when it is printed
+        found = {name: asdict(one) for name, one in plans.commands(cluster.spec).items()}
+        machine = {**plans.to_json(cluster.plan), "commands": found}
     human = drawing.render(cluster.plan, cluster.warnings, verbose=call.screen.verbose)
     call.screen.present(human, machine)
     return ExitCode.DONE

@@ -58,6 +58,14 @@ class PortNeed:
 
 
 @dataclass(frozen=True, slots=True)
+class Command:
+    """What a script starts in the end, without secrets. ``${NAME}`` is only known on the node."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class StandIn:
     """What plays the engine in a rehearsal: programs, first in PATH, and environment for them."""
 
@@ -106,6 +114,11 @@ class EngineAdapter(Protocol):
 
         Paths in ``argv`` are relative to the node's folder.
         """
+
+    def commands(self, site: Site) -> Mapping[str, Command]:
+        """Process → the command of its engine; empty where a process's own words are all that is known."""
+        del site
+        return {}
 
     def stand_in(self, spec: ClusterSpec) -> StandIn:
         """What a rehearsal runs in its place."""

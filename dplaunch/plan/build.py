@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from dplaunch.engines import EngineAdapter, PortNeed, Site, StandIn, Template, adapter, facts
+from dplaunch.engines.adapter import Command
 from dplaunch.engines.layout import url
 from dplaunch.errors import Problem, SpecError
 from dplaunch.model.cluster import ClusterSpec, NodeSpec, RouterSpec
@@ -140,16 +141,27 @@ def _node(draft: _Draft, node: NodeSpec, router: RouterSpec | None) -> NodePlan:
 
 
 def _engines(spec: ClusterSpec, engine: EngineAdapter) -> Iterator[_Engines]:
+    for needs, site in _sites(spec, engine):
+        files = tuple(_rendered(sheet) for sheet in engine.files(site))
+        drafts = engine.processes(site)
+        yield _Engines(site.node.name, files, tuple(_completed(p, needs, files) for p in drafts))
+
+
+def _sites(spec: ClusterSpec, engine: EngineAdapter) -> Iterator[tuple[Sequence[PortNeed], Site]]:
+    """Every role on each of its nodes, with the ports that the role needs."""
     seats, _ = placed(spec)
     for role in spec.roles:
         needs = engine.ports(spec, role)
         for node in spec.nodes:
             mine = tuple(s for s in seats if s.role == role.name and s.node == node.name)
             if mine:
-                site = Site(spec=spec, facts=engine.facts, role=role, node=node, seats=mine)
-                files = tuple(_rendered(sheet) for sheet in engine.files(site))
-                drafts = engine.processes(site)
-                yield _Engines(node.name, files, tuple(_completed(p, needs, files) for p in drafts))
+                yield needs, Site(spec=spec, facts=engine.facts, role=role, node=node, seats=mine)
+
+
+def commands(spec: ClusterSpec) -> dict[str, Command]:
+    """Engine process → its final command line and environment, where the adapter knows them."""
+    engine = adapter(spec.engine.kind)
+    return {name: one for _, site in _sites(spec, engine) for name, one in engine.commands(site).items()}
 
 
 def _rendered(sheet: Template | File) -> File:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from dplaunch.engines.adapter import EngineAdapter, PortNeed, Site, StandIn
+from dplaunch.engines.adapter import Command, EngineAdapter, PortNeed, Site, StandIn
 from dplaunch.engines.layout import per_rank
 from dplaunch.engines.settings import Env, Flags, Split, secrets, split, user_env
 from dplaunch.engines.vllm import parallel
@@ -87,6 +88,9 @@ def needs(role: RoleSpec, kv: int = 0, *, listens: bool = False) -> Iterator[Por
         yield PortNeed("kv", "KV transfer", count=kv, common=True, listens=listens)
 
 
+SERVE = ("vllm", "serve")
+
+
 class ByRank(EngineAdapter):
     """An engine that a script starts for each rank, with positional arguments in a contract's order."""
 
@@ -133,6 +137,31 @@ class ByRank(EngineAdapter):
                 env=secrets(site, seat),
                 stop=self.stop(site),
             )
+
+    def commands(self, site: Site) -> Mapping[str, Command]:
+        """What the script starts for each seat; nothing is known of a script of the user's."""
+        sizes = self.sizes(site)
+        if not sizes:
+            return {}
+        return {
+            seat.name: self._command(site, seat, sizes, flags)
+            for seat, flags in zip(site.seats, self.flags(site), strict=True)
+        }
+
+    def _command(self, site: Site, seat: Seat, sizes: Lines, flags: Flags) -> Command:
+        contract = self.contract(site.spec)
+        known = dict(zip(contract, arguments(contract, site, seat), strict=True))
+        known |= {"local_ip": site.node.address, "nic_name": _interface(site) or "${nic_name}"}
+
+        def fill(text: str) -> str:
+            return re.sub(r"\$\{?(\w+)\}?", lambda found: known.get(found[1], found[0]), text)
+
+        given = [fill(word) for words in flags.values() for word in words]
+        computed = [word for flag, value in sizes for word in (flag, fill(value).strip('"'))]
+        end = ("--served-model-name", site.spec.served_model_name)
+        written = self.env(site, seat) | user_env(site, seat)
+        env = {name: fill(value) for name, value in written.items() if isinstance(value, str)}
+        return Command((*SERVE, site.spec.model, *computed, *given, *end), env)
 
     def stand_in(self, spec: ClusterSpec) -> StandIn:
         """The rehearsal engine, in the manner of this version of vLLM, or of its own choice."""
