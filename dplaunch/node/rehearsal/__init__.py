@@ -20,6 +20,7 @@ Faults:
 =================== ==========================================================================================
 SLOW                seconds before the first token of each request
 CRASH_AFTER         end so many seconds after the start, with EXIT_CODE (default 1) or by CRASH_SIGNAL (KILL)
+STUCK_BY            from the first prompt with this word on nothing moves, and /health is good all the same
 HANG                name of a start-up stage that is never passed (see the stand-in's ``stages``)
 IGNORE_TERM         SIGTERM does nothing
 ORPHANS             leave that many children, each in a session of its own

@@ -21,6 +21,7 @@ class Knobs:
         self.requests = self.setting("REQUESTS")
         self.slow = number(self.fault("SLOW", "0"))
         self.crash_after = number(self.fault("CRASH_AFTER", "-1"))
+        self.stuck_by = self.fault("STUCK_BY")
         self.exit_code = int(number(self.fault("EXIT_CODE", "1")))
         self.crash_signal = self.fault("CRASH_SIGNAL").upper()
         self.hang = self._stage(self.fault("HANG").lower(), stages)

@@ -90,9 +90,10 @@ class Connection:
         head = self._head(200, "text/event-stream; charset=utf-8", extra)
         self.sock.sendall(f"{head}transfer-encoding: chunked\r\n\r\n".encode("latin-1"))
 
-    def event(self, data: str) -> None:
+    def event(self, data: str, name: str = "") -> None:
         """One server-sent event as one chunk."""
-        text = f"data: {data}\n\n".encode()
+        first = f"event: {name}\n" if name else ""
+        text = f"{first}data: {data}\n\n".encode()
         self.sock.sendall(b"%x\r\n%b\r\n" % (len(text), text))
 
     def end_stream(self) -> None:

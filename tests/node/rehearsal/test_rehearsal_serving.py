@@ -89,6 +89,47 @@ def test_chat_echoes_the_last_user_message(engine):
     assert body["usage"]["prompt_tokens"] == 5
 
 
+SAID = [{"role": "user", "content": [{"type": "text", "text": "one two"}]}]
+
+
+def test_messages_are_answered_in_their_own_shape(engine):
+    body = {"model": "m", "messages": SAID, "max_tokens": 3}
+    status, answer = engine.ask("POST", "/v1/messages", body)
+    assert (status, answer["content"]) == (200, [{"type": "text", "text": "one two one"}])
+    assert answer["usage"] == {"input_tokens": 2, "output_tokens": 3}
+    status, text = engine.ask("POST", "/v1/messages", {**body, "stream": True})
+    names = [line[7:] for line in text.splitlines() if line.startswith("event: ")]
+    assert names[:3] == ["message_start", "content_block_start", "content_block_delta"]
+    assert names[-3:] == ["content_block_stop", "message_delta", "message_stop"]
+
+
+@pytest.mark.parametrize("given", ["one two", SAID])
+def test_responses_are_answered_in_their_own_shape(engine, given):
+    body = {"model": "m", "input": given, "max_output_tokens": 3}
+    status, answer = engine.ask("POST", "/v1/responses", body)
+    assert (status, answer["output"][0]["content"][0]["text"]) == (200, "one two one")
+    status, text = engine.ask("POST", "/v1/responses", {**body, "stream": True})
+    names = [line[7:] for line in text.splitlines() if line.startswith("event: ")]
+    assert names == ["response.created", *["response.output_text.delta"] * 3, "response.completed"]
+
+
+def test_tokens_are_counted(engine):
+    assert engine.ask("POST", "/v1/messages/count_tokens", {"messages": SAID})[1] == {"input_tokens": 2}
+    counted = engine.ask("POST", "/tokenize", {"prompt": "one two three"})[1]
+    assert (counted["count"], counted["tokens"]) == (3, [0, 1, 2])
+    assert engine.ask("POST", "/detokenize", {"tokens": [4, 5]})[1] == {"prompt": "4 5"}
+    assert engine.ask("POST", "/tokenize", {})[0] == 400
+
+
+def test_an_engine_that_is_stuck_is_healthy_and_answers_nothing(start, until):
+    engine = start("--served-model-name", "m", STUCK_BY="poison").ready()
+    assert engine.complete("fine", 1)[0] == 200
+    with pytest.raises(TimeoutError):
+        engine.ask("POST", "/v1/completions", {"prompt": "a poison"}, timeout=0.3)
+    assert engine.health() == 200
+    until(lambda: "Aborted request" in engine.log)
+
+
 @pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
 def test_streams_end_with_usage_and_done(engine, path):
     body = {"model": "m", "prompt": "a b", "messages": [{"role": "user", "content": "a b"}], "stream": True}

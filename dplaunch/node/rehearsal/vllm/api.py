@@ -6,12 +6,14 @@ import json
 import os
 import time
 
+from ..answers import BadPromptError, Prompt, chat_prompt, completion_prompts
 from ..web import Connection, Request, reason
 from . import shapes
 from .completion import Completion, RefusalError
 from .counters import prometheus
+from .dialects import MESSAGES, RESPONSES, Messages, Responses
 from .log import API, Log
-from .shapes import CHAT, COMPLETION
+from .shapes import CHAT, COMPLETION, Shape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
 
 PLAIN = "text/plain; version=0.0.4; charset=utf-8"
 GETS = ("/health", "/v1/models", "/version", "/metrics", "/ping", "/load")
-POSTS = (COMPLETION, CHAT)
+SHAPES = {COMPLETION: Shape, CHAT: Shape, MESSAGES: Messages, RESPONSES: Responses}
+TOKENIZE, DETOKENIZE, COUNT = "/tokenize", "/detokenize", "/v1/messages/count_tokens"
+POSTS = (*SHAPES, TOKENIZE, DETOKENIZE, COUNT)
 
 
 class Api:
@@ -53,9 +57,11 @@ class Api:
         path = request.path
         if path.startswith("/v1") and not self._allowed(request):
             connection.send_json(401, {"error": "Unauthorized"})
-        elif path in POSTS and request.method == "POST":
+        elif path in SHAPES and request.method == "POST":
             self.record.add(request)
             self._generate(request, connection)
+        elif path in POSTS and request.method == "POST":
+            self._count(request, connection)
         elif path in GETS and (request.method == "GET" or path == "/ping"):
             self._answer_get(path, connection)
         elif path in GETS or path in POSTS:
@@ -84,6 +90,23 @@ class Api:
             text = prometheus(counters, settings.served[0], settings.parallel.rank, usage, settings.release)
             connection.send(200, text.encode(), PLAIN)
 
+    def _count(self, request: Request, connection: Connection) -> None:
+        """Tokens here are words, with their number in the prompt as their id."""
+        try:
+            body = self._read(request)
+            prompt = _prompt(body)
+        except (RefusalError, BadPromptError) as refusal:
+            text = str(refusal) or "there is nothing to count"
+            connection.send_json(400, shapes.error(self.settings.release, 400, "BadRequestError", text))
+            return
+        if request.path == DETOKENIZE:
+            connection.send_json(200, {"prompt": " ".join(prompt.words)})
+        elif request.path == COUNT:
+            connection.send_json(200, {"input_tokens": prompt.tokens})
+        else:
+            found = {"count": prompt.tokens, "max_model_len": self.settings.max_model_len}
+            connection.send_json(200, {**found, "tokens": list(range(prompt.tokens)), "token_strs": None})
+
     def _generate(self, request: Request, connection: Connection) -> None:
         extra = ""
         if self.settings.request_id_headers and "x-request-id" in request.headers:
@@ -102,6 +125,15 @@ class Api:
             raise RefusalError(
                 415, "Unsupported Media Type: Only 'application/json' is allowed", "Bad Request"
             )
+        body = self._read(request)
+        model = body.get("model") or self.settings.served[0]
+        if model not in self.settings.served:
+            raise RefusalError(404, f"The model `{model}` does not exist.", "NotFoundError", "model")
+        request_id = request.headers.get("x-request-id") or os.urandom(16).hex()
+        shape = SHAPES[request.path](request.path, request_id, str(model))
+        return Completion(body, shape, self.settings.max_model_len)
+
+    def _read(self, request: Request) -> dict[str, object]:
         try:
             body = json.loads(request.body)
         except (ValueError, RecursionError) as fault:
@@ -110,9 +142,12 @@ class Api:
         if not isinstance(body, dict):
             text = "[{'type': 'dict_type', 'loc': ('body',), 'msg': 'Input should be a valid dictionary'}]"
             raise RefusalError(400, text, "Bad Request")
-        model = body.get("model") or self.settings.served[0]
-        if model not in self.settings.served:
-            raise RefusalError(404, f"The model `{model}` does not exist.", "NotFoundError", "model")
-        request_id = request.headers.get("x-request-id") or os.urandom(16).hex()
-        shape = shapes.Shape(request.path, request_id, str(model))
-        return Completion(body, shape, self.settings.max_model_len)
+        return body
+
+
+def _prompt(body: dict[str, object]) -> Prompt:
+    """What is to be counted: a chat, a text, or token ids."""
+    if "messages" in body:
+        return chat_prompt(body["messages"])
+    (prompt, *_) = completion_prompts(body.get("prompt", body.get("tokens")))
+    return prompt

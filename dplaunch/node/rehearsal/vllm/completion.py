@@ -47,8 +47,10 @@ class Completion:
         self.prompt_tokens = sum(prompt.tokens for prompt in self.prompts)
         self.words = [prompt.words for prompt in self.prompts]
         self.choices = _read_natural(body, "n") or 1
-        asked = _read_natural(body, "max_completion_tokens") if shape.chat else None
-        asked = _read_natural(body, "max_tokens") if asked is None else asked
+        limits = (
+            ("max_completion_tokens", "max_output_tokens", "max_tokens") if shape.chat else ("max_tokens",)
+        )
+        asked = next((value for name in limits if (value := _read_natural(body, name)) is not None), None)
         longest = max(prompt.tokens for prompt in self.prompts)
         self.reason = "stop" if asked is None and shape.chat else "length"
         self.tokens = asked or (len(self.prompts[0].words) if shape.chat else 16)
@@ -70,10 +72,16 @@ class Completion:
     def _read_prompts(self, body: dict[str, object]) -> list[Prompt]:
         try:
             if self.shape.chat:
-                return [chat_prompt(body.get("messages"))]
+                return [chat_prompt(_messages(body))]
             return completion_prompts(body.get("prompt"))
         except BadPromptError as fault:
             raise RefusalError(400, str(fault)) from None
+
+
+def _messages(body: dict[str, object]) -> object:
+    """The messages of a chat; /v1/responses calls them input, and takes a text alone."""
+    given = body.get("messages", body.get("input"))
+    return [{"role": "user", "content": given}] if isinstance(given, str) else given
 
 
 def _read_natural(body: dict[str, object], name: str) -> int | None:

@@ -56,6 +56,7 @@ class Generator:
         self.consumer: Consumer | None = None
         self.on_dead: Callable[[str], None] = lambda _cause: None
         self.last_request = 0.0
+        self._stuck = False
 
     def cache_usage(self) -> float:
         """Part of the KV cache in use, 0…1."""
@@ -66,6 +67,8 @@ class Generator:
         """Answer the completion; raises RefusalError before the first byte."""
         self.last_request = time.monotonic()
         self._check_alive()
+        if any(self.knobs.stuck_by in words for words in completion.words):
+            self._stuck = True
         if self.producer:
             self.producer.shelf.step()
         ticket = Ticket(self.counters)
@@ -200,10 +203,10 @@ class Generator:
         try:
             for start, end, reason in itertools.chain([first], chunks):
                 for index, words in enumerate(texts):
-                    chunk = shape.chunk(index, "".join(words[start:end]), reason or None)
+                    events = shape.chunk(index, "".join(words[start:end]), reason or None)
                     if completion.token_ids:
-                        shapes.add_token_ids(chunk, [[token_id(piece) for piece in words[start:end]]])
-                    connection.event(dump(chunk))
+                        shapes.add_token_ids(events[0], [[token_id(piece) for piece in words[start:end]]])
+                    _send(connection, events)
             if completion.usage:
                 counts = shapes.usage(completion.prompt_tokens, end * len(texts))
                 connection.event(dump(shape.closing(counts)))
@@ -224,7 +227,7 @@ class Generator:
         connection.start_stream(extra)
         if completion.shape.chat:
             for index in range(choices):
-                connection.event(dump(completion.shape.opening(index)))
+                _send(connection, completion.shape.opening(index))
 
     def _dump_error(self, error: RefusalError) -> str:
         release = self.settings.release
@@ -244,6 +247,10 @@ class Generator:
         self._check_alive()
         if self.shutdown.aborting.is_set():
             raise AbortedError
+        if self._stuck:
+            while not connection.gone(BEAT):
+                self._check_alive()
+            raise ClientGoneError
         if connection.gone(math.inf if self.shutdown.core_gone.is_set() else 0.0):
             raise ClientGoneError
 
@@ -251,3 +258,8 @@ class Generator:
         if self.group.dead.is_set():
             self.on_dead(closed_by_peer(self.settings.parallel))
             raise EngineDeadError
+
+
+def _send(connection: Connection, events: list[dict[str, object]]) -> None:
+    for event in events:
+        connection.event(dump(event), str(event.get("type", "")))

@@ -36,7 +36,7 @@ def usage(prompt: int, completion: int) -> Json:
 
 def add_token_ids(body: Json, ids: list[list[int]]) -> None:
     """What ``return_token_ids`` asks for: the generated tokens of each choice."""
-    choices = body["choices"]
+    choices = body.get("choices")
     if isinstance(choices, list):
         for choice, tokens in zip(choices, ids):
             choice["token_ids"] = tokens
@@ -46,8 +46,10 @@ class Shape:
     """The frame of one request's answers: ids, model and the form of its endpoint."""
 
     def __init__(self, path: str, request_id: str, model: str) -> None:
-        self.chat = path == CHAT
-        self.id = f"{'chatcmpl' if self.chat else 'cmpl'}-{request_id}"
+        self.path = path
+        self.chat = path != COMPLETION
+        prefix = {COMPLETION: "cmpl-", CHAT: "chatcmpl-"}.get(path, f"{path.rpartition('/')[2][:3]}_")
+        self.id = f"{prefix}{request_id}"
         self.model = model
         self.created = int(time.time())
 
@@ -58,17 +60,17 @@ class Shape:
         kind = "chat.completion" if self.chat else "text_completion"
         return {**self._frame(kind, choices), "usage": counts, "kv_transfer_params": params}
 
-    def chunk(self, index: int, text: str, reason: str | None) -> Json:
+    def chunk(self, index: int, text: str, reason: str | None) -> list[Json]:
         """One token of a stream."""
         if not self.chat:
-            return self._frame("text_completion", [self._text(index, text, reason)])
+            return [self._frame("text_completion", [self._text(index, text, reason)])]
         delta: Json = {"content": text}
-        return self._frame("chat.completion.chunk", [_delta(index, delta, reason)])
+        return [self._frame("chat.completion.chunk", [_delta(index, delta, reason)])]
 
-    def opening(self, index: int) -> Json:
+    def opening(self, index: int) -> list[Json]:
         """What a chat stream begins with."""
         delta: Json = {"role": "assistant", "content": ""}
-        return self._frame("chat.completion.chunk", [_delta(index, delta, None)])
+        return [self._frame("chat.completion.chunk", [_delta(index, delta, None)])]
 
     def closing(self, counts: Json) -> Json:
         """The chunk with the usage, which ends a stream that asked for it."""
