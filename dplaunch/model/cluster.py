@@ -19,8 +19,11 @@ ArgValue = TypeAliasType(
 has one, ``None`` leaves the flag out, a
 mapping or a tuple of mappings becomes JSON, a tuple of scalars becomes several words."""
 
-Family = Literal["a2", "a3", "gpu", "cpu"]
+Family = Literal["a2", "a3", "a5", "gpu", "cpu"]
 """The kind of a node's devices."""
+
+NPUS = ("a2", "a3", "a5")
+"""The kinds that are Ascend NPUs; a5 is the 950, which has neither RoCE ports nor HCCS."""
 
 PREFILL = "prefill"
 DECODE = "decode"
@@ -216,6 +219,7 @@ class ClusterSpec:
     engine: EngineSpec
     model: str
     served_model_name: str
+    """The name that clients ask for."""
     hardware: Hardware
     nodes: tuple[NodeSpec, ...]
     roles: tuple[RoleSpec, ...]
@@ -225,6 +229,8 @@ class ClusterSpec:
     weights: WeightsSpec = WeightsSpec()
     kv_transfer: KvTransferSpec | None = None
     router: RouterSpec | None = None
+    aliases: tuple[str, ...] = ()
+    """Further names of the model or of its LoRA adapters that clients ask for."""
     api_key: SecretRef | None = None
     warmup: WarmupSpec | None = None
     overrides: Mapping[str, Override] = field(default_factory=dict)

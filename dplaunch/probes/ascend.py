@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from dplaunch.model.check import Finding, Level, Output
+from dplaunch.model.cluster import NPUS
 from dplaunch.probes import outputs
 from dplaunch.probes.findings import name_devices
 from dplaunch.probes.probe import ProbeTarget
@@ -54,7 +55,7 @@ def make_argv(tool: str, *words: str) -> tuple[str, ...]:
 
 def has_npus(target: ProbeTarget) -> bool:
     """Return whether the node has Ascend devices according to the cluster file."""
-    return target.spec.hardware.family in (A2, A3) and bool(target.node.devices)
+    return target.spec.hardware.family in NPUS and bool(target.node.devices)
 
 
 def uses_device_network(target: ProbeTarget) -> bool:
@@ -63,7 +64,8 @@ def uses_device_network(target: ProbeTarget) -> bool:
     The devices of a single machine reach each other without them, unless HCCL is told to use RoCE there.
     """
     roce = (str(role.env.get("HCCL_INTRA_ROCE_ENABLE", "0")) for role in target.spec.roles)
-    return has_npus(target) and (bool(target.peers) or any(value == "1" for value in roce))
+    has_ports = has_npus(target) and target.spec.hardware.family in (A2, A3)
+    return has_ports and (bool(target.peers) or any(value == "1" for value in roce))
 
 
 def find_trouble(output: Output) -> str:

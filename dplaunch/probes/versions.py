@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from dplaunch.engines import facts, kinds
 from dplaunch.model.check import Command, Facts, Output
+from dplaunch.model.cluster import NPUS
 from dplaunch.probes.outputs import Outputs, clean, describe_unread, find_output, read_last_json
 from dplaunch.probes.probe import EarlierFacts, Probe, ProbeTarget
 from dplaunch.probes.shell import wrap_command, wrap_script
@@ -96,7 +97,7 @@ def _list_packages(target: ProbeTarget) -> dict[str, tuple[str, ...]]:
 
 
 def _commands(target: ProbeTarget, _: EarlierFacts) -> Iterable[Command]:
-    if target.has_engines and target.spec.hardware.family in ("a2", "a3"):
+    if target.has_engines and target.spec.hardware.family in NPUS:
         yield Command(key="driver", argv=("sh", "-c", _INSTALLED % "driver"))
         yield Command(key="firmware", argv=("sh", "-c", _INSTALLED % "firmware"))
     if target.has_engines and (wanted := _list_packages(target)):

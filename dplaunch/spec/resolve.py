@@ -42,12 +42,14 @@ def resolve(file: schema.File, source: str, scripts: Mapping[str, str]) -> Clust
     ``scripts`` holds the texts of the user's own, by what the file calls them.
     """
     hardware = _hardware(file)
+    served, *aliases = file.served_model_name or (file.model,)
     nodes = tuple(node for entry in file.nodes for node in _nodes(entry, file, hardware))
     return ClusterSpec(
         name=file.cluster,
         engine=_engine(file.engine, source, scripts),
         model=file.model,
-        served_model_name=file.served_model_name or file.model,
+        served_model_name=served,
+        aliases=tuple(aliases),
         weights=_weights(file),
         hardware=hardware,
         nodes=nodes,

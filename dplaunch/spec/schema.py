@@ -236,7 +236,7 @@ class File(_Section):
     cluster: Name
     engine: Engine
     model: Text
-    served_model_name: Text | None = None
+    served_model_name: values.ModelNames | None = None
     weights: Weights = _empty()
     ssh: Ssh = _empty()
     hardware: Annotated[Hardware, BeforeValidator(values.preset), _OrPreset()] | None = None

@@ -108,6 +108,17 @@ MOST_DEVICES = 1024
 _DEVICES_HINT = "write 8, 4-7 or [0, 1, 3-7]; device 4 alone is [4]"
 
 
+def _model_names(value: object) -> tuple[str, ...]:
+    names = value if isinstance(value, list) else [value]
+    if not names or not all(isinstance(name, str) and name for name in names):
+        hint = "put it in quotes" if isinstance(value, int | float) else ""
+        raise takes("text, or a list of names", value, hint)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise refuse(f"{{it}} has '{twice}' twice", "name it once")
+    return tuple(names)
+
+
 def _devices(value: object) -> tuple[int, ...]:
     """A count, which starts at device 0, or the devices themselves: a range as text, or a list."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_DEVICES:
@@ -266,6 +277,11 @@ NodeNames = Annotated[tuple[str, ...], PlainValidator(_each(_name)), _RANGE]
 Hosts = Annotated[tuple[str, ...], PlainValidator(_each(_host)), _RANGE]
 Names = Annotated[
     tuple[str, ...], PlainValidator(_names), _schema(_TEXT, {"type": "array", "items": _TEXT, "minItems": 1})
+]
+ModelNames = Annotated[
+    tuple[str, ...],
+    PlainValidator(_model_names),
+    _schema(_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}),
 ]
 Duration = Annotated[
     float, PlainValidator(_duration), _schema({"type": "number", "exclusiveMinimum": 0}, _TEXT)

@@ -472,3 +472,10 @@ def test_super_pods_are_compared_within_groups_and_only_a_warning_where_kv_goes(
         ("npu.superpod", WARN, "n3"),
         ("npu.superpod", WARN, "n4"),
     }
+
+
+def test_an_a5_has_devices_to_look_at_and_no_roce_ports():
+    world = World("a2", 2)
+    spec = replace(world.spec, hardware=replace(world.spec.hardware, family="a5"))
+    world.targets = [replace(target, spec=spec) for target in world.targets]
+    assert {finding.probe for finding in world.findings()} == {"npu.devices"}

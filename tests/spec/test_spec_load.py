@@ -212,6 +212,13 @@ def test_hardware_has_names(load, small, name, devices):
     assert (hardware.name, hardware.devices) == (name, tuple(range(devices)))
 
 
+def test_clients_may_ask_for_several_names(load, small):
+    names = load(small(served="served_model_name: [deepseek_r1, r1, sql-lora]")).spec
+    assert (names.served_model_name, names.aliases) == ("deepseek_r1", ("r1", "sql-lora"))
+    assert load(small(served="served_model_name: r1")).spec.aliases == ()
+    assert load(small()).spec.served_model_name == "m"
+
+
 def test_masters_are_named_by_name_host_or_address_and_the_name_wins(load, small):
     nodes = "nodes: [{name: n1, host: n2, address: 192.0.2.1}, {name: n2, host: b, address: 192.0.2.2}]"
     for master, name in (("n1", "n1"), ("n2", "n2"), ("b", "n2"), ("192.0.2.1", "n1")):

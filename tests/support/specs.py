@@ -17,6 +17,7 @@ from dplaunch.model.cluster import (
 
 A3 = Hardware(name="atlas-800t-a3", devices=tuple(range(16)), family="a3")
 A2 = Hardware(name="atlas-800t-a2", devices=tuple(range(8)), family="a2")
+A5 = Hardware(name="ours", devices=tuple(range(8)), family="a5")
 GPU = Hardware(name="gpu-8", devices=tuple(range(8)), family="gpu")
 CPU = Hardware(name="cpu", devices=(), family="cpu")
 

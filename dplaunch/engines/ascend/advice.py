@@ -13,7 +13,7 @@ from dplaunch.engines.versions import at_least
 from dplaunch.engines.vllm.advice import TUTORIAL, number
 from dplaunch.engines.vllm.lint import CONFIG, Engine, as_map
 from dplaunch.errors import Problem
-from dplaunch.model.cluster import DECODE, PREFILL, ClusterSpec, EnvValue, RoleSpec
+from dplaunch.model.cluster import DECODE, NPUS, PREFILL, ClusterSpec, EnvValue, RoleSpec
 
 DBO = "VLLM_ASCEND_ENABLE_DBO"
 DBO_TOKENS = 256
@@ -174,12 +174,12 @@ def _ranges(place: str, env: Mapping[str, EnvValue]) -> Iterator[Problem]:
 
 
 def _family(spec: ClusterSpec, place: str, env: Mapping[str, EnvValue]) -> Iterator[Problem]:
-    if spec.hardware.family == "a2" and env.get("ASCEND_A3_ENABLE", "0") not in _OFF:
-        text = "ASCEND_A3_ENABLE moves KV over a link that Atlas A2 has only inside a node"
+    if spec.hardware.family in ("a2", "a5") and env.get("ASCEND_A3_ENABLE", "0") not in _OFF:
+        text = "ASCEND_A3_ENABLE moves KV over a link between nodes that only Atlas A3 has"
         source = "vllm-ascend, pd_disaggregation_mooncake_multi_node.md"
         yield warning(text, f"{place}.ASCEND_A3_ENABLE", "remove it", source)
     path = env.get("LD_LIBRARY_PATH", "${LD_LIBRARY_PATH}")
-    if spec.hardware.family in {"a2", "a3"} and isinstance(path, str) and "${LD_LIBRARY_PATH}" not in path:
+    if spec.hardware.family in NPUS and isinstance(path, str) and "${LD_LIBRARY_PATH}" not in path:
         text = "LD_LIBRARY_PATH replaces the path that runtime.setup made, and CANN's libraries are in that"
         hint = f"LD_LIBRARY_PATH: {path}:${{LD_LIBRARY_PATH}}"
         source = "vllm-ascend, pd_disaggregation_mooncake_multi_node.md: it adds to the old value"

@@ -22,7 +22,7 @@ from dplaunch.engines.vllm.lint import Engine
 from dplaunch.engines.vllm.parallel import STOP
 from dplaunch.engines.vllm.shell import CONTRACT_A, CONTRACT_B, ByRank, Contract, group_devices, needs
 from dplaunch.errors import Problem
-from dplaunch.model.cluster import ClusterSpec, RoleSpec
+from dplaunch.model.cluster import NPUS, ClusterSpec, RoleSpec
 from dplaunch.model.plan import File, Seat, StopStep
 
 FACTS = EngineFacts(
@@ -155,7 +155,7 @@ def _engine(spec: ClusterSpec) -> Engine | None:
     version = spec.engine.version
     if not version or parse(version) is None:
         return None
-    on_npu = spec.hardware.family in {"a2", "a3"}
+    on_npu = spec.hardware.family in NPUS
     return ascend_lint.ascend(version) if on_npu else vllm_lint.vllm(version)
 
 

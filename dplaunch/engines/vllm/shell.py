@@ -10,6 +10,7 @@ from dplaunch.engines.adapter import Command, EngineAdapter, PortNeed, Site, Sta
 from dplaunch.engines.layout import per_rank
 from dplaunch.engines.settings import Env, Flags, Split, secrets, split, user_env
 from dplaunch.engines.vllm import parallel
+from dplaunch.engines.vllm.lint import as_map
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
 from dplaunch.model.plan import Process, Seat, StopStep
 
@@ -186,13 +187,22 @@ class ByRank(EngineAdapter):
             "nic": _interface(site),
             "sizes": self.sizes(site),
             "model": site.spec.model,
-            "served_model_name": site.spec.served_model_name,
+            "served_names": _served_names(site),
             "exports": _exports(shared, written[0]),
             "secrets": sorted({name for seat in site.seats for name in secrets(site, seat)}),
             "selector": _selector(site),
             "arms": shared.arms,
             "flags": shared.flags,
         }
+
+
+def _served_names(site: Site) -> tuple[str, ...]:
+    """Names of the model itself: an adapter has its name from ``lora-modules``."""
+    given = site.role.args.get("lora-modules", ())
+    modules = given if isinstance(given, tuple) else (given,)
+    adapters = {str(as_map(one).get("name") or str(one).partition("=")[0]) for one in modules}
+    aliases = (name for name in site.spec.aliases if name not in adapters)
+    return site.spec.served_model_name, *aliases
 
 
 def _flag_names(sizes: Lines, flags: Flags) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from specs import A2, A3, MOONCAKE, cluster, four_p_four_d, nodes, serve
+from specs import A2, A3, A5, MOONCAKE, cluster, four_p_four_d, nodes, serve
 
 from dplaunch import plan
 from dplaunch.model.cluster import KvTransferSpec, Override, RoleSpec, RuntimeSpec, SecretRef
@@ -190,6 +190,7 @@ def test_pipeline_and_context_parallel_sizes(stage):
         (A2, None, {"HCCL_INTRA_PCIE_ENABLE": "1", "HCCL_INTRA_ROCE_ENABLE": "0"}),
         (A2, MOONCAKE, {"HCCL_INTRA_PCIE_ENABLE": "1", "HCCL_INTRA_ROCE_ENABLE": "0"}),
         (A3, None, {}),
+        (A5, MOONCAKE, {}),
         (A3, MOONCAKE, {"ASCEND_A3_ENABLE": "1"}),
     ],
 )
@@ -203,6 +204,16 @@ def test_hardware_and_connector_decide_the_environment(stage, hardware, transfer
     ran = run(stage, planned, planned.processes[0].name)
     names = ("HCCL_INTRA_PCIE_ENABLE", "HCCL_INTRA_ROCE_ENABLE", "ASCEND_A3_ENABLE")
     assert {name: ran.env[name] for name in names if name in ran.env} == expected
+
+
+@pytest.mark.parametrize("modules", [("sql-lora=/lora/sql",), '{"name": "sql-lora", "path": "/lora/sql"}'])
+def test_an_adapter_has_its_name_from_its_own_flag(stage, modules):
+    role = serve(tp=16, args={"enable-lora": True, "lora-modules": modules})
+    planned = plan.build(cluster(role, aliases=("r1", "sql-lora")))
+    ran = run(stage, planned, "serve-0")
+    at = ran.argv.index("--served-model-name")
+    assert ran.argv[at + 1 :] == ["model", "r1"]
+    assert planned.endpoints[0].model == "model"
 
 
 def test_roce_inside_a_node_is_only_for_kv_that_leaves_nodes(stage):
