@@ -12,7 +12,7 @@ from dplaunch.errors import ExitCode, worst
 Targets = Annotated[
     list[str] | None,
     target_argument(
-        "Analyze decode-3, decode, decode-[0-15] or node:n5 (default: all engines).", metavar="[TARGET]..."
+        "Analyze decode-3, decode, decode-[0-15] or node:n5 (default: all engines).", metavar="TARGET"
     ),
 ]
 Html = Annotated[

@@ -17,7 +17,7 @@ Targets = Annotated[
     list[str] | None,
     target_argument(
         "Read the logs of decode-3, decode, decode-[0-15], node:n5 or router (default: all).",
-        metavar="[TARGET]...",
+        metavar="TARGET",
     ),
 ]
 From = Annotated[
@@ -27,7 +27,11 @@ From = Annotated[
 Lines = Annotated[int, option("--lines", "-n", help="Read this many last lines of each log; 0 reads all.")]
 Since = Annotated[
     str | None,
-    option("--since", help="Read only lines younger than this, e.g. 10m or 90s (default: any age)."),
+    option(
+        "--since",
+        metavar="DURATION",
+        help="Read only lines younger than this, e.g. 10m or 90s (default: any age).",
+    ),
 ]
 Previous = Annotated[
     bool, option("--previous", help="Read the logs of the previous run (default: the current one).")

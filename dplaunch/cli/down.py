@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 Grace = Annotated[
     str | None,
     option(
-        "--grace", help="Wait this long before killing processes that ignore their signal (default: 30s)."
+        "--grace",
+        metavar="DURATION",
+        help="Wait this long before killing processes that ignore their signal (default: 30s).",
     ),
 ]
 

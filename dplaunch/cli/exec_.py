@@ -19,7 +19,9 @@ Words = Annotated[
     list[str],
     typer.Argument(metavar="COMMAND…", help="Run this command, given as words.", show_default=False),
 ]
-Timeout = Annotated[float, option("--timeout", help="End the command after this many seconds.")]
+Timeout = Annotated[
+    float, option("--timeout", metavar="SECONDS", help="End the command after this many seconds.")
+]
 
 
 _EXAMPLE = ", as in: dplaunch exec all -- df -h /data"

@@ -12,7 +12,7 @@ from dplaunch.errors import ExitCode, UsageError
 Key = Annotated[
     str | None,
     typer.Argument(
-        metavar="[WORD]",
+        metavar="WORD",
         help="Explain a key like roles.decode.dp, a code like EI0006 or a log line (default: every key).",
     ),
 ]

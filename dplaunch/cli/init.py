@@ -15,10 +15,29 @@ if TYPE_CHECKING:
 
 _Answer = TypeVar("_Answer")
 
-Example = Annotated[str | None, option("--preset", help="Start from this example (default: ask).")]
+
+def _complete_preset(incomplete: str) -> list[str]:
+    from dplaunch.workspace.presets import list_presets
+
+    return [name for name in list_presets() if name.startswith(incomplete)]
+
+
+Example = Annotated[
+    str | None,
+    option(
+        "--preset",
+        metavar="EXAMPLE",
+        help="Start from this example (default: ask).",
+        autocompletion=_complete_preset,
+    ),
+]
 Name = Annotated[
     str | None,
-    option("--name", help="Name the cluster; clusters that share nodes need different names (default: ask)."),
+    option(
+        "--name",
+        metavar="NAME",
+        help="Name the cluster; clusters that share nodes need different names (default: ask).",
+    ),
 ]
 Hosts = Annotated[
     str | None,

@@ -37,7 +37,11 @@ Lines = Annotated[
 ]
 Since = Annotated[
     str | None,
-    option("--since", help="Print only lines younger than this, e.g. 10m or 90s (default: any age)."),
+    option(
+        "--since",
+        metavar="DURATION",
+        help="Print only lines younger than this, e.g. 10m or 90s (default: any age).",
+    ),
 ]
 Grep = Annotated[str | None, option("--grep", help="Print only lines that match this regular expression.")]
 Previous = Annotated[

@@ -19,7 +19,8 @@ Wait = Annotated[
     str | None, option("--wait", metavar="ready", help="Wait until the cluster serves, and prove it.")
 ]
 Timeout = Annotated[
-    str | None, option("--timeout", help="With --wait, wait this long (default: ready_timeout).")
+    str | None,
+    option("--timeout", metavar="DURATION", help="With --wait, wait this long (default: ready_timeout)."),
 ]
 
 LOOK_AGAIN = 2.0

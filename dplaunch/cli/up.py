@@ -33,11 +33,16 @@ Detach = Annotated[
     option("--detach", help="Return as soon as all processes have started, without waiting for readiness."),
 ]
 Timeout = Annotated[
-    str | None, option("--timeout", help="Wait this long for readiness (default: ready_timeout).")
+    str | None,
+    option("--timeout", metavar="DURATION", help="Wait this long for readiness (default: ready_timeout)."),
 ]
 DrainTimeout = Annotated[
     str | None,
-    option("--drain-timeout", help="Let running requests finish for this long (default: drain_timeout)."),
+    option(
+        "--drain-timeout",
+        metavar="DURATION",
+        help="Let running requests finish for this long (default: drain_timeout).",
+    ),
 ]
 Force = Annotated[bool, option("--force", help="Restart running processes even if they are unchanged.")]
 Test = Annotated[Pairs, option("--test", help="Prove a sample of 64 prefill × decode pairs, or all.")]

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 import typer
 
@@ -86,7 +86,15 @@ Rehearse = Annotated[
 ]
 Quiet = Annotated[bool, option("--quiet", "-q", help="Print results and errors only.")]
 Verbose = Annotated[
-    int, option("--verbose", "-v", count=True, show_default=False, help="Print one row per engine and more.")
+    int,
+    option(
+        "--verbose",
+        "-v",
+        count=True,
+        metavar="",
+        show_default=False,
+        help="Print one row per engine and more.",
+    ),
 ]
 
 COMMON: dict[str, tuple[Any, Any]] = {
@@ -174,6 +182,10 @@ def carry_out(common: dict[str, Any], work: Callable[[Invocation], ExitCode]) ->
 
 
 def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    if get_origin(annotation) is Annotated and annotation.__origin__ is bool:
+        flag = copy.copy(annotation.__metadata__[0])
+        flag.metavar = ""  # the help of an option without a value names no type
+        annotation = Annotated[bool, flag]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
 
 

@@ -93,6 +93,12 @@ def test_a_verb_about_no_cluster_does_not_list_the_options_of_one(verb):
     assert not listed & {"--file", "--rehearse"}
 
 
+def test_the_help_names_no_type_where_an_option_takes_no_value(cli):
+    shown = cli("up", "--help").stdout
+    assert re.search(r"--detach\s+Return", shown)
+    assert re.search(r"--timeout\s+DURATION", shown)
+
+
 def test_y_is_listed_where_something_is_asked_and_taken_everywhere(cli):
     commands = get_command(app).commands  # type: ignore[attr-defined]
     listed = {verb for verb in VERBS for p in commands[verb].params if "-y" in p.opts and not p.hidden}

@@ -42,3 +42,15 @@ def test_a_shell_completes_the_targets_of_the_current_cluster(laptop, shell):
         start_new_session=True,  # a shell may stop the group it runs in
     )
     assert done.stdout.split() == ["decode", "decode-0", "decode-1", "decode-2", "decode-3"], done.stderr
+
+
+def test_the_names_of_the_examples_are_completed():
+    asked = {"_DPLAUNCH_COMPLETE": "complete_bash", "COMP_WORDS": "dplaunch init --preset script"}
+    done = subprocess.run(
+        [Path(sys.executable).with_name("dplaunch")],
+        env={**os.environ, **asked, "COMP_CWORD": "3"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["script"]
