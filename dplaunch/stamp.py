@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import NamedTuple
 
 _SPEAKER = re.compile(r"^(?:\([\w./-]+(?: [\w./=-]+)* pid=\d+[^()]*\) ?)+")
@@ -69,6 +70,7 @@ def normalise(line: str) -> str:
     return _CLOCK.sub("", _SPEAKER.sub("", line), count=1)
 
 
+@lru_cache(maxsize=16)
 def parse_stamp(line: str) -> Stamp | None:
     """Return when the line was logged; None if it carries no time.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-_SPEAKER = re.compile(r"\((?P<name>[\w./-]+)[^()]*? pid=(?P<pid>\d+)")
-_BANNER = re.compile(r"vLLM API server version|data parallel engine\(s\) in headless mode")
+_SPEAKER = re.compile(r"\(([\w./-]+)[^()]*? pid=(\d+)")
+_BANNERS = ("vLLM API server version", "data parallel engine(s) in headless mode")
 """What vLLM logs once for each launch."""
 
 
@@ -18,35 +18,39 @@ class Launches:
     def __init__(self) -> None:
         self._began = [1]
         self._names: dict[str, str] = {}
-        self._spans: dict[str, tuple[int, int]] = {}
+        self._first: dict[str, int] = {}
+        self._last: dict[str, int] = {}
+        """Process id → the number of the first and of the last line that names it."""
         self._banners: set[str] = set()
         self.earlier = 0
         """The number of launches before ``began``, which are certainly over."""
 
     def take(self, line: str, number: int) -> bool:
         """Read the next line. Return whether a launch may begin with it."""
-        found = _SPEAKER.match(line)
-        name, pid = (found["name"], found["pid"]) if found else ("", "")
-        begins = self._repeats_banner(line, pid, number) or (
-            bool(pid) and pid not in self._spans and self._names.get(name, pid) != pid
-        )
+        found = _SPEAKER.match(line) if line[:1] == "(" else None
+        name, pid = found.groups() if found else ("", "")
+        begins = self._repeats_banner(line, pid, number)
+        if pid and pid not in self._first:
+            begins = begins or self._names.get(name, pid) != pid
+            self._first[pid] = number
         if begins and number != self._began[-1]:
             self._began.append(number)
             self._names.clear()
         if pid:
             self._names[name] = pid
-            self._spans[pid] = self._spans.get(pid, (number, number))[0], number
+            self._last[pid] = number
         return begins
 
     def _repeats_banner(self, line: str, pid: str, number: int) -> bool:
         """Return whether the same process id announces a launch again; what came before is over then."""
-        if not _BANNER.search(line):
+        if not any(banner in line for banner in _BANNERS):
             return False
         repeats = pid in self._banners
         if repeats:
             self.earlier += len(self._began)
             self._began = [number]
-            self._spans.clear()
+            self._first.clear()
+            self._last.clear()
             self._names.clear()
             self._banners.clear()
         self._banners.add(pid)
@@ -57,6 +61,6 @@ class Launches:
         cuts = [
             (began, self.earlier + index)
             for index, began in enumerate(self._began)
-            if all(last < began or first >= began for first, last in self._spans.values())
+            if all(self._last[pid] < began or first >= began for pid, first in self._first.items())
         ]
         return cuts[-1] if cuts else (self._began[0], self.earlier)

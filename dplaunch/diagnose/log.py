@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -16,7 +17,7 @@ from dplaunch.stamp import Calendar, parse_stamp, split_speaker
 _CALM = re.compile(r"(?:\([^()]* pid=\d+\) ?)*(?:(?:INFO|DEBUG)\b|.*Found ulimit of )")
 """Lines that explain no failure, which are most of a log. The warning about ulimit only quotes an error."""
 _BEGINS = "Application startup complete"
-_SERVES = re.compile(rf'"POST /\S+ HTTP/[\d.]+" 200|{_BEGINS}')
+_ANSWERS = re.compile(r'"POST /\S+ HTTP/[\d.]+" 200')
 """Lines of an engine that got over whatever it logged before."""
 _MOST = 50
 """Unknown errors that are kept of one launch; the others are dropped."""
@@ -32,6 +33,7 @@ class _Launch:
 
     began: int
     seen: dict[str, Sighting] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
     survived: dict[str, Sighting] = field(default_factory=dict)
     """What the engine got over: it served afterwards."""
     served: bool = False
@@ -40,24 +42,30 @@ class _Launch:
 
     def add(self, sighting: Sighting) -> bool:
         """Take a sighting. Return whether it is the first of its kind."""
-        known = self.seen.get(sighting.identity)
-        self.seen[sighting.identity] = replace(known, count=known.count + 1) if known else sighting
-        return known is None
+        self.counts[sighting.identity] += 1
+        return self.seen.setdefault(sighting.identity, sighting) is sighting
+
+    def counted(self) -> Iterator[Sighting]:
+        """Yield what was seen, with how often."""
+        return (replace(sighting, count=self.counts[name]) for name, sighting in self.seen.items())
 
     def drop_error(self, sentence: str) -> None:
         """Forget an unknown error that was seen once."""
-        known = self.seen.get(f" {sentence}")
-        if known and known.count == 1:
-            del self.seen[known.identity]
+        name = f" {sentence}"
+        self.counts[name] -= 1
+        if not self.counts[name]:
+            self.seen.pop(name, None)
 
     def serve(self, *, begins: bool) -> None:
         """Take note that the engine serves after what was seen so far. ``begins``: it has just started to."""
         self.served = True
         self.followed_at.clear()
-        for name, sighting in list(self.seen.items()):
+        for sighting in list(self.counted()):
+            name = sighting.identity
             if not sighting.harms_requests or (begins and sighting.signature is None):
                 self.survived.setdefault(name, _survived(sighting))
                 del self.seen[name]
+                del self.counts[name]
 
 
 class Log:
@@ -82,14 +90,15 @@ class Log:
         self.number += 1
         if self._starts.take(line, self.number):
             self._launches.append(_Launch(self.number))
-        speaker, message = split_speaker(line)
         if _CALM.match(line):
             self._dated = line  # its time is parsed only if a line without one needs it
             self._date(line)
-            self._records.pop(speaker, None)
-            if found := _SERVES.search(line):
-                self._launches[-1].serve(begins=found[0] == _BEGINS)
+            if self._records:
+                self._records.pop(split_speaker(line)[0], None)
+            if _BEGINS in line or ('" 200' in line and _ANSWERS.search(line)):
+                self._launches[-1].serve(begins=_BEGINS in line)
             return
+        speaker, message = split_speaker(line)
         reading = read(message)
         record = self._continue_record(speaker, reading)
         signature = recognise(message)
@@ -111,7 +120,7 @@ class Log:
         began, _ = self.last_launch()
         launches = [launch for launch in self._launches if launch.began >= began] or self._launches[-1:]
         served = any(launch.served for launch in launches)
-        seen = _first_of(sighting for launch in launches for sighting in launch.seen.values())
+        seen = _first_of(sighting for launch in launches for sighting in launch.counted())
         yield from _first_of(sighting for launch in launches for sighting in launch.survived.values())
         excused = (LineKind.UNKNOWN, LineKind.WARNING)
         broken = any(s.kind not in excused or (s.signature is None and not s.logged) for s in seen)
@@ -128,6 +137,9 @@ class Log:
 
     def _add_known(self, line: str, signature: Signature, record: Record, reading: Reading) -> None:
         launch = self._launches[-1]
+        if signature.id in launch.seen and signature.kind is not LineKind.CONSEQUENCE:
+            launch.counts[signature.id] += 1  # most lines of a failure are repetitions
+            return
         sighting = replace(
             self._make_sighting(line, signature.kind, reading.sentence, signature), record=record.began
         )
