@@ -11,7 +11,7 @@ STAMP := .venv/.set-up-$(shell cat requirements.lock pyproject.toml | sha256sum 
 # Thousands of short programs start in demo and tests: what Python compiles is kept, as in any installation.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test setup lint bench mutants clean
+.PHONY: demo test setup lint bench mutants soak clean
 
 demo: setup
 	@$(BIN)/python scripts/demo.py
@@ -44,6 +44,10 @@ bench: setup
 mutants: setup
 	$(BIN)/mutmut run
 	$(BIN)/mutmut results
+
+# Forty clients with streams of a minute while every group restarts in turn: some ten minutes.
+soak: setup
+	DPLAUNCH_SOAK_STREAM_SECONDS=60 $(BIN)/pytest -m whole tests/cli/test_cli_traffic.py
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis mutants dist
