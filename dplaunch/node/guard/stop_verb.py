@@ -24,8 +24,9 @@ _LOOK = 0.02
 _LAST_LOOK = 0.25
 _REWRITE = 10.0
 """Seconds in which a guard notices that its state was lost: it looks every four."""
-_PORTS_FREE = 2.0
-"""Seconds a port may take to become free after the last process that held it."""
+_PORTS_FREE = 10.0
+"""Seconds a port may take to become free after the last process that held it: the kernel ends an engine of
+hundreds of threads and gigabytes thread by thread."""
 
 
 def answer(call: Call) -> dict[str, Any]:
