@@ -20,6 +20,13 @@ class ReservedPorts:
     first: int
     end: int
     owner: str
+    moved_by: str = ""
+    """The environment variable that holds another first one."""
+
+    def at(self, first: str) -> range:
+        """The ports from ``first`` on, given as text; the usual ones where that is not a number."""
+        start = int(first) if first.isdecimal() else self.first
+        return range(start, start + self.end - self.first)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from dplaunch.engines import EngineAdapter, EngineFacts, PortNeed
+from dplaunch.engines import EngineAdapter, EngineFacts, PortNeed, Site
+from dplaunch.engines.settings import user_env
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
 from dplaunch.model.plan import PortRange, Seat
@@ -94,9 +95,10 @@ def assign(
 ) -> tuple[tuple[Seat, ...], tuple[Problem, ...]]:
     """The seats with their ports, and every collision."""
     allocator = Allocator({node.name: node.address for node in spec.nodes})
-    for node in dict.fromkeys(seat.node for seat in seats):
-        for ports in engine.facts.reserved:
-            allocator.take(node, range(ports.first, ports.end), User(ports.owner, "its own host ports", ""))
+    for ports in engine.facts.reserved:
+        user = User(ports.owner, "its own host ports", "")
+        for node, first in dict.fromkeys(_moved(spec, seats, engine.facts, ports.moved_by)):
+            allocator.take(node, ports.at(first), user)
     if spec.router is not None and spec.router.kind != "none":
         allocator.take(spec.router.node, (spec.router.port,), User("router", "", "router.port"))
     claims = list(_claims(spec, seats, {role.name: engine.ports(spec, role) for role in spec.roles}))
@@ -108,6 +110,17 @@ def assign(
             placing.find_room(claim)
     placed = (replace(seat, ports=placing.found.get(seat.name, {})) for seat in seats)
     return tuple(placed), tuple(allocator.problems)
+
+
+def _moved(
+    spec: ClusterSpec, seats: Sequence[Seat], facts: EngineFacts, variable: str
+) -> Iterator[tuple[str, str]]:
+    """Node and value of the variable for each seat; empty where the file does not set it."""
+    roles = {role.name: role for role in spec.roles}
+    nodes = {node.name: node for node in spec.nodes}
+    for seat in seats:
+        site = Site(spec=spec, facts=facts, role=roles[seat.role], node=nodes[seat.node], seats=(seat,))
+        yield seat.node, str(user_env(site, seat).get(variable, ""))
 
 
 def _claims(spec: ClusterSpec, seats: Sequence[Seat], needs: Needs) -> Iterator[_Claim]:

@@ -125,3 +125,13 @@ def test_the_last_port_can_be_used():
     spec = four_p_four_d()
     roles = tuple(replace(role, ports={"kv": 65472}) for role in spec.roles)
     assert ports(replace(spec, roles=roles))["decode-63"]["kv"].ports == range(65535, 65536)
+
+
+def test_ports_of_hccl_are_where_the_file_puts_them():
+    role = serve(tp=16, env={"HCCL_IF_BASE_PORT": "9000"})
+    _, problems = placed(cluster(role))
+    assert [problem.text for problem in problems] == [
+        "port 9000 of n1 (192.0.0.1) is wanted by both HCCL (its own host ports) and serve-0 (HTTP)"
+    ]
+    moved = serve(tp=16, env={"HCCL_IF_BASE_PORT": "50000"}, ports={"http": 60000})
+    assert placed(cluster(moved))[1] == ()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from dplaunch.engines.facts import RandomPorts, ReservedPorts
 from dplaunch.engines.vllm import facts as vllm
 
-HCCL_HOST_PORTS = ReservedPorts(60000, 60032, "HCCL")
+HCCL_HOST_PORTS = ReservedPorts(60000, 60032, "HCCL", moved_by="HCCL_IF_BASE_PORT")
 """HCCL_IF_BASE_PORT and the 31 above it (CANN manual, HCCL's environment variables)."""
 
 MOONCAKE_DIRECT = RandomPorts(

@@ -49,6 +49,7 @@ def check(spec: ClusterSpec, engine: Engine, version: str) -> Iterator[Problem]:
         if role.name == DECODE:
             yield from _step_too_small(role)
     yield from _proxies(spec)
+    yield from _free_ports(spec)
 
 
 def number(value: ArgValue | EnvValue) -> int | None:
@@ -122,6 +123,19 @@ def _step_too_small(role: RoleSpec) -> Iterator[Problem]:
             f"max-num-batched-tokens: {needed}, or fewer max-num-seqs",
             "vllm-ascend, tests/e2e/nightly and weekly: 82 of 88 decode configurations keep to it",
         )
+
+
+def _free_ports(spec: ClusterSpec) -> Iterator[Problem]:
+    """Looking from a fixed port on, most releases find the same free one again, and want five."""
+    several = any(role.dp > 1 for role in spec.roles)
+    for place, env in environments(spec) if several else ():
+        if "VLLM_PORT" in env:
+            yield warning(
+                "VLLM_PORT lets ranks of a group look for free ports without end, all from one port on",
+                f"{place}.VLLM_PORT",
+                "remove it: every rank finds free ports itself",
+                "vLLM, get_open_ports_list in vllm/utils: a set that must reach five ports",
+            )
 
 
 def _proxies(spec: ClusterSpec) -> Iterator[Problem]:

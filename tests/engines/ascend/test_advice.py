@@ -265,3 +265,9 @@ def test_a_spelling_of_one_models_prediction_is_an_old_one():
     given = decode(args={"speculative-config": {"method": "qwen3_5_mtp", "num_speculative_tokens": 1}})
     [problem] = told(given).values()
     assert problem.hint == "method: mtp"
+
+
+def test_a_fixed_port_to_look_from_never_ends_for_ranks_of_a_group():
+    env = {"VLLM_PORT": "40000"}
+    assert keys(cluster(serve(dp=2, env=env))) == ["roles.serve.env.VLLM_PORT"]
+    assert keys(cluster(serve(env=env))) == []
