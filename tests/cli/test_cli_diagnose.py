@@ -43,6 +43,16 @@ def test_a_failure_is_explained_by_code_name_and_line(cli):
     assert "did you mean 'kv-expired'?" in cli("explain", "kv-expred", code=2).stderr
 
 
+def test_an_unknown_code_is_never_answered_with_its_neighbour(cli):
+    for code in ("507099", "503", "EI0099", "NIXL_ERR_MOON"):
+        said = cli("explain", code, code=2).stderr
+        assert said.startswith(f"error: the catalogue has no error code '{code}'")
+        assert "did you mean" not in said
+    line = "E0425 10:01:17.4 112112 pool.cpp:52] cannot map fabric memory"
+    assert "its message is: cannot map fabric memory" in cli("explain", line, code=2).stderr
+    assert "deepep-timeout" in cli("explain", "DeepEP", code=2).stderr
+
+
 def test_a_word_that_nobody_knows_is_answered_with_what_there_is(cli):
     said = cli("explain", "nonsense", code=2).stderr
     assert said.startswith("error: 'nonsense' is neither a key of the cluster file nor a known failure")
