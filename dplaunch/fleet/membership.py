@@ -7,7 +7,7 @@ written only where the file still is what was read, so that two changes at once 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Literal
@@ -82,6 +82,14 @@ def read_report(job: Job) -> RouterReport:
     return RouterReport(closed=tuple(closed), stuck=stuck)
 
 
+def find_stuck(job: Job) -> Mapping[str, str]:
+    """Endpoint → why the router calls it stuck; nothing where the router cannot be asked."""
+    try:
+        return read_report(job).stuck
+    except DplaunchError:
+        return {}
+
+
 def _ask_members(job: Job) -> list[_Document]:
     """The members as the router sees them: its file does not say what it has found out since."""
     router = job.plan.router_process
@@ -92,7 +100,7 @@ def _ask_members(job: Job) -> list[_Document]:
     if reply is None or reply.status != HTTPStatus.OK:
         return []
     try:
-        members: list[_Document] = _parse(reply.body)["members"]
+        members: list[_Document] = json.loads(reply.body)["members"]
         return [m for m in members if isinstance(m["group"], str) and isinstance(m["state"], str)]
     except (ValueError, KeyError, TypeError, RecursionError):
         return []  # not our router's words
@@ -120,7 +128,7 @@ def _members(job: Job) -> list[_Document]:
     if job.plan.members is None or router is None or router.node not in job.driver.reached:
         return []
     seen = job.driver.read(router.node, job.plan.members.path)
-    members: list[_Document] = _parse(seen.text)["members"] if seen.text else []
+    members: list[_Document] = _parse(seen.text)["members"]
     return members
 
 
@@ -139,9 +147,10 @@ def _edit(job: Job, edit: Callable[[_Document], _Document], *, create: bool) -> 
         return False
     for _ in range(TRIES):
         seen = job.driver.read(router.node, planned.path)
-        if seen.text is None and not create:
+        document = _parse(seen.text)
+        if not document["members"] and not create:
             return False
-        text = json.dumps(edit(_parse(seen.text or '{"members": []}')), indent=1) + "\n"
+        text = json.dumps(edit(document), indent=1) + "\n"
         if text == seen.text or job.driver.swap(router.node, replace(planned, text=text), seen):
             return True
     raise DplaunchError(
@@ -150,6 +159,12 @@ def _edit(job: Job, edit: Callable[[_Document], _Document], *, create: bool) -> 
     )
 
 
-def _parse(text: str) -> _Document:
-    document: _Document = json.loads(text)
-    return document
+def _parse(text: str | None) -> _Document:
+    """The members file; without members where it is missing or damaged, for then it says nothing."""
+    try:
+        document: _Document = json.loads(text or "{}")
+        wanted = ("name", "role", "group", "state", "url")
+        whole = all(isinstance(member[key], str) for member in document["members"] for key in wanted)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        whole = False
+    return document if whole else {"members": []}

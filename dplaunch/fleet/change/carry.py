@@ -152,11 +152,12 @@ class Carrying:
         return tuple(process for process in self.job.plan.processes if process.place in places)
 
     def _beside(self) -> set[Place]:
-        """What served before, is not touched by this wave, and is not closed by another change."""
+        """What served before, is not touched by this wave, and is of a group that is open as a whole."""
         touched = {place for step in self.wave.steps for place in step.places}
+        serving = {p.place for p in self.observed.processes if p.serves}
         closed = {g for g, state in read_states(self.job).items() if state in ("held", "draining")}
-        serving = [p for p in self.observed.processes if p.serves and p.group not in closed]
-        return {p.place for p in serving if p.place not in touched}
+        closed |= {p.group for p in self.job.plan.processes if p.place not in serving | touched}
+        return {p.place for p in self.job.plan.processes if p.group not in closed} - touched
 
     def _need(self, failures: tuple[Failed, ...]) -> None:
         if failures:

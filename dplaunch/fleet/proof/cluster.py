@@ -8,6 +8,7 @@ from dplaunch.errors import DplaunchError, Interrupted, LockedError
 from dplaunch.fleet.job import Job, as_error, phase
 from dplaunch.fleet.logs.cause import explain_failures, find_dead
 from dplaunch.fleet.proof.completion import prove_alone
+from dplaunch.fleet.proof.others import excuse_others
 from dplaunch.fleet.proof.pairs import prove_pairs, prove_router, report
 from dplaunch.fleet.proof.routes import choose_pairs, count_pairs
 from dplaunch.fleet.proof.warm_up import warm_up
@@ -58,7 +59,8 @@ def _prove(job: Job, processes: tuple[Process, ...], beside: Collection[Place], 
         )
     elif pairs:
         with phase(job, "prove pairs", count_pairs(pairs, total)):
-            _need(report(job, prove_pairs(job, pairs, total)))
+            proof = prove_pairs(job, pairs, total)
+            _need(report(job, excuse_others(job, proof, {endpoint.name for endpoint in endpoints})))
 
 
 def prove_entrance(job: Job) -> None:

@@ -35,6 +35,8 @@ CAPITALS = (
 )
 COMPLETION_TIMEOUT = 120.0
 """Seconds; the first request of a fresh engine may compile."""
+QUICK = 10.0
+"""Seconds for an engine that has answered before and only has to show that it still does."""
 
 
 def long_prompt(note: str) -> str:
@@ -92,9 +94,11 @@ def _weigh_tokens(answer: Answer) -> Answer:
     return replace(answer, wrong=f"answered 200 with one token repeated: {answer.text!r}")
 
 
-def ask_alone(job: Job, endpoints: Sequence[Endpoint], **fields: Any) -> dict[str, Answer]:
+def ask_alone(
+    job: Job, endpoints: Sequence[Endpoint], *, timeout: float = COMPLETION_TIMEOUT, **fields: Any
+) -> dict[str, Answer]:
     """One completion on each endpoint, without a KV transfer; by name."""
-    replies = job.driver.ask(completion(job, endpoint, **fields) for endpoint in endpoints)
+    replies = job.driver.ask(replace(completion(job, e, **fields), timeout=timeout) for e in endpoints)
     return {endpoint.name: read(replies.get(endpoint.name)) for endpoint in endpoints}
 
 

@@ -7,12 +7,14 @@ from dataclasses import replace
 from typing import TypeVar
 
 from dplaunch.fleet.job import Job, connect_all, need_started, phase, record
-from dplaunch.fleet.proof.completion import ask_alone, completion, failure, knows, read, weigh
+from dplaunch.fleet.membership import find_stuck
+from dplaunch.fleet.proof.completion import QUICK, ask_alone, completion, failure, knows, read, weigh
 from dplaunch.fleet.proof.handover import LOOK_EVERY, SEEN_WITHIN, ask_pairs, is_out_of_service, make_stamp
 from dplaunch.fleet.proof.kv_counters import tally, watch_growth
 from dplaunch.fleet.proof.odd_one_out import explain_odd_one, find_notes, find_odd_one
 from dplaunch.fleet.proof.routes import cannot_choose, choose_pairs, count_pairs, describe_pairs
 from dplaunch.fleet.proof.tokens import compare_tokens
+from dplaunch.fleet.verdict import mark_stuck
 from dplaunch.model.cluster import DECODE
 from dplaunch.model.event import Failed, Proved
 from dplaunch.model.plan import Endpoint, Process
@@ -78,16 +80,42 @@ def examine(job: Job, *, everything: bool) -> Proof:
     connect_all(job)
     need_started(job, "test")
     pairs, total = choose_pairs(job.plan.endpoints, everything=everything)
+    silent = find_silent(job)
+    able = [pair for pair in pairs if not silent.intersection(pair.engines)]
     with phase(job, "test", count_pairs(pairs, total)):
-        found = prove_pairs(job, pairs, total)
-        through = prove_router(job, pairs)
-    proof = replace(found, router=through.router)
+        found = prove_pairs(job, able, total)
+        through = prove_router(job, able)
+    proof = _add_silent(replace(found, router=through.router), pairs, silent)
     failures = find_failures(job, proof)
     if failures:
         record(job, "test", Result.FAILED, reason=failures[0].text)
     else:
         record(job, "test", Result.PROVED)
     return proof
+
+
+def find_silent(job: Job) -> frozenset[str]:
+    """Endpoints that need not be asked for words: they do not answer their health check, or are stuck."""
+    observed = mark_stuck(job.driver.observe(health=True), find_stuck(job))
+    return frozenset(
+        e.name for process in observed.processes for e in process.endpoints if e.healthy is False
+    )
+
+
+def _add_silent(proof: Proof, pairs: Sequence[Pair], silent: Collection[str]) -> Proof:
+    """``proof`` with the pairs that were not asked, because one of their engines is silent, as failed."""
+    answers = dict(proof.pairs)
+    for pair in pairs:
+        names = [name for name in pair.engines if name in silent]
+        if names:
+            answers[pair] = Answer(wrong=f"was not asked: {' and '.join(names)} does not answer")
+    if len(answers) == len(proof.pairs):
+        return proof
+    failed = [pair for pair, answer in answers.items() if answer.wrong]
+    odd = find_odd_one(failed, [pair for pair in answers if pair not in failed])
+    return replace(
+        proof, pairs=tuple((pair, answers[pair]) for pair in pairs if pair in answers), odd_one_out=odd
+    )
 
 
 def report(job: Job, proof: Proof) -> tuple[Failed, ...]:
@@ -122,7 +150,7 @@ def _known(job: Job, answers: Collection[Answer], pairs: Sequence[Pair]) -> bool
     """Whether this model knows the answer: one of ``answers`` has it, else an endpoint asked alone."""
     if all(answer.wrong for answer in answers):
         return False  # nothing to judge
-    return knows(answers) or knows(ask_alone(job, _endpoints(job, pairs)).values())
+    return knows(answers) or knows(ask_alone(job, _endpoints(job, pairs), timeout=QUICK).values())
 
 
 def _ask_twice(

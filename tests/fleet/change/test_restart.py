@@ -163,3 +163,50 @@ def test_incompatible_guards_are_left_alone():
     with pytest.raises(DplaunchError, match="dplaunch 0"):
         again(stage, "decode-1")
     assert stage.of(Stopped) == []
+
+
+TWO_AND_TWO = a_plan(
+    a_process("prefill-0", "n1", group="prefill/0"),
+    *(a_process(f"decode-{n}", "n2" if n < 2 else "n3", group=f"decode/{n // 2}") for n in range(4)),
+    a_process("router", "n1"),
+)
+
+
+def test_no_pair_is_asked_of_a_group_that_is_out():
+    stage = scene(Node("n3").observed("decode-2", group="decode/1", healthy=False), plan=TWO_AND_TWO)
+    again(stage, "prefill-0")
+    pairs = [one.key for one in stage.asked() if "," in one.key]
+    assert pairs == ["prefill-0,decode-0", "prefill-0,decode-1"]
+
+
+SILENT = HttpReply(error="timed out")
+
+
+@pytest.mark.parametrize("alone", [SILENT, None])
+def test_what_was_restarted_keeps_running_where_the_other_side_fails(alone):
+    n1 = Node("n1", answers={"prefill-0,decode-1": WRONG})
+    n3 = Node("n3", answers={"decode-1": alone} if alone else {})
+    stage = scene(n1, n3)
+    result = again(stage, "prefill-0")
+    assert result.ready
+    assert names(stage.of(Stopped)) == ["prefill-0"]
+    assert stage.states["prefill/0"] == "serving"
+    assert [note for note in stage.notes if "decode-1" in note]
+
+
+def test_where_the_only_partner_no_longer_answers_the_restart_is_not_undone():
+    plan = a_plan(ENGINES[0], ENGINES[1], a_process("router", "n1"))
+    n1, n2 = Node("n1", answers={"prefill-0,decode-0": WRONG}), Node("n2", answers={"decode-0": SILENT})
+    stage = scene(n1, n2, plan=plan)
+    again(stage, "prefill-0")
+    assert names(stage.of(Stopped)) == ["prefill-0"]
+    partner = next(one for one in stage.asked("n2") if one.key == "decode-0" and one.method == "POST")
+    assert partner.timeout <= 10.0
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"members": 5}', '{"members": [{}]}', "[" * 100_000])
+def test_a_damaged_members_file_is_written_again(text):
+    stage = scene()
+    stage.nodes["n1"].files["router/members.json"] = text
+    again(stage, "decode-0")
+    assert stage.states["decode/0"] == "serving"

@@ -274,3 +274,14 @@ def test_all_pairs_are_proved_on_demand_and_waiting_proves_them_too():
     wait_ready(stage.job, None)
     counts = [event.detail.split()[0] for event in stage.of(PhaseBegan) if event.phase == "prove pairs"]
     assert counts == ["100", "64"]
+
+
+def test_an_engine_that_does_not_answer_its_health_check_is_not_asked():
+    stage = running(scene())
+    stage.nodes["n3"].observed("decode-0", healthy=False)
+    proof = examine(stage.job, everything=False)
+    asked = {one.key for one in named(stage)}
+    assert asked == {pair for pair in EVERY_PAIR if "decode-0" not in pair}
+    assert {pair.key for pair, _ in proof.failed} == {pair for pair in EVERY_PAIR if "decode-0" in pair}
+    assert proof.odd_one_out == OddOneOut("engine", "decode-0", "n3")
+    assert not [one for one in stage.asked("n3") if one.key == "decode-0" and one.method == "POST"]
