@@ -7,11 +7,11 @@ or, where there is none, who asks from the router's own node.
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Mapping
 
 from . import report
 from .address import is_own
+from .keys import OWN, Keys
 from .metrics import Metrics
 from .pick import open_groups
 from .request import HEADER, Pair
@@ -35,22 +35,23 @@ class Refused(Exception):  # noqa: N818 - the client's fault, or the cluster's
 class Admission:
     """Asked for each request before it goes to the engines."""
 
-    def __init__(self, api_key: str, state: State, metrics: Metrics) -> None:
-        self._key = f"Bearer {api_key}".encode() if api_key else b""
+    def __init__(self, keys: Keys, state: State, metrics: Metrics) -> None:
+        self._keys = keys
         self._state = state
         self._metrics = metrics
 
-    def check_key(self, authorization: str) -> None:
-        """Raise ``Refused`` unless the header shows the key, if there is one."""
-        given = authorization.encode(errors="surrogateescape")
-        if self._key and not hmac.compare_digest(given, self._key):
+    def identify(self, headers: Mapping[str, str]) -> str:
+        """Return whose key the headers show, empty where none is asked for. Raises ``Refused``."""
+        name = self._keys.name_of(headers) if self._keys.guarded else ""
+        if self._keys.guarded and not name:
             raise Refused(401, "the API key is missing or wrong", {"WWW-Authenticate": "Bearer"})
+        return name
 
-    def find_pair(self, header: str | None, peer: str) -> Pair:
+    def find_pair(self, header: str | None, client: str, peer: str) -> Pair:
         """Return the engines that a client at ``peer`` names. Raises ``Refused`` unless it may have them."""
         if header is None:
             return {}
-        if not (self._key or is_own(peer)):
+        if not (client == OWN or is_own(peer)):
             raise Refused(403, f"{HEADER} is for requests with the API key, or from the router's own node")
         return find(header, self._state)
 

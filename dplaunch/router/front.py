@@ -20,6 +20,7 @@ from .admission import RETRY_AFTER, Admission, Refused
 from .attempt import Shared, Unserved
 from .client import WebClient
 from .engines import EngineError, EngineFaultError, EngineLateError, Message
+from .keys import Keys
 from .link import ExhaustedError
 from .metrics import Exchange
 from .request import HEADER, KINDS, PROMPTS, Pair, Request
@@ -46,12 +47,14 @@ class _Asked:
 class Front:
     """The handlers: one for what engines answer, four that show what the router sees, one for engines."""
 
-    def __init__(self, settings: Settings, shared: Shared, tries: Tries, exchange: Exchange) -> None:
+    def __init__(
+        self, settings: Settings, keys: Keys, shared: Shared, tries: Tries, exchange: Exchange
+    ) -> None:
         self._settings = settings
         self._state = shared.state
         self._metrics = shared.metrics
         self._callbacks = shared.callbacks
-        self._admission = Admission(settings.api_key, shared.state, shared.metrics)
+        self._admission = Admission(keys, shared.state, shared.metrics)
         self._tries = tries
         self._exchange = exchange
         self._room = Room(settings.max_bodies)
@@ -90,10 +93,12 @@ class Front:
         path = asked.web.path
         if (asked.kind == "other" and not path.startswith("/v1/")) or ".." in path:
             raise Refused(404, f"there is no {path} here; the API is below /v1/")
-        self._admission.check_key(asked.web.headers.get("Authorization", ""))
+        client = self._admission.identify(asked.web.headers)
+        if client:
+            self._metrics.count("dprouter_client_requests_total", client=client)
         if path in PROMPTS and asked.web.method != "POST":
             raise Refused(405, f"{path} takes POST", {"Allow": "POST"})
-        pair = self._admission.find_pair(asked.web.headers.get(HEADER), asked.web.remote or "")
+        pair = self._admission.find_pair(asked.web.headers.get(HEADER), client, asked.web.remote or "")
         async with AsyncExitStack() as memory:
             raw = await self._read(asked.web, self._settings.max_body, memory)
             return await self._answer(asked, self._request(asked, pair, raw))

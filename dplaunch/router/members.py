@@ -7,14 +7,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
+
+from .watched import WatchedFile
 
 log = logging.getLogger("dprouter")
 
@@ -24,7 +24,7 @@ ROLES = {"alone": ("serve",), "pull": ("prefill", "decode"), "push": ("prefill",
 STATES = ("held", "proving", "serving", "draining")
 
 
-class MembersError(Exception):
+class MembersError(ValueError):
     """The file cannot be used; the text is the reason, in one sentence."""
 
 
@@ -115,43 +115,14 @@ def _usable(url: str) -> bool:
         return False
 
 
-class MembersFile:
+class MembersFile(WatchedFile[Membership]):
     """Reads the file when it changed, and hands on what is in it or why it cannot be used."""
 
     def __init__(
         self, path: str, on_good: Callable[[Membership], None], on_bad: Callable[[str], None]
     ) -> None:
-        self._path = path
-        self._on_good = on_good
-        self._on_bad = on_bad
-        self._seen: object = None
-
-    def look(self) -> None:
-        """One look: does nothing while inode, size and time of the file stay the same."""
-        try:
-            status = os.stat(self._path)  # noqa: PTH116 - one syscall each half second
-            stamp: object = (status.st_ino, status.st_size, status.st_mtime_ns)
-        except OSError as error:
-            stamp = error.strerror
-        if stamp != self._seen:
-            self._seen = stamp
-            self._read()
-
-    def _read(self) -> None:
-        try:
-            with open(self._path, encoding="utf-8") as file:  # noqa: PTH123 - as above
-                membership = parse(file.read())
-        except (OSError, UnicodeDecodeError, MembersError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            text = f"members file {self._path} cannot be used: {reason}"
-            log.warning("%s; the last good one stays in force, write it again", text)
-            self._on_bad(text)
-        else:
+        def good(membership: Membership) -> None:
             log.info("members: revision %s, %d engines", membership.revision, len(membership.entries))
-            self._on_good(membership)
+            on_good(membership)
 
-    async def watch(self, interval: float = 0.5) -> None:
-        """Look for ever, each ``interval`` seconds."""
-        while True:
-            self.look()
-            await asyncio.sleep(interval)
+        super().__init__("members file", path, parse, good, on_bad)

@@ -17,6 +17,7 @@ from .state import State
 
 HELP = {
     "dprouter_requests_total": "counter: answered requests by path and status",
+    "dprouter_client_requests_total": "counter: requests by the name of the client's key",
     "dprouter_retries_total": "counter: requests tried again on another engine before their first byte",
     "dprouter_cut_streams_total": "counter: answers cut after their first byte, because their engine failed",
     "dprouter_disconnects_total": "counter: requests whose client went away",

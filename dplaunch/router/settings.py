@@ -39,6 +39,8 @@ class Settings:
     worker_timeout: float = 10.0
     """After which a worker whose event loop stands still is ended and started again."""
     log_level: str = "info"
+    keys: str = ""
+    """File of clients' keys, by name; empty: there are none but the cluster's own."""
     api_key: str = ""
     """Asked from clients and given to engines as a Bearer token; empty means open."""
 
@@ -62,6 +64,7 @@ def parse(argv: Sequence[str], env: Mapping[str, str]) -> Settings:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dprouter", description="Prefill/decode router of dplaunch.")
     parser.add_argument("--members", required=True, help="JSON file of the engines, watched for changes")
+    parser.add_argument("--keys", default="", help="JSON file of clients' keys, watched for changes")
     parser.add_argument("--host", default="0.0.0.0")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--workers", type=_positive(int), default=1, help="processes that share the port")

@@ -19,12 +19,14 @@ from .callbacks import Callbacks
 from .door import listening
 from .front import Front
 from .health import Health
+from .keys import Keys, parse
 from .link import Pool
 from .members import MembersFile, Membership
 from .proof import Prover
 from .settings import Settings
 from .state import State
 from .tries import Tries
+from .watched import WatchedFile
 
 log = logging.getLogger("dprouter")
 
@@ -89,10 +91,12 @@ async def serving(settings: Settings, place: Place) -> AsyncIterator[State]:
     health = Health(state, asking, pool, interval=settings.health_interval, timeout=settings.health_timeout)
     callbacks = Callbacks(place.socket.getsockname()[:2], pool, place.index, place.folder)
     shared = Shared(state, pool, counters, callbacks)
-    front = Front(settings, shared, Tries(shared, health), exchange)
+    keys = Keys(settings.api_key, guarded=bool(settings.keys))
+    front = Front(settings, keys, shared, Tries(shared, health), exchange)
     prover = Prover(settings, state, Tries(replace(shared, metrics=metrics.Metrics()), health))
     tasks = [
         asyncio.create_task(_watch(settings, state, health)),
+        asyncio.create_task(_watch_keys(settings, keys)),
         asyncio.create_task(_exchange(place, exchange, counters, state)),
         asyncio.create_task(prover.run()),
     ]
@@ -113,6 +117,11 @@ async def _watch(settings: Settings, state: State, health: Health) -> None:
         health.follow()
 
     await MembersFile(settings.members, good, state.complain).watch()
+
+
+async def _watch_keys(settings: Settings, keys: Keys) -> None:
+    if settings.keys:
+        await WatchedFile("file of keys", settings.keys, parse, keys.replace, lambda _: None).watch()
 
 
 async def _exchange(

@@ -10,6 +10,7 @@ from aiohttp.test_utils import make_mocked_request
 from dplaunch.router import address, admission
 from dplaunch.router.attempt import Shared
 from dplaunch.router.front import Front
+from dplaunch.router.keys import Keys
 from dplaunch.router.metrics import Exchange, Metrics
 from dplaunch.router.settings import Settings
 from dplaunch.router.state import State
@@ -122,7 +123,7 @@ def test_a_key_is_what_it_takes_where_there_is_one(run):
 def test_without_a_key_only_the_node_itself_may_choose(run, peer, status):
     async def scenario(c):
         shared = Shared(c.state, None, Metrics(), None)
-        front = Front(Settings(members=""), shared, None, Exchange("", 0))
+        front = Front(Settings(members=""), Keys("", guarded=False), shared, None, Exchange("", 0))
         answer = await front.handle(asking_from(peer))
         assert answer.status == status
         if status == 403:
