@@ -67,6 +67,7 @@ def look(job: Job) -> tuple[Observed, Summary]:
     router = _router(job)
     observed = mark_stuck(job.driver.observe(health=True), router.stuck)
     summary = summarise(job.plan, observed, router.closed)
+    summary = replace(summary, skipped_prefill=router.skipped_prefill)
     if summary.stale:
         restarts = decide(job.plan, observed, Wish()).restarts
         summary = replace(summary, differences=find_differences(job, restarts))

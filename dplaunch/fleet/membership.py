@@ -73,13 +73,13 @@ def read_states(job: Job) -> dict[str, str]:
 def read_report(job: Job) -> RouterReport:
     """What the router reports of its groups; its file alone where it does not respond."""
     states = read_states(job)
-    seen = _ask_members(job) if states else []
+    seen, skipped = _ask_members(job) if states else ([], 0)
     stuck = {member["name"]: member["stuck"] for member in seen if member.get("stuck")}
     states |= {member["group"]: "serving" for member in seen}
     states |= {member["group"]: member["state"] for member in seen if member["state"] != "serving"}
     explained = {member["group"] for member in seen if member.get("stuck")}
     closed = (group for group, state in states.items() if state != "serving" and group not in explained)
-    return RouterReport(closed=tuple(closed), stuck=stuck)
+    return RouterReport(closed=tuple(closed), stuck=stuck, skipped_prefill=skipped)
 
 
 def find_stuck(job: Job) -> Mapping[str, str]:
@@ -90,20 +90,23 @@ def find_stuck(job: Job) -> Mapping[str, str]:
         return {}
 
 
-def _ask_members(job: Job) -> list[_Document]:
-    """The members as the router sees them: its file does not say what it has found out since."""
+def _ask_members(job: Job) -> tuple[list[_Document], int]:
+    """The members as the router sees them (its file does not say what it found), and what skipped prefill."""
     router = job.plan.router_process
     if router is None:
-        return []
+        return [], 0
     question = HttpRequest(key=ROUTER, node=router.node, url=f"{router.endpoints[0].url}/members")
     reply = job.driver.ask([question]).get(ROUTER)
     if reply is None or reply.status != HTTPStatus.OK:
-        return []
+        return [], 0
     try:
-        members: list[_Document] = json.loads(reply.body)["members"]
-        return [m for m in members if isinstance(m["group"], str) and isinstance(m["state"], str)]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return []  # not our router's words
+        report = json.loads(reply.body)
+        members = [
+            m for m in report["members"] if isinstance(m["group"], str) and isinstance(m["state"], str)
+        ]
+        return members, int(report.get("skipped_prefill", 0))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return [], 0  # not our router's words
 
 
 def read_endpoints(job: Job, groups: Collection[str]) -> tuple[Endpoint, ...]:

@@ -37,6 +37,8 @@ class RouterReport:
     """Groups that clients do not reach: held, draining, or yet to be proved by the router."""
     stuck: Mapping[str, str] = field(default_factory=dict)
     """Endpoint that takes requests and answers none → how the router found it."""
+    skipped_prefill: int = 0
+    """Requests that a decode engine computed alone, since the router's start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,5 +100,7 @@ class Summary:
     """What differs between the plan and what runs there."""
     router_ok: bool | None = None
     """None: the plan has no router."""
+    skipped_prefill: int = 0
+    """Requests that a decode engine computed alone, since the router's start."""
     proof: LastProof | None = None
     """None: the cluster was changed after its last proof, or was never proved."""

@@ -105,7 +105,7 @@ def to_json(plan: Plan, observed: Observed, summary: Summary) -> dict[str, Any]:
     """The stable form.
 
     ``{cluster, revision, state, outage, cause, endpoint, model, roles, nodes, processes, router, held,
-    differences, proof}``
+    skipped_prefill, differences, proof}``
     """
     processes = [_process(record) for record in records(plan, observed, summary.out)]
     return {
@@ -122,6 +122,7 @@ def to_json(plan: Plan, observed: Observed, summary: Summary) -> dict[str, Any]:
         "processes": processes,
         "router": next((p for p in processes if p["role"] == "router"), None),
         "held": list(summary.held),
+        "skipped_prefill": summary.skipped_prefill,
         "differences": [asdict(one) for one in summary.differences],
         "proof": _proof(summary),
     }
@@ -191,6 +192,9 @@ def _remarks(observed: Observed, summary: Summary) -> list[Text]:
         which = "it" if len(summary.held) == 1 else "them"
         text = f": not open to clients yet; run `dplaunch up` to prove and open {which}"
         remarks.append(Text.assemble(("held ", style.WARN), (fold(summary.held), style.HEAD), text))
+    if summary.skipped_prefill:
+        count = plural(summary.skipped_prefill, "request")
+        remarks.append(Text(f"{count} skipped prefill: decode engines computed the prompts themselves"))
     return remarks
 
 

@@ -97,9 +97,11 @@ def test_an_engine_that_is_stuck_comes_with_its_reason_and_its_group_is_not_call
         {"name": "decode-1", "group": "decode/0", "state": "proving", "stuck": ""},
         {"name": "decode-2", "group": "decode/1", "state": "proving", "stuck": ""},
     ]
-    reply = HttpReply(status=200, body=json.dumps({"members": members}))
+    reply = HttpReply(status=200, body=json.dumps({"members": members, "skipped_prefill": 3}))
     one = launcher(PLAN, Node("n1", http=lambda _: reply)).admitted()
-    assert read_report(one.job) == RouterReport(closed=("decode/1",), stuck={"decode-0": "nothing moves"})
+    assert read_report(one.job) == RouterReport(
+        closed=("decode/1",), stuck={"decode-0": "nothing moves"}, skipped_prefill=3
+    )
 
 
 def test_one_engine_that_is_not_proved_closes_its_group():

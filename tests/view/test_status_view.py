@@ -233,3 +233,8 @@ def test_an_engine_that_is_stuck_is_named_with_what_the_router_saw(draw, golden,
     golden("status-stuck", draw(status_view.render(big_plan, observed, summary), 160))
     found = status_view.to_json(big_plan, observed, summary)["processes"]
     assert [p["name"] for p in found if p["stuck"]] == ["decode-7"]
+
+
+def test_what_skipped_prefill_is_counted(draw, golden, big_plan, observe):
+    summary = replace(GOOD, skipped_prefill=12)
+    golden("status-skipped-prefill", draw(status_view.render(big_plan, observe(big_plan), summary), 100))
