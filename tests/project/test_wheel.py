@@ -54,4 +54,5 @@ def it_names_its_command_licence_and_no_engine_outside_extras(wheel):
         "pyyaml",
         "pydantic",
         "typing-extensions",
+        "aiohttp",
     }
