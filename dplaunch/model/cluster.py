@@ -165,6 +165,8 @@ class KvTransferSpec:
 
     connector: str
     extra: Mapping[str, ArgValue] = field(default_factory=dict)
+    by_role: Mapping[str, Mapping[str, ArgValue]] = field(default_factory=dict)
+    """Role → what is laid over ``extra`` for its engines."""
     rank_table: str | None = None
     """For LLMDataDist only: the path of the rank table on the nodes."""
 

@@ -12,6 +12,8 @@ from posixpath import dirname, join, normpath
 
 from dplaunch.engines import facts
 from dplaunch.model.cluster import (
+    DECODE,
+    PREFILL,
     ClusterSpec,
     Container,
     EngineSpec,
@@ -151,7 +153,14 @@ def _role(name: str, role: schema.Role, file: schema.File, nodes: tuple[NodeSpec
 
 def _kv_transfer(file: schema.File) -> KvTransferSpec | None:
     if file.kv_transfer:
-        return KvTransferSpec(**dict(file.kv_transfer))
+        given = file.kv_transfer
+        by_role = {PREFILL: given.prefill, DECODE: given.decode}
+        return KvTransferSpec(
+            connector=given.connector,
+            extra=given.extra,
+            by_role={role: extra for role, extra in by_role.items() if extra},
+            rank_table=given.rank_table,
+        )
     engine = facts(file.engine.kind)
     if engine.default_connector and "kv_transfer" not in engine.needs and file.roles.decode:
         return KvTransferSpec(connector=engine.default_connector)

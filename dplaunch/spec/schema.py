@@ -199,6 +199,8 @@ class KvTransfer(_Section):
 
     connector: Text
     extra: dict[str, ArgAny] = Field(default_factory=dict)
+    prefill: dict[str, ArgAny] = Field(default_factory=dict)
+    decode: dict[str, ArgAny] = Field(default_factory=dict)
     rank_table: Text | None = None
 
 
@@ -257,7 +259,10 @@ class File(_Section):
 
 _DEPTH = {"defaults": 1, "router": 1, "kv_transfer": 1, "nodes": 2, "roles": 2, "overrides": 2}
 """Keys down from the top at which env, args and extra stand."""
-_READINGS = {"env": Reading.WRITTEN, "args": Reading.ANY, "extra": Reading.ANY}
+_READINGS = {
+    "env": Reading.WRITTEN,
+    **dict.fromkeys(("args", "extra", "prefill", "decode"), Reading.ANY),
+}
 
 
 def reading(path: KeyPath) -> Reading:

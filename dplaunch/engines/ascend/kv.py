@@ -14,7 +14,7 @@ from dplaunch.engines.ascend.connectors import Connector, Kind, find, transfer_c
 from dplaunch.engines.flags import plain
 from dplaunch.engines.versions import at_least
 from dplaunch.engines.vllm.transfer import BOTH, KV_ROLES
-from dplaunch.model.cluster import DECODE, PREFILL, ClusterSpec, KvTransferSpec, RoleSpec
+from dplaunch.model.cluster import DECODE, PREFILL, ArgValue, ClusterSpec, KvTransferSpec, RoleSpec
 from dplaunch.model.plan import Flow, Seat
 
 FIELDS = frozenset(
@@ -51,12 +51,13 @@ def block(site: Site, seat: Seat, version: str) -> Block | None:
     transfer = site.spec.kv_transfer
     if transfer is None:
         return None
-    return _entry(transfer.connector, extra_of(transfer), site, seat, version)
+    extra = _merged(extra_of(transfer.extra), extra_of(transfer.by_role.get(site.role.name, {})))
+    return _entry(transfer.connector, extra, site, seat, version)
 
 
-def extra_of(transfer: KvTransferSpec) -> Block:
+def extra_of(extra: Mapping[str, ArgValue]) -> Block:
     """``extra`` as KVTransferConfig wants it: unknown keys belong to the connector's own configuration."""
-    given = plain(transfer.extra)
+    given = plain(extra)
     top = {key: value for key, value in given.items() if key in FIELDS}
     own = {key: value for key, value in given.items() if key not in FIELDS}
     return _merged(top, {"kv_connector_extra_config": own}) if own else top

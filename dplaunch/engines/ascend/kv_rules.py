@@ -72,15 +72,16 @@ def _connectors(transfer: KvTransferSpec, version: str) -> Iterator[Problem]:
 
 def _typed_by_hand(transfer: KvTransferSpec) -> Iterator[Problem]:
     inner = "kv_connector_extra_config." if "connectors" not in transfer.extra else ""
-    blocks = [("", "", extra_of(transfer))]
+    blocks = [("extra.", "", extra_of(transfer.extra))]
+    blocks += [(f"{role}.", "", extra_of(extra)) for role, extra in transfer.by_role.items()]
     blocks += [
-        (f"{inner}connectors.{index}.", str(entry.get("kv_connector")), plain(entry))
+        (f"extra.{inner}connectors.{index}.", str(entry.get("kv_connector")), plain(entry))
         for index, entry in enumerate(nested(transfer))
     ]
     for place, name, block in blocks:
         for key, value in {**block, **as_map(block.get("kv_connector_extra_config"))}.items():
             for wrong, text in _refused(key, value, find(name)):
-                yield Problem(text, key=f"kv_transfer.extra.{place}{wrong}", hint=f"remove {wrong}")
+                yield Problem(text, key=f"kv_transfer.{place}{wrong}", hint=f"remove {wrong}")
 
 
 def _refused(key: str, value: object, connector: Connector | None) -> Iterator[tuple[str, str]]:

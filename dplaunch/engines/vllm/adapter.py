@@ -114,7 +114,8 @@ class Vllm(ByRank):
             return None
         on_cpu = {} if seat.devices else {"kv_buffer_device": "cpu"}
         role = KV_ROLES.get(site.role.name, BOTH)
-        return {"kv_connector": transfer.connector, "kv_role": role, **on_cpu, **plain(transfer.extra)}
+        extra = {**transfer.extra, **transfer.by_role.get(site.role.name, {})}
+        return {"kv_connector": transfer.connector, "kv_role": role, **on_cpu, **plain(extra)}
 
 
 def _lint(spec: ClusterSpec) -> Iterator[Problem]:
@@ -148,11 +149,11 @@ def _transfer(spec: ClusterSpec) -> Iterator[Problem]:
         yield Problem(
             "vllm does not read a rank table", key="kv_transfer.rank_table", hint="remove rank_table"
         )
-    for key in COMPUTED_EXTRA:
-        if key in transfer.extra:
-            yield Problem(
-                f"'{key}' is computed by dplaunch", key=f"kv_transfer.extra.{key}", hint=f"remove {key}"
-            )
+    for place, extra in {"extra": transfer.extra, **transfer.by_role}.items():
+        for key in COMPUTED_EXTRA:
+            if key in extra:
+                text = f"'{key}' is computed by dplaunch"
+                yield Problem(text, key=f"kv_transfer.{place}.{key}", hint=f"remove {key}")
 
 
 ADAPTER = Vllm()

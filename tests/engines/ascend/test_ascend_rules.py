@@ -121,6 +121,12 @@ def test_nested_entries_are_checked_too():
     ]
 
 
+def test_what_is_for_one_role_is_checked_too():
+    by_role = {"decode": {"engine_id": "1"}}
+    transfer = KvTransferSpec(connector="MooncakeConnectorV1", by_role=by_role)
+    assert keys(four_p_four_d(kv_transfer=transfer)) == ["kv_transfer.decode.engine_id"]
+
+
 def test_which_part_a_store_plays_is_the_users_choice():
     store = {"kv_connector": "AscendStoreConnector", "kv_role": "kv_both"}
     mover = {"kv_connector": "MooncakeConnectorV1", "kv_role": "kv_both"}

@@ -53,6 +53,18 @@ def test_extra_goes_to_the_block_or_to_the_connector_by_its_name():
     assert prefill["kv_connector_extra_config"] == {"a": 1, "tls_config": {"ssl_enable": True}, **SIZES}
 
 
+def test_a_role_has_entries_of_its_own_over_those_of_both():
+    both = {"send_type": "PUT", "kv_buffer_size": 1}
+    by_role = {"decode": {"send_type": "GET", "kv_load_failure_policy": "recompute"}}
+    transfer = KvTransferSpec(connector="MooncakeConnectorV1", extra=both, by_role=by_role)
+    prefill, decode = blocks(four_p_four_d(kv_transfer=transfer))
+    assert (prefill["kv_buffer_size"], decode["kv_buffer_size"]) == (1, 1)
+    assert prefill["kv_connector_extra_config"]["send_type"] == "PUT"
+    assert decode["kv_connector_extra_config"]["send_type"] == "GET"
+    assert "kv_load_failure_policy" not in prefill
+    assert decode["kv_load_failure_policy"] == "recompute"
+
+
 def test_entries_of_multi_connector_are_filled_too():
     entries = (
         {"kv_connector": "MooncakeConnectorV1"},
