@@ -16,8 +16,8 @@ def lock(call: Invocation) -> ExitCode:
     cluster = open_cluster(call, untitled=True)
     with at_work(cluster.plan, Warnings(call)) as job:
         connect(job)
-        node = job.driver.lock_node()
-        observed = job.driver.observe()
-    holder = next((n.lock for n in observed.nodes if n.name == node), None)
+        first = job.driver.lock_node()
+        held = [n for n in job.driver.observe().nodes if n.lock is not None]
+    node, holder = (held[0].name, held[0].lock) if held else (first, None)
     call.screen.present(drawing.render_lock(node, holder), drawing.lock_json(node, holder))
     return ExitCode.DONE
