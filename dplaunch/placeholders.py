@@ -16,7 +16,8 @@ _ANYWHERE = re.compile(
     re.VERBOSE,
 )
 _WHOLE = re.compile(
-    r"(?:[A-Z][A-Z0-9]*_)*(?:IP|PIP|PORT|HOST|ADDR|ADDRESS|NIC|NIC_?NAME|IFNAME)\d*(?::[A-Z_]*PORT)?|\.{3}|…"
+    r"(?:[A-Z][A-Z0-9]*_)*(?:IP|PIP|PORT|HOST|ADDR|ADDRESS|NIC|NIC_?NAME|IFNAME)\d*(?::[A-Z_]*PORT)?"
+    r"|(?i:model[_-](?:path|name|dir)|local[_-]ip|nic[_-]name)|\.{3}|…"
 )
 _TOKEN = re.compile(r"<[a-z_]+>")
 

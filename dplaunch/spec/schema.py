@@ -40,6 +40,7 @@ from dplaunch.spec.values import (
     Secret,
     Size,
     Text,
+    Tokens,
     Word,
 )
 
@@ -220,8 +221,8 @@ class Warmup(_Section):
     """Requests before "ready"."""
 
     requests_per_engine: Size = 2
-    prompt_tokens: Size = 1024
-    output_tokens: Size = 8
+    prompt_tokens: Tokens = 1024
+    output_tokens: Tokens = 8
 
 
 class Hooks(_Section):

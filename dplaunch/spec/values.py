@@ -259,6 +259,7 @@ Folder = Annotated[str, AfterValidator(checked(_FOLDER, "is not an absolute path
 MOST = 65536
 """Parallel sizes and groups beyond any cluster: a slip of the finger must not take all memory."""
 
+Tokens = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=1, le=MOST)]
 Devices = Annotated[
     tuple[int, ...],

@@ -152,6 +152,12 @@ def check(spec: ClusterSpec, own: Own, script: Script, contract: Contract) -> It
     if not commands or script.blind:
         return
     yield from _node_script(own, commands)
+    if not script.uses_arguments:
+        yield Problem(
+            f"{own.name} never uses its arguments, which say what each rank is",
+            key=own.key,
+            hint=f"use them: {' '.join(f'${n} {name}' for n, name in enumerate(contract, 1))}",
+        )
     env = script.environment()
     for role in own.roles:
         reach = _Reach(spec, own, role, contract, env)

@@ -41,6 +41,8 @@ LITERAL_DOLLAR = "\x00"
 class Script:
     """What was read. ``blind``: its arguments are used in ways that reading cannot follow."""
 
+    uses_arguments: bool = True
+
     commands: list[list[Word]] = field(default_factory=list)
     variables: dict[str, list[Word]] = field(default_factory=dict)
     lists: dict[str, list[Word]] = field(default_factory=dict)
@@ -110,7 +112,8 @@ def model(words: list[Word]) -> Word | None:
 def read(text: str) -> Script:
     """Read a script."""
     plain = _HERE_DOCUMENT.sub(lambda m: m[1] + "\n" * m[4].count("\n") + m[5], text.replace("\r", ""))
-    script = Script(blind=bool(_BLIND.search(re.sub(r"(?m)^\s*#.*$", "", plain))))
+    code = re.sub(r"(?m)^\s*#.*$", "", plain)
+    script = Script(bool(re.search(r"\$\{?[1-9]", code)), blind=bool(_BLIND.search(code)))
     reader = _Reader(plain)
     for command, listed in reader.commands():
         if listed:

@@ -135,3 +135,13 @@ def test_a_script_is_read_as_the_shell_reads_it():
         ("two", "x y-z", 8),
         ("tp", "4", 10),
     ]
+
+
+def test_a_script_that_starts_ranks_by_itself_does_not_use_its_arguments():
+    loop = """for i in 0 1; do
+  ASCEND_RT_VISIBLE_DEVICES=$i vllm serve /data/m --port $((9000 + i)) --data-parallel-size 2 \\
+    --data-parallel-rank $i --data-parallel-address 192.0.0.1 --data-parallel-rpc-port 13395 \\
+    --tensor-parallel-size 8 --served-model-name m &
+done
+"""
+    one(loop, "never uses its arguments")
