@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+from dplaunch.engines import facts, kinds
+
 _SPEAKER = re.compile(r"\(([\w./-]+)[^()]*? pid=(\d+)")
-_BANNERS = ("vLLM API server version", "data parallel engine(s) in headless mode")
-"""What vLLM logs once for each launch."""
+_BANNERS = tuple({banner for kind in kinds() for banner in facts(kind).banners})
 
 
 class Launches:

@@ -107,6 +107,8 @@ class EngineFacts:
     api: Api = field(default_factory=Api)
     stages: tuple[Stage, ...] = ()
     """Log lines of start-up, in order."""
+    banners: tuple[str, ...] = ()
+    """What it logs once for each launch."""
     chatter: tuple[str, ...] = ()
     """Regular expressions of lines that it logs all the time while it serves."""
     packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

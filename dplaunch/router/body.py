@@ -15,7 +15,6 @@ MOST_OUTPUT = 1024
 """Few requests use the whole of a large max_tokens: counting all of it would drown the prompts."""
 
 HANDLE = "kv_transfer_params"
-EXTRA = "vllm_xargs"
 USUAL_ONE_TOKEN = {"max_tokens": 1, "min_tokens": 1}
 ONE_TOKEN = {"messages": {"max_tokens": 1}, "responses": {"max_output_tokens": 1, "store": False}}
 """Kind of request → what makes its answer one token; nothing of it is kept."""
@@ -122,9 +121,8 @@ def read(raw: bytes) -> Body:
 
 
 def _without_handle(fields: dict[str, Any]) -> dict[str, Any]:
-    """``fields`` itself, or a copy without a KV handle in either place where vLLM looks for one."""
-    more = fields.get(EXTRA)
-    inner = {EXTRA: _without(more)} if isinstance(more, dict) and HANDLE in more else {}
+    """``fields`` itself, or a copy without a KV handle in it or in a map below: engines look there too."""
+    inner = {k: _without(more) for k, more in fields.items() if isinstance(more, dict) and HANDLE in more}
     if HANDLE not in fields and not inner:
         return fields
     return {**_without(fields), **inner}

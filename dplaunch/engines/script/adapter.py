@@ -17,7 +17,7 @@ from dplaunch.engines.script.own import Own, script_of, scripts
 from dplaunch.engines.settings import Env
 from dplaunch.engines.versions import parse
 from dplaunch.engines.vllm import lint as vllm_lint
-from dplaunch.engines.vllm.facts import API, CHATTER, COMPUTED, KEY_ENV, PORTS, SCRIPT, STAGES
+from dplaunch.engines.vllm.facts import API, BANNERS, CHATTER, COMPUTED, KEY_ENV, PORTS, SCRIPT, STAGES
 from dplaunch.engines.vllm.lint import Engine
 from dplaunch.engines.vllm.parallel import STOP
 from dplaunch.engines.vllm.shell import CONTRACT_A, CONTRACT_B, ByRank, Contract, group_devices, needs
@@ -33,6 +33,7 @@ FACTS = EngineFacts(
     key_env=KEY_ENV,
     api=API,
     stages=STAGES,
+    banners=BANNERS,
     chatter=CHATTER,
     computed=COMPUTED,
 )

@@ -77,6 +77,7 @@ STAGES = (
 """Log lines of a server's start-up, in order (vLLM and vllm-ascend; also on a CPU): a stage is named for what
 the engine does from that line on. Wording varies between versions: patterns are loose."""
 
+BANNERS = ("vLLM API server version", "data parallel engine(s) in headless mode")
 CHATTER = (
     r'"[A-Z]+ \S+ HTTP/1\.\d" \d{3}',
     r"\bAvg (?:prompt|generation) throughput:",
@@ -94,6 +95,7 @@ FACTS = EngineFacts(
     key_env=KEY_ENV,
     api=API,
     stages=STAGES,
+    banners=BANNERS,
     chatter=CHATTER,
     packages=PACKAGES,
     must_agree=("vllm",),

@@ -59,8 +59,10 @@ def prove_alone(job: Job, endpoints: Sequence[Endpoint]) -> tuple[Failed, ...]:
     first = ask_alone(job, endpoints)
     known = knows(first.values())
 
+    sense = any(not answer.wrong and not answer.senseless for answer in first.values())
+
     def judge(answer: Answer) -> Answer:
-        return weigh(answer, known=True) if known else _weigh_tokens(answer)
+        return weigh(answer, known=known) if known or sense else _weigh_tokens(answer)
 
     answers = {name: judge(answer) for name, answer in first.items()}
     doubtful = [e for e in endpoints if answers[e.name].wrong != first[e.name].wrong]
@@ -83,15 +85,14 @@ def prove_alone(job: Job, endpoints: Sequence[Endpoint]) -> tuple[Failed, ...]:
 
 
 def _weigh_tokens(answer: Answer) -> Answer:
-    """``answer`` of an engine that knows no words: one token repeated is what broken weights or kernels do.
+    """``answer`` where none makes sense: one token repeated is what broken weights or kernels do.
 
     It is also what dummy weights do, with which every token is as likely as the next.
     """
-    weighed = weigh(answer, known=False)
     repeats = len(answer.tokens) >= REPEATED and len(set(answer.tokens)) == 1
-    if weighed.wrong or not repeats or answer.flat:
-        return weighed
-    return replace(answer, wrong=f"answered 200 with one token repeated: {answer.text!r}")
+    if answer.tokens and not (repeats and not answer.flat):
+        return answer
+    return weigh(answer, known=False)
 
 
 def ask_alone(
@@ -144,13 +145,10 @@ def knows(answers: Iterable[Answer]) -> bool:
 
 
 def weigh(answer: Answer, *, known: bool) -> Answer:
-    """``answer``, judged by its words: wrong if it makes no sense or lacks what the model knows.
-
-    Where no engine knows the answer, token ids are enough: ``tokens`` compares them.
-    """
+    """``answer``, judged by its words: wrong if it makes no sense or lacks what the model knows."""
     if answer.wrong:
         return answer
-    if answer.senseless and (known or not answer.tokens):
+    if answer.senseless:
         return replace(answer, wrong=answer.senseless)
     if not known or KNOWN in answer.text:
         return answer

@@ -157,11 +157,16 @@ def _ask_twice(
     first: Mapping[_Key, Answer], known: bool, ask: Callable[[Sequence[_Key]], Mapping[_Key, Answer]]
 ) -> dict[_Key, Answer]:
     """A fresh pair may fail its very first KV transfer, so wrong answers are requested once more."""
-    answers = {key: weigh(answer, known=known) for key, answer in first.items()}
+    answers = {key: _judge(answer, known=known) for key, answer in first.items()}
     again = ask([key for key, answer in answers.items() if answer.wrong])
     return answers | {
-        key: replace(weigh(answer, known=known), first=answers[key].wrong) for key, answer in again.items()
+        key: replace(_judge(answer, known=known), first=answers[key].wrong) for key, answer in again.items()
     }
+
+
+def _judge(answer: Answer, *, known: bool) -> Answer:
+    """Its words, unless no engine knows the answer and token ids are there, which were compared."""
+    return answer if answer.tokens and not known else weigh(answer, known=known)
 
 
 def _ask_router(job: Job, router: Process, *, stream: bool) -> HttpReply | None:
