@@ -234,6 +234,9 @@ class ClusterSpec:
     aliases: tuple[str, ...] = ()
     """Further names of the model or of its LoRA adapters that clients ask for."""
     api_key: SecretRef | None = None
+    """What clients, engines and the launcher show."""
+    api_keys: Mapping[str, SecretRef] = field(default_factory=dict)
+    """Name → a further key that our router takes from clients."""
     warmup: WarmupSpec | None = None
     overrides: Mapping[str, Override] = field(default_factory=dict)
     hooks: Mapping[str, str] = field(default_factory=dict)

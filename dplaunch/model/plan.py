@@ -240,6 +240,7 @@ class Plan:
     members: File | None = None
     """What our router reads, every group open as for a start by hand; walks send it with other states."""
     api_key: SecretRef | None = None
+    api_keys: Mapping[str, SecretRef] = field(default_factory=dict)
     ready_timeout: float = 2400.0
     """Seconds."""
     drain_timeout: Mapping[str, float] = field(default_factory=dict)

@@ -96,6 +96,7 @@ def _plan(draft: _Draft) -> Plan:
         url=_url(spec, router, draft.endpoints),
         flow=flow(spec, router),
         api_key=spec.api_key,
+        api_keys=spec.api_keys,
         ready_timeout=spec.ready_timeout,
         drain_timeout={role.name: role.drain_timeout for role in spec.roles},
         warmup=spec.warmup,

@@ -18,6 +18,8 @@ from dplaunch.render import render
 
 SCRIPT = "router/run_router.sh"
 MEMBERS = "router/members.json"
+KEYS = "router/keys.json"
+"""Beside the script on the router's node: digests of clients' keys, written by ``up`` at any time."""
 PACKAGE = "router/dprouter"
 
 Lines = tuple[tuple[str, ...], ...]
@@ -87,6 +89,7 @@ def router_files(site: RouterSite) -> tuple[File, ...]:
         "title": f"{site.spec.name}: router on {site.node.name} ({site.node.address})",
         "setup": site.spec.runtime.setup,
         "own": site.ours,
+        "keys": bool(site.ours and site.spec.api_keys),
         "command": command,
         "lines": lines,
         "secrets": (kind.key_env,) if site.spec.api_key else (),

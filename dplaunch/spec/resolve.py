@@ -69,6 +69,7 @@ def resolve(file: schema.File, source: str, scripts: Mapping[str, str]) -> Clust
         router=_router(file.router, nodes),
         warmup=WarmupSpec(**dict(file.warmup)) if file.warmup else None,
         api_key=file.api_key,
+        api_keys=dict(file.api_keys),
         overrides=dict(_overrides(file)),
         hooks={name: command for name, command in file.hooks if command},
         drain_timeout=file.drain_timeout,

@@ -252,6 +252,7 @@ class File(_Section):
     router: Router = _empty()
     warmup: Warmup | None = None
     api_key: Secret | None = None
+    api_keys: dict[Name, Secret] = Field(default_factory=dict)
     overrides: dict[Annotated[str, AfterValidator(values.selector)], EnvAndArgs] = Field(default_factory=dict)
     hooks: Hooks = _empty()
     drain_timeout: Duration = 600.0

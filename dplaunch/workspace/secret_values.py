@@ -15,9 +15,10 @@ def read_secrets(plan: Plan, environ: Mapping[str, str], base: Path) -> dict[Sec
     wanted = {v for process in plan.processes for v in process.env.values() if isinstance(v, SecretRef)}
     if plan.api_key is not None:
         wanted.add(plan.api_key)
+    wanted.update(plan.api_keys.values())
     secrets = {ref: _read_secret(ref, environ, base) for ref in sorted(wanted, key=str)}
-    if plan.api_key is not None:
-        _check_key(plan.api_key, secrets[plan.api_key])
+    for ref in filter(None, (plan.api_key, *plan.api_keys.values())):
+        _check_key(ref, secrets[ref])
     return secrets
 
 

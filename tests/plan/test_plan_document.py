@@ -115,7 +115,8 @@ def test_the_json_has_stable_names():
     assert data["format"] == 2
     assert set(data) == {
         "format", "cluster", "revision", "engine", "model", "served_model_name", "nodes", "router",
-        "url", "flow", "members", "api_key", "ready_timeout", "drain_timeout", "warmup", "hooks", "stages", "warnings", "rehearsal", "local",
+        "url", "flow", "members", "api_key",
+        "api_keys", "ready_timeout", "drain_timeout", "warmup", "hooks", "stages", "warnings", "rehearsal", "local",
     }  # fmt: skip
     assert data["api_key"] == {"source": "env", "name": "KEY"}
     (seat,) = data["nodes"][4]["processes"][2]["seats"]

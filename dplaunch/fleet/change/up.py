@@ -9,6 +9,7 @@ from dplaunch.fleet.change.carry import Carrying
 from dplaunch.fleet.change.differences import find_differences
 from dplaunch.fleet.change.options import ChangeOptions, Preflight, UpResult
 from dplaunch.fleet.change.stop import stop_in_order
+from dplaunch.fleet.client_keys import write_client_keys
 from dplaunch.fleet.job import Job, connect_all, need_all, need_started, phase, record
 from dplaunch.fleet.membership import release
 from dplaunch.fleet.proof.cluster import prove_entrance
@@ -64,6 +65,7 @@ def up(
         if _starting(decision.waves):
             look.before(job, observed)
         begins()
+        write_client_keys(job)
         return _carry_all(job, options, decision, observed, look)
 
 

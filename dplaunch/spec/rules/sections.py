@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dplaunch.engines import facts, kinds
-from dplaunch.engines.routers import KINDS
+from dplaunch.engines.routers import KINDS, OURS
 from dplaunch.model.cluster import DECODE, PREFILL, SERVE
 from dplaunch.ranges import fold
 from dplaunch.spec.finding import Finding, KeyPath, did_you_mean, dotted
@@ -38,6 +38,26 @@ def roles_complete(case: Case) -> Iterator[Finding]:
             ("roles",),
             f"{one} needs {missing}, which is missing",
             f"add {missing}, or call the one role serve",
+            at_key=True,
+        )
+
+
+def client_keys(case: Case) -> Iterator[Finding]:
+    """Keys of clients are known to our router only, and need a key for the engines behind it."""
+    if not case.file.api_keys:
+        return
+    if case.spec.router is None or case.spec.router.kind != OURS:
+        yield Finding(
+            ("api_keys",),
+            "api_keys needs dplaunch's router: other routers and engines know one key",
+            "use router: {kind: dplaunch}, or api_key alone",
+            at_key=True,
+        )
+    elif case.file.api_key is None:
+        yield Finding(
+            ("api_keys",),
+            "api_keys needs api_key, the key that engines and dplaunch itself use",
+            "add api_key: {from_env: NAME}, and keep it from clients",
             at_key=True,
         )
 
@@ -172,6 +192,7 @@ RULES = (
     Rule(("engine.kind", "hardware.**", "nodes.*.name", "nodes.*.devices", "roles.*.nodes"), hardware_given),
     Rule(("engine.kind", "kv_transfer", "roles.*"), kv_transfer_fits),
     Rule(("nodes.*.name", "router.**"), router_fits),
+    Rule(("api_key", "api_keys", "router.**"), client_keys),
     Rule(("warmup.**", "roles.**", "defaults.args"), warmup_fits),
     Rule(("overrides", *SEATING), overrides_exist),
 )
