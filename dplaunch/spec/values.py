@@ -203,6 +203,8 @@ def preset(value: object) -> object:
 def secret(value: object) -> SecretRef:
     """``{from_env: NAME}`` or ``{from_file: PATH}``; raises a refusal for anything else."""
     hint = "write {from_env: NAME} or {from_file: PATH}"
+    if isinstance(value, list):
+        hint += "; keys of several clients have names: api_keys: {team-a: {from_env: NAME}}"
     if not isinstance(value, dict):
         raise takes("where the secret is found", value, hint)
     for key, source in (("from_env", "env"), ("from_file", "file")):
