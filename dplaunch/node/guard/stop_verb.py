@@ -10,7 +10,7 @@ from .observe import ALIVE, is_guarded, observe_process
 from .state import guard_lives, load_exit, load_state
 from .stop_sequence import STEPS, Stopping, deliver, patience
 from .store import read_json, write_json
-from .strays import find_strays
+from .strays import Search
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,10 +33,11 @@ def answer(call: Call) -> dict[str, Any]:
     """Stop all ``names`` at once: a verdict each, as event and in ``results``."""
     names = list(call.get("names", []))
     results: dict[str, Verdict] = {}
+    search = Search(call.folder.root)
 
     def stop_one(name: str) -> None:
         try:
-            results[name] = _Stop(call, name).run()
+            results[name] = _Stop(call, name, search).run()
         except Exception as error:
             results[name] = _verdict(name, "failed")
             results[name]["kind"], results[name]["problem"] = "guard", f"the stop of {name} failed: {error}"
@@ -66,9 +67,10 @@ def _verdict(name: str, how: str) -> Verdict:
 class _Stop:
     """The stop of one process."""
 
-    def __init__(self, call: Call, name: str) -> None:
+    def __init__(self, call: Call, name: str, search: Search) -> None:
         self._call = call
         self._name = name
+        self._search = search
         self._folder = call.folder
         grace = call.get("grace")
         self._grace: float | None = None if grace is None else float(grace)
@@ -161,7 +163,7 @@ class _Stop:
         """End what the state did not lead to, but carries the names of this process in its environment."""
 
         def family() -> list[proc.Proc]:
-            return find_strays(self._folder.root).get(self._name, [])
+            return self._search.of(self._name)
 
         rest = family()
         if rest:

@@ -6,6 +6,8 @@ It finds what no state file names any more: a cleaner removed the folder, or a d
 from __future__ import annotations
 
 import os
+import threading
+import time
 
 from . import proc
 
@@ -15,6 +17,25 @@ if TYPE_CHECKING:
 
 _LONGEST = 1 << 20
 """Bytes of an environment that are read."""
+
+
+class Search:
+    """``find_strays`` for several at once: looking at all processes of a machine takes its time."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._lock = threading.Lock()
+        self._began = 0.0
+        self._found: dict[str, list[Proc]] = {}
+
+    def of(self, name: str) -> list[Proc]:
+        """Those of one process, by a look that began after this call."""
+        asked = time.monotonic()
+        with self._lock:
+            if self._began < asked:
+                self._began = time.monotonic()
+                self._found = find_strays(self._root)
+            return self._found.get(name, [])
 
 
 def find_strays(root: str) -> dict[str, list[Proc]]:
