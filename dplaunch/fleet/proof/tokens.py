@@ -15,8 +15,10 @@ from dplaunch.fleet.proof.completion import (
     NEAR,
     completion,
     judge_reply,
+    judge_text,
     long_prompt,
     read_choice,
+    read_text,
     read_tokens,
 )
 from dplaunch.model.plan import Endpoint
@@ -56,6 +58,8 @@ def _judge(pair: Pair, answer: Answer, reply: HttpReply | None) -> Answer:
     place = _first_difference(answer.tokens, own)
     if place is None or _is_near_tie(read_choice(reply.body), place, answer.tokens[place], own[place]):
         return answer
+    if answer.senseless and not judge_text(read_text(reply.body)):
+        return replace(answer, wrong=answer.senseless)
     wrong = f"continued otherwise than {prefill} itself: token {answer.tokens[place]} instead of {own[place]}"
     return replace(answer, wrong=f"{wrong} at place {place + 1} of {len(own)}")
 

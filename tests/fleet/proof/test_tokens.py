@@ -60,6 +60,12 @@ def test_a_near_tie_is_no_difference(likely, tie):
     assert (compared(Answer(tokens=(7, 8, 3, 10)), own)[0].wrong == "") is tie
 
 
+def test_words_that_make_no_sense_where_prefill_alone_makes_some_are_what_is_wrong():
+    own = HttpReply(status=200, body=json.dumps({"choices": [{"text": " a town", "token_ids": [1, 2]}]}))
+    found, _ = compared(Answer(tokens=(3, 4), senseless="answered 200 with garbage"), own)
+    assert found.wrong == "answered 200 with garbage"
+
+
 def test_a_prefill_engine_that_cannot_be_asked_alone_is_named():
     found, _ = compared(Answer(tokens=OWN), HttpReply(status=500, body="no"))
     assert found.wrong == "prefill-0, asked alone for comparison, answered 500: no"
