@@ -40,7 +40,7 @@ def test_a_host_that_is_off(site):
     assert "unknown" in seen
     # the kernel may know by now that nobody is at that address
     assert re.search(r"unreachable: (n3 \(192\.0\.2\.3\) did not answer|there is no route to n3)", seen)
-    assert "nothing was stopped" in site("down", code=3).stdout
+    assert "INCOMPLETE: 0 of 1 process stopped" in site("down", code=3).stdout
     host.power_on()
     assert "nothing runs" in site("down").stdout
 

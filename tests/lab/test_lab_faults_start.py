@@ -154,7 +154,7 @@ def test_one_role_and_by_force(site):
     assert before["router"] is None
     site("up")
     refused = site("up", "--force", code=2).stderr
-    assert "This stops 4 running processes" in refused
+    assert "This stops processes of faults (production, 4 processes on 3 nodes: n[1-3])" in refused
     site("up", "--force", "--only", "prefill", "-y")
     after = {p["name"]: p["pid"] for p in site.status()["processes"]}
     assert after["decode-1"] == before["decode-1"]
