@@ -154,12 +154,16 @@ class LogReading:
 
         chunks: list[LogChunk] = []
         window = PAST_WINDOW if fold else 0.0
+        held = 0
 
         def take(chunk: LogChunk) -> None:
+            nonlocal held
             chunks.append(chunk)
-            if sum(one.end - one.offset for one in chunks) > AT_ONCE:
+            held += chunk.end - chunk.offset
+            if held > AT_ONCE:
                 self._write(fold_past(chunks, window=window))
                 chunks.clear()
+                held = 0
 
         self._read(take)
         self._write(fold_past(chunks, window=window))

@@ -25,8 +25,8 @@ def ls(call: Invocation) -> ExitCode:
 
 
 def _look(call: Invocation, known: Known, *, is_current: bool) -> ClusterRow:
-    from dplaunch.cli.status import look
     from dplaunch.cli.work import Warnings, at_work
+    from dplaunch.fleet.standing import look
     from dplaunch.view.clusters import ClusterRow
     from dplaunch.workspace import load_cluster
 

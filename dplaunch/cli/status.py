@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from dplaunch.cli.verb import Invocation, option
 from dplaunch.errors import ExitCode, UsageError, worst
 
 if TYPE_CHECKING:
-    from dplaunch.fleet.job import Job
-    from dplaunch.model.observed import Observed
-    from dplaunch.model.summary import RouterReport, Summary
+    from dplaunch.model.summary import Summary
     from dplaunch.workspace import Cluster
 
 Watch = Annotated[bool, option("--watch", "-w", help="Repeat every two seconds, until Ctrl-C.")]
@@ -55,39 +52,9 @@ def exit_code(summary: Summary) -> ExitCode:
     return worst(codes[summary.state], ExitCode.UNREACHABLE if summary.unreached else ExitCode.DONE)
 
 
-def look(job: Job) -> tuple[Observed, Summary]:
-    """What runs on the nodes, and the verdict on it; nodes that were lost are tried again."""
-    from dplaunch.fleet.change.differences import find_differences
-    from dplaunch.fleet.verdict import mark_stuck, summarise
-    from dplaunch.reconcile import Wish, decide
-
-    lost = set(job.driver.unreached) or {n.name for n in job.plan.nodes if n.name not in job.driver.reached}
-    if lost:
-        job.driver.open(lost)
-    router = _router(job)
-    observed = mark_stuck(job.driver.observe(health=True), router.stuck)
-    summary = summarise(job.plan, observed, router.closed)
-    summary = replace(summary, skipped_prefill=router.skipped_prefill)
-    if summary.stale:
-        restarts = decide(job.plan, observed, Wish()).restarts
-        summary = replace(summary, differences=find_differences(job, restarts))
-    return observed, summary
-
-
-def _router(job: Job) -> RouterReport:
-    """What the router reports; nothing where its file cannot be read."""
-    from dplaunch.errors import DplaunchError
-    from dplaunch.fleet.membership import read_report
-    from dplaunch.model.summary import RouterReport
-
-    try:
-        return read_report(job)
-    except DplaunchError:
-        return RouterReport()
-
-
 def _look_once(call: Invocation, cluster: Cluster) -> ExitCode:
     from dplaunch.cli.work import Warnings, at_work
+    from dplaunch.fleet.standing import look
     from dplaunch.view import status as drawing
 
     with at_work(cluster.plan, Warnings(call)) as job:
@@ -102,6 +69,7 @@ def _watch(call: Invocation, cluster: Cluster) -> ExitCode:
 
     from dplaunch.cli.work import Warnings, at_work, interruptible
     from dplaunch.errors import Interrupted
+    from dplaunch.fleet.standing import look
     from dplaunch.view import status as drawing
     from dplaunch.view.board import Board
 

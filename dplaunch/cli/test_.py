@@ -16,9 +16,9 @@ Everything = Annotated[
 def test_(call: Invocation, everything: Everything = False) -> ExitCode:  # noqa: PT028 - a verb, not a test
     """Test every prefill × decode pair and the router of a running cluster with a known answer."""
     from dplaunch.cli.cluster import open_cluster
-    from dplaunch.cli.status import look
     from dplaunch.cli.work import Warnings, at_work, interruptible
     from dplaunch.fleet.proof.pairs import examine
+    from dplaunch.fleet.standing import look
     from dplaunch.view import pairs as drawing
 
     cluster = open_cluster(call)

@@ -107,7 +107,6 @@ def _bring_up(call: Invocation, cluster: Cluster, options: ChangeOptions, look: 
     with watching(call, plan) as display, at_work(plan, display, base=cluster.path.parent) as job:
         run_cluster_hook(call, plan, "before_up")
         interruptible(job)
-
         try:
             result = walk(
                 job,

@@ -7,7 +7,7 @@ written only where the file still is what was read, so that two changes at once 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Literal
@@ -71,8 +71,11 @@ def read_states(job: Job) -> dict[str, str]:
 
 
 def read_report(job: Job) -> RouterReport:
-    """What the router reports of its groups; its file alone where it does not respond."""
-    states = read_states(job)
+    """What the router reports of its groups: only its file where it does not respond, nothing without one."""
+    try:
+        states = read_states(job)
+    except DplaunchError:
+        return RouterReport()
     seen, skipped = _ask_members(job) if states else ([], 0)
     stuck = {member["name"]: member["stuck"] for member in seen if member.get("stuck")}
     states |= {member["group"]: "serving" for member in seen}
@@ -80,14 +83,6 @@ def read_report(job: Job) -> RouterReport:
     explained = {member["group"] for member in seen if member.get("stuck")}
     closed = (group for group, state in states.items() if state != "serving" and group not in explained)
     return RouterReport(closed=tuple(closed), stuck=stuck, skipped_prefill=skipped)
-
-
-def find_stuck(job: Job) -> Mapping[str, str]:
-    """Endpoint → why the router calls it stuck; nothing where the router cannot be asked."""
-    try:
-        return read_report(job).stuck
-    except DplaunchError:
-        return {}
 
 
 def _ask_members(job: Job) -> tuple[list[_Document], int]:

@@ -34,13 +34,15 @@ def summarise(plan: Plan, observed: Observed, held: Collection[str] = ()) -> Sum
     seen = {p.place: p for p in observed.processes}
     router = plan.router_process
     out = _broken_groups(plan, seen)
+    roles = _roles_out(plan, observed, seen, out | set(held))
     proof = last_proof(observed)
-    state = judge_health(plan, observed, held, proved=proof is not None and proof.passed)
+    proved = proof is not None and proof.passed
+    state = _judge_health(plan, observed, seen, held, roles, proved=proved)
     broken = state in (ClusterHealth.OUTAGE, ClusterHealth.DEGRADED)
     return Summary(
         state=state,
         roles=tuple(_role(role, plan, seen, out) for role in _roles(plan)),
-        cause=find_cause(plan, observed, held) if broken else None,
+        cause=_find_cause(plan, observed, seen, roles) if broken else None,
         out=tuple(sorted(out)),
         held=tuple(group for group in held if group in {e.group for e in plan.endpoints}),
         unreached=tuple(sorted(observed.unreached)),
@@ -64,13 +66,15 @@ def last_proof(observed: Observed) -> LastProof | None:
     return LastProof(passed=passed, verb=last.verb, who=last.who, age=age, reason=reason)
 
 
-def judge_health(
-    plan: Plan, observed: Observed, held: Collection[str], *, proved: bool = False
+def _judge_health(
+    plan: Plan, observed: Observed, seen: Seen, held: Collection[str], out: Collection[str], *, proved: bool
 ) -> ClusterHealth:
-    """The cluster in one word. ``proved``: all of it served once, and nothing has changed it since."""
+    """The cluster in one word.
+
+    ``out``: roles without a group that serves. ``proved``: all of it served once, and nothing has changed it.
+    """
     if not observed.nodes:
         return ClusterHealth.UNKNOWN
-    seen = {p.place: p for p in observed.processes}
     found = [seen.get(process.place) for process in plan.processes]
     if all(process is not None and process.serves for process in found):
         # also where nothing but jobs was to run, and all are done
@@ -78,27 +82,33 @@ def judge_health(
         return ClusterHealth.SERVING if opened.issuperset(_roles(plan)) else ClusterHealth.CLOSED
     if not any(p.alive for p in observed.processes):
         return ClusterHealth.DOWN if not observed.unreached else ClusterHealth.UNKNOWN
-    whole = not observed.unreached and all(process is not None and _lives(process) for process in found)
-    if whole and not proved and not any(p.stuck for p in observed.processes):
+    runs = all(process is not None and (process.runs or process.serves) for process in found)
+    if runs and not observed.unreached and not proved and not any(p.stuck for p in observed.processes):
         # Everything runs: what does not respond is not ready yet. A router responds 503 while engines load.
         return ClusterHealth.STARTING
-    return ClusterHealth.OUTAGE if _roles_out(plan, observed, held) else ClusterHealth.DEGRADED
+    return ClusterHealth.OUTAGE if out else ClusterHealth.DEGRADED
 
 
-def _roles_out(plan: Plan, observed: Observed, held: Collection[str]) -> list[str]:
-    """Roles without a group that serves, or the router. A group on an unreachable node may serve."""
-    seen = {p.place: p for p in observed.processes}
+def _roles_out(plan: Plan, observed: Observed, seen: Seen, closed: Collection[str]) -> list[str]:
+    """Roles without a group that serves, or the router. ``closed``: groups that do not, as far as was seen.
+
+    A group on an unreachable node may serve, unless the router refuses.
+    """
     router = plan.router_process
     gate = None if router is None else seen.get(router.place)
     if router is not None and router.node not in observed.unreached and not (gate and gate.runs):
         return [ROUTER]
     refuses = gate is not None and gate.healthy is False
-    broken = _broken_groups(plan, seen)
-    unseen = {p.group for p in plan.processes if p.node in observed.unreached} if not refuses else set()
-    lost = {p.group for p in plan.processes if p.node not in observed.unreached and not _is_well(p, seen)}
-    able = {e.role for e in plan.endpoints if e.group not in broken and e.group not in held}
-    able |= {e.role for e in plan.endpoints if e.group in unseen - lost}
+    unseen = set() if refuses else {p.group for p in plan.processes if p.node in observed.unreached}
+    lost = {p.group for p in _find_wrong(plan, observed, seen)}
+    able = {e.role for e in plan.endpoints if e.group not in closed or e.group in unseen - lost}
     return [role for role in _roles(plan) if role not in able]
+
+
+def _find_wrong(plan: Plan, observed: Observed, seen: Seen) -> list[Process]:
+    """Processes on nodes that replied which do not serve."""
+    reached = (process for process in plan.processes if process.node not in observed.unreached)
+    return [process for process in reached if not _is_well(process, seen)]
 
 
 def _is_well(process: Process, seen: Seen) -> bool:
@@ -106,16 +116,14 @@ def _is_well(process: Process, seen: Seen) -> bool:
     return found is not None and found.serves
 
 
-def find_cause(plan: Plan, observed: Observed, held: Collection[str]) -> Cause | None:
-    """What ended first in a role that is out; else what is missing, is not ready, or is unreachable."""
+def _find_cause(plan: Plan, observed: Observed, seen: Seen, roles: Collection[str]) -> Cause | None:
+    """What ended first in ``roles``, which are out; else what is missing, is not ready, or is unreachable."""
     clocks = {node.name: node.clock for node in observed.nodes}
-    seen = {p.place: p for p in observed.processes}
-    roles = _roles_out(plan, observed, held)
-    wrong = [p for p in plan.processes if p.node not in observed.unreached and not _is_well(p, seen)]
+    wrong = _find_wrong(plan, observed, seen)
     causes = [
         (p.role not in roles, _order(seen.get(p.place)), _cause(p, seen.get(p.place), clocks[p.node]))
         for p in wrong
-        if p.role != ROUTER or roles == [ROUTER] or len(wrong) == 1
+        if p.role != ROUTER or ROUTER in roles or len(wrong) == 1
     ]
     if causes:
         return min(causes, key=lambda cause: cause[:2])[2]
@@ -139,12 +147,7 @@ def _cause(process: Process, found: ObservedProcess | None, clock: float) -> Cau
         return Cause(process=name, node=node, how="running, but not ready", mend="restart")
     ago = max(0.0, clock - found.ended_at) if found.ended_at else 0.0
     how = found.ending if found.state in (State.EXITED, State.DONE) else found.state.value
-    unusable = found.state in (State.FOREIGN, State.INCOMPATIBLE)
-    return Cause(process=name, node=node, how=how, ago=ago, mend="look" if unusable else "up")
-
-
-def _lives(process: ObservedProcess) -> bool:
-    return process.runs or process.serves
+    return Cause(process=name, node=node, how=how, ago=ago, hint=found.hint if found.unclear else "")
 
 
 def _roles(plan: Plan) -> list[str]:

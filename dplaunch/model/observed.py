@@ -93,6 +93,11 @@ class ObservedProcess:
         return self.state in running or bool(self.left)
 
     @property
+    def unclear(self) -> bool:
+        """What it is cannot be told well enough to act on it: ``problem`` and ``hint`` explain it."""
+        return self.state in (State.FOREIGN, State.UNKNOWN, State.INCOMPATIBLE)
+
+    @property
     def runs(self) -> bool:
         """Its main process is alive."""
         return self.state in RUNS

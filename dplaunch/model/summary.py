@@ -62,8 +62,10 @@ class Cause:
     """``killed by SIGKILL``, ``missing``, ``running, but not ready``, ``stuck``."""
     ago: float = 0.0
     """Seconds since it ended; 0 where that is unknown."""
-    mend: Literal["up", "restart", "look"] = "up"
-    """``restart``: it runs, so ``up`` would leave it as it is. ``look``: its state says what to do."""
+    mend: Literal["up", "restart"] = "up"
+    """The verb that mends it; what runs is left as it is by ``up``."""
+    hint: str = ""
+    """What to do instead, where its state is such that dplaunch leaves it alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,11 +89,11 @@ def describe_cause(cause: Cause) -> str:
 
 
 def describe_remedy(cause: Cause) -> str:
-    """The command that mends it."""
+    """The command that mends it, or what else to do."""
     if not cause.process:
         return f"once {cause.node} is reachable again, run `dplaunch up`"
-    commands = {"up": "run `dplaunch up`", "restart": f"run `dplaunch restart {cause.process}`"}
-    return commands.get(cause.mend, "see below")
+    verb = "up" if cause.mend == "up" else f"restart {cause.process}"
+    return cause.hint or f"run `dplaunch {verb}`"
 
 
 def cause_json(cause: Cause) -> dict[str, str]:
@@ -113,8 +113,7 @@ def to_json(plan: Plan, observed: Observed, summary: Summary) -> dict[str, Any]:
         "revision": plan.revision,
         "state": summary.state.value,
         "outage": summary.state is ClusterHealth.OUTAGE,
-        "cause": summary.cause
-        and {"text": describe_cause(summary.cause), "remedy": describe_remedy(summary.cause)},
+        "cause": summary.cause and cause_json(summary.cause),
         "endpoint": plan.url,
         "model": plan.served_model_name,
         "roles": [asdict(role) for role in summary.roles],

@@ -115,6 +115,12 @@ def test_the_cause_is_what_broke_first_where_nothing_serves(observed, process, h
     assert (cause.process, cause.how, cause.ago) == (process, how, ago)
 
 
+@pytest.mark.parametrize("state", [State.FOREIGN, State.UNKNOWN, State.INCOMPATIBLE])
+def test_what_up_would_leave_alone_is_mended_as_its_node_says(state):
+    cause = summarise(PLAN, broken(prefill_0={"state": state, "hint": "stop it on n9"})).cause
+    assert (cause.process, cause.hint) == ("prefill-0", "stop it on n9")
+
+
 def test_where_all_that_was_seen_is_well_the_cause_is_the_unreachable_node():
     [n1, _] = look(RUNS).nodes
     summary = summarise(PLAN, Observed(nodes=(n1,), unreached={"n2": "silent"}))

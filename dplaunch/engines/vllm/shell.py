@@ -128,7 +128,7 @@ class ByRank(EngineAdapter):
 
     def processes(self, site: Site) -> Iterator[Process]:
         """One for each rank: the script with the contract's positional arguments."""
-        contract, sizes = self.contract(site.spec), self.sizes(site)
+        contract, sizes, stop = self.contract(site.spec), self.sizes(site), self.stop(site)
         for process, flags in zip(per_rank(site), self.flags(site), strict=True):
             [seat] = process.seats
             yield replace(
@@ -136,7 +136,7 @@ class ByRank(EngineAdapter):
                 argv=("bash", self.start_path(site), *arguments(contract, site, seat)),
                 flags=_flag_names(sizes, flags),
                 env=secrets(site, seat),
-                stop=self.stop(site),
+                stop=stop,
             )
 
     def commands(self, site: Site) -> Mapping[str, Command]:

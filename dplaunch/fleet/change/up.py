@@ -182,8 +182,7 @@ def _look(job: Job) -> Observed:
     need_all(job)
     planned = {process.place for process in job.plan.processes}
     for process in observed.processes:
-        unclear = process.state in (State.INCOMPATIBLE, State.UNKNOWN)
-        if unclear or (process.state is State.FOREIGN and process.place in planned):
+        if process.unclear and (process.state is not State.FOREIGN or process.place in planned):
             raise DplaunchError(
                 f"{process.name} on {process.node} was left alone, nothing was changed: {process.problem}",
                 hint=process.hint,

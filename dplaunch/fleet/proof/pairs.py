@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from dplaunch.fleet.job import Job, connect_all, need_started, phase, record
-from dplaunch.fleet.membership import find_stuck
+from dplaunch.fleet.membership import read_report
 from dplaunch.fleet.proof.completion import QUICK, ask_alone, completion, failure, knows, read, weigh
 from dplaunch.fleet.proof.handover import LOOK_EVERY, SEEN_WITHIN, ask_pairs, is_out_of_service, make_stamp
 from dplaunch.fleet.proof.kv_counters import tally, watch_growth
@@ -96,7 +96,7 @@ def examine(job: Job, *, everything: bool) -> Proof:
 
 def find_silent(job: Job) -> frozenset[str]:
     """Endpoints that need not be asked for words: they do not answer their health check, or are stuck."""
-    observed = mark_stuck(job.driver.observe(health=True), find_stuck(job))
+    observed = mark_stuck(job.driver.observe(health=True), read_report(job).stuck)
     return frozenset(
         e.name for process in observed.processes for e in process.endpoints if e.healthy is False
     )

@@ -79,10 +79,11 @@ def engine_complete(case: Case) -> Iterator[Finding]:
             f"add path: {case.engine.script}, or a path to each role",
         )
     if "path" not in needs:
-        takers = " or ".join(kind for kind in kinds() if "path" in facts(kind).needs)
         paths: dict[KeyPath, str | None] = {("engine", "path"): engine.path}
         paths |= {("roles", name, "path"): role.path for name, role in roles.items()}
         for path in (path for path, given in paths.items() if given is not None):
+            # asked only here: every other engine is loaded for it
+            takers = " or ".join(kind for kind in kinds() if "path" in facts(kind).needs)
             text = f"{dotted(path)} is for kind {takers}, not {engine.kind}"
             yield Finding(path, text, "remove it", at_key=True)
 

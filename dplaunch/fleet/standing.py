@@ -1,0 +1,28 @@
+"""How a cluster stands: what its nodes and its router report, and the verdict on it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dplaunch.fleet.change.differences import find_differences
+from dplaunch.fleet.job import Job
+from dplaunch.fleet.membership import read_report
+from dplaunch.fleet.verdict import mark_stuck, summarise
+from dplaunch.model.observed import Observed
+from dplaunch.model.summary import Summary
+from dplaunch.reconcile import Wish, decide
+
+
+def look(job: Job) -> tuple[Observed, Summary]:
+    """What runs on the nodes, and the verdict on it; nodes that were lost are tried again."""
+    lost = set(job.driver.unreached) or {n.name for n in job.plan.nodes if n.name not in job.driver.reached}
+    if lost:
+        job.driver.open(lost)
+    router = read_report(job)
+    observed = mark_stuck(job.driver.observe(health=True), router.stuck)
+    summary = summarise(job.plan, observed, router.closed)
+    summary = replace(summary, skipped_prefill=router.skipped_prefill)
+    if summary.stale:
+        restarts = decide(job.plan, observed, Wish()).restarts
+        summary = replace(summary, differences=find_differences(job, restarts))
+    return observed, summary
