@@ -6,7 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 from dplaunch.cli.verb import Invocation, describe_cluster, option
-from dplaunch.errors import ExitCode, Interrupted
+from dplaunch.errors import ExitCode, Interrupted, UsageError
 
 if TYPE_CHECKING:
     from dplaunch.fleet.change.options import ChangeOptions, Preflight
@@ -71,6 +71,8 @@ def up(  # noqa: PLR0913 - the flags that operators need, one line each
     from dplaunch.preflight import FirstLook
     from dplaunch.reconcile import Wish
 
+    if detailed_exitcode and not dry_run:
+        raise UsageError("--detailed-exitcode is about what --dry-run finds", hint="add --dry-run")
     cluster = open_cluster(call)
     options = ChangeOptions(
         wish=Wish(only=role(only, cluster.plan), force=force),

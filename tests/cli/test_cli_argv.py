@@ -67,6 +67,20 @@ def test_what_a_verb_does_not_take_is_refused(laptop, words, word):
     assert word in laptop(*words, code=2).stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("logs", "all", "-t"), "add -f"),
+        (("up", "--detailed-exitcode"), "add --dry-run"),
+        (("status", "--wait", "soon"), ""),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused_with_what_it_lacks(laptop, words, hint):
+    refused = laptop(*words, code=2).stderr
+    assert refused.startswith("error: ")
+    assert hint in refused
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help(cli, verb):
     assert f"dplaunch {verb}" in cli(verb, "--help").stdout
