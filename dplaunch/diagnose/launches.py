@@ -1,4 +1,4 @@
-"""Tells the launches apart that one log holds: a script that appends, a container that restarted."""
+"""Separates the launches that one log holds: of a script that appends, or a container that restarted."""
 
 from __future__ import annotations
 

@@ -84,6 +84,6 @@ class Host(ABC):
         return HostError(
             self.node,
             f"the session {where} {self.label} {how}{why}",
-            hint=f"`{argv[0]} --version` must work there, in a shell that is no login shell",
+            hint=f"`{argv[0]} --version` must work there, in a shell that is not a login shell",
             detail=tuple(printed[-20:]),
         )

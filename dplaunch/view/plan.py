@@ -67,7 +67,7 @@ def _folded(plan: Plan) -> dict[tuple[str, ...], list[tuple[str, list[Seat]]]]:
 
 
 def _offsets(seats: Sequence[Seat]) -> str:
-    """Ranks, and how far their groups are from the first: equal on nodes that are alike."""
+    """Ranks, and how far their groups are from the first: equal on nodes with the same share."""
     return str([(seat.rank, seat.group - seats[0].group) for seat in seats])
 
 
