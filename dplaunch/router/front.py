@@ -27,6 +27,7 @@ from .request import HEADER, KINDS, PROMPTS, Pair, Request
 from .room import LARGE, FullError, Room
 from .settings import Settings
 from .tries import Tries
+from .within import timeout
 
 log = logging.getLogger("dprouter")
 
@@ -131,10 +132,8 @@ class Front:
         try:
             if (request.content_length or 0) > LARGE:
                 await self._make_room(request.content_length or 0, memory)
-            body = self._pieces(request, limit, memory)
-            if request.content.is_eof():
-                return await body
-            return await asyncio.wait_for(body, self._settings.body_timeout)
+            async with timeout(self._settings.body_timeout):
+                return await self._pieces(request, limit, memory)
         except web.RequestPayloadError as error:
             raise Refused(400, f"the body is not what its headers announce ({error})", CLOSE) from None
         except asyncio.TimeoutError:

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from .engines import EngineError, EngineFaultError, EngineLateError, Message, Reply, asked
 from .link import ExhaustedError, Pool, StuckError
 from .state import SLOW_ANSWERS, Member, State
+from .within import timeout
 
 log = logging.getLogger("dprouter")
 
@@ -136,14 +137,14 @@ class Health:
             return await answer.whole()
 
     async def _ask_for_ever(self, member: Member, hurry: asyncio.Event) -> None:
-        # Not only until cancelled: a cancellation is lost when what it would break off ends in that moment.
         while self._hurry.get(member) is hurry:
             hurry.clear()
             await self.check(member)
             if member.alive:
                 await self._measure(member)
             try:
-                await asyncio.wait_for(hurry.wait(), self._interval)
+                async with timeout(self._interval):
+                    await hurry.wait()
             except asyncio.TimeoutError:
                 continue
 

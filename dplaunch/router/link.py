@@ -12,6 +12,7 @@ from typing import NamedTuple, Union, cast
 
 from . import http1
 from .http1 import BadAnswerError, Head
+from .within import timeout
 
 KEEP_ALIVE = 4.0
 """Engines close idle connections after 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE): we must be first."""
@@ -278,12 +279,12 @@ class Pool:
         left = self._connect_timeout if deadline is None else deadline - time.monotonic()
         loop = asyncio.get_running_loop()
         try:
-            connecting = (
-                loop.create_unix_connection(Link, address)
-                if isinstance(address, str)
-                else loop.create_connection(Link, *address)
-            )
-            _, link = await asyncio.wait_for(connecting, min(left, self._connect_timeout))
+            async with timeout(min(left, self._connect_timeout)):
+                _, link = await (
+                    loop.create_unix_connection(Link, address)
+                    if isinstance(address, str)
+                    else loop.create_connection(Link, *address)
+                )
         except asyncio.TimeoutError:
             if left < self._connect_timeout:
                 raise TooLateError from None

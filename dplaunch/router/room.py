@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from .within import timeout
+
 LARGE = 1 << 20
 """Bytes of a body from which on it is counted."""
 
@@ -27,7 +29,8 @@ class Room:
         size = min(size, self._most)
         async with self._freed:
             try:
-                await asyncio.wait_for(self._freed.wait_for(lambda: self._left >= size), within)
+                async with timeout(within):
+                    await self._freed.wait_for(lambda: self._left >= size)
             except asyncio.TimeoutError:
                 raise FullError from None
             self._left -= size

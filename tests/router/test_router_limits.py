@@ -174,3 +174,23 @@ def test_a_room_is_given_back_however_its_block_ends():
             pass
 
     asyncio.run(scenario())
+
+
+def test_who_waits_for_room_is_cancelled_even_in_the_moment_it_is_freed():
+    async def scenario():
+        room, full = Room(10), asyncio.Event()
+
+        async def wait():
+            async with room.hold(10, 60.0):
+                full.set()
+
+        async with room.hold(10, 1.0):
+            waiting = asyncio.create_task(wait())
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert not full.is_set()
+
+    asyncio.run(scenario())
