@@ -1,7 +1,7 @@
 """``timeout``: a limit in time that never loses a cancellation.
 
-Before Python 3.12 ``asyncio.wait_for`` loses one that comes in the moment in which what it waits for ends. Then
-the cancelled task continues, and who waits for its end waits as long as it likes.
+Before Python 3.12 ``asyncio.wait_for`` loses one that comes in the moment in which what it waits for ends.
+The cancelled task then continues, and who waits for its end waits as long as it likes.
 """
 
 import sys
