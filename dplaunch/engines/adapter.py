@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from dplaunch.engines.facts import Dense, EngineFacts, Software
 from dplaunch.errors import Problem
@@ -97,6 +97,15 @@ class EngineAdapter(Protocol):
         """What becomes of a model without experts whose data parallelism is above 1; None: not known."""
         del spec
         return None
+
+    def weights(self, spec: ClusterSpec, model: Mapping[str, Any]) -> Iterable[Problem]:
+        """What does not fit between the file and weights whose config.json holds ``model``.
+
+        ``experts`` is their number, ``modelslim`` whether ModelSlim's description lies beside the weights,
+        and ``own_tokenizer`` whether the folder has a tokenizer in Python only.
+        """
+        del spec, model
+        return ()
 
     def flow(self, spec: ClusterSpec) -> Flow | None:
         """How its KV transfer wants requests to go through split roles; None: as the router does it."""

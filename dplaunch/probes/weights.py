@@ -62,6 +62,8 @@ def parse_report(text: str) -> dict[str, Any]:
     facts |= {key: _parse_names(found.get(key)) for key in ("missing", "bad_indices")}
     if isinstance(found.get("listing"), str):
         facts["listing"] = found["listing"]
+    if isinstance(found.get("model"), dict):
+        facts["model"] = found["model"]
     if found.get("way") == SHA256:
         facts["contents"] = found["digest"]
     numbers = ("experts", "missing_count", "broken_count")
@@ -94,6 +96,7 @@ def _compare(targets: Sequence[ProbeTarget], seen: Mapping[str, Facts]) -> Itera
     for node, facts in seen.items():
         yield _judge_node(spec, node, facts, usual if node in others else {})
     yield from _judge_dense(spec, seen.values())
+    yield from _judge_model(spec, usual)
 
 
 def _report_name(spec: ClusterSpec) -> Finding:
@@ -179,3 +182,11 @@ def _judge_dense(spec: ClusterSpec, seen: Iterable[Facts]) -> Iterator[Finding]:
     text = f"the model is dense, but {list_some(roles)} has dp above 1: {dense.effect}"
     remedy = "set dp: 1, and groups to the number of engines"
     yield Finding(probe=NAME, level=level, text=text, remedy=remedy)
+
+
+def _judge_model(spec: ClusterSpec, facts: Facts) -> Iterator[Finding]:
+    """Hold the configuration of the weights against the sizes and flags of the cluster file."""
+    model = {**facts.get("model", {}), "experts": facts.get("experts", 0)}
+    for problem in adapter(spec.engine.kind).weights(spec, model) if "model" in facts else ():
+        level = Level.WARN if problem.warning else Level.FAIL
+        yield Finding(probe=NAME, level=level, text=problem.text, remedy=problem.hint)

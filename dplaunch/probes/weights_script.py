@@ -7,6 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 MOST = 20      # names of one kind in the report
 ROOM = 40000   # characters of the list of files in the report
 LARGEST_HEADER = 100000000
+LENGTHS = (
+    "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "model_max_length",
+    "max_sequence_length", "max_seq_length", "seq_len",
+)
+KEPT = LENGTHS + (
+    "model_type", "num_attention_heads", "num_key_value_heads", "num_hidden_layers", "kv_lora_rank",
+    "intermediate_size", "moe_intermediate_size", "first_k_dense_replace", "num_nextn_predict_layers",
+    "mtp_num_hidden_layers", "rope_scaling", "rope_parameters", "quantization_config",
+)
 
 
 def list_names(path):
@@ -30,6 +39,38 @@ def count_experts(config):
                     if type(number) is int:
                         found.append(number)
     return max(found)
+
+
+def keep(value):
+    """Return a value of the configuration without what is nested deeper than one level; None for the rest."""
+    if isinstance(value, dict):
+        inner = {key: keep_plain(inside) for key, inside in value.items()}
+        return {key: inside for key, inside in inner.items() if inside is not None}
+    return keep_plain(value)
+
+
+def keep_plain(value):
+    if isinstance(value, list):
+        return value if len(value) < 4 and all(isinstance(item, (int, str)) for item in value) else None
+    short = isinstance(value, str) and len(value) < 200
+    return value if short or isinstance(value, (int, float)) else None
+
+
+def describe_model(config, path, sizes):
+    """Return what decides how engines may split and load the model; of a text model inside it, that one's."""
+    whole = dict(config)
+    for part in ("text_config", "llm_config", "language_config"):
+        whole.update(config[part] if isinstance(config.get(part), dict) else {})
+    model = {key: keep(whole[key]) for key in KEPT if keep(whole.get(key)) is not None}
+    model["modelslim"] = "quant_model_description.json" in sizes
+    model["own_tokenizer"] = False
+    if "tokenizer_config.json" in sizes and "tokenizer.json" not in sizes:
+        try:
+            tokenizer = read(os.path.join(path, "tokenizer_config.json"))
+            model["own_tokenizer"] = "AutoTokenizer" in tokenizer.get("auto_map", {})
+        except (ValueError, AttributeError, TypeError):
+            pass
+    return model
 
 
 def read_size(path):
@@ -106,7 +147,9 @@ def look_at(path, way):
     report = {"folder": os.path.isdir(path), "count": len(sizes), "bytes": sum(sizes.values()), "config": ""}
     if report["folder"]:
         try:
-            report["experts"] = count_experts(read(os.path.join(path, "config.json")))
+            config = read(os.path.join(path, "config.json"))
+            report["experts"] = count_experts(config)
+            report["model"] = describe_model(config, path, sizes)
         except OSError:
             report["config"] = "missing"
         except (ValueError, AttributeError):

@@ -186,6 +186,43 @@ def test_the_program_reads_a_good_folder(model):
     assert facts == seen(model)
 
 
+def test_the_program_reads_what_decides_how_a_model_is_split(model):
+    config = {
+        "model_type": "wrapper",
+        "max_position_embeddings": 4096,
+        "text_config": {
+            "num_attention_heads": 64,
+            "rope_scaling": {"type": "yarn", "factor": 4.0, "deep": {}},
+        },
+        "quantization_config": {
+            "quant_method": "fp8",
+            "weight_block_size": [128, 128],
+            "ignored": ["x"] * 99,
+        },
+    }
+    (model / "config.json").write_text(json.dumps(config))
+    (model / "tokenizer_config.json").write_text('{"auto_map": {"AutoTokenizer": ["a.B", null]}}')
+    (model / "quant_model_description.json").touch()
+    assert seen(model)["model"] == {
+        "model_type": "wrapper",
+        "num_attention_heads": 64,
+        "max_position_embeddings": 4096,
+        "rope_scaling": {"type": "yarn", "factor": 4.0},
+        "quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]},
+        "modelslim": True,
+        "own_tokenizer": True,
+    }
+    (model / "tokenizer.json").touch()
+    (model / "config.json").write_text('{"num_attention_heads": {}, "text_config": 3}')
+    assert seen(model)["model"] == {"num_attention_heads": {}, "modelslim": True, "own_tokenizer": False}
+
+
+def test_a_model_that_does_not_allow_the_sizes_is_one_finding(worded):
+    report = json.loads(WHOLE)
+    report["model"] = {"num_attention_heads": 56, "num_hidden_layers": 8}
+    worded("weights-of-another-shape", bad(judged(*[json.dumps(report)] * 3)))
+
+
 def test_the_program_compares_contents_on_request(model):
     before = seen(model), seen(model, "sha256")
     shard = model / "model-00002-of-00002.safetensors"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from dplaunch.engines.facts import Dense, Software
 from dplaunch.engines.flags import plain, words
 from dplaunch.engines.settings import Env, Flags, user_flags
 from dplaunch.engines.versions import at_least
-from dplaunch.engines.vllm import advice, flag_rules, lint, parallel, releases
+from dplaunch.engines.vllm import advice, flag_rules, lint, parallel, releases, weights
 from dplaunch.engines.vllm.facts import FACTS
 from dplaunch.engines.vllm.flagtable import negatable
 from dplaunch.engines.vllm.releases import dense
@@ -61,6 +61,10 @@ class Vllm(ByRank):
     def dense(self, spec: ClusterSpec) -> Dense:
         """By the version of vLLM."""
         return dense(self.vllm(spec))
+
+    def weights(self, spec: ClusterSpec, model: Mapping[str, Any]) -> Iterator[Problem]:
+        """What this vLLM refuses to do with the model."""
+        yield from weights.check(spec, model, self.release(spec), self.vllm(spec))
 
     def ports(self, spec: ClusterSpec, role: RoleSpec) -> tuple[PortNeed, ...]:
         """With KV transfer both sides listen; the engine adds its rank to the group's base."""
