@@ -28,8 +28,8 @@ class Client(Protocol):
     async def end(self) -> None:
         """The body is complete."""
 
-    def cut(self) -> None:
-        """Close the connection in the middle of the body, which no client takes for a whole answer."""
+    def cut(self, last: bytes) -> None:
+        """Send ``last`` and close the connection in the middle of the body, which thus never looks whole."""
 
 
 class WebClient:
@@ -67,8 +67,10 @@ class WebClient:
         """See ``Client``."""
         await self.response.write_eof()
 
-    def cut(self) -> None:
+    def cut(self, last: bytes) -> None:
         """See ``Client``. What was sent is flushed, the closing chunk never comes."""
+        if last:
+            self.write_now(last)
         self._request.protocol.force_close()
 
 
@@ -96,5 +98,5 @@ class Kept:
     async def end(self) -> None:
         """See ``Client``."""
 
-    def cut(self) -> None:
+    def cut(self, last: bytes) -> None:
         """See ``Client``."""

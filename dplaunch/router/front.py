@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import HttpVersion10, HttpVersion11, web
 
 from . import body as bodies
-from . import callbacks, metrics, report
+from . import callbacks, errors, metrics, report
 from .admission import RETRY_AFTER, Admission, Refused
 from .attempt import Shared, Unserved
 from .client import WebClient
@@ -70,7 +70,7 @@ class Front:
         """Answer any request."""
         path = request.path
         if request.version not in (HttpVersion10, HttpVersion11):
-            return _error(Refused(505, "this is an HTTP/1.1 server", CLOSE), _request_id(request))
+            return _error(Refused(505, "this is an HTTP/1.1 server", CLOSE), path, _request_id(request))
         if path in self._own and request.method in ("GET", "HEAD"):
             return self._own[path]()
         asked = _Asked(request, _request_id(request), KINDS.get(path, "other"))
@@ -79,7 +79,7 @@ class Front:
                 return await self._callback(request)
             response = await self._v1(asked)
         except Refused as refusal:
-            response = _error(refusal, asked.id)
+            response = _error(refusal, path, asked.id)
         except asyncio.CancelledError:
             self._metrics.count("dprouter_disconnects_total")
             raise
@@ -194,9 +194,9 @@ class Front:
             return web.Response(status=error.reply.status, body=error.reply.body, headers=headers)
         if isinstance(error, EngineLateError):
             late = f"no answer within {self._settings.request_timeout:g} s"
-            return _error(Refused(504, late, request.headers({})), request.id)
+            raise Refused(504, late, request.headers({}))
         text = f"every try failed, the last on {error.member.entry.name}: {error}"
-        return _error(Refused(502, text, request.headers({"Retry-After": RETRY_AFTER})), request.id)
+        raise Refused(502, text, request.headers({"Retry-After": RETRY_AFTER}))
 
     def _live(self) -> web.Response:
         """The router itself answers, whether or not it has an engine to ask."""
@@ -230,11 +230,9 @@ def _request_id(request: web.BaseRequest) -> str:
     return given if _ID.fullmatch(given) else str(uuid.uuid4())
 
 
-def _error(refusal: Refused, request_id: str) -> web.Response:
-    """Return an error in OpenAI's shape."""
-    kind = "invalid_request_error" if refusal.status < 500 else "server_error"  # noqa: PLR2004 - HTTP
-    error = {"message": str(refusal), "type": kind, "param": None, "code": refusal.status}
-    return _json({"error": error}, refusal.status, {**refusal.headers, "X-Request-Id": request_id})
+def _error(refusal: Refused, path: str, request_id: str) -> web.Response:
+    document = errors.describe(path, refusal.status, str(refusal), request_id)
+    return _json(document, refusal.status, {**refusal.headers, "X-Request-Id": request_id})
 
 
 def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

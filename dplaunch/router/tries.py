@@ -1,7 +1,8 @@
 """A request tried on other engines until the first byte of its answer; blame for the engines that failed.
 
 Once a byte has reached the client nothing is tried again: a failure then closes the client's connection in
-the middle of the body, which no client takes for a whole answer.
+the middle of the body, which no client takes for a whole answer. Where its API has an event for that, it
+comes first.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import logging
 from collections.abc import Set as AbstractSet
 from http import HTTPStatus
 
-from . import flows
+from . import errors, flows
 from .attempt import Attempt, Shared, Unserved
 from .client import Client
 from .engines import EngineError, EngineFaultError, EngineLateError, EngineLostError
@@ -72,7 +73,7 @@ class Tries:
         except EngineError as error:
             await self._blame(request, error, cut=client.status > 0)
             if client.status:
-                client.cut()
+                client.cut(_last_words(request, error))
                 return True
             tried.add(error)
             if last or isinstance(error, EngineLateError) or tried.with_request > DEATHS:
@@ -103,3 +104,11 @@ class Tries:
             self._health.lost(member, str(error))
             if not cut:
                 await self._health.check(member)
+
+
+def _last_words(request: Request, error: EngineError) -> bytes:
+    """What a stream of ``request`` ends with; nothing where its answer is one document."""
+    if not request.body.fields.get("stream"):
+        return b""
+    path = request.message.target.partition("?")[0]
+    return errors.last_event(path, f"{error.member.entry.name} failed in mid-answer: {error}", request.id)

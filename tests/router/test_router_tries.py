@@ -88,8 +88,8 @@ class NotedClient:
     async def end(self):
         self.verbs.append(("end",))
 
-    def cut(self):
-        self.verbs.append(("cut",))
+    def cut(self, last):
+        self.verbs.append(("cut", last))
 
 
 class Watched:
@@ -163,7 +163,7 @@ def test_a_json_answer_is_held_until_it_is_complete():
 def test_a_stream_that_breaks_is_cut_and_not_tried_again():
     broken = ScriptedLink(200, STREAM, b"one", BrokenError("reset"))
     scene = Scene("serve-0", "serve-1", flow="alone", serve0=[broken], serve1=[])
-    assert scene.answer(NotedClient())[-2:] == [("write", b"one"), ("cut",)]
+    assert scene.answer(NotedClient())[-2:] == [("write", b"one"), ("cut", b"")]
     assert (scene.health.lost_ones, scene.health.checked) == (["serve-0"], [])
     assert scene.metrics.counts["dprouter_cut_streams_total"] == 1
     assert scene.idle
