@@ -18,7 +18,7 @@ def memory() -> Memory:
 
 
 def open_cluster(call: Invocation, *, untitled: bool = False) -> Cluster:
-    """The chosen cluster file, loaded and planned; its warnings are printed.
+    """The chosen cluster file, loaded and planned; its warnings are printed unless quiet.
 
     ``untitled``: what the verb prints does not name the cluster, so a rehearsal is announced here.
     """
@@ -26,7 +26,7 @@ def open_cluster(call: Invocation, *, untitled: bool = False) -> Cluster:
     call.screen.rehearsal = cluster.plan.rehearsal
     if untitled and cluster.plan.rehearsal:
         call.screen.say(f"{cluster.plan.title}: its engines are simulated")
-    for warning in cluster.warnings:
+    for warning in () if call.screen.quiet else cluster.warnings:
         call.screen.warn("; ".join(filter(None, (warning.text, warning.hint))))
     return cluster
 

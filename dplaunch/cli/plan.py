@@ -32,6 +32,7 @@ def plan(call: Invocation, save: Save = None, diff: Diff = None) -> ExitCode:
     if call.screen.json:  # large, so made only when it is printed
         found = {name: asdict(one) for name, one in plans.commands(cluster.spec).items()}
         machine = {**plans.to_json(cluster.plan), "commands": found}
-    human = drawing.render(cluster.plan, cluster.warnings, verbose=call.screen.verbose)
+    warnings = () if call.screen.quiet else cluster.warnings
+    human = drawing.render(cluster.plan, warnings, verbose=call.screen.verbose)
     call.screen.present(human, machine)
     return ExitCode.DONE

@@ -21,8 +21,9 @@ _PIPE_WIDTH = 10_000
 class Screen:
     """What a verb prints. ``json``: results and errors as one JSON document each.
 
-    ``quiet`` drops progress and remarks, never results, warnings or errors. NO_COLOR, FORCE_COLOR, TERM
-    and COLUMNS are looked up in ``environ``.
+    ``quiet`` drops progress and remarks, never results, errors or a warning that a result is incomplete.
+    Warnings about the cluster file are remarks, except where they are the result (``validate``). NO_COLOR,
+    FORCE_COLOR, TERM and COLUMNS are looked up in ``environ``.
     """
 
     def __init__(

@@ -41,9 +41,21 @@ def test_problems_stand_with_file_line_and_column(laptop):
     assert "roles" in result.stderr
 
 
-def test_a_warning_of_the_file_is_told_with_what_to_do(laptop):
+def add_idle_node(laptop):
     text = (laptop.folder / "cluster.yaml").read_text()
     laptop.write("cluster.yaml", text.replace("\nroles:", "  - {name: idle, host: localhost}\nroles:"))
+
+
+def test_quiet_verbs_leave_warnings_about_the_file_to_validate(laptop):
+    add_idle_node(laptop)
+    for words in (("plan",), ("render", "-O", "out"), ("up", "--dry-run")):
+        verb, *rest = words
+        assert "nothing runs on idle" not in laptop(verb, "-q", *rest).output, words
+    assert "nothing runs on idle" in laptop("validate", "-q").stdout
+
+
+def test_a_warning_of_the_file_is_told_with_what_to_do(laptop):
+    add_idle_node(laptop)
     assert (
         laptop("status", code=1).stderr == "warning: nothing runs on idle; give it to a role, or remove it\n"
     )
