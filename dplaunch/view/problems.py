@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rich.cells import cell_len
@@ -11,16 +12,62 @@ from rich.text import Text
 
 from dplaunch.errors import Problem
 from dplaunch.model.plan import Plan
+from dplaunch.ranges import fold, grouped, ranges
 from dplaunch.view import style
 from dplaunch.words import plural
 
 _WORD = re.compile(r"""("[^"]*"|'[^']*'|[^\s:,\[\]{}#]+)""")
+_NAME = re.compile(r"([^\s:,'\"\[\]{}]+)")
+_NODE = re.compile(r"(?<=^nodes\.)[^.]+")
+
+MANY = 3
+"""So many problems that differ in names and numbers only are printed as one."""
+_LONGEST = 60
+"""Characters of the names of one word; of more only the first and their number are printed."""
 
 
 def render(problems: Sequence[Problem], width: int = 10_000) -> Text:
-    """Each problem as ``file:line:column: error: text``, its line, a caret, its help; then the count."""
-    parts = [part for problem in problems for part in (*_problem(problem, width), Text(""))]
+    """Each problem as ``file:line:column: error: text``, its line, a caret, its help; then the count.
+
+    One mistake on many lines is one problem with the names and lines of all.
+    """
+    parts = [part for like in _fold(problems) for part in (*_problem(like, width), Text(""))]
     return style.lines(*parts, count(problems)) if problems else Text("")
+
+
+def _fold(problems: Sequence[Problem]) -> list[tuple[Problem, ...]]:
+    """Problems of one shape together, from ``MANY`` on; in the order of the first of each."""
+    groups: list[tuple[Problem, ...]] = []
+    for like in grouped((_shape(problem), problem) for problem in problems).values():
+        groups += [tuple(like)] if len(like) >= MANY else [(problem,) for problem in like]
+    order = {problem: index for index, problem in enumerate(reversed(problems))}
+    return sorted(groups, key=lambda like: -order[like[0]])
+
+
+def _shape(problem: Problem) -> tuple[object, ...]:
+    """Equal for problems of one kind at keys of one kind: their own line's words and numbers do not count."""
+    own = set(_NAME.findall(problem.source_line))
+
+    def masked(match: re.Match[str]) -> str:
+        return "#" if match[0] in own else re.sub(r"\d+", "#", match[0])
+
+    key = re.sub(r"\d+", "#", _NODE.sub("#", problem.key))
+    texts = (_NAME.sub(masked, text) for text in (problem.text, problem.hint))
+    return (problem.warning, problem.file, problem.source, key, *texts)
+
+
+def _together(texts: Sequence[str]) -> str:
+    """The texts as one, word by word: ``the address of h[1-64] is …``."""
+    words = zip(*(_NAME.split(text) for text in texts), strict=True)
+    return "".join(_names(dict.fromkeys(column)) for column in words)
+
+
+def _names(words: Iterable[str]) -> str:
+    several = tuple(words)
+    folded = fold(several)
+    return (
+        folded if len(several) == 1 or len(folded) <= _LONGEST else f"{several[0]} … ({len(several)} in all)"
+    )
 
 
 def count(problems: Iterable[Problem]) -> Text:
@@ -60,7 +107,11 @@ def to_json(problem: Problem) -> dict[str, Any]:
     }
 
 
-def _problem(problem: Problem, width: int) -> list[Text]:
+def _problem(like: Sequence[Problem], width: int) -> list[Text]:
+    """One problem, or several of one shape at the place of the first."""
+    first = like[0]
+    texts, hints = (_together([getattr(each, part) for each in like]) for part in ("text", "hint"))
+    problem = replace(first, text=texts, hint=hints) if len(like) > 1 else first
     word, colour = ("warning", style.WARN) if problem.warning else ("error", style.BAD)
     headline = Text.assemble((f"{_place(problem)}", style.HEAD), (f"{word}: ", colour), problem.text)
     margin = len(f"  {problem.line} ") if problem.line else 2
@@ -72,6 +123,9 @@ def _problem(problem: Problem, width: int) -> list[Text]:
         parts.append(Text.assemble((f"{'':{margin}}= help: ", style.NAME), problem.hint))
     if problem.source:
         parts.append(Text(f"{'':{margin}}= source: {problem.source}", style.DIM))
+    if others := {each.line for each in like} - {first.line}:
+        where = f"{len(like)} in all, also in line{'s' if len(others) > 1 else ''} {ranges(others)}"
+        parts.append(Text.assemble((f"{'':{margin}}= note: ", style.NAME), where))
     return parts
 
 

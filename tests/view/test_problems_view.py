@@ -25,6 +25,49 @@ UNKNOWN_KEY = Problem(
 IGNORED = Problem("ignored by 0.23.0", "cluster.yaml", 7, 3, "x", '  "FOO BAR": 1', warning=True)
 
 
+def on_lines(*names: str, word: str = "host", key: str = "host") -> tuple[Problem, ...]:
+    """The same mistake at every one of these hosts, each on a line of its own."""
+    return tuple(
+        Problem(
+            f"the address of {name} is '{name}.example', which is neither IPv4 nor IPv6",
+            "c.yaml",
+            number + 5,
+            12,
+            key=f"nodes[{number}].{key}",
+            source_line=f"  - {{name: {name}, {word}: {name}.example}}",
+            hint=f"add address: the IP address of {name}",
+        )
+        for number, name in enumerate(names)
+    )
+
+
+def test_one_mistake_on_many_lines_is_one_problem(golden):
+    numbered = on_lines(*(f"h{number}" for number in range(1, 65)))
+    named = on_lines(
+        *[
+            "alpha",
+            "beta",
+            "gamma",
+            "delta",
+            "epsilon",
+            "zeta",
+            "eta",
+            "theta",
+            "iota",
+            "kappa",
+            "lambda",
+            "my",
+        ]
+    )
+    golden("problems-of-64-lines", problems.render((*numbered[:3], IGNORED, *numbered[3:])).plain)
+    golden("problems-of-12-names", problems.render(named).plain)
+
+
+def test_two_lines_or_other_keys_are_problems_of_their_own():
+    found = on_lines("h1", "h2"), (*on_lines("h1", "h2"), *on_lines("h3", "h4", key="address"))
+    assert [problems.render(each).plain.count(": error: ") for each in found] == [2, 4]
+
+
 def test_problems_look_as_compilers_draw_them(golden):
     golden("problems", problems.render((UNKNOWN_KEY, IGNORED)).plain)
 
