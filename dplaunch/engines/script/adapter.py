@@ -78,11 +78,11 @@ class Script(ByRank):
 
     def _script(self, spec: ClusterSpec, own: Own) -> Iterator[Problem]:
         unclear = (*_era(spec, own), *script_lint.structure(own))
-        yield from (*unclear, *script_lint.shape(own))
         read, engine = reading.read(own.text), _engine(spec)
+        yield from (*unclear, *script_lint.shape(own), *script_lint.broken_json(own, read))
         yield from script_lint.unfilled(own, read)
         if engine:
-            yield from script_lint.by_version(spec, own, engine)
+            yield from script_lint.by_version(spec, own, read, engine)
         if not unclear:  # else the rest would only follow from it
             yield from contract.check(spec, own, read, self.contract(spec))
             yield from agreement.check(spec, own, read)

@@ -18,7 +18,8 @@ from dplaunch.engines.ascend.kv_rules import FORBIDDEN
 from dplaunch.engines.ascend.lint import keys, warn_key
 from dplaunch.engines.rules import warning
 from dplaunch.engines.script.own import Own
-from dplaunch.engines.script.reading import Script
+from dplaunch.engines.script.reading import LITERAL_DOLLAR, Script, Word
+from dplaunch.engines.script.reading import flags as flags_of
 from dplaunch.engines.script.shellwords import Line, read
 from dplaunch.engines.vllm import advice
 from dplaunch.engines.vllm.lint import CONFIG, Engine, warn
@@ -34,7 +35,9 @@ _COMMENT = re.compile(r"^[^\S\n]*#.*$", re.MULTILINE)
 _NAME = re.compile(r"-{0,2}[A-Za-z_][\w-]*")
 _VARIABLE = re.compile(r"(?:^|[\s;])([A-Za-z_][A-Za-z0-9_]*)=(\S*)")
 _FLAG = re.compile(r"(?<![\w-])--([a-z0-9][a-z0-9-]*)")
-_JSON = re.compile(r"--([a-z-]+)(?:=|[\s\\]+)'(\s*\{[^']*)'")
+_EXPANDED = re.compile(r"\$(?:\{[^}]*\}|\([^)]*\)|\w+)")
+_STAND_INS = ("0", "", '"key"', '"key": 0')
+"""What a variable within JSON may hold: a value, nothing, a key, an entry."""
 _ALL_CARDS = re.compile(r"\{0\.\.15\}[^\n]*npu-smi\s+info\s+-t\s+spod-info")
 _GUIDE = "vllm-ascend, large_scale_ep.md of v0.9.1 and v0.13.0"
 _SIZES = 'vllm-ascend, mooncake_connector.py: assert "tp_size" in …'
@@ -51,7 +54,7 @@ def structure(own: Own) -> Iterator[Problem]:
 
 
 def shape(own: Own) -> Iterator[Problem]:
-    """What is wrong with a script in any version: its line ends, its JSON."""
+    """What is wrong with a script in any version, however its lines belong together."""
     if "\r" in own.text:
         number = own.text.count("\n", 0, own.text.index("\r")) + 1
         yield Problem(
@@ -60,18 +63,25 @@ def shape(own: Own) -> Iterator[Problem]:
             key=own.key,
             hint=f"sed -i 's/\\r$//' {own.path}",
         )
-    text = _COMMENT.sub("", own.text.replace("\r", ""))
-    for number, flag, value in _values(text):
-        if _parsed(value) is None and "$" not in value:
+    if _ALL_CARDS.search(_COMMENT.sub("", own.text)):
+        hint = "{0..7}: each card has two chips, -c 0 and -c 1"
+        yield _warning(own, f"{own.name} asks npu-smi for cards 0 to 15, and an A3 has 0 to 7", hint, _GUIDE)
+
+
+def broken_json(own: Own, script: Script) -> Iterator[Problem]:
+    """Values that should be JSON and are not, whatever their variables hold."""
+    _, opened = read(_COMMENT.sub("", own.text.replace("\r", "")))
+    for number, flag, value in () if opened else _values(script):
+        if not any(_parsed(_EXPANDED.sub(stand_in, value)) is not None for stand_in in _STAND_INS):
+            bare = '"' not in value
             yield Problem(
                 f"{own.name} line {number}: the value of --{flag} is not JSON, and vllm serve refuses it",
                 key=own.key,
-                hint="look for a comma after the last entry, or a missing quote",
+                hint="the shell takes the quotes within double quotes away: write '{\"key\": …}'"
+                if bare
+                else "look for a comma after the last entry, or a missing quote",
                 source="vllm-ascend, large_scale_ep.md of v0.23.0",
             )
-    if _ALL_CARDS.search(text):
-        hint = "{0..7}: each card has two chips, -c 0 and -c 1"
-        yield _warning(own, f"{own.name} asks npu-smi for cards 0 to 15, and an A3 has 0 to 7", hint, _GUIDE)
 
 
 def unfilled(own: Own, script: Script) -> Iterator[Problem]:
@@ -91,10 +101,10 @@ def unfilled(own: Own, script: Script) -> Iterator[Problem]:
             )
 
 
-def by_version(spec: ClusterSpec, own: Own, engine: Engine) -> Iterator[Problem]:
+def by_version(spec: ClusterSpec, own: Own, script: Script, engine: Engine) -> Iterator[Problem]:
     """What this version does not take, wherever the script gives it."""
     text = _COMMENT.sub("", own.text.replace("\r", ""))
-    for problem in (*_switches(text, engine), *_configs(spec, text, engine)):
+    for problem in (*_switches(text, engine), *_configs(spec, script, engine)):
         yield replace(problem, text=f"{own.name} {problem.text}", key=own.key)
 
 
@@ -135,10 +145,12 @@ def _end(found: tuple[Line, ...], opened: tuple[str, int] | None, own: Own) -> I
         yield _warning(own, text, "remove it", _GUIDE)
 
 
-def _values(text: str) -> Iterator[tuple[int, str, str]]:
-    """Line, flag and text of every value that should be JSON."""
-    for match in _JSON.finditer(text):
-        yield text.count("\n", 0, match.start()) + 1, match[1], match[2]
+def _values(script: Script) -> Iterator[tuple[int, str, str]]:
+    """Line, flag and text of every value that should be JSON; variables of one value are put in."""
+    for words in (*script.commands, *script.lists.values()):
+        for name, value, line in flags_of([Word(script.expand(text), line) for text, line in words]):
+            if value and value.lstrip().startswith("{"):
+                yield line, name, value.replace(LITERAL_DOLLAR, "$")
 
 
 def _parsed(value: str) -> dict[str, Any] | None:
@@ -166,9 +178,9 @@ def _at(number: int, problems: Iterator[Problem]) -> Iterator[Problem]:
         yield replace(problem, text=f"line {number}: {problem.text}")
 
 
-def _configs(spec: ClusterSpec, text: str, engine: Engine) -> Iterator[Problem]:
-    for number, flag, value in _values(text):
-        config = _parsed(value) or {}
+def _configs(spec: ClusterSpec, script: Script, engine: Engine) -> Iterator[Problem]:
+    for number, flag, value in _values(script):
+        config = {} if "$" in value else _parsed(value) or {}
         if flag == CONFIG and engine.rows(KEY_OF_CONFIG):
             for name in keys(config):
                 yield from _at(number, warn_key(name, engine, KEY))

@@ -13,13 +13,17 @@ GOOD = (clusters_root() / "script" / "run_dp_template.sh").read_text()
 SIZED = '"kv_connector_extra_config": {"prefill": {"dp_size": 2, "tp_size": 8}, "decode": {"dp_size": 4}}'
 
 
-def told(text, version="0.23.0", **changes):
+def problems_of(text, version="0.23.0", **changes):
     engine = EngineSpec(kind="script", version=version, path="/x/run_dp_template.sh", script_text=text)
     written = cluster(
         serve(dp=2, tp=8), model="vllm-ascend/DeepSeek-R1-W8A8", served_model_name="deepseek_r1"
     )
     given = replace(written, engine=engine, **changes)
-    problems = adapter("script").check(given)
+    return adapter("script").check(given)
+
+
+def told(text, version="0.23.0", **changes):
+    problems = problems_of(text, version, **changes)
     assert all(p.key == "engine.path" and p.hint and p.source for p in problems if p.warning)
     return [problem.text for problem in problems]
 
@@ -85,7 +89,31 @@ def test_apostrophes_in_comments_open_nothing():
 def test_a_trailing_comma_is_no_json(flag):
     text = ending(f"--{flag} \\\n  '{{\"a\": 1,\n}}'")
     one(text, f"--{flag} is not JSON", f"line {number_of(text, flag)}")
-    assert told(ending(f"--{flag} '{{\"a\": $PORT,}}'")) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        ('"{\\"a\\": 1,}"', "comma after the last entry"),
+        ('"{\\"a\\": $6,}"', "comma after the last entry"),
+        ('"{"a": 1}"', "the shell takes the quotes within double quotes away"),
+        ("{}", ""),
+        ('"{\\"a\\": 1}"', ""),
+        ('"{\\"a\\": $6, \\"b\\": \\"${HOST:-x}\\"}"', ""),
+        ('"{\\"a\\": 1 $MORE}"', ""),
+        ('"{\\"a\\": 1, $MORE}"', ""),
+        ('"{$ALL}"', ""),
+        ('"$ALL"', ""),
+        ("'{\"a\": '$6'}'", ""),
+    ],
+)
+def test_json_is_read_as_the_shell_leaves_it(value, hint):
+    for text in (
+        ending(f"--additional-config {value}"),
+        f"CONFIG={value}\n" + ending('--additional-config "$CONFIG"'),
+    ):
+        problems = [p for p in problems_of(text) if "is not JSON" in p.text]
+        assert [hint in p.hint for p in problems] == [True] * bool(hint), text
 
 
 def test_switches_of_other_versions_are_told_with_their_line():
