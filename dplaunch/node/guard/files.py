@@ -7,8 +7,9 @@ import json
 import os
 import time
 
-from . import log
+from . import log, proc
 from .observe import ALIVE, is_known, observe_process
+from .state import load_state
 from .store import Folder, Refused, opened, parse_object, refusal, remove, try_flock, write_all, write_atomic
 
 TYPE_CHECKING = False
@@ -110,9 +111,20 @@ def forget(folder: Folder, names: list[str], *, everything: bool, logs: bool) ->
             text = f"{found['name']} is still running (pid {found['pid']})"
             raise Refused("running", text, "dplaunch down")
     for name in [found["name"] for found in chosen]:
+        _sweep(folder, name)
         _forget(folder.proc(name), logs=logs)
     if everything:
         remove(folder.path("plan.json"))
+
+
+def _sweep(folder: Folder, name: str) -> None:
+    """Remove the shared memory of a process that was killed together with its guard."""
+    state = load_state(folder, name)
+    if state is None or not state["shared"] or state["boot"] != proc.boot_id():
+        return
+    from .segments import Segments  # noqa: PLC0415 - few sessions need it
+
+    Segments(state["started_at"], state["shared"]).sweep()
 
 
 def _forget(home: str, *, logs: bool) -> None:

@@ -96,7 +96,10 @@ class Exit(LastExit):
 
 
 class State(_Named):
-    """state.json. ``guard`` and ``main`` are ``[pid, start]``, ``tree`` is ``[[pid, start, session], …]``."""
+    """state.json. ``guard`` and ``main`` are ``[pid, start]``, ``tree`` is ``[[pid, start, session], …]``.
+
+    ``shared``: files in /dev/shm that the process made, ``[[name, inode], …]``.
+    """
 
     protocol: int
     version: str
@@ -105,6 +108,7 @@ class State(_Named):
     guard: list[int]
     main: list[int]
     tree: list[list[int]]
+    shared: list[list[Any]]
     phase: str
     signal: str
     started_at: float

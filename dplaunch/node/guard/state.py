@@ -94,14 +94,18 @@ _has_more = _with(
     fingerprint=_is_text,
     meta=_is_object,
     notes=_list_of(_is_text),
+    shared=_list_of(_row(_is_text, _is_count)),
 )
 """What we act on too, in a file of this protocol."""
+_LATER: dict[str, Any] = {"shared": []}
+"""What guards of this protocol did not write at first."""
 
 
 def load_state(folder: Folder, name: str) -> State | None:
     """state.json of a process, if a guard of this protocol wrote it and nothing that we act on is missing."""
     found: Any = read_json(folder.proc(name, "state.json"))
-    state: State | None = found if protocol_of(found) == PROTOCOL else None
+    whole: Any = {**_LATER, **found} if protocol_of(found) == PROTOCOL else None
+    state: State | None = whole
     return state
 
 
@@ -122,7 +126,7 @@ def protocol_of(found: dict[str, Any] | None) -> int:
         return 0
     if number > PROTOCOL:
         return number
-    return number if is_whole(found) and (number < PROTOCOL or _has_more(found)) else 0
+    return number if is_whole(found) and (number < PROTOCOL or _has_more({**_LATER, **(found or {})})) else 0
 
 
 def is_whole(found: dict[str, Any] | None) -> bool:

@@ -7,6 +7,7 @@ import time
 
 from . import ports, proc
 from .observe import ALIVE, is_guarded, observe_process
+from .segments import Segments
 from .state import guard_lives, load_exit, load_state
 from .stop_sequence import STEPS, Stopping, deliver, patience
 from .store import read_json, write_json
@@ -154,8 +155,11 @@ class _Stop:
         """Without a guard: stop from here what its last record leads to."""
         recorded = [*state["tree"], [*state["main"], state["main"][0]]]
         main = (state["main"][0], state["main"][1])
+        segments = Segments(state["started_at"], state["shared"])
+        segments.note([one.pid for one in proc.survivors(recorded)])
         stopping = Stopping(main, lambda: proc.survivors(recorded), time.sleep, self._hurry, self._notify)
         ending = stopping.run(state["stop"], self._grace)
+        segments.sweep()
         self._write("exit.json", {"code": None, "signal": "", "at": time.time(), "asked": True, **ending})
         verdict["how"], verdict["left"] = ending["how"], ending["left"]
 

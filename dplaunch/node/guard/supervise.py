@@ -9,6 +9,7 @@ import time
 from . import proc, spawn
 from .bound import KEEP, LIMIT, Bound
 from .log import begin_run
+from .segments import Segments
 from .state import PROTOCOL
 from .stop_sequence import STEPS, Stopping
 from .store import Refused, read_json, refusal, remove, try_flock, write_json
@@ -65,6 +66,7 @@ class Guard:
         self._look = self._calm_look
         self._terminated = False
         self._childless = False
+        self._segments = Segments(self._began)
         self._keeps_orphans = keeps_orphans
         self._saved: State | None = None
         self._written: tuple[int, ...] = ()
@@ -116,6 +118,7 @@ class Guard:
         self.main = spawn.spawn(self.spec, self.root, self.folder)
         self.phase = "running"
         self._look = self._calm_look
+        self._segments = Segments(self._spawned)
         self.tree.adopt(self.main[0])
 
     def run(self) -> None:
@@ -171,6 +174,7 @@ class Guard:
             self.tree.refresh()
         if len(self.tree.members) != before:
             self._look = _BUSY_LOOK
+        self._segments.note(self.tree.members)
         if self.phase == "running" and self.status is not None:
             self._end_unasked()
         elif self.phase == "waiting" and time.time() >= self._again_at:
@@ -189,6 +193,7 @@ class Guard:
             self._outlive(self.exit)
             return
         Stopping(self.main, self.family, self.wait).run([["TERM", 0]])
+        self._segments.sweep()
         if time.time() - self._spawned > _STEADY:
             self._backoff = self._first_backoff
         self._wait_to_restart(ended)
@@ -199,6 +204,8 @@ class Guard:
         if len(rest) != len(ended["left"]):
             ended["left"] = proc.describe(rest)
         self.save()  # first: a reader of the exit finds in the state who is left
+        if not rest:
+            self._segments.sweep()
         if self._save_exit(ended) and not rest:
             self.phase = "done"
 
@@ -229,9 +236,11 @@ class Guard:
         """A stop was asked for (``stop.json``), or the machine goes down (SIGTERM alone)."""
         grace = self._read_request().get("grace")
         self.phase = "stopping"
+        self._segments.note([one.pid for one in self.family()])
         stopping = Stopping(self.main, self.family, self.wait, self._hurry, self._notify)
         ending = stopping.run(self.spec.get("stop") or STEPS, grace)
         self._see_it_end()
+        self._segments.sweep()
         self.exit = {**how_it_ended(self.status), "how": ending["how"], "asked": True, "left": ending["left"]}
         deadline = time.monotonic() + _LAST_WORDS
         while not self._save_exit(self.exit) and time.monotonic() < deadline:
@@ -313,6 +322,7 @@ class Guard:
             if ended
             else None,
             "tree": sorted(p.record() for p in self.tree.members.values()),
+            "shared": self._segments.record(),
             "notes": [note for note in [self.bound.unbounded, *self.notes] if note],
         }
 
