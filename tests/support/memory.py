@@ -264,7 +264,7 @@ class MemoryDriver:
         stream = self._begin("follow", node, following(sources, query))
         if stream is not None:
             self.nodes[node].follow(stream, sources, query)
-            if not query.follow:
+            if not query.follow and not self.nodes[node].silent:
                 self._end(stream)
         return stream
 

@@ -102,7 +102,7 @@ class Node:
     refuses: dict[str, str] = field(default_factory=dict)
     """Call → why the node does not do it."""
     silent: bool = False
-    """It never answers what is asked aside."""
+    """It never answers what is asked aside, nor ends a stream."""
     breaks_at: str = ""
     """Call at which the link breaks, once."""
     stays_away: bool = False

@@ -21,6 +21,8 @@ from dplaunch.ranges import grouped
 FOREVER = 10.0 * 365 * 86400
 FETCH_DEADLINE = 600.0
 """Seconds for a fetch that does not follow."""
+QUIET = 60.0
+"""Seconds of a fetch without a line: a node may search a long log for a rare one."""
 RECONNECT_EVERY = 3.0
 
 Sink = Callable[[LogChunk], None]
@@ -56,6 +58,7 @@ class Following:
         self._sources = grouped((node, (process, file)) for process, node, file in sources)
         self._offsets: dict[Source, int] = {}
         self._waiting: dict[str, Stream] = {}
+        self._heard = job.now
         self._reported: set[str] = set()
         """Nodes whose loss was reported: once per loss, however long it lasts."""
         self.refusals: list[str] = []
@@ -63,12 +66,14 @@ class Following:
     def run(self) -> None:
         """Until every stream ended; with ``follow`` until interrupted (raises Interrupted)."""
         self._ask([node for node in self._sources if node in self._job.driver.reached])
+        self._heard = self._job.now
         deadline = self._job.now + self._patience
         while self._waiting:
             tick = min(deadline, self._job.now + RECONNECT_EVERY)
             self._job.driver.listen(self._take, until=lambda: not self._waiting, deadline=tick)
             self._resume()
-            if self._job.now >= deadline:
+            if self._job.now >= deadline or (not self._query.follow and self._job.now >= self._heard + QUIET):
+                self.refusals += [f"{node} did not send its logs to their end" for node in self._waiting]
                 return
 
     def _ask(self, nodes: Iterable[str]) -> None:
@@ -79,8 +84,9 @@ class Following:
                 self._waiting[node] = stream
 
     def _take(self, signal: Signal) -> None:
+        self._heard = self._job.now
         match signal:
-            case LinesRead():
+            case LinesRead() if (signal.process, signal.file) in self._sources.get(signal.node, ()):
                 self._on_lines(signal)
             case LogRestarted():
                 self._offsets.pop((signal.process, signal.file), None)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from dplaunch import timeline
 from dplaunch.fleet.job import Job
-from dplaunch.fleet.logs.follow import FETCH_DEADLINE
+from dplaunch.fleet.logs.follow import FETCH_DEADLINE, QUIET
 from dplaunch.model.observed import Observed
 from dplaunch.model.plan import Process
 from dplaunch.model.remote import LinesLost, LinesRead, LogQuery, LogSource, Signal, Stream, StreamEnded
@@ -48,10 +48,13 @@ class _Lines:
         for node, names in self._waiting.items():
             stream = job.driver.follow(node, [LogSource(name) for name in sorted(names)], query)
             self._streams |= {stream} if stream else set()
-        job.driver.listen(self._take, until=self._read, deadline=job.now + FETCH_DEADLINE)
+        self._heard = job.now
+        job.driver.listen(self._take, until=self._is_over, deadline=job.now + FETCH_DEADLINE)
 
-    def _read(self) -> bool:
-        return not any(stream.node in self._job.driver.reached for stream in self._streams)
+    def _is_over(self) -> bool:
+        """All is read, or nothing more comes."""
+        reading = any(stream.node in self._job.driver.reached for stream in self._streams)
+        return not reading or self._job.now >= self._heard + QUIET
 
     def log(self, process: Process, started_at: float | None) -> StartLog:
         """The lines of one engine."""
@@ -66,12 +69,13 @@ class _Lines:
         )
 
     def _take(self, signal: Signal) -> None:
+        self._heard = self._job.now
         match signal:
             case StreamEnded():
                 self._streams.discard(signal.stream)
-            case LinesLost() if signal.process in self._waiting[signal.node]:
+            case LinesLost() if signal.process in self._waiting.get(signal.node, ()):
                 self._lost.add(signal.process)
-            case LinesRead() if signal.process in self._lines:
+            case LinesRead() if signal.process in self._lines and signal.node in self._waiting:
                 self._lines[signal.process] += signal.lines
                 self._let_go(signal)
 

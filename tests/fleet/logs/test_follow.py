@@ -8,9 +8,9 @@ from plans import a_plan, a_process
 from scene import Scene
 
 from dplaunch.errors import Interrupted
-from dplaunch.fleet.logs.follow import Following
+from dplaunch.fleet.logs.follow import QUIET, Following
 from dplaunch.model.event import NodeFailed
-from dplaunch.model.remote import LogQuery
+from dplaunch.model.remote import LinesRead, LogQuery, Stream
 
 PLAN = a_plan(a_process("decode-0", "n2"), a_process("decode-1", "n2"), a_process("prefill-0", "n1"))
 OUTPUT = (("decode-0", "n2", ""),)
@@ -119,3 +119,20 @@ def test_the_run_before_and_lines_that_match_are_asked_for():
     _, logs, seen = following(n2, previous=True, grep="two", tail=None)
     logs.run()
     assert lines(seen) == ["old two"]
+
+
+def test_without_follow_a_node_that_never_ends_its_stream_is_given_up_and_named():
+    n2 = Node("n2", logs={"decode-0": ["one"]}, silent=True)
+    stage, logs, seen = following(n2)
+    logs.run()
+    assert lines(seen) == ["one"]
+    assert logs.refusals == ["n2 did not send its logs to their end"]
+    assert stage.driver.clock() < 1000.0 + 2 * QUIET
+
+
+def test_lines_of_a_process_that_was_not_asked_of_that_node_are_left_out():
+    stage, logs, seen = following(Node("n2", logs={"decode-0": ["one"]}), sources=OUTPUT)
+    wrong = LinesRead(stream=Stream("n2", 1), process="router", file="", offset=0, end=4, lines=("two",))
+    stage.driver._mail.append(wrong)
+    logs.run()
+    assert lines(seen) == ["one"]
