@@ -15,8 +15,9 @@ How an error is printed is decided in ``view``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+
+from msgspec import Struct
 
 
 class ExitCode(IntEnum):
@@ -54,8 +55,7 @@ def worst(*codes: ExitCode) -> ExitCode:
     return next((code for code in PRECEDENCE if code in codes), ExitCode.DONE)
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """One mistake in a cluster file, or (``warning``) something suspicious in it that stops no verb.
 
     ``line`` and ``column`` count from 1; 0 stands for a problem without a place (a missing file, a rule

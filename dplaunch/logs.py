@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from operator import itemgetter
+
+from msgspec import Struct, field
 
 from dplaunch.model.log import FoldedLine, LogChunk, LogLine
 from dplaunch.stamp import Calendar, normalise
@@ -59,8 +60,7 @@ def _lines(chunk: LogChunk, at: float) -> Iterable[LogLine]:
         offset += len(text.encode(errors="surrogateescape")) + 1
 
 
-@dataclass(slots=True, eq=False)
-class _Held:
+class _Held(Struct, eq=False):
     """Like lines that wait for more. ``before``: what is held and must be printed first."""
 
     key: str

@@ -7,8 +7,9 @@ below the one reached is an echo. Only a new start of the process begins again.
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from dplaunch.model import event as ev
 from dplaunch.model.plan import Plan

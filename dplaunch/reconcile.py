@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from dplaunch.model.observed import Observed
 from dplaunch.model.plan import Action, Change, Place, Plan
@@ -11,8 +11,7 @@ from dplaunch.plan.diff import diff
 from dplaunch.plan.waves import waves
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Wish(Struct, frozen=True, kw_only=True):
     """What somebody wants of a cluster beyond what its file says."""
 
     only: str | None = None
@@ -28,8 +27,7 @@ class Wish:
         return self.only is None and self.restart is None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """``actions``: one per process. ``waves``: the steps that carry them out, in order."""
 
     actions: tuple[Action, ...]

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import median
+
+from msgspec import Struct
 
 from dplaunch.model.plan import Stage
 from dplaunch.model.timeline import GroupPath, PhaseTimes, Span, StageTimes, StartLog, StartUp, Timeline, Wait
@@ -60,8 +61,7 @@ def analyse(
 # --- one engine ---
 
 
-@dataclass(frozen=True, slots=True)
-class _Mark:
+class _Mark(Struct, frozen=True):
     """The first line of a stage. ``at``: epoch seconds as if its zone were UTC; None: it has no time."""
 
     stage: str
@@ -70,8 +70,7 @@ class _Mark:
     """Its time has fractions of a second."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
+class _Reading(Struct, frozen=True):
     """The marks of a log, and the start of its process by the clock of its lines."""
 
     log: StartLog

@@ -1,9 +1,9 @@
 """Where start-up time went: log lines in, values out."""
 
-from dataclasses import replace
 from datetime import datetime, timezone
 
 import pytest
+from msgspec.structs import replace
 from starts import BEGAN, SERVING, STAGES, line, log, start
 
 from dplaunch.model.trail import Entry, Result

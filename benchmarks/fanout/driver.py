@@ -20,12 +20,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # this and the collector as in dplaunch.cli
 gc.disable()
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dplaunch.errors import DplaunchError
 from dplaunch.fleet.guards import Address, GuardedMachines, open_session
@@ -53,8 +55,7 @@ SHOWN = 20
 """Failures told in words."""
 
 
-@dataclass
-class Seen:
+class Seen(Struct):
     """What the events of a walk said."""
 
     processes: int = 0

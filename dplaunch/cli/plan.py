@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
+
+from msgspec import to_builtins
 
 from dplaunch.cli.verb import Invocation, option
 from dplaunch.errors import ExitCode
@@ -30,7 +31,7 @@ def plan(call: Invocation, save: Save = None, diff: Diff = None) -> ExitCode:
         return ExitCode.DONE
     machine: dict[str, Any] = {}
     if call.screen.json:  # large, so made only when it is printed
-        found = {name: asdict(one) for name, one in plans.commands(cluster.spec).items()}
+        found = {name: to_builtins(one) for name, one in plans.commands(cluster.spec).items()}
         machine = {**plans.to_json(cluster.plan), "commands": found}
     warnings = () if call.screen.quiet else cluster.warnings
     human = drawing.render(cluster.plan, warnings, verbose=call.screen.verbose)

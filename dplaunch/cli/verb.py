@@ -12,11 +12,11 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 import typer
+from msgspec import Struct
 
 from dplaunch.errors import DplaunchError, ExitCode, Interrupted, UsageError
 
@@ -39,8 +39,7 @@ class Form(str, Enum):
     JSON = "json"
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(Struct, frozen=True):
     """One invocation of a verb."""
 
     screen: Screen

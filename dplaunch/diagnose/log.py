@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dplaunch.diagnose.catalogue import recognise
 from dplaunch.diagnose.launches import Launches
@@ -27,8 +29,7 @@ _SOON = 120.0
 """Seconds within which an unknown error after a consequence belongs to it, as HCCL's time-out."""
 
 
-@dataclass(slots=True)
-class _Launch:
+class _Launch(Struct):
     """What one launch shows: the first sighting of each signature and of each unknown error."""
 
     began: int

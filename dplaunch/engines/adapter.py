@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
+
+from msgspec import Struct, field
 
 from dplaunch.engines.facts import Dense, EngineFacts, Software
 from dplaunch.errors import Problem
@@ -12,8 +13,7 @@ from dplaunch.model.cluster import ClusterSpec, NodeSpec, RoleSpec
 from dplaunch.model.plan import File, Flow, Process, Seat
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
+class Site(Struct, frozen=True, kw_only=True):
     """One role on one node: what one script is written for."""
 
     spec: ClusterSpec
@@ -29,8 +29,7 @@ class Site:
         return f"{self.role.name}/{self.facts.script}"
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(Struct, frozen=True):
     """A file still to be rendered: template and finished values."""
 
     path: str
@@ -39,8 +38,7 @@ class Template:
     mode: int = 0o755
 
 
-@dataclass(frozen=True, slots=True)
-class PortNeed:
+class PortNeed(Struct, frozen=True):
     """Ports of one name that a role needs: how many for each rank, each node of a group, or each group.
 
     A group's port is on the node of its rank 0. With ``common`` the whole group is configured with one base,
@@ -57,16 +55,14 @@ class PortNeed:
     """The role itself binds them, rather than connecting to the other side's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Struct, frozen=True):
     """What a script starts in the end, without secrets. ``${NAME}`` is only known on the node."""
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class StandIn:
+class StandIn(Struct, frozen=True):
     """What plays the engine in a rehearsal: programs, first in PATH, and environment for them."""
 
     programs: Mapping[str, str]

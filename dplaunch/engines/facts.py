@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from dplaunch.model.cluster import Family
 from dplaunch.model.plan import Api, Stage
@@ -13,8 +14,7 @@ Need = Literal["version", "path", "hardware", "devices", "kv_transfer"]
 """What the cluster file must give an engine: ``hardware`` may say that there are no devices."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReservedPorts:
+class ReservedPorts(Struct, frozen=True):
     """Ports of each host that the engine's own libraries take, half-open."""
 
     first: int
@@ -29,8 +29,7 @@ class ReservedPorts:
         return range(start, start + self.end - self.first)
 
 
-@dataclass(frozen=True, slots=True)
-class RandomPorts:
+class RandomPorts(Struct, frozen=True):
     """Ports from which a KV connector draws: ``first`` on, ``each`` for every device of the node from 0 on.
 
     ``connector`` is how the names of such connectors begin.
@@ -47,8 +46,7 @@ class RandomPorts:
         return range(self.first, self.first + self.each * (max(devices, default=-1) + 1))
 
 
-@dataclass(frozen=True, slots=True)
-class Help:
+class Help(Struct, frozen=True):
     """How an engine's program prints the flags it takes.
 
     ``ask`` is shell text that prints them; ``sure`` a flag of every version: an answer without it is not the
@@ -60,8 +58,7 @@ class Help:
     sure: str
 
 
-@dataclass(frozen=True, slots=True)
-class Software:
+class Software(Struct, frozen=True):
     """A package or toolkit, and the versions of it that fit; ``whose`` names who wants them.
 
     What is ``wanted`` must be so; anything else is only what the engine was released with.
@@ -73,8 +70,7 @@ class Software:
     wanted: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Dense:
+class Dense(Struct, frozen=True):
     """What happens to a model without experts whose data parallelism is above 1."""
 
     refused: bool
@@ -83,8 +79,7 @@ class Dense:
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineFacts:
+class EngineFacts(Struct, frozen=True, kw_only=True):
     """One engine kind of the cluster file."""
 
     kind: str

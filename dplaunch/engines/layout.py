@@ -7,7 +7,8 @@ run (``argv``, ``env``, ``stop`` …) is the adapter's to fill in.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from dplaunch.engines.adapter import Site
 from dplaunch.model.plan import Endpoint, Process, Ready, Seat

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from dplaunch.engines.ascend.adapter import Ascend
 from dplaunch.model.cluster import ClusterSpec

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dplaunch.model.cluster import RouterSpec
 from dplaunch.model.plan import Flow
@@ -11,8 +12,7 @@ OURS = "dplaunch"
 NONE = "none"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouterKind:
+class RouterKind(Struct, frozen=True, kw_only=True):
     """What the rest must know of a kind of router."""
 
     key_env: str

@@ -6,8 +6,9 @@ Precedence: defaults < role (both already in ``RoleSpec``) < node < override of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
+
+from msgspec import Struct
 
 from dplaunch.engines.adapter import Site
 from dplaunch.engines.flags import words
@@ -47,8 +48,7 @@ def _overrides(site: Site, seat: Seat) -> tuple[Override, Override]:
     return overrides.get(f"node:{seat.node}", _NOTHING), overrides.get(seat.name, _NOTHING)
 
 
-@dataclass(frozen=True, slots=True)
-class Arm:
+class Arm(Struct, frozen=True):
     """What some engines of a script have beyond the others."""
 
     engines: tuple[str, ...]
@@ -57,8 +57,7 @@ class Arm:
     flags: tuple[tuple[str, ...], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
+class Split(Struct, frozen=True):
     """A script's settings: shared by all its engines, then arms of a ``case``."""
 
     env: tuple[tuple[str, str], ...]

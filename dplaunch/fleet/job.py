@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from dplaunch.errors import DplaunchError, HostError
 from dplaunch.fleet.driver import Machines
@@ -22,8 +23,7 @@ REASONS = 8
 """Reasons listed where many nodes are unreachable."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """One verb at work. ``secrets`` holds the values, read on the operator's machine."""
 
     plan: Plan
@@ -31,9 +31,13 @@ class Job:
     emit: Emit
     operator: str = "?"
     """user@host of the person who runs the verb, for lock and audit trail."""
-    secrets: Mapping[SecretRef, str] = field(default_factory=dict, repr=False)
+    secrets: Mapping[SecretRef, str] = field(default_factory=dict)
     took: dict[str, float] = field(default_factory=dict)
     """Seconds of each phase that has ended, those of one name together."""
+
+    def __repr__(self) -> str:
+        """Without the secrets."""
+        return f"Job(of {self.plan.cluster} by {self.operator})"
 
     @property
     def now(self) -> float:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Literal
+
+from msgspec.structs import replace
 
 from dplaunch.errors import DplaunchError
 from dplaunch.fleet.job import Job

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from dplaunch.fleet.change.differences import find_differences
 from dplaunch.fleet.job import Job

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from dplaunch.model.observed import Observed, ObservedEndpoint, ObservedProcess, State
 from dplaunch.model.plan import ROUTER, Endpoint, Place, Plan, Process

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dplaunch.ranges import grouped
 
@@ -24,8 +26,7 @@ class Level(Enum):
     """Not applicable: the hardware, tool or setting is missing here."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(Struct, frozen=True, kw_only=True):
     """A result of a check on one node; with ``node`` empty about several or all nodes."""
 
     probe: str
@@ -50,8 +51,7 @@ def fold_findings(findings: Iterable[Finding]) -> list[FoldedFinding]:
     return [(finding, tuple(dict.fromkeys(filter(None, names)))) for finding, names in nodes.items()]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(Struct, frozen=True, kw_only=True):
     """A command for a node. Commands of one ``lane`` run one after another, lanes run in parallel."""
 
     key: str
@@ -66,8 +66,7 @@ class Command:
     """Pattern: if the output matches it, the tool was busy, and the command is run again a few times."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
+class Output(Struct, frozen=True, kw_only=True):
     """The result of a command. Both texts are cut off at 64 KiB; bytes that are not UTF-8 are replaced."""
 
     code: int | None = None
@@ -79,8 +78,7 @@ class Output:
     """``not found``, ``timed out after 10 s``, ``busy``…; empty if it ran to its end."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeSurvey:
+class NodeSurvey(Struct, frozen=True, kw_only=True):
     """What was read on one node. ``facts``: probe name → its facts."""
 
     node: str
@@ -91,8 +89,7 @@ class NodeSurvey:
     """Why there are no facts: the node is unreachable or silent."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckReport:
+class CheckReport(Struct, frozen=True, kw_only=True):
     """The result of a whole preflight."""
 
     findings: tuple[Finding, ...] = ()

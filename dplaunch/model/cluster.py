@@ -7,14 +7,14 @@ nodes, and ports have their bases.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal, Union
+from typing import TYPE_CHECKING, Any, Literal, Union
 
-from typing_extensions import TypeAliasType
+from msgspec import Struct, field
 
-ArgValue = TypeAliasType(
-    "ArgValue", Union[str, int, float, bool, "tuple[ArgValue, ...]", "Mapping[str, ArgValue]", None]
-)
+if TYPE_CHECKING:
+    ArgValue = Union[str, int, float, bool, "tuple[ArgValue, ...]", "Mapping[str, ArgValue]", None]
+else:
+    ArgValue = Any  # msgspec, which reads saved plans, knows no types that contain themselves
 """The value of an engine's flag: ``True`` gives the bare flag, ``False`` its ``--no-`` form where the engine
 has one, ``None`` leaves the flag out, a
 mapping or a tuple of mappings becomes JSON, a tuple of scalars becomes several words."""
@@ -30,8 +30,7 @@ DECODE = "decode"
 SERVE = "serve"
 
 
-@dataclass(frozen=True, slots=True)
-class SecretRef:
+class SecretRef(Struct, frozen=True):
     """Where the operator's machine finds a secret: its name, never its value."""
 
     source: Literal["env", "file"]
@@ -45,8 +44,7 @@ EnvValue = Union[str, SecretRef]
 """Text in which ``${NAME}`` stands for the node's own value and ``$$`` for a dollar; or a secret."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SshSpec:
+class SshSpec(Struct, frozen=True, kw_only=True):
     """How to log in. ``None`` leaves the choice to ``~/.ssh/config`` and the agent."""
 
     user: str | None = None
@@ -58,8 +56,7 @@ class SshSpec:
     """Seconds after which a silent host counts as unreachable."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineSpec:
+class EngineSpec(Struct, frozen=True, kw_only=True):
     """The engine. ``version`` ("0.9.1", "0.23.0") decides what is rendered."""
 
     kind: str
@@ -70,8 +67,7 @@ class EngineSpec:
     """``script``: its content, read together with the cluster file."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hardware:
+class Hardware(Struct, frozen=True, kw_only=True):
     """The hardware of a node. ``family`` decides the connector's environment and the device checks."""
 
     name: str = ""
@@ -80,8 +76,7 @@ class Hardware:
     family: Family = "cpu"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeSpec:
+class NodeSpec(Struct, frozen=True, kw_only=True):
     """One machine: how to reach it (``host``) and its ``address`` on the data network."""
 
     name: str
@@ -95,8 +90,7 @@ class NodeSpec:
     args: Mapping[str, ArgValue] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuntimeSpec:
+class RuntimeSpec(Struct, frozen=True, kw_only=True):
     """The environment of every process on a node."""
 
     setup: tuple[str, ...] = ()
@@ -105,8 +99,7 @@ class RuntimeSpec:
     """The engine's Python, which also runs the router."""
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
+class Container(Struct, frozen=True):
     """A running container with this name on every node, in which everything runs."""
 
     name: str
@@ -118,8 +111,7 @@ class Container:
         return (self.engine, "exec", "-i", self.name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoleSpec:
+class RoleSpec(Struct, frozen=True, kw_only=True):
     """One role. ``dp`` is the size of one group; ``masters`` holds one node name for each group."""
 
     name: str
@@ -159,8 +151,7 @@ class RoleSpec:
         return (self.nodes[group * len(self.nodes) // self.groups],)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KvTransferSpec:
+class KvTransferSpec(Struct, frozen=True, kw_only=True):
     """How KV moves from prefill to decode. The engine's adapter computes sizes, roles and ports."""
 
     connector: str
@@ -171,8 +162,7 @@ class KvTransferSpec:
     """For LLMDataDist only: the path of the rank table on the nodes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouterSpec:
+class RouterSpec(Struct, frozen=True, kw_only=True):
     """The process that clients connect to."""
 
     node: str
@@ -186,8 +176,7 @@ class RouterSpec:
     args: Mapping[str, ArgValue] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WeightsSpec:
+class WeightsSpec(Struct, frozen=True, kw_only=True):
     """The weights that ``check`` compares on every node that loads the model."""
 
     path: str | None = None
@@ -196,8 +185,7 @@ class WeightsSpec:
     """How the files of different nodes are compared."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WarmupSpec:
+class WarmupSpec(Struct, frozen=True, kw_only=True):
     """Requests that every engine that computes prompts gets before it is proved, one after another."""
 
     requests_per_engine: int = 2
@@ -205,16 +193,14 @@ class WarmupSpec:
     output_tokens: int = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Override:
+class Override(Struct, frozen=True, kw_only=True):
     """Values that override others for one engine (``decode-3``) or one node (``node:n2``)."""
 
     env: Mapping[str, EnvValue] = field(default_factory=dict)
     args: Mapping[str, ArgValue] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterSpec:
+class ClusterSpec(Struct, frozen=True, kw_only=True):
     """A whole cluster file. Precedence of env and args: defaults < role < node < override."""
 
     name: str

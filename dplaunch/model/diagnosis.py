@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+
+from msgspec import Struct
 
 
 class LineKind(IntEnum):
@@ -22,8 +23,7 @@ class LineKind(IntEnum):
     """The engine keeps running."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signature:
+class Signature(Struct, frozen=True, kw_only=True):
     """A known log line: what it means and what to do about it."""
 
     id: str
@@ -48,8 +48,7 @@ class Signature:
     """It spoils requests of an engine that serves on."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sighting:
+class Sighting(Struct, frozen=True, kw_only=True):
     """A signature or an unknown error in the logs. Place, time and text are those of its earliest line."""
 
     signature: Signature | None
@@ -94,8 +93,7 @@ class Sighting:
         return self.signature.harms_requests if self.signature else self.native
 
 
-@dataclass(frozen=True, slots=True)
-class EndedProcess:
+class EndedProcess(Struct, frozen=True):
     """A process that ended by itself, and how: ``killed by SIGKILL``."""
 
     process: str
@@ -103,8 +101,7 @@ class EndedProcess:
     how: str
 
 
-@dataclass(frozen=True, slots=True)
-class RestartedLog:
+class RestartedLog(Struct, frozen=True):
     """A log that holds several launches, of which only the last is judged."""
 
     process: str
@@ -113,8 +110,7 @@ class RestartedLog:
     """The number of the line at which the last one begins."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnosis:
+class Diagnosis(Struct, frozen=True, kw_only=True):
     """The result of reading the logs of many processes together."""
 
     first: Sighting | None = None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class Difference(Struct, frozen=True, kw_only=True):
     """A file, or the arguments of processes (``processes`` are named then), that is equal on all ``nodes``.
 
     ``removed`` and ``added`` are lines of the file, or words of the command line.

@@ -5,26 +5,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Struct, frozen=True, kw_only=True):
     """Something happened at ``at``."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PhaseBegan(Event):
+class PhaseBegan(Event, frozen=True, kw_only=True):
     """A phase of a walk has begun: connect, lock, start, load, prove, stop …"""
 
     phase: str
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PhaseEnded(Event):
+class PhaseEnded(Event, frozen=True, kw_only=True):
     """A phase is over, ``seconds`` after it began."""
 
     phase: str
@@ -32,8 +29,7 @@ class PhaseEnded(Event):
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeFailed(Event):
+class NodeFailed(Event, frozen=True, kw_only=True):
     """A node is unreachable or its stream broke; the walk continues on the other nodes."""
 
     node: str
@@ -41,8 +37,7 @@ class NodeFailed(Event):
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surveyed(Event):
+class Surveyed(Event, frozen=True, kw_only=True):
     """A node has run ``done`` of the ``count`` commands of a preflight."""
 
     node: str
@@ -50,8 +45,7 @@ class Surveyed(Event):
     count: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Started(Event):
+class Started(Event, frozen=True, kw_only=True):
     """A process has started: its exec succeeded."""
 
     process: str
@@ -59,8 +53,7 @@ class Started(Event):
     pid: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Milestone(Event):
+class Milestone(Event, frozen=True, kw_only=True):
     """A process has reached a start-up stage (``index`` of ``count``), or made progress inside it."""
 
     process: str
@@ -71,16 +64,14 @@ class Milestone(Event):
     """0…1 inside the stage, if its line carries progress (shards loaded)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BecameReady(Event):
+class BecameReady(Event, frozen=True, kw_only=True):
     """A process is ready: asked on its own node, /health is 200 and /v1/models has the served model."""
 
     process: str
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proved(Event):
+class Proved(Event, frozen=True, kw_only=True):
     """The answer to a completion whose right answer is known is right (``process`` may be ``router``)."""
 
     process: str
@@ -88,8 +79,7 @@ class Proved(Event):
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed(Event):
+class Failed(Event, frozen=True, kw_only=True):
     """A process exited, was not started or gave a wrong answer. ``cause``: the log line that explains it."""
 
     process: str
@@ -103,8 +93,7 @@ class Failed(Event):
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stopped(Event):
+class Stopped(Event, frozen=True, kw_only=True):
     """A stop sequence has ended; ``left`` names what is still alive or bound."""
 
     process: str
@@ -115,8 +104,7 @@ class Stopped(Event):
     left: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note(Event):
+class Note(Event, frozen=True, kw_only=True):
     """One sentence for the user that no other event carries."""
 
     text: str

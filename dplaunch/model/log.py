@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogChunk:
+class LogChunk(Struct, frozen=True, kw_only=True):
     """Whole lines of one process as its guard sent them: bytes ``offset`` to ``end`` of its log."""
 
     process: str
@@ -16,8 +15,7 @@ class LogChunk:
     lines: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogLine:
+class LogLine(Struct, frozen=True, kw_only=True):
     """One line. ``offset`` is that of its first byte; ``at`` when it arrived (epoch seconds; 0: unknown)."""
 
     process: str
@@ -27,8 +25,7 @@ class LogLine:
     at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoldedLine:
+class FoldedLine(Struct, frozen=True, kw_only=True):
     """Like lines of one or several processes, in the order in which they logged them."""
 
     lines: tuple[LogLine, ...]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
+
+from msgspec import Struct, field
 
 from dplaunch.model.plan import Place
 from dplaunch.model.trail import Entry, Lock
@@ -40,8 +41,7 @@ def ending(code: int | None, signal: str) -> str:
     return "exited" if code is None else f"exited with code {code}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObservedEndpoint:
+class ObservedEndpoint(Struct, frozen=True, kw_only=True):
     """An endpoint as its node sees it. ``healthy`` is None where it was not asked."""
 
     name: str
@@ -51,8 +51,7 @@ class ObservedEndpoint:
     """How the router found that it answers its health path and nothing else; it is not healthy then."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObservedProcess:
+class ObservedProcess(Struct, frozen=True, kw_only=True):
     """One process. Times are seconds since the epoch on its node."""
 
     name: str
@@ -134,8 +133,7 @@ class ObservedProcess:
         return ending(self.exit_code, self.signal)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObservedNode:
+class ObservedNode(Struct, frozen=True, kw_only=True):
     """One node's reply."""
 
     name: str
@@ -150,8 +148,7 @@ class ObservedNode:
     """The last entry of its audit trail."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
+class Observed(Struct, frozen=True, kw_only=True):
     """All nodes that replied; the others are in ``unreached`` with their reason."""
 
     nodes: tuple[ObservedNode, ...] = ()

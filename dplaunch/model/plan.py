@@ -8,9 +8,10 @@ files and in argv are relative to the node's state folder, which is every proces
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
+
+from msgspec import Struct, field
 
 from dplaunch.model.cluster import (
     Container,
@@ -29,8 +30,7 @@ Flow = Literal["alone", "pull", "push"]
 ROUTER = "router"
 
 
-@dataclass(frozen=True, slots=True)
-class PortRange:
+class PortRange(Struct, frozen=True):
     """Neighbouring TCP ports of one use. ``base``: what the whole group is configured with."""
 
     first: int
@@ -43,8 +43,7 @@ class PortRange:
         return range(self.first, self.first + self.count)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seat:
+class Seat(Struct, frozen=True, kw_only=True):
     """Where a data-parallel rank sits; ``rank`` counts in its group, ``local_rank`` there on its node."""
 
     name: str
@@ -73,8 +72,7 @@ class Seat:
         return self.ports[name].first if name in self.ports else 0
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(Struct, frozen=True):
     """A text to put on a node. ``path`` is relative to the node's state folder."""
 
     path: str
@@ -82,16 +80,14 @@ class File:
     mode: int = 0o644
 
 
-@dataclass(frozen=True, slots=True)
-class StopStep:
+class StopStep(Struct, frozen=True):
     """Send ``signal`` (a name: TERM, INT, KILL) and wait up to ``grace`` seconds."""
 
     signal: str
     grace: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Api:
+class Api(Struct, frozen=True, kw_only=True):
     """What an HTTP server answers: paths, and the names of its Prometheus metrics. Empty: it has none."""
 
     health: str = "/health"
@@ -106,8 +102,7 @@ class Api:
     """Counters that grow when KV comes from elsewhere, best first: ``name`` or ``name{label="value"}``."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True, kw_only=True):
     """An HTTP address that clients, the router and the proof use."""
 
     name: str
@@ -130,8 +125,7 @@ class Endpoint:
         return self.node, self.name
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(Struct, frozen=True):
     """When a process is ready.
 
     ``http``: every endpoint answers its health path with 200 and names the model. ``line``: a line of its
@@ -142,16 +136,14 @@ class Ready:
     pattern: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class LogFile:
+class LogFile(Struct, frozen=True):
     """A file the process writes itself, beside its output. ``path``: in the node's folder; may be a glob."""
 
     name: str
     path: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Process:
+class Process(Struct, frozen=True, kw_only=True):
     """What runs and is supervised: an engine (one rank or many), a service, or a job that ends."""
 
     name: str
@@ -197,8 +189,7 @@ class Process:
         return (self.name,)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodePlan:
+class NodePlan(Struct, frozen=True, kw_only=True):
     """All of one node."""
 
     name: str
@@ -212,16 +203,14 @@ class NodePlan:
     """Where its guards, their state and all processes are; None: on the machine itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(Struct, frozen=True):
     """A start-up stage: its pattern matches a log line. The group ``percent`` is the progress inside it."""
 
     name: str
     pattern: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """The whole cluster. ``revision`` is a short hash of all of it."""
 
     cluster: str
@@ -284,8 +273,7 @@ class Change(Enum):
     KEEP = " "
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(Struct, frozen=True):
     """What ``up`` will do to one process, and why (``new``, ``changed``, ``died``, ``not in the file``)."""
 
     change: Change

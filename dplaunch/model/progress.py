@@ -6,8 +6,9 @@ All times are the ``at`` of events: seconds of one monotonic clock, not read her
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
+
+from msgspec import Struct, field
 
 from dplaunch.model.event import Failed, NodeFailed
 from dplaunch.ranges import grouped
@@ -32,8 +33,7 @@ UNDER_WAY = (Step.WAITING, Step.STARTING, Step.LOADING)
 SERVING = (Step.READY, Step.PROVED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnitProgress:
+class UnitProgress(Struct, frozen=True, kw_only=True):
     """One endpoint, or a process without any: its step, since when, and the stage its log named last."""
 
     name: str
@@ -54,8 +54,7 @@ class UnitProgress:
     """0…1 of the whole start."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoleProgress:
+class RoleProgress(Struct, frozen=True, kw_only=True):
     """One role (or service) in figures."""
 
     role: str
@@ -71,8 +70,7 @@ class RoleProgress:
     """Of those still awaited: the lowest stage, then the longest in it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PhaseProgress:
+class PhaseProgress(Struct, frozen=True, kw_only=True):
     """One phase of the walk; ``seconds`` is None while it lasts."""
 
     name: str
@@ -81,8 +79,7 @@ class PhaseProgress:
     seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class Progress(Struct, frozen=True, kw_only=True):
     """Everything the events so far have told."""
 
     units: Mapping[str, UnitProgress] = field(default_factory=dict)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(Struct, frozen=True):
     """The engines that one request goes through, in order: prefill and decode, or one that does both."""
 
     engines: tuple[str, ...]
@@ -24,8 +23,7 @@ class Pair:
         return tuple(zip(self.engines, self.nodes, strict=True))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """The answer to a request whose right answer is known; the second one if the first was wrong."""
 
     seconds: float = 0.0
@@ -42,8 +40,7 @@ class Answer:
     """What was wrong with the first answer, if the request was repeated."""
 
 
-@dataclass(frozen=True, slots=True)
-class KvGrowth:
+class KvGrowth(Struct, frozen=True):
     """How much a decode engine's counter of KV from other engines has grown; None: it has no counter."""
 
     engine: str
@@ -56,8 +53,7 @@ class KvGrowth:
         return self.grown is not None and self.grown <= 0
 
 
-@dataclass(frozen=True, slots=True)
-class OddOneOut:
+class OddOneOut(Struct, frozen=True):
     """The ``engine`` or ``node`` (``kind``) that is in every failed pair and in no good one."""
 
     kind: str
@@ -65,8 +61,7 @@ class OddOneOut:
     node: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
+class Proof(Struct, frozen=True, kw_only=True):
     """The result of a whole proof."""
 
     pairs: tuple[tuple[Pair, Answer], ...] = ()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct, field
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hello:
+
+class Hello(Struct, frozen=True, kw_only=True):
     """How a node introduces itself."""
 
     hostname: str = ""
@@ -20,8 +20,7 @@ class Hello:
     """Why its state cannot be written."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class Refusal(Struct, frozen=True, kw_only=True):
     """Why a node did not do what it was asked. ``kind``: locked, running, port-taken, exec, full, io …"""
 
     kind: str
@@ -29,8 +28,7 @@ class Refusal:
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartResult:
+class StartResult(Struct, frozen=True, kw_only=True):
     """One process after a start. ``pid`` is 0 where it was refused."""
 
     node: str
@@ -39,8 +37,7 @@ class StartResult:
     refusal: Refusal | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StopVerdict:
+class StopVerdict(Struct, frozen=True, kw_only=True):
     """How one process ended, and what is left of it."""
 
     node: str
@@ -52,8 +49,7 @@ class StopVerdict:
     """Processes that live and ports that are held, as sentences."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpRequest:
+class HttpRequest(Struct, frozen=True, kw_only=True):
     """A request that a node makes to one of its own addresses. ``body`` is sent as it is."""
 
     key: str
@@ -61,14 +57,17 @@ class HttpRequest:
     url: str
     method: str = "GET"
     body: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 10.0
     grep: str = ""
     """A regular expression: only lines in which it is found come back, of up to 4 MiB."""
 
+    def __repr__(self) -> str:
+        """Without headers: one of them is the API key."""
+        return f"HttpRequest({self.key!r}: {self.method} {self.url} on {self.node})"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpReply:
+
+class HttpReply(Struct, frozen=True, kw_only=True):
     """``status`` is None where no whole response came in time; ``error`` gives the reason."""
 
     status: int | None = None
@@ -77,8 +76,7 @@ class HttpReply:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileSeen:
+class FileSeen(Struct, frozen=True, kw_only=True):
     """A file of a node's folder. ``text`` is None where it does not exist; ``sha`` names what was seen."""
 
     path: str
@@ -86,8 +84,7 @@ class FileSeen:
     sha: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecResult:
+class ExecResult(Struct, frozen=True, kw_only=True):
     """One node's answer to ``exec``. ``code`` is None when it never ran: ``problem`` gives the reason."""
 
     node: str
@@ -97,8 +94,7 @@ class ExecResult:
     problem: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(Struct, frozen=True, kw_only=True):
     """Devices and ports that the plan needs on a node, and a process of another cluster holds."""
 
     cluster: str
@@ -107,8 +103,7 @@ class Claim:
     devices: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SurveyReply:
+class SurveyReply(Struct, frozen=True, kw_only=True):
     """What one node found in a survey."""
 
     results: tuple[tuple[str, Mapping[str, Any]], ...] = ()
@@ -126,8 +121,7 @@ class SurveyReply:
     """How long the survey took, by the node's own clock."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listening:
+class Listening(Struct, frozen=True, kw_only=True):
     """Ports a node has opened for others to try."""
 
     random: tuple[int, ...] = ()
@@ -135,24 +129,21 @@ class Listening:
     """Ports that could not be opened although nothing listens there, with the reason."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Connected:
+class Connected(Struct, frozen=True, kw_only=True):
     """One connection tried. ``error`` is empty where it was made."""
 
     key: str
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
+class Stream(Struct, frozen=True):
     """A running stream of one node, to be cancelled."""
 
     node: str
     number: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signal:
+class Signal(Struct, frozen=True, kw_only=True):
     """Something that a node reports by itself, on a stream."""
 
     stream: Stream
@@ -163,8 +154,7 @@ class Signal:
         return self.stream.node
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LineSeen(Signal):
+class LineSeen(Signal, frozen=True, kw_only=True):
     """A log line that matches a pattern of a watch."""
 
     process: str
@@ -173,8 +163,7 @@ class LineSeen(Signal):
     groups: Mapping[str, str | None] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HealthSeen(Signal):
+class HealthSeen(Signal, frozen=True, kw_only=True):
     """An endpoint's health, when it changed. ``named``: it names the model that is waited for."""
 
     process: str
@@ -184,8 +173,7 @@ class HealthSeen(Signal):
     status: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessExited(Signal):
+class ProcessExited(Signal, frozen=True, kw_only=True):
     """A process ended. ``done``: a job, with code 0. ``tail``: the last lines of its log."""
 
     process: str
@@ -198,8 +186,7 @@ class ProcessExited(Signal):
     tail: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinesRead(Signal):
+class LinesRead(Signal, frozen=True, kw_only=True):
     """Whole lines of a log: bytes ``offset`` to ``end``. ``file``: empty for the output."""
 
     process: str
@@ -209,8 +196,7 @@ class LinesRead(Signal):
     lines: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinesLost(Signal):
+class LinesLost(Signal, frozen=True, kw_only=True):
     """So many ``bytes`` of a log were dropped before they were read."""
 
     process: str
@@ -218,23 +204,20 @@ class LinesLost(Signal):
     bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogRestarted(Signal):
+class LogRestarted(Signal, frozen=True, kw_only=True):
     """A new run of the process began: its log begins at offset 0 again."""
 
     process: str
     file: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamEnded(Signal):
+class StreamEnded(Signal, frozen=True, kw_only=True):
     """The stream is over; ``refusal``: because the node refused it."""
 
     refusal: Refusal | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LogSource:
+class LogSource(Struct, frozen=True):
     """A log to follow. ``file``: empty for the output. ``offset``: where to resume."""
 
     process: str
@@ -242,8 +225,7 @@ class LogSource:
     offset: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogQuery:
+class LogQuery(Struct, frozen=True, kw_only=True):
     """Which part of the logs. ``since``: seconds ago."""
 
     tail: int | None = 100
@@ -253,8 +235,7 @@ class LogQuery:
     follow: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(Struct, frozen=True):
     """What a watch looks for in logs. ``most``: how many lines of one log are reported; None is all."""
 
     id: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from dplaunch.errors import DplaunchError
 from dplaunch.model.plan import Place
@@ -25,8 +26,7 @@ class StepKind(Enum):
     """Proved: the router opens the group to clients."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One step of one group. ``group`` is a service's own name where it is none of ranks."""
 
     kind: StepKind
@@ -34,8 +34,7 @@ class Step:
     places: tuple[Place, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Wave:
+class Wave(Struct, frozen=True):
     """Steps of groups that change side by side: all of one kind before the next kind."""
 
     steps: tuple[Step, ...]
@@ -63,8 +62,7 @@ class Ended(Enum):
     """Another group of the wave failed before it came so far."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Struct, frozen=True, kw_only=True):
     """What came of one group."""
 
     group: str

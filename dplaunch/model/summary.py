@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
+
+from msgspec import Struct, field
 
 from dplaunch.model.difference import Difference
 
@@ -29,8 +30,7 @@ class ClusterHealth(Enum):
     """The nodes that would know are unreachable."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouterReport:
+class RouterReport(Struct, frozen=True, kw_only=True):
     """What the router reports of its groups; nothing where it is foreign or does not respond."""
 
     closed: tuple[str, ...] = ()
@@ -41,8 +41,7 @@ class RouterReport:
     """Requests that a decode engine computed alone, since the router's start."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoleSummary:
+class RoleSummary(Struct, frozen=True, kw_only=True):
     """One role in figures. ``engines`` counts endpoints; a group serves if all of its endpoints are ready."""
 
     role: str
@@ -52,8 +51,7 @@ class RoleSummary:
     engines_ready: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cause:
+class Cause(Struct, frozen=True, kw_only=True):
     """What broke first: a process, or a node that is unreachable (``process`` is empty then)."""
 
     node: str
@@ -68,8 +66,7 @@ class Cause:
     """What to do instead, where its state is such that dplaunch leaves it alone."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LastProof:
+class LastProof(Struct, frozen=True, kw_only=True):
     """The last proof, if nothing has changed the cluster since."""
 
     passed: bool
@@ -82,8 +79,7 @@ class LastProof:
     """Why it failed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class Summary(Struct, frozen=True, kw_only=True):
     """The state of a cluster. Process names are those of the plan, node names those of the cluster file."""
 
     state: ClusterHealth

@@ -7,11 +7,11 @@ different nodes are never compared.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartLog:
+class StartLog(Struct, frozen=True, kw_only=True):
     """What one engine has logged about a start: the lines that mark a stage, in order."""
 
     process: str
@@ -25,8 +25,7 @@ class StartLog:
     """The beginning of the log has been dropped."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class Span(Struct, frozen=True, kw_only=True):
     """One stage of one engine. ``begin`` is None if its line has no time; it counts with the stage before."""
 
     stage: str
@@ -35,8 +34,7 @@ class Span:
     """None: no line with a time follows. The engine is in this stage, or its start ends with it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeline:
+class Timeline(Struct, frozen=True, kw_only=True):
     """The start of one engine, stage by stage."""
 
     process: str
@@ -50,8 +48,7 @@ class Timeline:
     """Why something is missing, without the engine's name."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageTimes:
+class StageTimes(Struct, frozen=True, kw_only=True):
     """One stage over the engines of a role."""
 
     role: str
@@ -71,8 +68,7 @@ class StageTimes:
         return self.slowest - self.median
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wait:
+class Wait(Struct, frozen=True, kw_only=True):
     """One stage of a group: the engine that ended it last, and how long the median engine waited for it."""
 
     stage: str
@@ -82,8 +78,7 @@ class Wait:
     """How much further the last engine fell behind the median one in this stage; 0: not at all."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupPath:
+class GroupPath(Struct, frozen=True, kw_only=True):
     """The start of a data-parallel group, which waits for its slowest engine."""
 
     group: str
@@ -98,8 +93,7 @@ class GroupPath:
         return sum(wait.lost for wait in self.waits)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PhaseTimes:
+class PhaseTimes(Struct, frozen=True, kw_only=True):
     """The phases of the ``up`` or ``restart`` behind this start, beside those of earlier ones of its size."""
 
     verb: str
@@ -117,8 +111,7 @@ class PhaseTimes:
         return sum(self.phases.values())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartUp:
+class StartUp(Struct, frozen=True, kw_only=True):
     """The start of several engines."""
 
     timelines: tuple[Timeline, ...] = ()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
+
+from msgspec import Struct, field
 
 
 class Result(Enum):
@@ -25,8 +26,7 @@ class Result(Enum):
     """Something is left."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Struct, frozen=True, kw_only=True):
     """One line of the trail. ``at``: seconds since the epoch, by the operator's clock."""
 
     at: float
@@ -45,8 +45,7 @@ class Entry:
     """Seconds of each phase."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lock:
+class Lock(Struct, frozen=True, kw_only=True):
     """Who holds the cluster's lock. ``since``: seconds since the epoch."""
 
     holder: str

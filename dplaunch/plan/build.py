@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cache
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dplaunch.engines import EngineAdapter, PortNeed, Site, StandIn, Template, adapter, facts
 from dplaunch.engines.adapter import Command
@@ -15,15 +18,13 @@ from dplaunch.errors import Problem, SpecError
 from dplaunch.model.cluster import ClusterSpec, NodeSpec, RouterSpec
 from dplaunch.model.plan import Endpoint, File, NodePlan, Plan, Process
 from dplaunch.plan.check import check, placed
-from dplaunch.plan.document import encode
 from dplaunch.plan.ports import bound
 from dplaunch.plan.rehearse import programs, rehearsed, standing_in
 from dplaunch.plan.router import RouterSite, flow, members_file, router_files, router_process
 from dplaunch.render import render
 
 
-@dataclass(frozen=True, slots=True)
-class _Engines:
+class _Engines(Struct, frozen=True):
     """What one role needs on one node, and the processes of its engines."""
 
     node: str
@@ -31,8 +32,7 @@ class _Engines:
     processes: tuple[Process, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Draft:
+class _Draft(Struct, frozen=True):
     """What every step of a build refers to. ``stand_in`` plays the engines; None where real ones run."""
 
     spec: ClusterSpec
@@ -190,12 +190,12 @@ def _number(group: str) -> int:
 def _fingerprint(process: Process, files: Sequence[File]) -> str:
     """Restart when argv, the names of secrets or a text it runs from changed; not when members did."""
     parts = (process.argv, sorted(process.env), [(f.path, _digest_of(f.text)) for f in files])
-    return _digest(parts, 16)
+    return _digest(json.dumps(parts).encode(), 16)
 
 
 def _stamped(plan: Plan) -> Plan:
     """The revision is a hash of everything else; the members file, which carries it, comes last."""
-    plan = replace(plan, revision=_digest(plan, 12))
+    plan = replace(plan, revision=_digest(msgspec.json.encode(plan, order="sorted"), 12))
     ours = plan.router is not None and plan.router.kind == "dplaunch"
     return replace(plan, members=members_file(plan)) if ours else plan
 
@@ -206,8 +206,5 @@ def _digest_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-_JSON = json.JSONEncoder(default=encode, sort_keys=True)
-
-
-def _digest(value: object, length: int) -> str:
-    return hashlib.sha256(_JSON.encode(value).encode()).hexdigest()[:length]
+def _digest(text: bytes, length: int) -> str:
+    return hashlib.sha256(text).hexdigest()[:length]

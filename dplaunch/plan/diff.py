@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from dplaunch.model.observed import Observed, ObservedProcess, State
 from dplaunch.model.plan import Action, Change, Place, Plan, Process

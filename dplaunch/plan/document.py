@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
-from functools import cache
 from typing import Any, TypeVar
+
+from msgspec import convert, to_builtins
 
 from dplaunch import durations
 from dplaunch.errors import UsageError
@@ -20,13 +20,7 @@ _Key = TypeVar("_Key")
 
 def to_json(plan: Plan) -> dict[str, Any]:
     """The plan as plain data, with ``format`` in front. Stable keys: the names of the values' fields."""
-    return {"format": FORMAT, **json.loads(json.dumps(plan, default=encode))}
-
-
-def encode(value: Any) -> dict[str, Any]:
-    """A value of the plan as its fields: ``json`` asks for this where it meets one."""
-    kind: Any = type(value)
-    return {name: getattr(value, name) for name in _names(kind)}
+    return {"format": FORMAT, **to_builtins(plan)}
 
 
 def dump(plan: Plan) -> str:
@@ -36,9 +30,14 @@ def dump(plan: Plan) -> str:
 
 def from_json(data: Mapping[str, Any]) -> Plan:
     """The plan that ``to_json`` made this from; ValueError when it is something else."""
-    from pydantic import TypeAdapter  # noqa: PLC0415 - only what reads a saved plan pays for it
+    return convert(_with_tuples(data), Plan)
 
-    return TypeAdapter(Plan).validate_python(data)
+
+def _with_tuples(value: Any) -> Any:
+    """As a plan contains it: JSON has lists where our values have tuples."""
+    if isinstance(value, Mapping):
+        return {key: _with_tuples(item) for key, item in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 def load(text: str, name: str) -> Plan:
@@ -57,11 +56,6 @@ def load(text: str, name: str) -> Plan:
         return from_json(data)
     except ValueError:
         raise UsageError(f"{name} is damaged: parts of the plan are missing", hint=hint) from None
-
-
-@cache
-def _names(kind: Any) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
 
 
 def compare(old: Plan, new: Plan) -> tuple[str, ...]:

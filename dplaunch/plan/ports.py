@@ -6,9 +6,10 @@ base. Ranges with a base common to their group then look for the lowest place th
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dplaunch.engines import EngineAdapter, EngineFacts, PortNeed, Site
 from dplaunch.engines.settings import user_env
@@ -24,8 +25,7 @@ Needs = Mapping[str, Sequence[PortNeed]]
 """Role → the ports it needs."""
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(Struct, frozen=True):
     """Who wants a port, and the key of the file that placed it there."""
 
     name: str
@@ -36,8 +36,7 @@ class User:
         return f"{self.name} ({self.use})" if self.use else self.name
 
 
-@dataclasses.dataclass(slots=True)
-class Allocator:
+class Allocator(Struct):
     """What is taken on each host, by node name; and the collisions met on the way."""
 
     nodes: Mapping[str, str]
@@ -73,8 +72,7 @@ class Allocator:
         return next((port for port in ports if port in taken), ports.stop)
 
 
-@dataclass(frozen=True, slots=True)
-class _Claim:
+class _Claim(Struct, frozen=True):
     """One need of some seats, in the role they have: a rank's, those of a group on a node, or a group's."""
 
     need: PortNeed
@@ -140,8 +138,7 @@ def _sharing(need: PortNeed, seat: Seat) -> tuple[object, ...]:
     return (seat.group, seat.node) if need.per == "node" else (seat.name,)
 
 
-@dataclass(frozen=True, slots=True)
-class _Placing:
+class _Placing(Struct, frozen=True):
     """Ports by seat and name, as they are found."""
 
     spec: ClusterSpec

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from dplaunch.engines import StandIn
 from dplaunch.model.cluster import ClusterSpec, EnvValue, NodeSpec, RouterSpec, RuntimeSpec, SshSpec

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from dplaunch.engines import adapter
 from dplaunch.engines.flags import words
@@ -63,8 +64,7 @@ def _member(endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouterSite:
+class RouterSite(Struct, frozen=True, kw_only=True):
     """A router on its node. ``sources``: our router's own files, name → text."""
 
     spec: ClusterSpec

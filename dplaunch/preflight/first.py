@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from dplaunch.errors import DplaunchError
 from dplaunch.fleet.change.options import Preflight

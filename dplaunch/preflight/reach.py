@@ -8,7 +8,8 @@ are tested too.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dplaunch.errors import DplaunchError
 from dplaunch.fleet.job import Job
@@ -36,8 +37,7 @@ REMEDY = (
 AGAIN = "find out why the ports cannot be opened, then run `dplaunch check` again"
 
 
-@dataclass(frozen=True, slots=True)
-class TcpLink:
+class TcpLink(Struct, frozen=True):
     """``source`` must reach ``port`` of ``target``; port 0 stands for its random ports."""
 
     source: str
@@ -45,8 +45,7 @@ class TcpLink:
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class TriedLink:
+class TriedLink(Struct, frozen=True):
     """A link and its test; ``error`` is empty if the connection succeeded."""
 
     link: TcpLink

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dplaunch.engines import titles
 from dplaunch.fleet.job import Job, connect, phase
@@ -21,8 +23,7 @@ from dplaunch.probes.probe import Probe, ProbeTarget
 from dplaunch.words import plural
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckOptions:
+class CheckOptions(Struct, frozen=True, kw_only=True):
     """The flags of ``check`` that the walk needs."""
 
     all_pairs: bool = False

@@ -7,7 +7,8 @@ sees the facts of all nodes, so that it can also find the one that differs from 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dplaunch.engines import EngineFacts, facts
 from dplaunch.model.check import Command, Facts, Finding
@@ -20,8 +21,7 @@ EarlierFacts = Mapping[str, Mapping[str, Facts]]
 """Node → probe name → facts, from the earlier stages."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeTarget:
+class ProbeTarget(Struct, frozen=True, kw_only=True):
     """A node as probes see it: the whole cluster file, the node, and what will run on it."""
 
     spec: ClusterSpec
@@ -62,8 +62,7 @@ class ProbeTarget:
         return frozenset(device for seat in seats for device in seat.devices)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
+class Probe(Struct, frozen=True, kw_only=True):
     """Something to find out about every node."""
 
     name: str

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dplaunch.engines import EngineFacts, adapter
 from dplaunch.engines.facts import Software
@@ -22,8 +23,7 @@ _SOFTWARE = "use one image or one set of packages on all nodes, that of the rele
 _MACHINE = "install the same release of driver and firmware on all nodes"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WrongVersion:
+class WrongVersion(Struct, frozen=True, kw_only=True):
     """A version that is not as it should be. ``whose`` asks for ``want`` (``most nodes have`` 2.9.0)."""
 
     name: str

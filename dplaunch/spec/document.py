@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 import yaml
+from msgspec import Struct, field
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from dplaunch.errors import Problem, SpecError
@@ -40,16 +39,14 @@ class Reading(Enum):
     """As YAML has it; ``null`` too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
+class Spot(Struct, frozen=True):
     """Where a key stands, and its value."""
 
     key: Place
     value: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Struct, frozen=True):
     """A file as data, with what YAML alone shows to be wrong. ``places`` is by key path.
 
     ``slips`` are characters that only look right: the data are as if they were.
@@ -132,8 +129,7 @@ def _place(node: Node) -> Place:
     return Place(node.start_mark.line + 1, node.start_mark.column + 1)
 
 
-@dataclasses.dataclass(slots=True)
-class _Walk:
+class _Walk(Struct):
     """One pass over the nodes."""
 
     reading: Callable[[KeyPath], Reading]

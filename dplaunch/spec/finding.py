@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from difflib import SequenceMatcher, get_close_matches
 from typing import NamedTuple
+
+from msgspec import Struct
 
 KeyPath = tuple[str | int, ...]
 """Keys and list indices from the top of the file: ``("roles", "decode", "dp")``."""
@@ -18,8 +19,7 @@ class Place(NamedTuple):
     column: int
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """Something about the value at ``path``; about the key itself with ``at_key``.
 
     ``place`` is given only where the path does not lead there: the second of two equal keys.

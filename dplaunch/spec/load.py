@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from dplaunch.engines import EngineFacts, facts, kinds
 from dplaunch.errors import Problem, SpecError
@@ -40,8 +41,7 @@ _CHECKED = (
 """Keys that such a check cannot do without: it would only repeat what is wrong with them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(Struct, frozen=True):
     """A cluster that can be planned, and what is suspicious about it."""
 
     spec: ClusterSpec

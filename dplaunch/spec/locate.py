@@ -6,8 +6,9 @@ a role's flag where the file has it under ``defaults``.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from dplaunch.errors import Problem
 from dplaunch.ranges import RangeError

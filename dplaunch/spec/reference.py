@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 _KEY = re.compile(r"(?P<indent> *)(?P<off>#)?(?P<item>- )?(?P<key>[A-Za-z0-9_-]+):(?: .*)?")
 _PROSE = re.compile(r" *#(?: .*)?")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One key of the reference. ``lines`` are its comment and all below it, as in the file."""
 
     path: tuple[str, ...]

@@ -6,9 +6,10 @@ Lenient on purpose: names that lead nowhere are left as they are, and ``rules`` 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from ipaddress import ip_address
 from posixpath import dirname, join, normpath
+
+from msgspec.structs import replace
 
 from dplaunch.engines import facts
 from dplaunch.model.cluster import (

@@ -7,8 +7,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 from dplaunch.errors import HostError
 
@@ -16,8 +17,7 @@ Item = TypeVar("Item", bound=Hashable)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Gathered(Generic[T]):
+class Gathered(Struct, Generic[T], frozen=True):
     """What the work returned or raised for one item."""
 
     value: T | None = None

@@ -9,7 +9,8 @@ from __future__ import annotations
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from dplaunch.errors import HostError
 from dplaunch.model.cluster import Container
@@ -23,8 +24,7 @@ _LONGEST = 200
 """Characters of the last line of stderr that an error quotes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """How to connect. One value serves all nodes of a verb: ``shared`` is what connections share."""
 
     silence: float = SILENCE

@@ -9,9 +9,10 @@ import fnmatch
 import hmac
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+
+from msgspec import Struct
 
 SSH_PORT = 22
 
@@ -28,8 +29,7 @@ class Verdict(Enum):
     """A @cert-authority line speaks for this host: certificates are not checked here."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """One line: ``place`` is file:number, ``key`` the base64 text."""
 
     place: str

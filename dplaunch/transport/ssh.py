@@ -11,10 +11,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import paramiko
+from msgspec.structs import replace
 from paramiko.agent import Agent, AgentKey
 
 from dplaunch.errors import HostError

@@ -8,8 +8,9 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from dplaunch.errors import HostError
 from dplaunch.model.cluster import SshSpec
@@ -19,8 +20,7 @@ Config = Mapping[str, tuple[str, ...]]
 """Keyword in lower case → its values, each line one value."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class Target(Struct, frozen=True, kw_only=True):
     """One host, resolved. Paths are absolute; ``agent`` is a socket's path or empty for none."""
 
     node: str

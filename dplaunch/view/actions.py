@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
+from msgspec import to_builtins
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -77,7 +77,7 @@ def to_json(
         ]
         for wave in waves
     ]
-    found = [asdict(one) for one in differences]
+    found = [to_builtins(one) for one in differences]
     return {"actions": listed, "counts": counts, "waves": steps, "differences": found}
 
 

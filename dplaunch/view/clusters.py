@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
+from msgspec import Struct, to_builtins
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -14,8 +14,7 @@ from dplaunch.view import style
 from dplaunch.view.table import tabulate
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterRow:
+class ClusterRow(Struct, frozen=True, kw_only=True):
     """One cluster. ``state`` is the word of ``status``; ``problem``: why its file cannot be planned."""
 
     cluster: str
@@ -56,4 +55,4 @@ def _remark(row: ClusterRow, text: str) -> Text:
 
 def to_json(rows: Sequence[ClusterRow]) -> dict[str, Any]:
     """``{"clusters": [{cluster, rehearsal, file, current, state, nodes, url, unreached, problem}]}``."""
-    return {"clusters": [asdict(row) for row in rows]}
+    return {"clusters": [to_builtins(row) for row in rows]}

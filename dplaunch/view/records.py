@@ -6,7 +6,9 @@ Table and JSON read the same records.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dplaunch.model.observed import Observed, ObservedProcess, State
 from dplaunch.model.plan import Plan, Process
@@ -19,8 +21,7 @@ UNKNOWN = "unknown"
 _UP = (State.RUNNING, State.UNGUARDED, State.STOPPING)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnitStatus:
+class UnitStatus(Struct, frozen=True, kw_only=True):
     """An endpoint, or a process without any."""
 
     name: str

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
+from msgspec import to_builtins
 from rich.text import Text
 
 from dplaunch.model.remote import ExecResult
@@ -23,7 +23,7 @@ def render(results: Sequence[ExecResult]) -> Text:
 
 def to_json(results: Sequence[ExecResult]) -> dict[str, Any]:
     """``{"results": [{node, code, out, err, problem}]}``."""
-    return {"results": [{**asdict(result), "problem": result.problem or None} for result in results]}
+    return {"results": [{**to_builtins(result), "problem": result.problem or None} for result in results]}
 
 
 def _block(same: Sequence[ExecResult]) -> list[Text]:

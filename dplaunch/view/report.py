@@ -7,25 +7,23 @@ well-formed XML.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import jinja2
+from msgspec import Struct
 
 from dplaunch.view import style
 
 
-@dataclass(frozen=True, slots=True)
-class HtmlRow:
+class HtmlRow(Struct, frozen=True):
     """Cells of one row. ``level`` colours it: ``ok``, ``warn``, ``fail``, or nothing."""
 
     cells: Sequence[str]
     level: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class HtmlTable:
+class HtmlTable(Struct, frozen=True):
     """Heads and rows of equal length below a title; ``note`` stands under the title."""
 
     title: str
@@ -34,8 +32,7 @@ class HtmlTable:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(Struct, frozen=True):
     """A finished ``<svg>`` element below a title."""
 
     title: str

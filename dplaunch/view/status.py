@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
 from itertools import chain
 from typing import Any
 
+from msgspec import to_builtins
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -116,13 +116,13 @@ def to_json(plan: Plan, observed: Observed, summary: Summary) -> dict[str, Any]:
         "cause": summary.cause and cause_json(summary.cause),
         "endpoint": plan.url,
         "model": plan.served_model_name,
-        "roles": [asdict(role) for role in summary.roles],
+        "roles": [to_builtins(role) for role in summary.roles],
         "nodes": _nodes(plan, observed),
         "processes": processes,
         "router": next((p for p in processes if p["role"] == "router"), None),
         "held": list(summary.held),
         "skipped_prefill": summary.skipped_prefill,
-        "differences": [asdict(one) for one in summary.differences],
+        "differences": [to_builtins(one) for one in summary.differences],
         "proof": _proof(summary),
     }
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 
+from msgspec import Struct
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
@@ -21,8 +21,7 @@ _LEAST = 10
 _BREAK = re.compile(r"(?<=[, /.-])")
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """Heads and rows of equal length; ``flex`` names the columns that may be folded."""
 
     heads: Sequence[str]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
+from msgspec import to_builtins
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -208,7 +208,7 @@ def _phase_times_json(times: PhaseTimes) -> dict[str, Any]:
 
 def _rounded(value: Span | StageTimes | Wait) -> dict[str, Any]:
     """Its fields by name, times to a millisecond."""
-    return {name: round(v, 3) if isinstance(v, float) else v for name, v in asdict(value).items()}
+    return {name: round(v, 3) if isinstance(v, float) else v for name, v in to_builtins(value).items()}
 
 
 def _round(value: float | None) -> float | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime, tzinfo
 from typing import Any
 
+from msgspec import to_builtins
 from rich.console import RenderableType
 from rich.text import Text
 
@@ -30,7 +30,7 @@ def render_audit(entries: Sequence[Entry], *, zone: tzinfo | None = None) -> Ren
 
 def audit_json(entries: Sequence[Entry]) -> dict[str, Any]:
     """``{"entries": [{at, who, verb, result, revision, reason, unproved, started, phases}]}``."""
-    return {"entries": [{**asdict(entry), "result": entry.result.value} for entry in entries]}
+    return {"entries": [{**to_builtins(entry), "result": entry.result.value} for entry in entries]}
 
 
 def render_lock(node: str, held: Lock | None, *, zone: tzinfo | None = None) -> Text:
@@ -46,7 +46,7 @@ def render_lock(node: str, held: Lock | None, *, zone: tzinfo | None = None) -> 
 
 def lock_json(node: str, held: Lock | None) -> dict[str, Any]:
     """``{"node": …, "lock": {holder, verb, since} or null}``."""
-    return {"node": node, "lock": None if held is None else asdict(held)}
+    return {"node": node, "lock": None if held is None else to_builtins(held)}
 
 
 def _outcome(entry: Entry) -> str:

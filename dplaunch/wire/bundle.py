@@ -10,8 +10,9 @@ import hashlib
 import io
 import threading
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from dplaunch.wire.lines import Opening, encode
 
@@ -26,8 +27,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 """The oldest time that a zip can store: the same sources make the same bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bundle:
+class Bundle(Struct, frozen=True):
     """The code that runs on nodes: a zip, its sha256, and how many bytes its files have."""
 
     sha: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from dplaunch.errors import DplaunchError, HostError
 
@@ -14,8 +15,7 @@ NOISE_LINES = 200
 """Lines of a login shell's chatter that are skipped before the guard's first line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
+class Opening(Struct, frozen=True):
     """``first`` opens a session; a node that lacks the bundle asks for ``code``."""
 
     first: bytes

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields
 from typing import Any, TypeVar
+
+from msgspec import NODEFAULT
 
 from dplaunch.errors import HostError
 from dplaunch.model.observed import ObservedEndpoint, ObservedNode, ObservedProcess, State
@@ -108,15 +109,16 @@ _OUTPUT = {
 
 
 def fill(kind: Callable[..., _Value], message: Reply, /, **ours: Any) -> _Value:
-    """A dataclass from a message: ``ours``, and for each other field the message's of that name.
+    """A value from a message: ``ours``, and for each other field the message's of that name.
 
     What is missing or null there keeps its default; KeyError or TypeError where it has none.
     """
     declared: Any = kind
-    for field in fields(declared):
-        has_default = field.default is not MISSING or field.default_factory is not MISSING
-        if field.name not in ours and not (has_default and message.get(field.name) is None):
-            ours[field.name] = _READERS[str(field.type)](message[field.name])
+    names, defaults = declared.__struct_fields__, declared.__struct_defaults__
+    required = [NODEFAULT] * (len(names) - len(defaults))
+    for name, default in zip(names, (*required, *defaults), strict=True):
+        if name not in ours and (default is NODEFAULT or message.get(name) is not None):
+            ours[name] = _READERS[declared.__annotations__[name]](message[name])
     return kind(**ours)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
+
+from msgspec import to_builtins
 
 from dplaunch import __version__
 from dplaunch.model.cluster import SecretRef
@@ -139,7 +140,7 @@ def watch(processes: Iterable[Process], patterns: Iterable[Pattern], headers: Ma
         }
         for p in processes
     ]
-    return "watch", {"processes": watched, "patterns": [asdict(p) for p in patterns], "interval": 0.5}
+    return "watch", {"processes": watched, "patterns": [to_builtins(p) for p in patterns], "interval": 0.5}
 
 
 def follow(sources: Iterable[LogSource], query: LogQuery, clock: float) -> Request:
@@ -185,7 +186,7 @@ def execute(argv: Sequence[str], timeout: float) -> Request:
 
 def record(entry: Entry) -> Request:
     """Add a line to the audit trail."""
-    fields = {key: value for key, value in asdict(entry).items() if value not in ("", 0, {})}
+    fields = {key: value for key, value in to_builtins(entry).items() if value not in ("", 0, {})}
     return "audit", {"append": {**fields, "result": entry.result.value}}
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from dplaunch import plan as plans
 from dplaunch.errors import Problem, UsageError
@@ -17,8 +18,7 @@ from dplaunch.workspace.memory import Pick
 ROUTER = Path(__file__).parent.parent / "router"
 
 
-@dataclass(frozen=True, slots=True)
-class Cluster:
+class Cluster(Struct, frozen=True):
     """A cluster file, its meaning and its plan."""
 
     spec: ClusterSpec

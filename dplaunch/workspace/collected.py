@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from dplaunch.errors import UsageError
 
@@ -13,8 +14,7 @@ _ENDINGS = (".log", ".txt")
 _PREVIOUS = ".prev"
 
 
-@dataclass(frozen=True, slots=True)
-class CollectedLog:
+class CollectedLog(Struct, frozen=True):
     """One log file. The process is named after the file, the node after its folder."""
 
     process: str

@@ -6,17 +6,17 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, to_builtins
 
 from dplaunch.errors import UsageError
 
 HERE = "cluster.yaml"
 
 
-@dataclass(frozen=True, slots=True)
-class Pick:
+class Pick(Struct, frozen=True):
     """The chosen cluster file. ``rehearse`` is remembered from the ``up`` that made the cluster current."""
 
     path: Path
@@ -25,8 +25,7 @@ class Pick:
     """The remembered copy, which is read if the file itself is gone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """A cluster that was started and not stopped yet."""
 
     cluster: str
@@ -85,7 +84,7 @@ class Memory:
         copy = self.folder / f"{stem}.yaml"
         write_by_rename(copy, text)
         known = Known(name, str(path.resolve()), str(copy), rehearse, time.time())
-        write_by_rename(self._entry(stem), json.dumps(asdict(known)))
+        write_by_rename(self._entry(stem), json.dumps(to_builtins(known)))
         write_by_rename(self.folder / "current.json", json.dumps({"current": stem}))
 
     def forget(self, name: str, *, rehearse: bool) -> None:

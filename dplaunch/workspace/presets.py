@@ -7,7 +7,9 @@ import ipaddress
 import re
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dplaunch.errors import UsageError
 from dplaunch.ranges import expand, fold
@@ -49,8 +51,7 @@ def look_up(host: str) -> str:
     return next((one for one in addresses if not ipaddress.ip_address(one).is_loopback), "")
 
 
-@dataclass(frozen=True, slots=True)
-class Preset:
+class Preset(Struct, frozen=True):
     """A cluster file that begins as an example."""
 
     example: str

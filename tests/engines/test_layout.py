@@ -1,8 +1,7 @@
 """Who is in which process, and which addresses it has, by layout."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from specs import cluster, names, serve
 
 from dplaunch.engines import Site, facts

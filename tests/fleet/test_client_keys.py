@@ -1,9 +1,9 @@
 """Keys of clients on the router's node."""
 
 import json
-from dataclasses import replace
 from hashlib import sha256
 
+from msgspec.structs import replace
 from plans import a_plan, a_process
 from scene import Scene
 

@@ -1,8 +1,7 @@
 """The verdict on a cluster: plan against observation."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from plans import a_job, a_plan, a_process
 
 from dplaunch.fleet.verdict import last_proof, mark_stuck, summarise

@@ -1,10 +1,10 @@
 """The final command of every engine, held against what the rendered scripts really start."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fakevllm import Stage
+from msgspec.structs import replace
 
 from dplaunch.plan import build, commands
 from dplaunch.spec import load

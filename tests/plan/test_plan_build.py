@@ -1,7 +1,7 @@
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from specs import cluster, four_p_four_d, serve
 
 from dplaunch import plan

@@ -1,6 +1,5 @@
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from plans import a_job, a_plan, a_process
 from specs import cluster, serve
 

@@ -1,7 +1,7 @@
 import json
-from dataclasses import fields, replace
 
 import pytest
+from msgspec.structs import fields, replace
 from plans import a_job, a_plan, a_process
 from specs import four_p_four_d
 

@@ -1,6 +1,5 @@
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from seating import some_ports
 from specs import MOONCAKE, cluster, four_p_four_d, names, serve
 

@@ -1,8 +1,8 @@
 import json
-from dataclasses import replace
 
 import pytest
 from fakevllm import TELLER, Stage
+from msgspec.structs import replace
 from specs import cluster, four_p_four_d, nodes, serve
 
 from dplaunch import plan

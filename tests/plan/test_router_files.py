@@ -1,10 +1,10 @@
 """The router's script, run with programs that only tell how they were called."""
 
 import sys
-from dataclasses import replace
 
 import pytest
 from fakevllm import TELLER, Stage
+from msgspec.structs import replace
 from specs import cluster, four_p_four_d, serve
 
 from dplaunch import plan

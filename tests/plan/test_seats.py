@@ -1,7 +1,6 @@
-from dataclasses import replace
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from specs import cluster, four_p_four_d, names, nodes, serve
 
 from dplaunch.model.cluster import RoleSpec

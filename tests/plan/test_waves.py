@@ -1,8 +1,7 @@
 """Actions → waves: which steps, of which groups, in which order."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from plans import a_job, a_plan, a_process
 
 from dplaunch.model.observed import Observed, ObservedNode, ObservedProcess, State

@@ -1,6 +1,5 @@
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from nodes import Node
 from plans import a_plan
 from scene import Scene

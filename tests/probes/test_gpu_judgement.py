@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from npuworld import an_engine
 from specs import GPU, cluster, nodes, serve
 

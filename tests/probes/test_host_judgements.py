@@ -1,9 +1,9 @@
 """What probes of hosts find, node by node."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from probing import bad, commands, findings, run, targets
 from specs import cluster, nodes, serve
 

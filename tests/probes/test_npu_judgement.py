@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import npustub
 import pytest
+from msgspec.structs import replace
 from npuworld import CONF, World, an_engine, faults, without_devices
 from specs import CPU, GPU, MOONCAKE
 

@@ -53,6 +53,6 @@ def it_names_its_command_licence_and_no_engine_outside_extras(wheel):
         "jinja2",
         "pyyaml",
         "pydantic",
-        "typing-extensions",
+        "msgspec",
         "aiohttp",
     }

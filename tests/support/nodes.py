@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
+
+from msgspec.structs import replace
 
 from dplaunch.model.observed import ObservedEndpoint, ObservedNode, ObservedProcess, State
 from dplaunch.model.plan import Process

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 
 import npustub
+from msgspec.structs import replace
 from seating import some_ports
 from specs import A2, A3, cluster, nodes, serve
 

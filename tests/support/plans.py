@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from dplaunch.model.cluster import RouterSpec, RuntimeSpec, SshSpec
 from dplaunch.model.plan import Api, Endpoint, NodePlan, Plan, Process, Ready, Stage

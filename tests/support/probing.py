@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from dplaunch.model.check import Command, Output
 from dplaunch.model.cluster import ClusterSpec

@@ -1,5 +1,4 @@
-from dataclasses import replace
-
+from msgspec.structs import replace
 from ranklogs import failing, following, quiet
 
 from dplaunch.diagnose import Evidence, explain

@@ -4,9 +4,9 @@ import io
 import json
 import shlex
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from plans import a_job, a_plan, a_process
 
 from dplaunch import progress as folding

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
+from msgspec.structs import replace
 from plans import a_job, a_plan, a_process
 
 from dplaunch.errors import Problem

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from plans import a_job, a_plan, a_process
 
 from dplaunch.fleet.verdict import mark_stuck, summarise

@@ -5,8 +5,9 @@ Source: vllm-ascend, vllm_ascend/distributed/__init__.py (later …/kv_transfer/
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from dplaunch.engines.versions import at_least
 from dplaunch.engines.vllm.transfer import names
@@ -28,8 +29,7 @@ class Kind(Enum):
     """Several connectors in one, listed in the extra configuration."""
 
 
-@dataclass(frozen=True, slots=True)
-class Connector:
+class Connector(Struct, frozen=True):
     """``first``: version that registered it; ``gone``: first version without it."""
 
     name: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from dplaunch.engines.facts import RandomPorts, ReservedPorts
 from dplaunch.engines.vllm import facts as vllm

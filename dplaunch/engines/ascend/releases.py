@@ -7,15 +7,15 @@ for 0.24.0rc1 and 0.25.1rc1, which it lacks, Dockerfile and requirements.txt of 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from dplaunch.engines.facts import Software
 from dplaunch.engines.versions import FINAL, Version, at_least, parse
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(Struct, frozen=True):
     """One vllm-ascend release: the vLLM it patches, the CANN and torch it was built for."""
 
     version: str

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from dplaunch.engines.script.own import Own
 from dplaunch.engines.script.reading import Given, Script, flags
@@ -79,8 +80,7 @@ _FLAGS_A = (
 _DATA_PARALLEL = ("dp_size", "dp_rank", "dp_rank_local", "dp_size_local", "dp_address", "dp_rpc_port")
 
 
-@dataclass(frozen=True, slots=True)
-class _Reach:
+class _Reach(Struct, frozen=True):
     """How arguments reach one role's engines through one script."""
 
     spec: ClusterSpec

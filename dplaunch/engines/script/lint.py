@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
+
+from msgspec.structs import replace
 
 from dplaunch.engines.ascend.connectors import registered
 from dplaunch.engines.ascend.facts import MOONCAKE_DIRECT

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from msgspec import Struct, field
 
 _HERE_DOCUMENT = re.compile(r"(<<-?\s*(['\"]?)(\w+)\2[^\n]*\n)(.*?)(\n\s*\3[ \t]*(?=\n|$))", re.DOTALL)
 _ASSIGNED = re.compile(r"([A-Za-z_]\w*)(?:\+?)=(.*)", re.DOTALL)
@@ -37,8 +38,7 @@ class Given(NamedTuple):
 LITERAL_DOLLAR = "\x00"
 
 
-@dataclass(slots=True)
-class Script:
+class Script(Struct):
     """What was read. ``blind``: its arguments are used in ways that reading cannot follow."""
 
     uses_arguments: bool = True

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import replace
 from difflib import get_close_matches
+
+from msgspec.structs import replace
 
 from dplaunch.engines.rules import arguments
 from dplaunch.engines.vllm.flagtable import Flag, Flags, broken_json, faults

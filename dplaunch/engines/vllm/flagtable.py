@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from dplaunch.engines.versions import neighbours, parse
 from dplaunch.model.cluster import ArgValue
@@ -25,8 +26,7 @@ _NUMBERS = ("int", "size", "float")
 _CLOSE = 0.7
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(Struct, frozen=True):
     """What one flag takes. ``kind``: flag, bool, int, size (``8K``), float, json, choice, text, list, any.
 
     Of the two kinds without a value only ``bool`` has a ``--no-`` form.
@@ -38,8 +38,7 @@ class Flag:
     """``("ge", 1)``, by the names that pydantic gives them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Flags:
+class Flags(Struct, frozen=True):
     """All flags of one version. ``sure``: the table is of this very version."""
 
     version: str

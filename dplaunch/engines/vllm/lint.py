@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cache
+
+from msgspec import Struct, field
 
 from dplaunch.engines.rules import arguments, environments
 from dplaunch.engines.vllm.switches import ENV, FLAG, KEY, NEVER, PROXY, REFUSED, RESET, VLLM, Switch
@@ -17,8 +18,7 @@ CONFIG = "additional-config"
 """The flag whose keys a plugin reads."""
 
 
-@dataclass(frozen=True, slots=True)
-class Engine:
+class Engine(Struct, frozen=True):
     """Who reads the file: a name, its version, and the switches it has or had."""
 
     name: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import ceil
+
+from msgspec.structs import replace
 
 from dplaunch.engines.adapter import Site
 from dplaunch.engines.flags import words

@@ -7,7 +7,8 @@ are outcomes; only Ctrl-C and a lock that was lost are raised.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dplaunch.errors import DplaunchError, Interrupted, LockedError, NotReadyError
 from dplaunch.fleet.change.drain import drain
@@ -25,8 +26,7 @@ from dplaunch.model.step import Ended, Outcome, StepKind, Wave
 from dplaunch.words import plural
 
 
-@dataclass(frozen=True, slots=True)
-class Carrying:
+class Carrying(Struct, frozen=True):
     """One wave being carried out. ``observed``: what ran before it, health asked."""
 
     job: Job

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dplaunch.fleet.change.stop import stop_in_order
 from dplaunch.fleet.job import Job, connect, phase, record
@@ -13,8 +15,7 @@ from dplaunch.model.trail import Result
 from dplaunch.words import plural
 
 
-@dataclass(frozen=True, slots=True)
-class DownResult:
+class DownResult(Struct, frozen=True):
     """``verdicts`` of what ran; ``unreached`` nodes were left as they are.
 
     ``kept``: nodes that kept their state, because something lives there that was not to be stopped.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from dplaunch.fleet.job import Job
 from dplaunch.model.observed import Observed
@@ -10,8 +10,7 @@ from dplaunch.model.plan import Action, Change
 from dplaunch.reconcile import Wish
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeOptions:
+class ChangeOptions(Struct, frozen=True, kw_only=True):
     """The flags of ``up`` and ``restart``. Times are seconds; None takes the value of the cluster file."""
 
     verb: str = "up"
@@ -39,8 +38,7 @@ class Preflight:
         """Report the slow checks: everything has loaded, or failed. May be called again."""
 
 
-@dataclass(frozen=True, slots=True)
-class UpResult:
+class UpResult(Struct, frozen=True):
     """What a change did. ``ready`` is False only after ``--detach``."""
 
     actions: tuple[Action, ...]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
+
+from msgspec import to_builtins
 
 from dplaunch.fleet.job import Job
 from dplaunch.model.event import Stopped
@@ -68,7 +69,7 @@ def _stop(job: Job, places: list[Place], grace: float | None) -> list[Stopped]:
     stopped: list[Stopped] = []
 
     def take(verdict: StopVerdict) -> None:
-        stopped.append(Stopped(at=job.now, **asdict(verdict)))
+        stopped.append(Stopped(at=job.now, **to_builtins(verdict)))
         job.emit(stopped[-1])
 
     longest = _longest_grace(job.plan, places) if grace is None else grace

@@ -6,8 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from dplaunch.errors import DplaunchError, HostError
 from dplaunch.model.plan import NodePlan
@@ -18,24 +19,21 @@ Message = Mapping[str, Any]
 """One decoded line of the guard protocol."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
+class Arrived(Struct, frozen=True):
     """A message from ``node``."""
 
     node: str
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(Struct, frozen=True):
     """The stream of ``node`` ended or broke; nothing more comes from it."""
 
     node: str
     error: HostError
 
 
-@dataclass(frozen=True, slots=True)
-class Interrupt:
+class Interrupt(Struct, frozen=True):
     """Ctrl-C."""
 
 
@@ -46,8 +44,7 @@ BEAT = 5.0
 """Seconds between our beats; a node gives up after 30 s of silence."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Struct, frozen=True):
     """What a session's first line contains: the cluster whose state it works on, and where that is."""
 
     cluster: str

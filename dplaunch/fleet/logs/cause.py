@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dplaunch.diagnose import Evidence
 from dplaunch.errors import NotReadyError
@@ -24,8 +26,7 @@ PATIENCE = 10.0
 """Seconds for a look after a failure."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(Struct, frozen=True):
     """``line`` as logged; ``hint`` only where a signature matches it."""
 
     line: str = ""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from dplaunch.fleet.job import Job
 from dplaunch.fleet.proof.completion import QUICK, ask_alone

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from dplaunch.fleet.job import Job, connect_all, need_started, phase, record
 from dplaunch.fleet.membership import read_report

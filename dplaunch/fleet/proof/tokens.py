@@ -6,8 +6,9 @@ For models whose words say nothing, because their weights are random or they wer
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from dplaunch.fleet.job import Job
 from dplaunch.fleet.proof.completion import (

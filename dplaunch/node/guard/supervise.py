@@ -87,6 +87,7 @@ class Guard:
             self._spawn()
         except Refused:
             remove(os.path.join(self.folder, "state.json"))
+            os.close(self._claimed)  # before the refusal is reported: who reads it finds nothing guarded
             raise
         self.save(must=True)
         return self.main[0]

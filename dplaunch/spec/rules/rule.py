@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dplaunch.engines import EngineFacts, facts
 from dplaunch.model.cluster import ClusterSpec, NodeSpec, RoleSpec
@@ -11,8 +12,7 @@ from dplaunch.spec.finding import Finding
 from dplaunch.spec.schema import File
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Struct, frozen=True):
     """A cluster as written and as understood."""
 
     file: File
@@ -35,16 +35,14 @@ class Case:
         return tuple(role for role in self.spec.roles if node in role.nodes)
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """A rule over the whole file; it reads the dotted paths ``reads`` (``*`` is any part)."""
 
     reads: tuple[str, ...]
     check: Callable[[Case], Iterator[Finding]]
 
 
-@dataclass(frozen=True, slots=True)
-class RoleRule:
+class RoleRule(Struct, frozen=True):
     """A rule over one role; ``{role}`` in ``reads`` is its name."""
 
     reads: tuple[str, ...]

@@ -1,6 +1,5 @@
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from specs import A2, cluster, four_p_four_d, names, serve
 
 from dplaunch.engines import adapter

@@ -1,9 +1,9 @@
 """vllm-ascend's scripts, run with a vllm that tells its arguments and environment."""
 
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from specs import A2, A3, A5, MOONCAKE, cluster, four_p_four_d, nodes, serve
 
 from dplaunch import plan

@@ -1,7 +1,7 @@
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from specs import MOONCAKE, cluster, four_p_four_d
 
 from dplaunch import plan

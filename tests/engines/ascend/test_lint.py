@@ -1,9 +1,9 @@
 """Every row of the tables and every rule: quiet where the version takes it, told where it does not."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from specs import cluster, four_p_four_d, serve
 
 from dplaunch import plan, spec

@@ -1,8 +1,7 @@
 """Own scripts held against their contract and the cluster file, and what is read of a shell script."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from specs import cluster, nodes, serve
 
 from dplaunch.engines import adapter

@@ -1,6 +1,5 @@
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from specs import cluster, serve
 
 from dplaunch import plan

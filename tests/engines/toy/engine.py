@@ -1,8 +1,9 @@
 """An engine that only tests know: one parent process per node holds four ranks, each with an HTTP port."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from dplaunch.engines import EngineAdapter, EngineFacts, PortNeed, Site, StandIn
 from dplaunch.engines.layout import per_node

@@ -2,10 +2,10 @@
 
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from specs import cluster, nodes, serve
 
 from dplaunch import plan

@@ -1,7 +1,7 @@
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from specs import CPU, GPU, cluster, nodes, serve
 
 from dplaunch import plan

@@ -1,8 +1,8 @@
 """What an up would change in files and command lines: what nodes hold against the plan."""
 
 import json
-from dataclasses import replace
 
+from msgspec.structs import replace
 from nodes import Node
 from plans import a_plan, a_process
 from scene import Scene

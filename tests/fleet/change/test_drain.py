@@ -1,8 +1,7 @@
 """Out of service before a stop: how long what runs is waited for, and who counts it."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from nodes import Node
 from plans import a_plan, a_process
 from scene import Scene

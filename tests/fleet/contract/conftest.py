@@ -7,12 +7,12 @@ import json
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from memory import MemoryDriver
+from msgspec.structs import replace
 from nodes import Health, Node
 from plans import a_plan, a_process
 from waiting import until

@@ -1,6 +1,6 @@
 """What every driver must do alike: logs, from anywhere in them, as they grow, and over new runs."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from dplaunch.model.plan import LogFile
 from dplaunch.model.remote import (

@@ -1,8 +1,7 @@
 """What every driver must do alike: processes that start, respond, end and are stopped."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from dplaunch.model.observed import State
 from dplaunch.model.plan import Place, Ready

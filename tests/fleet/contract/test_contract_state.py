@@ -1,8 +1,7 @@
 """What every driver must do alike: state of nodes, files, lock, trail."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from dplaunch.errors import DplaunchError, LockedError
 from dplaunch.model.observed import State
