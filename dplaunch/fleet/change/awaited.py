@@ -31,6 +31,7 @@ class Awaited:
 
     def __init__(self, plan: Plan, processes: Iterable[Process], began: float) -> None:
         self._stages = plan.stages
+        self._places = {f"{STAGE}{number}": number for number in range(len(plan.stages))}
         self._began = began
         self.processes = {process.name: process for process in processes}
         self.pending = {name: set(process.units) for name, process in self.processes.items()}
@@ -44,7 +45,10 @@ class Awaited:
         return tuple(self.processes[name] for name, left in self.pending.items() if left)
 
     def take(self, signal: Signal, now: float) -> Iterator[Event]:
-        """One more signal; the events that follow from it."""
+        """One more signal; the events that follow from it. Nodes speak of their own processes only."""
+        known = self.processes.get(getattr(signal, "process", ""))
+        if known is None or known.node != signal.node:
+            return
         match signal:
             case ProcessExited() if self._matters(signal):
                 yield from self._exit(signal, now)
@@ -57,9 +61,7 @@ class Awaited:
 
     def _matters(self, exited: ProcessExited) -> bool:
         """A service that was ready may be started again by its guard; one that never was has failed."""
-        return bool(self.pending.get(exited.process)) or (
-            exited.process in self.processes and not exited.again
-        )
+        return bool(self.pending.get(exited.process)) or not exited.again
 
     def _ready(self, process: str, unit: str, now: float) -> Iterator[Event]:
         if unit in self.pending[process]:
@@ -69,8 +71,8 @@ class Awaited:
     def _line(self, seen: LineSeen, now: float) -> Iterator[Event]:
         if seen.pattern == READY_LINE:
             yield from self._ready(seen.process, seen.process, now)
-        elif seen.pattern.startswith(STAGE):
-            index = int(seen.pattern.removeprefix(STAGE))
+        elif seen.pattern in self._places:
+            index = self._places[seen.pattern]
             self._stage[seen.process] = max(index, self._stage.get(seen.process, index))
             yield Milestone(
                 at=now,
@@ -78,7 +80,7 @@ class Awaited:
                 stage=self._stages[index].name,
                 index=index,
                 count=len(self._stages),
-                fraction=float(seen.groups.get("percent") or 0.0) / 100,
+                fraction=_read_fraction(seen.groups.get("percent")),
             )
 
     def _exit(self, exited: ProcessExited, now: float) -> Iterator[Event]:
@@ -132,3 +134,12 @@ class Awaited:
         if process.kind != "engine":
             return "no response yet"
         return "no start-up line yet" if stage is None else f"last at `{self._stages[stage].name}`"
+
+
+def _read_fraction(percent: str | None) -> float:
+    """A percentage as 0 to 1; 0 where the line has none."""
+    try:
+        fraction = float(percent or 0.0) / 100
+    except ValueError:
+        return 0.0
+    return fraction if 0 <= fraction <= 1 else 0.0

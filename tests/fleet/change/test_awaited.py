@@ -17,9 +17,9 @@ def awaited(*processes: Process):
     return Awaited(a_plan(*processes, stages=STAGES), processes, began=100.0)
 
 
-def health(process, endpoint="", *, ok=True, named=True, status=200):
+def health(process, endpoint="", *, ok=True, named=True, status=200, node="n1"):
     fields = {"ok": ok, "named": named, "status": status}
-    return HealthSeen(stream=STREAM, process=process, endpoint=endpoint or process, **fields)
+    return HealthSeen(stream=Stream(node, 1), process=process, endpoint=endpoint or process, **fields)
 
 
 def line(process, pattern, **groups):
@@ -129,7 +129,11 @@ def test_what_came_least_far_is_named_first():
     several = [a_process(f"decode-{n}", f"n{n}") for n in range(4)]
     fold = awaited(*several, a_process("router", "n0"), a_job("convert", "n5"))
     taken(fold, line("decode-1", "stage:1"), line("decode-1", "stage:0"))  # stages do not go back
-    taken(fold, health("decode-2", named=False), health("decode-3", ok=False, named=False, status=503))
+    taken(
+        fold,
+        health("decode-2", named=False, node="n2"),
+        health("decode-3", ok=False, named=False, status=503, node="n3"),
+    )
     assert fold.slowest() == "decode-0"
     where = dict(text.split(" (", 1) for text in fold.describe())
     assert {name: why.rstrip(")") for name, why in where.items()} == {
@@ -146,3 +150,20 @@ def test_a_watch_looks_for_stages_and_for_lines_that_a_failure_may_write():
     found = patterns(STAGES)
     assert [pattern.id for pattern in found] == ["stage:0", "stage:1", SUSPECTS]
     assert [pattern.most is None for pattern in found] == [True, True, False]
+
+
+@pytest.mark.parametrize("pattern", ["stage:9", "stage:-1", "stage:", "stage:x", "else"])
+def test_a_stage_that_was_not_asked_for_is_ignored(pattern):
+    assert taken(awaited(a_process("decode-0", "n1")), line("decode-0", pattern)) == []
+
+
+@pytest.mark.parametrize("percent", ["", "x", "nan", "-5", "1e9", None])
+def test_progress_that_is_no_percentage_counts_as_none(percent):
+    (event,) = taken(awaited(a_process("decode-0", "n1")), line("decode-0", "stage:0", percent=percent))
+    assert event.fraction == 0.0
+
+
+def test_what_a_node_says_of_anothers_process_is_ignored():
+    fold = awaited(a_process("decode-0", "n2"))
+    assert taken(fold, exits("decode-0", 1), health("decode-0"), line("decode-0", "stage:0")) == []
+    assert waiting(fold) == ["decode-0"]
