@@ -13,7 +13,7 @@ from dplaunch.engines.facts import Software
 from dplaunch.engines.settings import Env
 from dplaunch.engines.versions import at_least, neighbours
 from dplaunch.engines.vllm import advice as vllm_advice
-from dplaunch.engines.vllm import flag_rules
+from dplaunch.engines.vllm import context_parallel, flag_rules
 from dplaunch.engines.vllm import releases as vllm_releases
 from dplaunch.engines.vllm.adapter import Vllm
 from dplaunch.engines.vllm.shell import CONTRACT_A, CONTRACT_B, Contract, Lines, needs, sizes_a, sizes_b
@@ -37,7 +37,11 @@ class Ascend(Vllm):
         if any(not problem.warning for problem in unknown):
             return unknown
         version = _version(spec)
-        own = (*_environment(spec, version), *_context_parallel(spec, version))
+        own = (
+            *_environment(spec, version),
+            *_context_parallel(spec, version),
+            *context_parallel.check(spec, self.vllm(spec)),
+        )
         engine = lint.ascend(version)
         warnings = (
             *lint.check(spec, engine),
@@ -118,9 +122,10 @@ def _environment(spec: ClusterSpec, version: str) -> Iterator[Problem]:
 
 
 def _context_parallel(spec: ClusterSpec, version: str) -> Iterator[Problem]:
-    if at_least(version, "0.12.0rc1"):
-        return
-    for role in spec.roles:
+    """Source: vllm-ascend, vllm_ascend/platform.py of 0.22.1rc1 to 0.25.1rc1 (_validate_parallel_config)."""
+    for role in spec.roles if at_least(version, "0.22.1rc1") else ():
+        yield from _prefill_context_parallel(role, version)
+    for role in spec.roles if not at_least(version, "0.12.0rc1") else ():
         for key in ("pcp", "dcp"):
             if getattr(role, key) > 1:
                 yield Problem(
@@ -128,6 +133,17 @@ def _context_parallel(spec: ClusterSpec, version: str) -> Iterator[Problem]:
                     key=f"roles.{role.name}.{key}",
                     hint=f"{key}: 1, or a version from 0.12.0rc1 on",
                 )
+
+
+def _prefill_context_parallel(role: RoleSpec, version: str) -> Iterator[Problem]:
+    key = f"roles.{role.name}.pcp"
+    if role.pcp > 1 and at_least(version, "0.25.0rc0"):
+        if role.env.get("VLLM_USE_V2_MODEL_RUNNER", "0") in ("", "0"):
+            text = f"vllm-ascend {version} refuses pcp, which is {role.pcp} for {role.name}"
+            yield Problem(text, key=key, hint="pcp: 1")
+    elif role.pcp > 1 and role.dp > 1:
+        text = f"vllm-ascend {version} refuses pcp {role.pcp} together with dp {role.dp} of {role.name}"
+        yield Problem(text, key=key, hint=f"pcp: 1; or dp: 1, and groups: {role.dp * role.groups}")
 
 
 ADAPTER = Ascend()

@@ -160,6 +160,15 @@ def _pull(prefill: RoleSpec, decode: RoleSpec) -> Iterator[Problem]:
             key="roles.decode.pp",
             hint="pp: 1",
         )
+    split, wanted = prefill.pcp * prefill.dcp, decode.pcp * decode.dcp
+    if split % wanted:
+        yield Problem(
+            f"KV is split over pcp × dcp = {split} for prefill and {wanted} for decode: every request would "
+            "end in an assertion",
+            key="roles.decode.dcp" if decode.dcp > 1 else "roles.decode.pcp",
+            hint="let pcp × dcp of prefill be a multiple of that of decode",
+            source="vllm-ascend, mooncake_connector.py of 0.13.0 to 0.25.1rc1",
+        )
     if prefill.pp > 1 and prefill.pcp > 1:
         yield Problem(
             f"prefill has pp {prefill.pp} and pcp {prefill.pcp}: the connector takes one of the two",

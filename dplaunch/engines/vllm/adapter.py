@@ -12,7 +12,16 @@ from dplaunch.engines.facts import Dense, Software
 from dplaunch.engines.flags import plain, words
 from dplaunch.engines.settings import Env, Flags, user_flags
 from dplaunch.engines.versions import at_least
-from dplaunch.engines.vllm import advice, flag_rules, lint, parallel, releases, weights
+from dplaunch.engines.vllm import (
+    advice,
+    context_parallel,
+    env_names,
+    flag_rules,
+    lint,
+    parallel,
+    releases,
+    weights,
+)
 from dplaunch.engines.vllm.facts import FACTS
 from dplaunch.engines.vllm.flagtable import negatable
 from dplaunch.engines.vllm.releases import dense
@@ -50,6 +59,8 @@ class Vllm(ByRank):
             *rules.devices_chosen(spec, "CUDA_VISIBLE_DEVICES"),
             *_transfer(spec),
             *_quantization(spec),
+            *context_parallel.check(spec, spec.engine.version),
+            *context_parallel.check_alone(spec, spec.engine.version),
             *rules.check_agreement(spec),
             *(_lint(spec) if usable else ()),
         )

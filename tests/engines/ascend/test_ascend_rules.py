@@ -141,6 +141,22 @@ def test_the_hybrid_connector_takes_no_context_parallelism():
     assert wrong == ["roles.prefill.pcp", "roles.decode.dcp"]
 
 
+@pytest.mark.parametrize(
+    ("version", "role", "wrong"),
+    [
+        ("0.21.0rc1", {"pcp": 2, "dp": 2}, []),
+        ("0.22.1rc1", {"pcp": 2, "dp": 2}, ["roles.serve.pcp"]),
+        ("0.23.0", {"pcp": 2, "dp": 2}, ["roles.serve.pcp"]),
+        ("0.23.0", {"pcp": 2, "groups": 2}, []),
+        ("0.25.1rc1", {"pcp": 2}, ["roles.serve.pcp"]),
+        ("0.25.1rc1", {"pcp": 2, "env": {"VLLM_USE_V2_MODEL_RUNNER": "1"}}, []),
+        ("0.23.0", {"pcp": 2, "tp": 2, "dcp": 4}, ["roles.serve.dcp"]),
+    ],
+)
+def test_context_parallelism_that_this_version_refuses(version, role, wrong):
+    assert keys(cluster(serve(**role), version=version)) == wrong
+
+
 def test_a_rank_table_is_for_llmdatadist_and_only_for_it():
     bare = KvTransferSpec(connector="LLMDataDistCMgrConnector")
     assert keys(four_p_four_d("0.9.1", kv_transfer=bare)) == ["kv_transfer.connector"]
@@ -154,7 +170,9 @@ def test_a_rank_table_is_for_llmdatadist_and_only_for_it():
         ({"tp": 1}, {"tp": 2}, "roles.prefill.tp"),
         ({"tp": 6}, {"tp": 4}, "roles.prefill.tp"),
         ({}, {"pp": 2}, "roles.decode.pp"),
-        ({"pp": 2, "pcp": 2}, {}, "roles.prefill.pcp"),
+        ({"pp": 2, "pcp": 2, "dp": 1, "groups": 2}, {}, "roles.prefill.pcp"),
+        ({}, {"tp": 4, "dcp": 2}, "roles.decode.dcp"),
+        ({"dcp": 2}, {"tp": 8, "dcp": 4}, "roles.decode.dcp"),
     ],
 )
 def test_sizes_that_mooncake_refuses(prefill, decode, key):
@@ -176,7 +194,7 @@ def test_order_of_connector_and_router_must_agree():
     assert keys(four_p_four_d(kv_transfer=LAYERWISE, router=None)) == []
     assert keys(four_p_four_d(router=layerwise)) == ["router.path"]
     assert keys(four_p_four_d(router=proxy)) == []
-    assert keys(pd(decode={"pcp": 2}, kv_transfer=LAYERWISE, router=None)) == ["roles.decode.pcp"]
+    assert keys(pd(decode={"pcp": 2, "dp": 1}, kv_transfer=LAYERWISE, router=None)) == ["roles.decode.pcp"]
 
 
 @pytest.mark.parametrize(

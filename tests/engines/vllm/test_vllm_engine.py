@@ -54,6 +54,39 @@ def test_gpus_and_nixl(stage):
     assert decode.env["VLLM_NIXL_SIDE_CHANNEL_PORT"] == "61000"
 
 
+@pytest.mark.parametrize(
+    ("version", "sizes", "wrong"),
+    [
+        ("0.23.0", {"pcp": 2}, ["roles.serve.pcp"]),
+        ("0.27.0", {"pcp": 2}, []),
+        ("0.33.0", {"pcp": 2, "tp": 2, "dcp": 4}, []),
+        ("0.33.0", {"pcp": 4, "tp": 4, "dcp": 2}, ["roles.serve.dcp"]),
+        ("0.23.0", {"tp": 2, "dcp": 4}, ["roles.serve.dcp"]),
+        ("0.33.0", {"tp": 4, "dcp": 2}, []),
+    ],
+)
+def test_context_parallelism_that_this_version_refuses(version, sizes, wrong):
+    spec = cluster(serve(**sizes), kind="vllm", version=version, hardware=GPU)
+    assert [problem.key for problem in adapter("vllm").check(spec)] == wrong
+
+
+@pytest.mark.parametrize(
+    ("version", "sizes", "wrong"),
+    [
+        ("0.23.0", {"dcp": 2, "tp": 4}, []),
+        ("0.29.0", {"pcp": 2, "tp": 2, "dcp": 2}, ["roles.decode.pcp"]),
+        ("0.31.0", {"pcp": 2, "tp": 2, "dcp": 2}, []),
+        ("0.33.0", {"dcp": 2, "tp": 4}, ["roles.decode.dcp"]),
+        ("0.33.0", {"dcp": 4, "tp": 4}, []),
+    ],
+)
+def test_nixl_and_context_parallelism(version, sizes, wrong):
+    spec = pd(version=version)
+    role = replace(spec.roles[1], dp=1, **sizes)
+    found = adapter("vllm").check(replace(spec, roles=(spec.roles[0], role)))
+    assert [problem.key for problem in found] == wrong
+
+
 def test_a_group_shares_its_base_and_ranks_bind_their_own_port():
     planned = plan.build(pd())
     ports = {p.name: (p.seats[0].ports["kv"], p.ports) for p in planned.processes}
