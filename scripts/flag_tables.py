@@ -7,6 +7,7 @@ classes, and both are read with ``ast`` as ``vllm/engine/arg_utils.py`` (``get_k
 
 from __future__ import annotations
 
+import argparse
 import ast
 import json
 import os
@@ -55,8 +56,12 @@ Entry = dict[str, Any]
 
 def main() -> int:
     """Write one table for each version that was named."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("versions", nargs="+", metavar="VERSION", help="a release of vLLM: 0.23.0")
     TABLES.mkdir(exist_ok=True)
-    for version in sys.argv[1:]:
+    for version in parser.parse_args().versions:
         with tempfile.TemporaryDirectory(prefix="flag-tables-") as folder:
             flags = read_flags(read_sources(download(version, Path(folder))))
         rows = ",\n".join(f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in sorted(flags.items()))
@@ -65,7 +70,7 @@ def main() -> int:
     return 0
 
 
-def download(version: str, folder: Path) -> Path:
+def download(version: str, folder: Path, package: str = "vllm") -> Path:
     """Fetch the source package of a version into ``folder``."""
     backend = folder / "backend" / "setuptools"
     backend.mkdir(parents=True)
@@ -73,11 +78,11 @@ def download(version: str, folder: Path) -> Path:
     (backend / "build_meta.py").write_text(BACKEND, encoding="utf-8")
     options = ("--no-deps", "--no-binary", ":all:", "--no-build-isolation", "--quiet")
     subprocess.run(
-        [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), f"vllm=={version}"],
+        [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), f"{package}=={version}"],
         env={**os.environ, "PYTHONPATH": str(backend.parent)},
         check=True,
     )
-    return next(folder.glob("vllm-*.tar.gz"))
+    return next(folder.glob(f"{package.replace('-', '_')}-*.tar.gz"))
 
 
 def read_sources(package: Path) -> dict[str, ast.Module]:

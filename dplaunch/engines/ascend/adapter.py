@@ -13,7 +13,7 @@ from dplaunch.engines.facts import Software
 from dplaunch.engines.settings import Env
 from dplaunch.engines.versions import at_least, neighbours
 from dplaunch.engines.vllm import advice as vllm_advice
-from dplaunch.engines.vllm import context_parallel, flag_rules
+from dplaunch.engines.vllm import context_parallel, env_names, flag_rules
 from dplaunch.engines.vllm import releases as vllm_releases
 from dplaunch.engines.vllm.adapter import Vllm
 from dplaunch.engines.vllm.shell import CONTRACT_A, CONTRACT_B, Contract, Lines, needs, sizes_a, sizes_b
@@ -45,6 +45,7 @@ class Ascend(Vllm):
         engine = lint.ascend(version)
         warnings = (
             *lint.check(spec, engine),
+            *env_names.check(spec, engine),
             *flag_rules.check(spec, engine, self.vllm(spec)),
             *vllm_advice.check(spec, engine, self.vllm(spec)),
             *advice.check(spec, engine),

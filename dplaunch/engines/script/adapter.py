@@ -16,6 +16,7 @@ from dplaunch.engines.script import lint as script_lint
 from dplaunch.engines.script.own import Own, script_of, scripts
 from dplaunch.engines.settings import Env
 from dplaunch.engines.versions import parse
+from dplaunch.engines.vllm import env_names
 from dplaunch.engines.vllm import lint as vllm_lint
 from dplaunch.engines.vllm.facts import API, BANNERS, CHATTER, COMPUTED, KEY_ENV, PORTS, SCRIPT, STAGES
 from dplaunch.engines.vllm.lint import Engine
@@ -165,6 +166,7 @@ def _switches(spec: ClusterSpec) -> Iterator[Problem]:
     if engine := _engine(spec):
         lint = ascend_lint.check if engine.name == "vllm-ascend" else vllm_lint.check
         yield from lint(spec, engine)
+        yield from env_names.check(spec, engine)
 
 
 def _unused(spec: ClusterSpec) -> Iterator[Problem]:

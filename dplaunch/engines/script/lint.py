@@ -22,7 +22,7 @@ from dplaunch.engines.script.own import Own
 from dplaunch.engines.script.reading import LITERAL_DOLLAR, Script, Word
 from dplaunch.engines.script.reading import flags as flags_of
 from dplaunch.engines.script.shellwords import Line, read
-from dplaunch.engines.vllm import advice
+from dplaunch.engines.vllm import advice, env_names
 from dplaunch.engines.vllm.lint import CONFIG, Engine, warn
 from dplaunch.engines.vllm.switches import ENV, FLAG
 from dplaunch.engines.vllm.switches import KEY as KEY_OF_CONFIG
@@ -105,7 +105,8 @@ def unfilled(own: Own, script: Script) -> Iterator[Problem]:
 def by_version(spec: ClusterSpec, own: Own, script: Script, engine: Engine) -> Iterator[Problem]:
     """What this version does not take, wherever the script gives it."""
     text = _COMMENT.sub("", own.text.replace("\r", ""))
-    for problem in (*_switches(text, engine), *_configs(spec, script, engine)):
+    found = (*_switches(text, engine), *_misspelt(script, text, engine), *_configs(spec, script, engine))
+    for problem in found:
         yield replace(problem, text=f"{own.name} {problem.text}", key=own.key)
 
 
@@ -172,6 +173,13 @@ def _switches(text: str, engine: Engine) -> Iterator[Problem]:
                 seen.add(name)
                 for row in rows.get(name, ()):
                     yield from _at(number, warn(row, engine, KEY))
+
+
+def _misspelt(script: Script, text: str, engine: Engine) -> Iterator[Problem]:
+    """Variables that the script sets and does not use itself: they are meant for the engine."""
+    for name, given in script.environment().items():
+        if not re.search(rf"\$\{{?{name}\b", text):
+            yield from _at(given.line, env_names.judge(name, engine))
 
 
 def _at(number: int, problems: Iterator[Problem]) -> Iterator[Problem]:

@@ -136,6 +136,7 @@ class Vllm(ByRank):
 def _lint(spec: ClusterSpec) -> Iterator[Problem]:
     engine = lint.vllm(spec.engine.version)
     yield from lint.check(spec, engine)
+    yield from env_names.check(spec, engine)
     yield from flag_rules.check(spec, engine, spec.engine.version)
     yield from advice.check(spec, engine, spec.engine.version)
 

@@ -129,6 +129,11 @@ def test_switches_of_other_versions_are_told_with_their_line():
     )
 
 
+def test_misspelt_variables_are_found_unless_the_script_uses_them_itself():
+    one(GOOD + "export HCCL_BUFSIZE=1\n", "HCCL_BUFSIZE, which is nearly HCCL_BUFFSIZE")
+    assert told(GOOD + "HCCL_BUFSIZE=1\nexport HCCL_BUFFSIZE=$HCCL_BUFSIZE\n") == []
+
+
 def test_a_script_without_a_version_is_judged_by_its_shape_alone():
     text = GOOD + "export HCCL_BUFFER_SIZE=1\n"
     assert told(text, "") == []
