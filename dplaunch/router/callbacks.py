@@ -1,12 +1,14 @@
 """What decode engines post back while their request is open: where the prompt's KV has to go.
 
-The URL that they are given ends in a random id, because they show no key. It begins with the number of the
-worker that waits: the kernel hands a connection to any worker of the port, which passes the callback on.
+The URL that they are given ends in a random id, because they show no key. It begins with the worker that
+waits, by its router's folder and its number: the kernel hands a connection to any worker of the port, also of
+a router that has taken over meanwhile, which passes the callback on.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -28,6 +30,9 @@ MOST = 4 * 1024 * 1024
 """Bytes of a callback: a million tokens have some hundred thousand block numbers."""
 PASS_ON_WITHIN = 5.0
 """Seconds."""
+FOLDERS = "dprouter."
+"""How the names of routers' folders begin, side by side in the folder for temporary files."""
+_PLACE = re.compile(r"(\w[\w.]*)\.(\d+)", re.ASCII)
 WILDCARDS = ("0.0.0.0", "::")
 
 
@@ -45,23 +50,25 @@ class Callbacks:
     def __init__(self, bound: tuple[str, int], pool: Pool, index: int = 0, folder: str = "") -> None:
         self._host, self._port = bound
         self._pool = pool
-        self._index = str(index)
-        self._folder = folder
+        self._folder = Path(folder)
+        self._place = f"{self._folder.name}.{index}" if folder else str(index)
         self._waiting: dict[str, Callback] = {}
         self._seen_as: dict[str, str] = {}
 
     @property
     def socket(self) -> Path | None:
         """Where other workers pass callbacks on to; None where there are no others."""
-        return self._socket_of(self._index) if self._folder else None
+        return self._socket_of(self._place)
 
-    def _socket_of(self, index: str) -> Path:
-        return Path(self._folder) / f"{index}.sock"
+    def _socket_of(self, place: str) -> Path | None:
+        """Where the worker of a place takes callbacks; None where that is no place of a worker."""
+        found = _PLACE.fullmatch(place)
+        return self._folder.with_name(found[1]) / f"{found[2]}.sock" if found and self._folder.name else None
 
     @asynccontextmanager
     async def expect(self, engine: Member) -> AsyncIterator[Callback]:
         """Wait for ``engine`` to call back, as long as the block runs. Raises ``EngineLostError``."""
-        own_id = f"{self._index}-{secrets.token_hex(16)}"
+        own_id = f"{self._place}-{secrets.token_hex(16)}"
         try:
             host = await self._address_for(engine.address[0])
         except OSError as error:
@@ -89,9 +96,10 @@ class Callbacks:
 
         An engine whose connection broke posts again: what came first counts.
         """
-        index, _, _ = own_id.partition("-")
-        if self._folder and index.isdecimal() and index != self._index:
-            return await self._pass_on(index, target, raw)
+        place, _, _ = own_id.partition("-")
+        other = self._socket_of(place) if place != self._place else None
+        if other is not None:
+            return await self._pass_on(str(other), target, raw)
         callback = self._waiting.get(own_id)
         if callback is None:
             return HTTPStatus.NOT_FOUND
@@ -103,8 +111,8 @@ class Callbacks:
             callback.params.set_result(params)
         return HTTPStatus.OK
 
-    async def _pass_on(self, index: str, target: str, raw: bytes) -> HTTPStatus:
-        address, deadline = str(self._socket_of(index)), time.monotonic() + PASS_ON_WITHIN
+    async def _pass_on(self, address: str, target: str, raw: bytes) -> HTTPStatus:
+        deadline = time.monotonic() + PASS_ON_WITHIN
         try:
             link = await self._pool.take(address, deadline)
         except (BrokenError, TooLateError):

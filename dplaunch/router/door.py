@@ -7,16 +7,18 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from .handover import BACKLOG
 from .settings import Settings
 
 log = logging.getLogger("dprouter")
 
+LEAVE_LOOK = 0.2
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -43,11 +45,39 @@ class Patience:
         protocol.force_close()
 
 
+class Door:
+    """The listening side while it is open."""
+
+    def __init__(self, runner: web.AppRunner, servers: Sequence[asyncio.AbstractServer]) -> None:
+        self._runner = runner
+        self._servers = servers
+        self._leaving = False
+
+    async def leave(self) -> None:
+        """Accept nothing more; return when the last client has gone.
+
+        Each is told with its next answer that this connection is not kept. One that asks nothing more is
+        closed as at any time: closed earlier, it might have been sending already.
+        """
+        self._leaving = True
+        for server in self._servers:
+            server.close()
+        while self._runner.server is not None and self._runner.server.connections:  # noqa: ASYNC110 - aiohttp reports no end of a connection
+            await asyncio.sleep(LEAVE_LOOK)
+
+    async def mark(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        """Add to ``response`` that its connection is not kept, once this worker leaves."""
+        del request
+        if self._leaving:
+            response.force_close()
+            response.headers["Connection"] = "close"
+
+
 @contextlib.asynccontextmanager
 async def listening(
-    settings: Settings, handler: Handler, listener: socket.socket, beside: Path | None = None
-) -> AsyncIterator[None]:
-    """Serve ``listener`` as long as the block runs; at its end running streams get their grace.
+    settings: Settings, handler: Handler, listeners: Sequence[socket.socket], beside: Path | None = None
+) -> AsyncIterator[Door]:
+    """Serve ``listeners`` as long as the block runs; at its end running streams get their grace.
 
     ``beside`` is the path of a socket to serve as well, on which this machine's other workers ask.
     """
@@ -59,7 +89,27 @@ async def listening(
 
     app = web.Application(client_max_size=settings.max_body + 1)
     app.router.add_route("*", "/{path:.*}", handle)
-    runner = web.AppRunner(
+    runner = _make_runner(settings, app)
+    servers: list[asyncio.AbstractServer] = []
+    door = Door(runner, servers)
+    app.on_response_prepare.append(door.mark)
+    await runner.setup()
+    loop = asyncio.get_running_loop()
+    connection = _factory(runner, patience)
+    servers += [await loop.create_server(connection, sock=one, backlog=BACKLOG) for one in listeners]
+    inner = [] if beside is None else [await loop.create_unix_server(connection, beside)]
+    host, port = listeners[0].getsockname()[:2]
+    log.info("listening on %s:%d, process %d", host, port, os.getpid())
+    try:
+        yield door
+    finally:
+        for server in (*servers, *inner):
+            server.close()
+        await runner.cleanup()
+
+
+def _make_runner(settings: Settings, app: web.Application) -> web.AppRunner:
+    return web.AppRunner(
         app,
         access_log=None,
         logger=_http_log(),
@@ -70,20 +120,6 @@ async def listening(
         # A few KB can unpack to a GB, before the key is looked at.
         auto_decompress=False,
     )
-    await runner.setup()
-    loop = asyncio.get_running_loop()
-    connection = _factory(runner, patience)
-    servers = [await loop.create_server(connection, sock=listener, backlog=1024)]
-    if beside is not None:
-        servers.append(await loop.create_unix_server(connection, beside))
-    host, port = listener.getsockname()[:2]
-    log.info("listening on %s:%d, process %d", host, port, os.getpid())
-    try:
-        yield
-    finally:
-        for server in servers:
-            server.close()
-        await runner.cleanup()
 
 
 def _http_log() -> logging.Logger:

@@ -39,6 +39,10 @@ class Settings:
     worker_timeout: float = 10.0
     """After which a worker whose event loop stands still is ended and started again."""
     log_level: str = "info"
+    handover: str = ""
+    """Path of the socket on which a router that takes over from this one asks; empty: none can."""
+    takes_over: str = ""
+    """File to make when this router has taken over from the one that runs; empty: it starts alone."""
     keys: str = ""
     """File of clients' keys, by name; empty: there are none but the cluster's own."""
     api_key: str = ""
@@ -53,18 +57,23 @@ class Settings:
 def parse(argv: Sequence[str], env: Mapping[str, str]) -> Settings:
     """Settings from ``argv``; the key comes from ``DPROUTER_API_KEY``, where no ``ps`` shows it.
 
+    ``DPLAUNCH_TAKES_OVER`` is set by a guard that starts this router beside the one that runs.
+
     Raises ``SystemExit`` (2) with argparse's own sentence when an argument is wrong.
     """
     chosen = vars(_parser().parse_args(argv))
     for name in ("max_body", "max_bodies"):
         chosen[name] = int(chosen[name] * 1024 * 1024)
-    return Settings(**chosen, api_key=env.get("DPROUTER_API_KEY", ""))
+    return Settings(
+        **chosen, api_key=env.get("DPROUTER_API_KEY", ""), takes_over=env.get("DPLAUNCH_TAKES_OVER", "")
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dprouter", description="Prefill/decode router of dplaunch.")
     parser.add_argument("--members", required=True, help="JSON file of the engines, watched for changes")
     parser.add_argument("--keys", default="", help="JSON file of clients' keys, watched for changes")
+    parser.add_argument("--handover", default="", help="socket for the router that takes over from this one")
     parser.add_argument("--host", default="0.0.0.0")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--workers", type=_positive(int), default=1, help="processes that share the port")

@@ -24,6 +24,8 @@ MOST_PATIENCE_MORE = 60.0
 PING_AFTER = 2.0
 PING_EVERY = 30.0
 """Seconds: when an engine that says it has requests is asked for one more, and how often."""
+NOT_ASKED = "not asked yet"
+UNREAD = "no members file was read yet"
 TO_OPEN = ("proving", "serving")
 """States in the file of engines that take requests of clients once they are proved."""
 
@@ -37,7 +39,7 @@ class Member:
         self.netloc = parts.netloc
         self.address = (parts.hostname or "", parts.port or 80)
         self.alive = False
-        self.reason = "not asked yet"
+        self.reason = NOT_ASKED
         self.answered = False
         """Its health was good since its proof was last in doubt."""
         self.proved = entry.state == "serving"
@@ -66,6 +68,11 @@ class Member:
         self.slow = 0
         self.lost_at = float("-inf")
         self.suspect_until = float("-inf")
+
+    @property
+    def asked(self) -> bool:
+        """It was asked for its health, whatever came of it."""
+        return self.alive or self.slow > 0 or self.reason != NOT_ASKED
 
     @property
     def state(self) -> str:
@@ -131,7 +138,7 @@ class State:
         self.clock = clock
         self.members: dict[str, Member] = {}
         self.membership = Membership()
-        self.problem = "no members file was read yet"
+        self.problem = UNREAD
         self.typical = 512.0
         self._ready: bool | None = None
         """Known until an engine comes, goes or changes its state: it is asked for every request."""
@@ -328,6 +335,11 @@ class State:
                 if member.entry.role == role and member.entry.group in alive and not member.proved:
                     found.setdefault(member.entry.group, []).append(member)
         return found
+
+    def settled(self) -> bool:
+        """Whether all is known: of every engine its health, and of those that are to be proved the proof."""
+        pending = any(not member.doubt for group in self.unproved().values() for member in group)
+        return self.problem != UNREAD and not pending and all(m.asked for m in self.members.values())
 
     def erred(self, member: Member) -> None:
         """It answered a request with a server error: others first, for some seconds."""

@@ -3,16 +3,24 @@
 import asyncio
 import contextlib
 import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
 import time
 from collections import deque
+from pathlib import Path
 
 import aiohttp
 import pytest
 import yarl
 from aiohttp import web
 
+from dplaunch import router
+from dplaunch.router.handover import bind
 from dplaunch.router.request import PROMPTS
-from dplaunch.router.server import bind
 from dplaunch.router.settings import Settings
 from dplaunch.router.worker import Place, new_loop, serving
 
@@ -214,7 +222,8 @@ class Cluster:
         listener = bind("127.0.0.1", 0, shared=False)
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         chosen = {"members": str(self.path), "health_interval": 0.05, "grace": 1.0, **self.settings}
-        self.state = await stack.enter_async_context(serving(Settings(**chosen), Place(listener)))
+        worker = await stack.enter_async_context(serving(Settings(**chosen), Place((listener,))))
+        self.state = worker.state
         self.http = await stack.enter_async_context(aiohttp.ClientSession())
         return self
 
@@ -301,3 +310,56 @@ def run(tmp_path):
 def chunks():
     """What a stub streams."""
     return CHUNKS
+
+
+class Running:
+    """``python -m dprouter`` in a folder that holds nothing else."""
+
+    def __init__(self, folder, *args: str, host="127.0.0.1", **env: str) -> None:
+        package = folder / "dprouter"
+        if not package.exists():
+            source = Path(router.__file__).parent
+            shutil.copytree(source, package, ignore=shutil.ignore_patterns("__pycache__"))
+        self.log = folder / f"log-{len(list(folder.glob('log-*')))}"
+        argv = [
+            sys.executable,
+            "-m",
+            "dprouter",
+            "--members",
+            str(folder / "members.json"),
+            "--host",
+            host,
+            *args,
+        ]
+        with self.log.open("wb") as out:
+            self.process = subprocess.Popen(
+                argv,
+                cwd=folder,
+                stderr=out,
+                env={"PATH": os.environ["PATH"], "XDG_STATE_HOME": os.environ["XDG_STATE_HOME"], **env},
+            )
+
+    def listening(self):
+        """(port, pid) of each worker that listens."""
+        found = re.findall(r"listening on [\d.]+:(\d+), process (\d+)", self.log.read_text())
+        return [(int(port), int(pid)) for port, pid in found]
+
+    def end(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        return self.process.wait(10)
+
+
+@pytest.fixture
+def start(tmp_path):
+    """``start(flag, …, NAME=value)``: the router as a process, in a folder with the members file of ``run``."""
+    running = []
+
+    def starter(*args: str, host="127.0.0.1", **env: str):
+        running.append(Running(tmp_path, *args, host=host, **env))
+        return running[-1]
+
+    yield starter
+    for one in running:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()

@@ -3,70 +3,12 @@
 import asyncio
 import json
 import os
-import re
-import shutil
 import signal
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
-
-from dplaunch import router
-
-
-class Running:
-    """``python -m dprouter`` in a folder that holds nothing else."""
-
-    def __init__(self, folder, *args: str, host="127.0.0.1") -> None:
-        package = folder / "dprouter"
-        if not package.exists():
-            source = Path(router.__file__).parent
-            shutil.copytree(source, package, ignore=shutil.ignore_patterns("__pycache__"))
-        self.log = folder / f"log-{len(list(folder.glob('log-*')))}"
-        argv = [
-            sys.executable,
-            "-m",
-            "dprouter",
-            "--members",
-            str(folder / "members.json"),
-            "--host",
-            host,
-            *args,
-        ]
-        with self.log.open("wb") as out:
-            self.process = subprocess.Popen(
-                argv,
-                cwd=folder,
-                stderr=out,
-                env={"PATH": os.environ["PATH"], "XDG_STATE_HOME": os.environ["XDG_STATE_HOME"]},
-            )
-
-    def listening(self):
-        """(port, pid) of each worker that listens."""
-        found = re.findall(r"listening on [\d.]+:(\d+), process (\d+)", self.log.read_text())
-        return [(int(port), int(pid)) for port, pid in found]
-
-    def end(self, number=signal.SIGTERM):
-        self.process.send_signal(number)
-        return self.process.wait(10)
-
-
-@pytest.fixture
-def start(tmp_path):
-    running = []
-
-    def starter(*args: str, host="127.0.0.1"):
-        running.append(Running(tmp_path, *args, host=host))
-        return running[-1]
-
-    yield starter
-    for one in running:
-        if one.process.poll() is None:
-            one.process.kill()
-            one.process.wait()
 
 
 def ask(port, path, host="127.0.0.1"):
@@ -80,7 +22,7 @@ def ask(port, path, host="127.0.0.1"):
 def test_alone_in_a_folder_it_serves_503_without_members_and_ends_with_0(start, until):
     running = start("--port", "0")
     ((port, pid),) = until(running.listening)
-    assert pid == running.process.pid
+    assert pid != running.process.pid
     status, body = ask(port, "/health")
     assert status == 503
     assert "No such file" in json.loads(body)["reasons"][0]
