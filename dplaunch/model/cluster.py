@@ -23,7 +23,7 @@ Family = Literal["a2", "a3", "a5", "gpu", "cpu"]
 """The kind of a node's devices."""
 
 NPUS = ("a2", "a3", "a5")
-"""The kinds that are Ascend NPUs; a5 is the 950, which has neither RoCE ports nor HCCS."""
+"""The kinds that are Ascend NPUs; a5 is the 950, whose nodes describe their links in files."""
 
 PREFILL = "prefill"
 DECODE = "decode"

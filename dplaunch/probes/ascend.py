@@ -13,7 +13,7 @@ from dplaunch.probes.findings import name_devices
 from dplaunch.probes.probe import ProbeTarget
 from dplaunch.ranges import grouped
 
-A2, A3 = "a2", "a3"
+A2, A3, A5 = "a2", "a3", "a5"
 
 _FOLDERS = "/usr/local/Ascend/driver/tools:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin"
 """Folders of the driver's tools, which a non-login shell's PATH often lacks."""
@@ -66,6 +66,12 @@ def uses_device_network(target: ProbeTarget) -> bool:
     roce = (str(role.env.get("HCCL_INTRA_ROCE_ENABLE", "0")) for role in target.spec.roles)
     has_ports = has_npus(target) and target.spec.hardware.family in (A2, A3)
     return has_ports and (bool(target.peers) or any(value == "1" for value in roce))
+
+
+def has_ports_to_look_at(target: ProbeTarget) -> bool:
+    """Return whether the ports of the node's devices are looked at: a 950 has them beside its own links."""
+    of_a5 = has_npus(target) and target.spec.hardware.family == A5 and bool(target.peers)
+    return of_a5 or uses_device_network(target)
 
 
 def find_trouble(output: Output) -> str:

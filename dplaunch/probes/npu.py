@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dplaunch.probes import hccn_conf, npu_address, npu_devices, npu_network, npu_superpod, npu_tls
+from dplaunch.probes import hccn_conf, npu_address, npu_devices, npu_links, npu_network, npu_superpod, npu_tls
 from dplaunch.probes.npu_ping import make_ping_probe
 from dplaunch.probes.probe import Probe
 
@@ -13,6 +13,7 @@ PROBES: tuple[Probe, ...] = (
     npu_network.PROBE,
     npu_tls.PROBE,
     npu_superpod.PROBE,
+    npu_links.PROBE,
 )
 """All except the ping, which ``make_ping_probe`` makes."""
 

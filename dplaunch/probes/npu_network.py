@@ -1,8 +1,8 @@
 """``npu.network``: the RoCE ports of the devices: link, address, gateway, net health and switch.
 
 A single fault appears in several answers: a port that is down has neither neighbour nor health. Only the
-first cause of each device is reported. On an A3 the ports need not be cabled: ``npu.ping`` decides there, and
-faults of the ports are warnings.
+first cause of each device is reported. On an A3 and a 950 the ports need not be cabled, so that their faults
+are warnings; on an A3 ``npu.ping`` decides.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes import hccn, hccn_conf
-from dplaunch.probes.ascend import A2, explain_hindrance, uses_device_network
+from dplaunch.probes.ascend import A2, A3, A5, explain_hindrance, has_ports_to_look_at
 from dplaunch.probes.findings import name_devices
 from dplaunch.probes.outputs import Outputs
 from dplaunch.probes.probe import EarlierFacts, Probe, ProbeTarget
@@ -39,11 +39,11 @@ class PortFault(NamedTuple):
     text: str
     remedy: str = ""
     level: Level = Level.FAIL
-    """The level on an A2; on an A3 every fault is a warning."""
+    """The level on an A2; elsewhere every fault is a warning."""
 
 
 def _commands(target: ProbeTarget, _: EarlierFacts) -> Iterator[Command]:
-    if uses_device_network(target):
+    if has_ports_to_look_at(target):
         yield hccn_conf.COMMAND
         for device in target.node.devices:
             for what in PARSERS:
@@ -101,15 +101,18 @@ def _is_inside(address: str, own: Mapping[str, str]) -> bool:
     return IPv4Interface(address).ip in network
 
 
-_A3_REMEDY = "only if the RoCE ports are in use (on an A3 npu.ping decides): "
+_ONLY_IF_USED = {
+    A3: "only if the RoCE ports are in use (on an A3 npu.ping decides): ",
+    A5: "only if data leaves the node through these ports rather than over its own links: ",
+}
 
 
 def find_fault(target: ProbeTarget, facts: Facts, device: str) -> PortFault | None:
     """Return the first cause of what is wrong with the port of a device."""
     port, entry = facts["devices"].get(device, {}), facts.get("conf", {}).get(device, {})
     found = next(_find_faults(port, entry), None)
-    if found and target.spec.hardware.family != A2:
-        return PortFault(found.text, _A3_REMEDY + found.remedy, Level.WARN)
+    if found and (unless := _ONLY_IF_USED.get(target.spec.hardware.family)):
+        return PortFault(found.text, unless + found.remedy, Level.WARN)
     return found
 
 

@@ -20,6 +20,7 @@ _PRESETS: tuple[tuple[str, int, Family], ...] = (
     ("atlas-800i-a3", 16, "a3"),
     ("atlas-800t-a2", 8, "a2"),
     ("atlas-800i-a2", 8, "a2"),
+    ("atlas-950dt", 8, "a5"),
     ("gpu-8", 8, "gpu"),
     ("cpu", 0, "cpu"),
 )

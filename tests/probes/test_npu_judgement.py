@@ -10,7 +10,7 @@ from specs import CPU, GPU, MOONCAKE
 
 from dplaunch.model.check import Level, Output
 from dplaunch.model.cluster import Container, RoleSpec
-from dplaunch.probes import npu, npu_devices
+from dplaunch.probes import npu, npu_devices, npu_links
 from dplaunch.probes.npu_ping import make_ping_probe
 from dplaunch.words import plural
 
@@ -42,7 +42,8 @@ def spod(node, device, **changes):
 def test_healthy_nodes_have_one_good_finding_per_probe(family, all_pairs):
     findings = World(family, 2).findings(all_pairs=all_pairs)
     assert {finding.level for finding in findings} == {Level.OK}
-    names = [probe.name for probe in npu.PROBES if family == "a3" or probe.name != "npu.superpod"]
+    others = {"a2": ("npu.superpod", "npu.links"), "a3": ("npu.links",)}[family]
+    names = [probe.name for probe in npu.PROBES if probe.name not in others]
     assert sorted(f.probe for f in findings if f.node == "n2") == sorted(
         [*names, "npu.ping"][: len(names) + 1]
     )
@@ -473,8 +474,34 @@ def test_super_pods_are_compared_within_groups_and_only_a_warning_where_kv_goes(
     }
 
 
-def test_an_a5_has_devices_to_look_at_and_no_roce_ports():
-    world = World("a2", 2)
+def a5_world(breaks=None):
+    world = World("a2", 2, breaks)
     spec = replace(world.spec, hardware=replace(world.spec.hardware, family="a5"))
     world.targets = [replace(target, spec=spec) for target in world.targets]
-    assert {finding.probe for finding in world.findings()} == {"npu.devices"}
+    return world
+
+
+def test_an_a5_has_devices_ports_and_links_to_look_at():
+    assert {finding.probe for finding in a5_world().findings()} == {"npu.devices", "npu.network", "npu.links"}
+
+
+def test_faults_of_an_a5s_ports_are_warnings():
+    world = a5_world({(1, LINK[0]): LINK[1]})
+    [found] = [f for f in world.findings() if f.probe == "npu.network" and f.level is not Level.OK]
+    assert (found.level, found.node) == (WARN, "n1")
+    assert found.remedy.startswith("only if data leaves the node through these ports")
+
+
+def test_files_that_describe_the_links_of_an_a5_must_be_there():
+    target = a5_world().targets[0]
+    [command] = npu_links.PROBE.commands(target, {})
+    seen = {
+        name: npu_links.PROBE.parse(target, {command.key: Output(code=0, out=out)})
+        for name, out in (
+            ("n1", "/lib/route.conf\n/etc/hccl_rootinfo.json\n/etc/hixlep\n"),
+            ("n2", "/etc/hixlep\n"),
+        )
+    }
+    good, bad = npu_links.PROBE.judge([target], seen)
+    assert (good.level, bad.level, bad.node) == (Level.OK, Level.FAIL, "n2")
+    assert "/lib/route.conf, /etc/hccl_rootinfo.json" in bad.text

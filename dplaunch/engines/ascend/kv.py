@@ -45,6 +45,11 @@ _LISTENERS = {
 
 Block = dict[str, Any]
 
+ENDPOINTS = "/etc/hixlep"
+"""Where a 950 node describes its links (vllm-ascend, tutorials of the 950DT and vllm_ascend/utils.py)."""
+LINKS_BY_HAND = ("ASCEND_LOCAL_COMM_RES", "ASCEND_GLOBAL_RESOURCE_CONFIG")
+"""Variables that choose a 950's links in another way."""
+
 
 def block(site: Site, seat: Seat, version: str) -> Block | None:
     """The block of one engine; None without KV transfer."""
@@ -52,7 +57,16 @@ def block(site: Site, seat: Seat, version: str) -> Block | None:
     if transfer is None:
         return None
     extra = _merged(extra_of(transfer.extra), extra_of(transfer.by_role.get(site.role.name, {})))
-    return _entry(transfer.connector, extra, site, seat, version)
+    return _entry(transfer.connector, _merged(_links(site, version), extra), site, seat, version)
+
+
+def _links(site: Site, version: str) -> Block:
+    """What Mooncake needs of a 950, unless the file says it with variables."""
+    by_hand = any(name in env for env in (site.role.env, site.node.env) for name in LINKS_BY_HAND)
+    mooncake = any(c.mooncake for c in transfer_connectors(site.spec.kv_transfer))
+    if site.spec.hardware.family != "a5" or by_hand or not mooncake or not at_least(version, "0.22.1rc1"):
+        return {}
+    return {"kv_connector_extra_config": {"ascend_local_comm_res_path": ENDPOINTS}}
 
 
 def extra_of(extra: Mapping[str, ArgValue]) -> Block:

@@ -206,6 +206,24 @@ def test_hardware_and_connector_decide_the_environment(stage, hardware, transfer
     assert {name: ran.env[name] for name in names if name in ran.env} == expected
 
 
+@pytest.mark.parametrize(
+    ("version", "extra", "env", "path"),
+    [
+        ("0.23.0", {}, {}, "/etc/hixlep"),
+        ("0.23.0", {"ascend_local_comm_res_path": "/mine"}, {}, "/mine"),
+        ("0.23.0", {}, {"ASCEND_LOCAL_COMM_RES": '{"version":"1.3"}'}, None),
+        ("0.21.0rc1", {}, {}, None),
+    ],
+)
+def test_a_950_is_given_where_its_links_are_described(stage, version, extra, env, path):
+    sides = (RoleSpec(name=name, nodes=("n1",), tp=4, env=env) for name in ("prefill", "decode"))
+    transfer = replace(MOONCAKE, extra=extra)
+    planned = plan.build(cluster(*sides, hardware=A5, version=version, kv_transfer=transfer))
+    for name in ("prefill-0", "decode-0"):
+        given = json.loads(run(stage, planned, name).option("kv-transfer-config"))
+        assert given["kv_connector_extra_config"].get("ascend_local_comm_res_path") == path
+
+
 @pytest.mark.parametrize("modules", [("sql-lora=/lora/sql",), '{"name": "sql-lora", "path": "/lora/sql"}'])
 def test_an_adapter_has_its_name_from_its_own_flag(stage, modules):
     role = serve(tp=16, args={"enable-lora": True, "lora-modules": modules})
