@@ -82,8 +82,11 @@ class Stream:
                 raise self._explain(code, self._pipe.stderr()) from error
             raise self._gone("ended the session") from error
 
-    def lines(self) -> Iterator[bytes]:
-        """Lines until the command ended well or ``close`` was called; HostError when it ended otherwise."""
+    def lines(self, meanwhile: Callable[[], None] = lambda: None) -> Iterator[bytes]:
+        """Lines until the command ended well or ``close`` was called; HostError when it ended otherwise.
+
+        ``meanwhile`` is called about once a second, or more often while much is read.
+        """
         while not self._closed:
             while self._lines:
                 yield self._lines.popleft()
@@ -92,6 +95,7 @@ class Stream:
             with self._reading:
                 if not self._lines and not self._ended:
                     self._pump(min(SLICE, self._silence))
+            meanwhile()
             if time.monotonic() - self._heard > self._silence and not self._closed:
                 raise self._gone(f"has been silent for {self._silence:g} s")
         return None

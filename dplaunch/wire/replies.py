@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 from msgspec import NODEFAULT
@@ -113,13 +115,23 @@ def fill(kind: Callable[..., _Value], message: Reply, /, **ours: Any) -> _Value:
 
     What is missing or null there keeps its default; KeyError or TypeError where it has none.
     """
-    declared: Any = kind
-    names, defaults = declared.__struct_fields__, declared.__struct_defaults__
-    required = [NODEFAULT] * (len(names) - len(defaults))
-    for name, default in zip(names, (*required, *defaults), strict=True):
-        if name not in ours and (default is NODEFAULT or message.get(name) is not None):
-            ours[name] = _READERS[declared.__annotations__[name]](message[name])
+    for name, reader, required in _fields(kind):
+        if name not in ours and (required or message.get(name) is not None):
+            ours[name] = _READERS[reader](message[name])
     return kind(**ours)
+
+
+@cache
+def _fields(kind: Any) -> tuple[tuple[str, str, bool], ...]:
+    """Name, type, and whether it has no default, of each field of a struct."""
+    names, defaults = kind.__struct_fields__, kind.__struct_defaults__
+    defaults = (NODEFAULT,) * (len(names) - len(defaults)) + defaults
+    types: dict[str, str] = {}
+    for one in reversed(kind.__mro__):
+        types.update(inspect.get_annotations(one))
+    return tuple(
+        (name, types[name], default is NODEFAULT) for name, default in zip(names, defaults, strict=True)
+    )
 
 
 def refusal(reply: Reply) -> Refusal | None:

@@ -155,7 +155,7 @@ class MemoryDriver:
 
     def observe(self, *, health: bool = False, search: bool = False) -> Observed:
         self._call("observe", health)
-        seen = tuple(node.observe(health=health) for node in self._able("observe", self.nodes))
+        seen = tuple(node.observe(health=health, search=search) for node in self._able("observe", self.nodes))
         return Observed(nodes=seen, unreached={name: e.text for name, e in sorted(self.unreached.items())})
 
     def put(self, plan: Plan, nodes: Collection[str]) -> dict[str, DplaunchError]:

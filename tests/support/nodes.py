@@ -119,6 +119,8 @@ class Node:
     """Ports that cannot be opened though nothing listens there → why."""
     cut: dict[str, str] = field(default_factory=dict)
     """Address, or address:port, that cannot be connected to from here → why."""
+    lost: set[str] = field(default_factory=set)
+    """Processes whose state was lost: only a search finds them."""
     opened: int = 0
     """How often it was reached."""
     asked: int = 0
@@ -252,7 +254,7 @@ class Node:
                 self._report(stream, lost)
             self._report(stream, _read(log, lines, first))
 
-    def observe(self, *, health: bool) -> ObservedNode:
+    def observe(self, *, health: bool, search: bool) -> ObservedNode:
         """All that is known here; endpoints respond only where ``health`` is asked."""
 
         def seen(one: ObservedProcess, endpoint: ObservedEndpoint) -> ObservedEndpoint:
@@ -267,6 +269,7 @@ class Node:
             processes=tuple(
                 replace(one, endpoints=tuple(seen(one, endpoint) for endpoint in one.endpoints))
                 for one in self.processes.values()
+                if search or one.name not in self.lost
             ),
             lock=self.lock,
             last=self.trail[-1] if self.trail else None,

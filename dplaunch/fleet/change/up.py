@@ -31,7 +31,7 @@ Confirm = Callable[[tuple[Action, ...], tuple[Difference, ...]], bool]
 def preview(job: Job, options: ChangeOptions) -> Decision:
     """What ``up`` would do, from a fresh look at every node. Touches nothing."""
     connect_all(job)
-    observed = job.driver.observe()
+    observed = job.driver.observe(search=True)
     need_all(job)
     return decide(job.plan, observed, options.wish)
 
@@ -178,7 +178,7 @@ def _look(job: Job) -> Observed:
     Raises where a node does not reply, or where it is not known whether something runs that would have to
     be stopped, or it may not be: state of another host, of another protocol, or that cannot be read.
     """
-    observed = job.driver.observe(health=True)
+    observed = job.driver.observe(health=True, search=True)
     need_all(job)
     planned = {process.place for process in job.plan.processes}
     for process in observed.processes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -75,7 +74,7 @@ Opener = Callable[[NodePlan], GuardSession]
 
 
 class NodeSession:
-    """A running guard session. Only the fleet's loop calls it; one thread posts its mail, one beats.
+    """A running guard session. Only the fleet's loop calls it; one thread posts its mail, and beats.
 
     Beats must not depend on the loop: it may wait for a user's answer, or for a host that is silent.
     """
@@ -90,12 +89,11 @@ class NodeSession:
         self._stream = stream
         self._next = 0
         self._every = beat
-        self._over = threading.Event()
+        self._beaten = time.monotonic()
 
     def listen(self, post: Post) -> None:
-        """Start both threads."""
-        for name, work, args in (("read", self._read, (post,)), ("beat", self._beat, ())):
-            threading.Thread(target=work, args=args, name=f"{name}-{self.node}", daemon=True).start()
+        """Start the thread."""
+        threading.Thread(target=self._read, args=(post,), name=f"read-{self.node}", daemon=True).start()
 
     def request(self, verb: str, fields: Mapping[str, Any] | None = None) -> int:
         """Send a request; its id. Raises HostError when the link is gone."""
@@ -105,7 +103,6 @@ class NodeSession:
 
     def close(self) -> None:
         """End the session: end of file on the node's stdin, then the connection."""
-        self._over.set()
         self._stream.close()
         self._host.close()
 
@@ -113,13 +110,14 @@ class NodeSession:
         self._stream.send(lines.encode(message))
 
     def _beat(self) -> None:
-        with suppress(HostError):  # the reader notices it too
-            while not self._over.wait(self._every):
-                self._send({"verb": "beat"})
+        """Beat when it is time to."""
+        if time.monotonic() - self._beaten >= self._every:
+            self._beaten = time.monotonic()
+            self._send({"verb": "beat"})
 
     def _read(self, post: Post) -> None:
         try:
-            for line in self._stream.lines():
+            for line in self._stream.lines(meanwhile=self._beat):
                 message = lines.decode(line)
                 if message.get("event") != "beat":
                     post(Arrived(self.node, message))
@@ -133,7 +131,6 @@ class NodeSession:
             error = broken
         except DplaunchError as strange:
             error = HostError(self.node, strange.text, hint=strange.hint)
-        self._over.set()
         post(Lost(self.node, error))
 
 

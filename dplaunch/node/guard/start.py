@@ -12,7 +12,6 @@ from . import proc, spawn, supervise
 from .claims import describe, list_claims, overlapping
 from .observe import ALIVE, is_known, observe_process
 from .store import Folder, Refused, refusal, write_all
-from .strays import find_strays
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,8 +28,8 @@ DEADLINE = 30.0
 def answer(call: Call) -> dict[str, Any]:
     """The verb ``start``, a result per spec in order: ``{name, ok, pid}`` or ``{name, ok: false, error}``."""
     specs: list[Spec] = call.get("processes", [])
-    others, strays = list_claims(call.folder), find_strays(call.folder.root)
-    errors = [_refused(call.folder, spec, others, strays) for spec in specs]
+    others = list_claims(call.folder)
+    errors = [_refused(call.folder, spec, others) for spec in specs]
     births = proc.Births()
     results: dict[int, dict[str, Any]] = {}
     waiting: dict[int, int] = {}
@@ -47,12 +46,10 @@ def answer(call: Call) -> dict[str, Any]:
     return {"results": [{"name": spec.get("name"), **results[place]} for place, spec in enumerate(specs)]}
 
 
-def _refused(
-    folder: Folder, spec: Spec, others: list[Claim], strays: dict[str, list[proc.Proc]]
-) -> dict[str, Any] | None:
+def _refused(folder: Folder, spec: Spec, others: list[Claim]) -> dict[str, Any] | None:
     """Why this one cannot be started; None, and its folder is there, when it can."""
     try:
-        _check(folder, spec, strays.get(spec.get("name", ""), []))
+        _check(folder, spec)
         _check_claims(spec, others)
         folder.make("proc", spec["name"])
     except Refused as refused:
@@ -90,10 +87,10 @@ def _send(pipe: int, result: dict[str, Any]) -> None:
         os.close(pipe)
 
 
-def _check(folder: Folder, spec: Spec, strays: list[proc.Proc]) -> None:
+def _check(folder: Folder, spec: Spec) -> None:
     """Raises Refused where this name runs already, or one of its ports is taken.
 
-    ``strays``: what lives of an earlier run of it, as its environment says.
+    What lives although its state was lost is found by ``observe`` with ``search``, which is asked before.
     """
     name, argv = spec.get("name", ""), spec.get("argv")
     folder.proc(name)  # refuses what is not a name
@@ -106,9 +103,8 @@ def _check(folder: Folder, spec: Spec, strays: list[proc.Proc]) -> None:
     found = observe_process(folder, name)
     if found and not is_known(found):
         raise Refused(found["state"], found["problem"], found["hint"])
-    if strays or (found and (found["state"] in ALIVE or found["left"])):
-        left = [one.pid for one in strays] or (found["left"] if found else [])
-        which = (found["pid"] if found else 0) or ", ".join(map(str, left))
+    if found and (found["state"] in ALIVE or found["left"]):
+        which = found["pid"] or ", ".join(map(str, found["left"]))
         raise Refused("running", f"{name} is already running (pid {which})", "stop it first: dplaunch down")
     if spec.get("ports"):
         _check_ports(spec)

@@ -9,7 +9,7 @@ from scene import Scene
 
 from dplaunch.errors import DplaunchError, HostError, LockedError, UsageError
 from dplaunch.fleet.change.options import ChangeOptions
-from dplaunch.fleet.change.up import preview, up
+from dplaunch.fleet.change.up import preview, restart, up
 from dplaunch.model.event import BecameReady, NodeFailed, PhaseEnded, Proved, Started, Stopped
 from dplaunch.model.observed import State
 from dplaunch.model.plan import Change
@@ -241,6 +241,18 @@ def test_guards_of_another_protocol_are_left_alone_and_named():
     with pytest.raises(DplaunchError, match=r"decode-0 on n2 .*dplaunch 0\.1"):
         up(stage.job, ChangeOptions(), yes)
     assert [call.verb for call in stage.driver.calls] == ["open", "lock", "observe", "unlock"]
+
+
+@pytest.mark.parametrize(
+    "verb", [lambda job: up(job, ChangeOptions(), yes), lambda job: restart(job, ChangeOptions())]
+)
+def test_what_lives_although_its_state_was_lost_is_named_and_nothing_starts(verb):
+    n1, n2 = running(state=State.UNKNOWN, problem="there is no state of it, but process 7 of it runs")
+    n2.lost = {"decode-0"}
+    stage = scene(n1, n2)
+    with pytest.raises(DplaunchError, match=r"decode-0 on n2 .* process 7 of it runs"):
+        verb(stage.job)
+    assert stage.of(Started) == []
 
 
 def test_what_must_start_after_others_starts_when_they_are_ready():

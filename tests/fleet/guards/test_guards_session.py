@@ -1,5 +1,6 @@
 """One session: requests out, messages in, beats, and how it ends."""
 
+import contextlib
 import json
 import queue
 from types import SimpleNamespace
@@ -19,11 +20,16 @@ class Line:
     def send(self, data):
         self.sent.append(data)
 
-    def lines(self):
-        for line in iter(self.coming.get, None):
-            if isinstance(line, Exception):
-                raise line
-            yield line
+    def lines(self, meanwhile):
+        line = b""
+        while line is not None:
+            meanwhile()
+            with contextlib.suppress(queue.Empty):
+                line = self.coming.get(timeout=0.01)
+                if isinstance(line, Exception):
+                    raise line
+                if line is not None:
+                    yield line
 
     def stderr_tail(self):
         return self._stderr
