@@ -14,7 +14,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 PLACE = "/dev/shm"  # noqa: S108 - where the C library keeps what shm_open and sem_open make
 _SLACK = 1.0
@@ -41,14 +41,17 @@ class Segments:
         """Its form in state.json."""
         return sorted([name, inode] for inode, name in self._found.items())
 
-    def note(self, pids: Iterable[int]) -> None:
-        """Learn which files these processes have made; costs next to nothing while no file comes or goes."""
+    def note(self, tree: Callable[[], Iterable[int]]) -> None:
+        """Learn which files the process has made; costs next to nothing while no file comes or goes.
+
+        ``tree`` lists the pids of its tree. It is asked only where files are new: to look costs.
+        """
         changed = _changed(self._place)
         if changed == self._seen:
             return
         settled = time.time() - changed / 1e9 > _SETTLED
         fresh = self._list_fresh()
-        for pid in pids if fresh else ():
+        for pid in tree() if fresh else ():
             self._found.update(_list_mapped(pid, self._place, fresh))
         if settled:
             self._seen = changed

@@ -156,7 +156,7 @@ class _Stop:
         recorded = [*state["tree"], [*state["main"], state["main"][0]]]
         main = (state["main"][0], state["main"][1])
         segments = Segments(state["started_at"], state["shared"])
-        segments.note([one.pid for one in proc.survivors(recorded)])
+        segments.note(lambda: [one.pid for one in proc.survivors(recorded)])
         stopping = Stopping(main, lambda: proc.survivors(recorded), time.sleep, self._hurry, self._notify)
         ending = stopping.run(state["stop"], self._grace)
         segments.sweep()

@@ -175,7 +175,7 @@ class Guard:
             self.tree.refresh()
         if len(self.tree.members) != before:
             self._look = _BUSY_LOOK
-        self._segments.note(self.tree.members)
+        self._segments.note(lambda: self.tree.members)
         if self.phase == "running" and self.status is not None:
             self._end_unasked()
         elif self.phase == "waiting" and time.time() >= self._again_at:
@@ -237,7 +237,7 @@ class Guard:
         """A stop was asked for (``stop.json``), or the machine goes down (SIGTERM alone)."""
         grace = self._read_request().get("grace")
         self.phase = "stopping"
-        self._segments.note([one.pid for one in self.family()])
+        self._segments.note(lambda: [one.pid for one in self.family()])
         stopping = Stopping(self.main, self.family, self.wait, self._hurry, self._notify)
         ending = stopping.run(self.spec.get("stop") or STEPS, grace)
         self._see_it_end()
