@@ -6,22 +6,31 @@ import gc
 import os
 import sys
 
+INTERRUPTED = 130
+"""``ExitCode.INTERRUPTED``, which is not loaded yet."""
+
 
 def main() -> None:
     """Entry point of ``dplaunch``."""
     # Loading makes many objects and no garbage. `cluster.load` enables the collector again;
     # verbs that load no cluster end before it would matter.
     gc.disable()
+    try:
+        _run()
+    except SystemExit as end:
+        leave(end.code)
+    except KeyboardInterrupt:  # a verb reports it; until it has begun nothing is changed
+        leave(INTERRUPTED)
+
+
+def _run() -> None:
     # Imported here, so that importing one part of the cli costs no more than that part.
     from dplaunch.cli.app import app
     from dplaunch.cli.completion import COMPLETE, prepare
 
     if COMPLETE in os.environ:
         prepare()
-    try:
-        app()
-    except SystemExit as end:
-        leave(end.code)
+    app()
 
 
 def leave(code: str | int | None) -> None:

@@ -1,6 +1,8 @@
 """What each verb takes on its command line; nothing is started, and no node is asked."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 from typer.main import get_command
@@ -118,3 +120,22 @@ def test_y_is_listed_where_something_is_asked_and_taken_everywhere(cli):
     listed = {verb for verb in VERBS for p in commands[verb].params if "-y" in p.opts and not p.hidden}
     assert listed == {"down", "init", "restart", "up"}
     cli("schema", "-y")
+
+
+LOADING = """
+import sys
+
+class CtrlC:
+    def find_spec(self, name, *_):
+        if name == "dplaunch.cli.restart":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, CtrlC())
+from dplaunch.cli import main
+main()
+"""
+
+
+def test_ctrl_c_while_the_program_still_loads_ends_it_without_a_traceback():
+    done = subprocess.run([sys.executable, "-c", LOADING], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
