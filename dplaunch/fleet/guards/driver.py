@@ -226,18 +226,40 @@ class Guards(Mailbox):
                 self.send(node, requests.unlock())
 
     def _lock_all(self, request: Request, mine: list[str]) -> None:
-        """The first node alone, so that one of two operators wins everywhere; then all others at once."""
-        first = self.lock_node()
-        answers = {first: self._ask_one(first, request, LOCK_DEADLINE)}
-        if replies.refusal(answers[first]) is None:
-            answers |= self.gather(
-                {n: request for n in self.names if n in self.sessions and n != first}, LOCK_DEADLINE
-            )
+        """One node alone, so that one of two operators wins everywhere; then all others at once."""
+        first = self._lock_first(request)
+        mine.append(first)
+        others = [node for node in self.names if node in self.sessions and node != first]
+        answers = self.gather(dict.fromkeys(others, request), LOCK_DEADLINE)
         mine += [node for node, reply in answers.items() if replies.refusal(reply) is None]
         for node, reply in answers.items():
             refusal = replies.refusal(reply)
-            if node == first or (refusal and refusal.kind == "locked"):
+            if refusal and refusal.kind == "locked":
                 _need_lock(node, reply)  # another's full disk is no reason to stop: nobody could lock it
+
+    def _lock_first(self, request: Request) -> str:
+        """Lock the first node that can be locked, in the order of the cluster file; which one that is.
+
+        What is wrong with one node must not keep the others from being stopped. Raises LockedError where
+        somebody holds the lock, else why no node could be locked.
+        """
+        wrong: list[DplaunchError] = []
+        for node in [node for node in self.names if node in self.sessions]:
+            error = self._lock_one(node, request)
+            if error is None:
+                return node
+            wrong.append(error)
+        raise wrong[0] if wrong else next(iter(self.unreached.values()))
+
+    def _lock_one(self, node: str, request: Request) -> DplaunchError | None:
+        """Why a node cannot be locked; None where it is. Raises LockedError where somebody holds its lock."""
+        try:
+            _need_lock(node, self._ask_one(node, request, LOCK_DEADLINE))
+        except LockedError:
+            raise
+        except DplaunchError as error:
+            return error
+        return None
 
     def lock_node(self) -> str:
         """The first node of the cluster file that is reached, which keeps the trail.

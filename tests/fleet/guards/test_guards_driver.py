@@ -374,11 +374,17 @@ def test_the_full_disk_of_another_node_does_not_prevent_a_lock():
         assert nodes[1].verbs == ["lock"]
 
 
-def test_a_lock_that_cannot_be_written_is_an_error():
-    with (
-        pytest.raises(DplaunchError, match="no space left"),
-        fleet(RawNode("n1", lock=[FULL])).driver.locked("a", "up"),
-    ):
+@pytest.mark.parametrize("wrong", [[FULL], [{"ok": 7}], []], ids=["full", "odd", "silent"])
+def test_a_first_node_that_cannot_be_locked_leaves_the_lock_to_the_next(wrong):
+    nodes = [RawNode("n1", lock=wrong), RawNode("n2")]
+    with fleet(*nodes).driver.locked("ada@desk", "down"):
+        assert nodes[1].verbs == ["lock"]
+    assert nodes[1].verbs == ["lock", "unlock"]
+
+
+def test_a_lock_that_cannot_be_written_anywhere_is_an_error():
+    nodes = [RawNode("n1", lock=[FULL]), RawNode("n2", lock=[FULL])]
+    with pytest.raises(DplaunchError, match=r"n1: .*no space left"), fleet(*nodes).driver.locked("a", "up"):
         raise AssertionError("it is not ours")
 
 
