@@ -26,14 +26,18 @@ def boot(stdin: io.BufferedReader) -> None:
     header = stdin.readline()
     place = os.path.join(state_home(bytes.fromhex(home.strip("-")).decode()), "dplaunch", "lib", sha)
     passing = ""
-    if not (is_ours(place) and is_whole(place, int(files))):
+
+    def is_good(place: str) -> bool:
+        return is_ours(place) and is_whole(place, int(files))
+
+    if not is_good(place):
         os.write(1, b'{"event": "unpack"}\n')
         text, data = stdin.read(int(code)), stdin.read(int(size))
         if len(data) < int(size):
             os._exit(1)  # the launcher went away meanwhile
         tools: dict[str, Any] = {}
         exec(text, tools)  # noqa: S102 - ours, as this is
-        place, passing = tools["settle"](data, place, is_ours)
+        place, passing = tools["settle"](data, place, is_good)
     sys.path.insert(0, place)
     me = os.getpid()
     try:

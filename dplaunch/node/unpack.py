@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 _LOOKS = 10
 
 
-def settle(data: bytes, folder: str, is_ours: Callable[[str], bool]) -> tuple[str, str]:
+def settle(data: bytes, folder: str, is_good: Callable[[str], bool]) -> tuple[str, str]:
     """The folder with the bundle's files, and one to remove after this session (mostly none)."""
     try:
-        unpack(data, folder)
+        unpack(data, folder, is_good)
         for _ in range(_LOOKS):  # another session may be putting its own in place
-            if is_ours(folder):
+            if is_good(folder):
                 return folder, ""
             time.sleep(0.02)
     except OSError:
@@ -35,8 +35,8 @@ def settle(data: bytes, folder: str, is_ours: Callable[[str], bool]) -> tuple[st
     return passing, os.path.dirname(passing)
 
 
-def unpack(data: bytes, folder: str) -> None:
-    """Writes the bundle's files to ``folder`` by rename, in place of what is there."""
+def unpack(data: bytes, folder: str, is_good: Callable[[str], bool] = lambda _: False) -> None:
+    """Writes the bundle's files to ``folder`` by rename, in place of what is there and is not good."""
     parent = os.path.dirname(folder)
     os.makedirs(parent, mode=0o700, exist_ok=True)
     for above in (parent, os.path.dirname(parent)):  # a umask may have left them open to others
@@ -45,12 +45,23 @@ def unpack(data: bytes, folder: str) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as bundle:
             bundle.extractall(os.path.join(half, "new"))
-        with contextlib.suppress(FileNotFoundError):
-            os.rename(folder, os.path.join(half, "old"))
-        with contextlib.suppress(OSError):  # another session was faster, and its files are as good
-            os.rename(os.path.join(half, "new"), folder)
+        _put_in_place(half, folder, is_good)
     finally:
         shutil.rmtree(half, ignore_errors=True)
+
+
+def _put_in_place(half: str, folder: str, is_good: Callable[[str], bool]) -> None:
+    """Another session may have been faster: it is importing its files, so they stay where they are."""
+    new = os.path.join(half, "new")
+    with contextlib.suppress(OSError):
+        os.rename(new, folder)  # refused where there are files
+        return
+    if is_good(folder):
+        return
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(folder, os.path.join(half, "old"))
+    with contextlib.suppress(OSError):
+        os.rename(new, folder)
 
 
 def temporary(data: bytes) -> str:

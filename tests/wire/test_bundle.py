@@ -144,6 +144,22 @@ def test_a_launcher_that_dies_in_the_opening_leaves_nothing(stub, home):
         assert (done.returncode, home.exists()) == (1, False)
 
 
+def test_of_two_first_sessions_the_slower_one_leaves_the_files_of_the_faster_one(stub, home):
+    first = opening("c", "n1", str(home), stub)
+    with subprocess.Popen([sys.executable, *bootstrap()[1:]], stdin=PIPE, stdout=PIPE, env={}) as slower:
+        assert slower.stdin is not None
+        assert slower.stdout is not None
+        slower.stdin.write(first.first)
+        slower.stdin.flush()
+        assert json.loads(slower.stdout.readline()) == {"event": "unpack"}
+        start(stub, home)
+        place = home / "dplaunch" / "lib" / stub.sha
+        before = place.stat().st_ino
+        said, _ = slower.communicate(first.code, timeout=20)
+    assert json.loads(said.splitlines()[0])["code"].startswith(str(place))
+    assert place.stat().st_ino == before
+
+
 @pytest.mark.parametrize("damage", ["", "run_from = 1", "\0" * len(STUB), None])
 def test_a_damaged_bundle_is_replaced(stub, home, damage):
     start(stub, home)
