@@ -25,7 +25,7 @@ SUSPECT = (
     r"|[Aa]bort|denied|refused|[Uu]nable|[Mm]ust |[Tt]imed? ?out|not found|not support|used by process"
     r"|too SMALL|Segfault|    assert |No available|\b[EF]\d{3,8} \d\d:\d\d:\d\d|NCCL WARN|what\(\)|panicked"
     r"|NULL value|non-zero status|[Ee]xpired|Force freed|not available|incompatible|[Mm]ismatch|loopback"
-    r"|No RDMA|timeout|NVSHMEM API|is full|repeatedly|already exist|: line \d+: |No healthy"
+    r"|No RDMA|timeout|NVSHMEM API|is full|repeatedly|already exist|: line \d+: |No healthy|Ignore them"
 )
 """Matches every line that a signature knows, and few others: nodes look for it while engines load."""
 _NUMBER = re.compile(r"\d+$")
