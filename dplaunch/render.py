@@ -34,6 +34,11 @@ def clusters_root() -> Path:
     return _shipped("clusters")
 
 
+def docs_root() -> Path:
+    """The folder with the documents that verbs read."""
+    return _shipped("docs")
+
+
 def _shipped(name: str) -> Path:
     installed = _PACKAGE / f"_{name}"
     return installed if installed.is_dir() else _PACKAGE.parent / name

@@ -1,4 +1,4 @@
-"""``dplaunch explain WORD``: a key of the cluster file, or a failure by its code, name or log line."""
+"""``dplaunch explain WORD``: a key of the cluster file, a word of ours, or a failure by code or line."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ Key = Annotated[
     str | None,
     typer.Argument(
         metavar="WORD",
-        help="Explain a key like roles.decode.dp, a code like EI0006 or a log line (default: every key).",
+        help="Explain a key like roles.decode.dp, a word like group, a code like EI0006 or a log line "
+        "(default: every key).",
     ),
 ]
 
 
 def explain(call: Invocation, key: Key = None) -> ExitCode:
-    """Explain a key of the cluster file, or what a failure means and what to do."""
+    """Explain a key of the cluster file, a word, or what a failure means and what to do."""
     from dplaunch.diagnose import catalogue, is_code
     from dplaunch.diagnose import explain as find_signature
     from dplaunch.spec.explain import explain as part
@@ -53,4 +54,6 @@ def _unknown(word: str, guess: str) -> UsageError:
         )
     related = [one.id for one in catalogue() if word.lower() in one.id.lower()]
     hint = f"failures of that name are: {', '.join(related)}" if related else guess
-    return UsageError(f"'{word}' is neither a key of the cluster file nor a known failure", hint=hint)
+    return UsageError(
+        f"'{word}' is neither a key of the cluster file nor a known word or failure", hint=hint
+    )

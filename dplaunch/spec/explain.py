@@ -12,6 +12,7 @@ from dplaunch.errors import UsageError
 from dplaunch.spec.finding import nearest
 from dplaunch.spec.jsonschema import Json, SchemaKey, bare_schema, find, properties, required
 from dplaunch.spec.reference import Entry, entries
+from dplaunch.spec.words import words
 
 _INDEX = re.compile(r"\[[^\]]*\]")
 
@@ -19,18 +20,25 @@ _INDEX = re.compile(r"\[[^\]]*\]")
 def explain(key: str, others: Iterable[str] = ()) -> str:
     """The reference's part about ``key``: ``roles.decode.dp``, ``roles.*.dp``, or ``dp`` wherever it stands.
 
-    Raises ``UsageError`` for a key that does not exist; ``others`` is what else may have been meant.
+    Alone or before it stands the meaning of a word of ours (``group``). Raises ``UsageError`` for a key that
+    does not exist; ``others`` is what else may have been meant.
     """
     schema = bare_schema()
+    meaning = words().get(key.strip().lower(), "")
     path = tuple(_INDEX.sub("", key).split("."))
+    if path[0].replace("-", "_") in schema["properties"]:
+        path = (path[0].replace("-", "_"), *path[1:])
     exact = find(schema, path)
     sites = [exact] if exact else [site for site in properties(schema) if (site.key,) == path]
+    if not sites and meaning:
+        return f"{meaning}\n"
     if not sites:
-        raise _unknown(key, schema, others)
+        raise _unknown(key, schema, (*others, *words()))
     documented = [entry for entry in entries() if entry.comment]
     chosen = (_closest(schema, site, path, documented) for site in sites)
     asked = path if exact else None
-    return "\n".join(_part(schema, site, entry, asked) for site, entry in zip(sites, chosen, strict=True))
+    parts = [_part(schema, site, entry, asked) for site, entry in zip(sites, chosen, strict=True)]
+    return "\n".join([f"{meaning}\n", *parts] if meaning else parts)
 
 
 def _closest(schema: Json, site: SchemaKey, path: tuple[str, ...], documented: list[Entry]) -> Entry:

@@ -31,6 +31,7 @@ def test_the_wheel_holds_what_it_should_and_nothing_else(tmp_path):
         wanted = {str(Path(there) / name) for name in below(here)}
         assert wanted
         assert wanted <= shipped
+    assert "_docs/architecture.md" in shipped
     assert {name.split("/")[0].split("-")[0] for name in wheel.namelist()} == {"dplaunch"}
     it_names_its_command_licence_and_no_engine_outside_extras(wheel)
 

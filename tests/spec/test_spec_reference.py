@@ -106,6 +106,20 @@ def test_the_defaults_in_the_comments_are_the_real_ones(comments):
     assert all(name in comments[("hardware",)] for name in PRESETS)
 
 
+def test_words_of_the_architecture_page_are_explained():
+    for word in ("group", "seat", "plan", "revision", "stand-in", "held"):
+        assert word in explain(word).partition(":")[0].split(", ")
+    assert explain("Group") == explain("group")
+    meaning, key = explain("cluster").split("\n\n", 1)
+    assert meaning == "cluster: one deployment: one cluster file, one name"
+    assert key.startswith("cluster: text")
+
+
+def test_dashes_in_a_section_are_taken_for_underscores():
+    assert explain("kv-transfer.connector") == explain("kv_transfer.connector")
+    assert explain("overrides.decode-3.env").startswith("overrides.decode-3.env: ")
+
+
 def test_a_comment_of_two_lines_is_one_sentence(comments):
     (entry,) = [entry for entry in entries() if entry.path == ("hardware",)]
     written = re.findall(r"^# (.*)$", "\n".join(entry.lines), re.MULTILINE)
