@@ -100,7 +100,7 @@ def _find_shared_ids(nodes: Sequence[NodePlaces]) -> Iterator[Finding]:
 
 def _find_other_pods(nodes: Sequence[NodePlaces], targets: Sequence[ProbeTarget]) -> Iterator[Finding]:
     """Find devices in another super pod than most of their group, then nodes that only hand KV over."""
-    roles = targets[0].spec.roles if targets else ()
+    roles = targets[0].spec.roles
     groups = dict.fromkeys(frozenset(role.nodes_of(g)) for role in roles for g in range(role.groups))
     apart: set[str] = set()
     for group in groups:

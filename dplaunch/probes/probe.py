@@ -82,9 +82,9 @@ class Probe(Struct, frozen=True, kw_only=True):
     def judge(self, targets: Sequence[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator[Finding]:
         """Yield the findings of all targets, and a warning for each node of which something was unreadable.
 
-        ``seen``: the facts of the nodes that replied and had commands to run.
+        ``seen``: the facts of the nodes that replied and had commands to run. No targets: no findings.
         """
         read = {node: found for node, found in seen.items() if found.keys() - {"unread"}}
-        yield from self.compare(targets, read)
+        yield from self.compare(targets, read) if targets else ()
         for node, found in seen.items():
             yield from report_unread(self.name, node, found)

@@ -38,8 +38,6 @@ class WrongVersion(Struct, frozen=True, kw_only=True):
 
 def compare(targets: Sequence[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator[Finding]:
     """Yield at most one finding about the software and one about driver and firmware for each node."""
-    if not targets:
-        return
     adapted = adapter(targets[0].spec.engine.kind)
     wanted = adapted.software(targets[0].spec)
     names = (*adapted.facts.packages, *MACHINE)

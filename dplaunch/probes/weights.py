@@ -86,8 +86,6 @@ def _parse(_: ProbeTarget, outputs: Outputs) -> Facts:
 
 
 def _compare(targets: Sequence[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator[Finding]:
-    if not targets:
-        return
     spec = targets[0].spec
     if any(target.has_engines and _find_path(target) is None for target in targets):
         yield _report_name(spec)

@@ -9,7 +9,7 @@ from specs import cluster, nodes, serve
 
 from dplaunch.model.check import Output
 from dplaunch.model.cluster import RouterSpec, RuntimeSpec, WeightsSpec
-from dplaunch.probes import disk, kernel, limits, memory, nic, proxy, python, router_python
+from dplaunch.probes import disk, hosts, kernel, limits, memory, nic, npu, proxy, python, router_python
 
 CAPTURES = Path(__file__).parent / "captures"
 
@@ -22,6 +22,11 @@ def three(**changes):
     """Three nodes with an engine each."""
     role = serve(nodes=("n1", "n2", "n3"), dp=3, tp=16, expert_parallel=True)
     return targets(cluster(role, **changes))
+
+
+def test_no_probe_minds_that_no_node_was_reached():
+    for probe in (*hosts.PROBES, *npu.PROBES, npu.make_ping_probe(True), hosts.make_weights_probe()):
+        assert list(probe.judge((), {})) == [], probe.name
 
 
 def on_all(key, *texts: str | Output):
