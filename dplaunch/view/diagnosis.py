@@ -42,9 +42,9 @@ def render(found: Diagnosis, *, verbose: bool = False) -> Text:
         rest = _rest("also seen:", list(found.others), len(found.others) if verbose else _LISTED)
         return style.lines(calm, *first, *rest, *_restarted(found), *_waiting(found))
     mute, verdict = _mute(found.unexplained), _verdict(found.first) if found.first else ()
-    if (
-        found.first and found.first.follows and found.unexplained
-    ):  # the cause ended without an error in its log
+    first = found.first
+    if first and (first.follows or first.survived) and found.unexplained:
+        # the cause ended without an error in its log
         parts = [*mute, *verdict]
     else:
         parts = [*verdict, *_suspects(found), *mute]

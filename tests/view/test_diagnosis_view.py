@@ -45,6 +45,19 @@ def test_what_was_killed_without_a_word_is_no_success(draw, golden):
     assert view.to_json(found)["found"]
 
 
+def test_what_was_killed_comes_before_an_error_that_its_router_got_over(draw):
+    line = "2026-04-25 10:01:17,340 WARNING decode-3 is out: /health cannot be asked ([Errno 111] Connection refused)"
+    evidence = Evidence()
+    evidence.add("router", "n1", (line,))
+    evidence.add("decode-3", "n2", ())
+    found = evidence.conclude(serving=["router"], ended=["decode-3"])
+    shown = draw(
+        view.render(replace(found, ended=(EndedProcess("decode-3", "n2", "killed by SIGKILL"),))), 200
+    )
+    assert shown.startswith("decode-3 on n2: killed by SIGKILL")
+    assert "router on n1" in shown
+
+
 def test_what_does_not_serve_is_named_where_no_log_tells(draw, golden):
     found = replace(concluded({0: quiet(0)}, ranks=1), waiting=("decode-0", "decode-1"))
     golden("diagnosis-waiting", draw(view.render(found), 200))
