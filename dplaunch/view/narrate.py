@@ -15,7 +15,7 @@ from dplaunch import durations
 from dplaunch.model import event as ev
 from dplaunch.model.progress import Progress, RoleProgress, Step
 from dplaunch.ranges import fold
-from dplaunch.view import style
+from dplaunch.view import folding, style
 from dplaunch.words import plural
 
 TAIL = 10
@@ -33,6 +33,7 @@ class Narrator:
         self._verbose = verbose
         self._printed: set[tuple[str, str]] = set()
         self._failures: dict[tuple[str, str], list[str]] = {}
+        self._hints: set[str] = set()
         self._staged: dict[str, float] = {}
         self._rules: dict[type[ev.Event], Callable[[Any, Progress], Iterator[Text]]] = {
             ev.PhaseBegan: self._phase_began,
@@ -78,7 +79,9 @@ class Narrator:
     def _node_failed(self, event: ev.NodeFailed, _: Progress) -> Iterator[Text]:
         named = "" if event.node in event.text else f"{event.node}: "
         yield Text.assemble(("UNREACHABLE ", style.BAD), named, style.plain(event.text))
-        if event.hint:
+        shape = folding.mask(event.hint)
+        if event.hint and shape not in self._hints:
+            self._hints.add(shape)
             yield _aside("hint", event.hint)
 
     def _failed(self, event: ev.Failed, _: Progress) -> Iterator[Text]:

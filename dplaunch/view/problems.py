@@ -12,18 +12,15 @@ from rich.text import Text
 
 from dplaunch.errors import Problem
 from dplaunch.model.plan import Plan
-from dplaunch.ranges import fold, grouped, ranges
-from dplaunch.view import style
+from dplaunch.ranges import grouped, ranges
+from dplaunch.view import folding, style
 from dplaunch.words import plural
 
 _WORD = re.compile(r"""("[^"]*"|'[^']*'|[^\s:,\[\]{}#]+)""")
-_NAME = re.compile(r"([^\s:,'\"\[\]{}]+)")
 _NODE = re.compile(r"(?<=^nodes\.)[^.]+")
 
 MANY = 3
 """So many problems that differ in names and numbers only are printed as one."""
-_LONGEST = 60
-"""Characters of the names of one word; of more only the first and their number are printed."""
 
 
 def render(problems: Sequence[Problem], width: int = 10_000) -> Text:
@@ -46,28 +43,9 @@ def _fold(problems: Sequence[Problem]) -> list[tuple[Problem, ...]]:
 
 def _shape(problem: Problem) -> tuple[object, ...]:
     """Equal for problems of one kind at keys of one kind: their own line's words and numbers do not count."""
-    own = set(_NAME.findall(problem.source_line))
-
-    def masked(match: re.Match[str]) -> str:
-        return "#" if match[0] in own else re.sub(r"\d+", "#", match[0])
-
-    key = re.sub(r"\d+", "#", _NODE.sub("#", problem.key))
-    texts = (_NAME.sub(masked, text) for text in (problem.text, problem.hint))
+    texts = (folding.mask(text, problem.source_line) for text in (problem.text, problem.hint))
+    key = folding.mask(_NODE.sub("#", problem.key))
     return (problem.warning, problem.file, problem.source, key, *texts)
-
-
-def _together(texts: Sequence[str]) -> str:
-    """The texts as one, word by word: ``the address of h[1-64] is …``."""
-    words = zip(*(_NAME.split(text) for text in texts), strict=True)
-    return "".join(_names(dict.fromkeys(column)) for column in words)
-
-
-def _names(words: Iterable[str]) -> str:
-    several = tuple(words)
-    folded = fold(several)
-    return (
-        folded if len(several) == 1 or len(folded) <= _LONGEST else f"{several[0]} … ({len(several)} in all)"
-    )
 
 
 def count(problems: Iterable[Problem]) -> Text:
@@ -110,7 +88,7 @@ def to_json(problem: Problem) -> dict[str, Any]:
 def _problem(like: Sequence[Problem], width: int) -> list[Text]:
     """One problem, or several of one shape at the place of the first."""
     first = like[0]
-    texts, hints = (_together([getattr(each, part) for each in like]) for part in ("text", "hint"))
+    texts, hints = (folding.join([getattr(each, part) for each in like]) for part in ("text", "hint"))
     problem = replace(first, text=texts, hint=hints) if len(like) > 1 else first
     word, colour = ("warning", style.WARN) if problem.warning else ("error", style.BAD)
     headline = Text.assemble((f"{_place(problem)}", style.HEAD), (f"{word}: ", colour), problem.text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -16,7 +16,7 @@ from dplaunch.model.observed import Observed
 from dplaunch.model.plan import Plan
 from dplaunch.model.summary import Cause, ClusterHealth, Summary
 from dplaunch.ranges import families, fold, grouped, ranges
-from dplaunch.view import style
+from dplaunch.view import folding, style
 from dplaunch.view.actions import render_differences
 from dplaunch.view.records import MISSING, UNKNOWN, UnitStatus, records
 from dplaunch.view.table import Table, tabulate
@@ -180,8 +180,10 @@ def _process(record: UnitStatus) -> dict[str, Any]:
 
 def _remarks(observed: Observed, summary: Summary) -> list[Text]:
     """Unreachable nodes by reason; nodes with another plan; groups that are closed to clients."""
-    reasons = grouped((reason, node) for node, reason in observed.unreached.items())
-    remarks = [_unreached(nodes, reason) for reason, nodes in reasons.items()]
+    reasons = grouped(
+        (folding.mask(reason, node), (node, reason)) for node, reason in observed.unreached.items()
+    )
+    remarks = [_unreached(dict(alike)) for alike in reasons.values()]
     if summary.stale:
         nodes = fold(summary.stale)
         text = ": run another plan than this file's" + ("; the file changes" if summary.differences else "")
@@ -210,9 +212,11 @@ def _unproved(summary: Summary) -> list[Text]:
     ]
 
 
-def _unreached(nodes: Sequence[str], reason: str) -> Text:
-    named = "" if len(nodes) == 1 and nodes[0] in reason else f" {fold(nodes)}"
-    return Text.assemble(("unreachable", style.BAD), (named, style.HEAD), f": {style.plain(reason)}")
+def _unreached(reasons: Mapping[str, str]) -> Text:
+    """Node → why it is unreachable, in sentences of one shape."""
+    named = "" if all(node in reason for node, reason in reasons.items()) else f" {fold(reasons)}"
+    text = folding.join(tuple(reasons.values()))
+    return Text.assemble(("unreachable", style.BAD), (named, style.HEAD), f": {style.plain(text)}")
 
 
 def _troubles(found: Sequence[UnitStatus], *, down: bool) -> list[Text]:

@@ -237,3 +237,17 @@ def test_an_engine_that_is_stuck_is_named_with_what_the_router_saw(draw, golden,
 def test_what_skipped_prefill_is_counted(draw, golden, big_plan, observe):
     summary = replace(GOOD, skipped_prefill=12)
     golden("status-skipped-prefill", draw(status_view.render(big_plan, observe(big_plan), summary), 100))
+
+
+def test_nodes_that_are_unreachable_for_like_reasons_are_one_line(big_plan, observe, draw):
+    reasons = {f"n{n}": f"n{n} (192.0.0.{n}) refused the connection; `ping 192.0.0.{n}`" for n in range(2, 8)}
+    observed = observe(big_plan, unreached={**reasons, "n8": "n8 has no python3"})
+    lines = [
+        line
+        for line in draw(status_view.render(big_plan, observed, BAD), 200).split("\n")
+        if "unreachable:" in line
+    ]
+    assert lines == [
+        "unreachable: n[2-7] (192.0.0.[2-7]) refused the connection; `ping 192.0.0.[2-7]`",
+        "unreachable: n8 has no python3",
+    ]
