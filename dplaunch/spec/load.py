@@ -66,12 +66,14 @@ def load(text: str, path: str, *, read_file: ReadFile, check: Check = lambda _: 
     scripts, unread = _scripts(file, path, read_file)
     spec = resolve(file, path, scripts)
     found = (*found, *unread, *rules.check(Case(file, spec), broken))
-    wrong_at = {finding.path for finding in found}
-    left = (finding for finding in unfilled(document.data) if finding.path not in wrong_at)
-    problems = (
-        *(document.problem(finding) for finding in (*document.slips, *found, *left)),
+    left = tuple(document.problem(finding) for finding in unfilled(document.data))
+    at = {(problem.line, problem.column) for problem in left}
+    others = (
+        *(document.problem(finding) for finding in (*document.slips, *found)),
         *_checked(document, spec, broken | broken_by(found), check),
     )
+    # what else is wrong with a placeholder only follows from it
+    problems = (*left, *(problem for problem in others if (problem.line, problem.column) not in at))
     if any(not problem.warning for problem in problems):
         raise SpecError(_sorted(problems))
     return Loaded(spec, _sorted(problems))

@@ -66,12 +66,12 @@ def takes(what: str, value: object, hint: str = "") -> PydanticCustomError:
     return refuse(f"{{it}} takes {what}, not {describe(value)}", hint)
 
 
-def checked(pattern: re.Pattern[str], text: str) -> Callable[[str], str]:
+def checked(pattern: re.Pattern[str], text: str, hint: str = "") -> Callable[[str], str]:
     """A validator: the value as it is, or ``'VALUE' `` followed by ``text``."""
 
     def check(value: str) -> str:
         if not pattern.fullmatch(value):
-            raise refuse(f"'{value}' {text}")
+            raise refuse(f"'{value}' {text}", hint)
         return value
 
     return check
@@ -274,7 +274,11 @@ Devices = Annotated[
     ),
 ]
 Interface = Annotated[
-    str, Field(min_length=1), AfterValidator(checked(_INTERFACE, "is not the name of a network interface"))
+    str,
+    Field(min_length=1),
+    AfterValidator(
+        checked(_INTERFACE, "is not the name of a network interface", "`ip -br link` prints them")
+    ),
 ]
 Port = Annotated[int, Field(ge=1, le=65535)]
 NodeNames = Annotated[tuple[str, ...], PlainValidator(_each(_name)), _RANGE]
