@@ -54,6 +54,4 @@ def _unknown(word: str, guess: str) -> UsageError:
         )
     related = [one.id for one in catalogue() if word.lower() in one.id.lower()]
     hint = f"failures of that name are: {', '.join(related)}" if related else guess
-    return UsageError(
-        f"'{word}' is neither a key of the cluster file nor a known word or failure", hint=hint
-    )
+    return UsageError(f"'{word}' is neither a key of the cluster file nor a known word or failure", hint=hint)

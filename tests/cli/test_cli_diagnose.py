@@ -55,5 +55,7 @@ def test_an_unknown_code_is_never_answered_with_its_neighbour(cli):
 
 def test_a_word_that_nobody_knows_is_answered_with_what_there_is(cli):
     said = cli("explain", "nonsense", code=2).stderr
-    assert said.startswith("error: 'nonsense' is neither a key of the cluster file nor a known word or failure")
+    assert said.startswith(
+        "error: 'nonsense' is neither a key of the cluster file nor a known word or failure"
+    )
     assert "did you mean 'ports'?" in cli("explain", "host.ports", code=2).stderr
