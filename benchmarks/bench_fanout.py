@@ -8,7 +8,7 @@ journal seeks a new inode past all that were freed in the last minute.
 
     python benchmarks/bench_fanout.py [--hosts 64] [--processes 16] [--rounds 3] [--place DIR] [-o json]
 
-start     ``up --detach``: all processes acknowledged                           ≤ 1.5 × ``pdsh … true``
+start     ``up --detach``: all processes acknowledged                           ≤ 1.2 × ``pdsh … true``
 cpu       user + system time of that client and its children                    ≤ 0.25 × pdsh's
 status    ``status``, health asked, while they all run                          ≤ 0.7 × ``clush … true``
 rss       peak resident memory of the client                                    ≤ 200 MB
@@ -44,7 +44,7 @@ from waiting import until  # noqa: E402
 T = TypeVar("T")
 MEMORY = next((place for place in ("/dev/shm",) if os.access(place, os.W_OK)), None)
 
-BARS = {"start / pdsh": 1.5, "client cpu / pdsh cpu": 0.25, "status / clush": 0.7, "client MB": 200.0}
+BARS = {"start / pdsh": 1.2, "client cpu / pdsh cpu": 0.25, "status / clush": 0.7, "client MB": 200.0}
 FORKS = """
 import os, sys
 for _ in range(int(sys.argv[1])):
