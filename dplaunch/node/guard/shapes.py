@@ -52,6 +52,7 @@ class Spec(_Named, total=False):
     logs: list[LogFile]
     meta: dict[str, Any]
     limits: dict[str, float]
+    takes_over: float | None
 
 
 class Claim(TypedDict):

@@ -64,8 +64,11 @@ def _leave_note(path: str) -> None:
         return
 
 
-def spawn(spec: Spec, root: str, folder: str) -> tuple[int, int]:
-    """Start the process of ``spec``: pid and start time. Raises Refused when its exec failed."""
+def spawn(spec: Spec, root: str, folder: str, more: dict[str, str]) -> tuple[int, int]:
+    """Start the process of ``spec``: pid and start time. Raises Refused when its exec failed.
+
+    ``more`` is added to its environment.
+    """
     path = os.path.join(folder, "log")
     try:
         log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -78,7 +81,7 @@ def spawn(spec: Spec, root: str, folder: str) -> tuple[int, int]:
         text = f"{spec['name']}: its working folder {cwd} cannot be used: {error.strerror}"
         raise Refused("exec", text) from error
     try:
-        pid = _exec(spec["argv"], environment(spec, root), log)
+        pid = _exec(spec["argv"], {**environment(spec, root), **more}, log)
     except OSError as error:
         raise _refusal(spec, root, error) from error
     except (TypeError, ValueError, RuntimeError) as error:  # not words; a libc without setsid here

@@ -10,7 +10,9 @@ import time
 
 from . import proc, spawn, supervise
 from .claims import describe, list_claims, overlapping
+from .handover import survivors
 from .observe import ALIVE, is_known, observe_process
+from .state import load_state
 from .store import Folder, Refused, refusal, write_all
 
 TYPE_CHECKING = False
@@ -65,8 +67,10 @@ def _launch(folder: Folder, spec: Spec, births: proc.Births) -> tuple[int, int]:
 
     def work(pipe: int, keeps_orphans: bool) -> None:
         guard = supervise.Guard(spec, folder.root, home, births, keeps_orphans=keeps_orphans)
+        seconds = spec.get("takes_over")
+        before = None if seconds is None else load_state(folder, spec["name"])
         try:
-            pid = guard.begin()
+            pid = guard.begin() if seconds is None or before is None else guard.take_over(before, seconds)
         except Refused as refused:
             _send(pipe, {"ok": False, "error": refused.error})
         except OSError as error:
@@ -103,11 +107,24 @@ def _check(folder: Folder, spec: Spec) -> None:
     found = observe_process(folder, name)
     if found and not is_known(found):
         raise Refused(found["state"], found["problem"], found["hint"])
-    if found and (found["state"] in ALIVE or found["left"]):
+    ours: set[int] = set()
+    if spec.get("takes_over") is not None:
+        ours = _find_predecessor(folder, name)
+    elif found and (found["state"] in ALIVE or found["left"]):
         which = found["pid"] or ", ".join(map(str, found["left"]))
         raise Refused("running", f"{name} is already running (pid {which})", "stop it first: dplaunch down")
     if spec.get("ports"):
-        _check_ports(spec)
+        _check_ports(spec, ours)
+
+
+def _find_predecessor(folder: Folder, name: str) -> set[int]:
+    """The pids of the process that another takes over from. Raises Refused where it does not run, guarded."""
+    state, found = load_state(folder, name), observe_process(folder, name)
+    if state is None or found is None or found["state"] != "running" or not found["pid"]:
+        raise Refused(
+            "handover", f"{name}: nothing runs that it could take over from", "run the command again"
+        )
+    return {one.pid for one in survivors(state)}
 
 
 def _check_claims(spec: Spec, others: list[Claim]) -> None:
@@ -118,12 +135,13 @@ def _check_claims(spec: Spec, others: list[Claim]) -> None:
         raise Refused("claimed", text, hint)
 
 
-def _check_ports(spec: Spec) -> None:
+def _check_ports(spec: Spec, ours: set[int]) -> None:
+    """``ours`` may hold them."""
     from . import ports  # noqa: PLC0415 - only where there are some
 
     for port in spec["ports"]:
         holder = ports.find_holder(spec.get("address") or "", int(port))
-        if holder is not None:
+        if holder is not None and holder.pid not in ours:
             text = f"{spec['name']}: port {port} is taken by {holder.text()}"
             hint = "stop that process, or choose other ports in the cluster file"
             raise Refused("port-taken", text, hint, port=port, pid=holder.pid)

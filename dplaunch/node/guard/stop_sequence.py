@@ -14,7 +14,7 @@ from .proc import Proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from .shapes import Ending
@@ -30,7 +30,10 @@ _LAST_LOOK = 0.25
 
 
 class Stopping:
-    """One stop. ``family`` lists what lives of the tree; ``wait`` sleeps; ``hurry`` ends every grace."""
+    """One stop. ``family`` lists what lives of the tree; ``wait`` sleeps; ``hurry`` ends every grace.
+
+    ``others`` are asked together with the main process.
+    """
 
     def __init__(
         self,
@@ -39,8 +42,10 @@ class Stopping:
         wait: Callable[[float], None] = time.sleep,
         hurry: Callable[[], bool] = lambda: False,
         notify: Callable[[str], None] = lambda _name: None,
+        others: Sequence[Proc] = (),
     ) -> None:
         self.main = main
+        self._others = others
         self._family = family
         self._wait = wait
         self._hurry = hurry
@@ -72,7 +77,7 @@ class Stopping:
         """Signal after signal to the engine (not only to a shell around it) until it is gone."""
         if not self._alive():
             return ""
-        asked = self._heads()
+        asked = [*self._heads(), *self._others]
         for name, grace in steps:
             self._notify(name)
             for head in asked:

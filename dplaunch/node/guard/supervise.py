@@ -8,11 +8,12 @@ import time
 
 from . import proc, spawn
 from .bound import KEEP, LIMIT, Bound
+from .handover import TAKES_OVER, Leaving, explain
 from .log import begin_run
 from .segments import Segments
-from .state import PROTOCOL
-from .stop_sequence import STEPS, Stopping
-from .store import Refused, read_json, refusal, remove, try_flock, write_json
+from .state import PROTOCOL, load_state
+from .stop_sequence import STEPS, Stopping, deliver
+from .store import Folder, Refused, read_json, refusal, remove, try_flock, write_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ _LAST_WORDS = 1.0
 """Seconds a guard tries to learn how a stop ended, and to record it where the disk is full."""
 _STEADY = 60.0
 """A service that ran for so many seconds starts its backoff at one second again."""
+_COMES_UP = 20.0
+"""Seconds in which a new process has to take over: whoever starts it waits 30."""
 _CLAIM = 1.0
 """Seconds to wait for the guard of the run before: it has recorded the exit and is about to end."""
 
@@ -56,6 +59,8 @@ class Guard:
         is_job = (spec.get("ready") or {}).get("kind") == "exit"
         self._restarts = bool(spec.get("restarts")) and not is_job
         self.exit: Exit | None = None
+        self._leaving = Leaving()
+        """What was started before under this name, and finishes what it has."""
         self.notes: list[str] = []
         self._began = time.time()
         self._spawned = 0.0
@@ -63,6 +68,7 @@ class Guard:
         self._backoff = self._first_backoff
         self._again_at = 0.0
         self._calm_look = float(limits.get("look", _CALM_LOOK))
+        self._comes_up = float(limits.get("comes_up", _COMES_UP))
         self._look = self._calm_look
         self._terminated = False
         self._childless = False
@@ -92,6 +98,41 @@ class Guard:
         self.save(must=True)
         return self.main[0]
 
+    def take_over(self, before: State, seconds: float) -> int:
+        """Start the process beside the one that runs (``before``), and take its place; the new one's pid.
+
+        The old one then has ``seconds`` to finish what it has. Raises Refused, and leaves everything as it
+        is, where the new one does not take over. The log continues.
+        """
+        done = os.path.join(self.folder, "took-over")
+        remove(done)
+        try:
+            self._spawn({TAKES_OVER: done})
+            if not self._takes_over(done):
+                raise explain(self.spec["name"], self.status)
+            deliver(proc.Proc(before["guard"][0], 0, 0, before["guard"][1]), "KILL")
+            self._claim()
+        except Refused:
+            Stopping(self.main, self.family, self.wait).run([["TERM", 1], ["KILL", 5]])
+            raise
+        finally:
+            remove(done)
+        latest = load_state(Folder(self.root), self.spec["name"]) or before
+        self.tree.members.update((one.pid, one) for one in self._leaving.begin(latest, seconds))
+        for name in ("exit.json", "stop.json"):
+            remove(os.path.join(self.folder, name))
+        self.save()
+        return self.main[0]
+
+    def _takes_over(self, done: str) -> bool:
+        """Wait until the new process has made this file; False where it does not."""
+        deadline = time.monotonic() + self._comes_up
+        while self.status is None and not self._terminated and time.monotonic() < deadline:
+            if os.path.exists(done):
+                return True
+            self.wait(0.05)
+        return False
+
     def _claim(self) -> None:
         deadline = time.monotonic() + _CLAIM
         while not self._try_claim():  # held until this guard ends
@@ -114,9 +155,9 @@ class Guard:
         self._claimed = fd
         return True
 
-    def _spawn(self) -> None:
+    def _spawn(self, env: dict[str, str] | None = None) -> None:
         self.status, self._spawned, self.signal, self._childless = None, time.time(), "", False
-        self.main = spawn.spawn(self.spec, self.root, self.folder)
+        self.main = spawn.spawn(self.spec, self.root, self.folder, env or {})
         self.phase = "running"
         self._look = self._calm_look
         self._segments = Segments(self._spawned)
@@ -160,14 +201,20 @@ class Guard:
         self.wait(0)
         return self.tree.clear() if self._is_alone() else self.tree.current()
 
+    def _own_family(self) -> list[proc.Proc]:
+        """The tree now, without what only finishes."""
+        leaving = {one.pid for one in self._leaving.alive()}
+        return [one for one in self.family() if one.pid not in leaving]
+
     def _is_alone(self) -> bool:
         """A guard that keeps all orphans and has no child has no tree: no need to look at all processes."""
-        return self._childless and self._keeps_orphans
+        return self._childless and self._keeps_orphans and not self._leaving.alive()
 
     def look(self) -> None:
         """One round of ordinary life: tree, log, exit, restart."""
         if self.bound.tend():
             self._look = _BUSY_LOOK
+        self._leaving.tend()
         before = len(self.tree.members)
         if self._is_alone():
             self.tree.clear()
@@ -193,7 +240,7 @@ class Guard:
             self.phase = "left"
             self._outlive(self.exit)
             return
-        Stopping(self.main, self.family, self.wait).run([["TERM", 0]])
+        Stopping(self.main, self._own_family, self.wait).run([["TERM", 0]])
         self._segments.sweep()
         if time.time() - self._spawned > _STEADY:
             self._backoff = self._first_backoff
@@ -238,7 +285,8 @@ class Guard:
         grace = self._read_request().get("grace")
         self.phase = "stopping"
         self._segments.note(lambda: [one.pid for one in self.family()])
-        stopping = Stopping(self.main, self.family, self.wait, self._hurry, self._notify)
+        others = self._leaving.alive()
+        stopping = Stopping(self.main, self.family, self.wait, self._hurry, self._notify, others)
         ending = stopping.run(self.spec.get("stop") or STEPS, grace)
         self._see_it_end()
         self._segments.sweep()
