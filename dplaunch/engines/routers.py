@@ -28,6 +28,8 @@ class RouterKind(Struct, frozen=True, kw_only=True):
     """Keys of the cluster file's ``router`` that are for this kind alone."""
     script: str = ""
     """What ``path`` names, which it needs then."""
+    hands_over: bool = False
+    """Another one can take over from it while it runs."""
     splits: bool = False
     """It needs prefill and decode."""
 
@@ -41,6 +43,7 @@ KINDS = {
         after_engines=False,
         flows=("pull", "push"),
         keys=frozenset(("workers", "policy")),
+        hands_over=True,
     ),
     "vllm-router": RouterKind(key_env="VLLM_API_KEY"),
     # Its proxies have no /v1/models before main of 2026-08.

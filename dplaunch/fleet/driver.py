@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from types import MappingProxyType
 from typing import Protocol
 
 from dplaunch.errors import DplaunchError, HostError
@@ -90,9 +91,16 @@ class Driver(Protocol):
         """Write ``file`` unless it was changed since ``seen``; whether it did so. Raises DplaunchError."""
 
     def start(
-        self, plan: Plan, places: Collection[Place], secrets: Mapping[SecretRef, str]
+        self,
+        plan: Plan,
+        places: Collection[Place],
+        secrets: Mapping[SecretRef, str],
+        beside: Mapping[Place, float] = MappingProxyType({}),
     ) -> tuple[StartResult, ...]:
-        """Start these processes; a result for each, also where its node is lost."""
+        """Start these processes; a result for each, also where its node is lost.
+
+        ``beside``: those that take over from the one that runs, which then has so many seconds to finish.
+        """
 
     def stop(
         self, places: Iterable[Place], grace: float, take: Callable[[StopVerdict], None], *, patient: bool

@@ -75,6 +75,8 @@ class ObservedProcess(Struct, frozen=True, kw_only=True):
     left: tuple[int, ...] = ()
     """Processes still alive below a main process that is gone."""
     ports: tuple[int, ...] = ()
+    hands_over: bool = False
+    """A new run of it can take over while it runs."""
     problem: str = ""
     """Why its state cannot be used, as a sentence that begins with its name."""
     hint: str = ""

@@ -173,6 +173,8 @@ class Process(Struct, frozen=True, kw_only=True):
     logs: tuple[LogFile, ...] = ()
     restarts: bool = False
     """A service the guard starts again when it dies."""
+    hands_over: bool = False
+    """A new run takes over from the one that runs, without a gap, and that one finishes what it has."""
     fingerprint: str = ""
     """Hash of argv, env names, file texts: what ``diff`` compares with what runs."""
 

@@ -127,6 +127,7 @@ def router_process(site: RouterSite, files: Sequence[File]) -> Process:
         ),
         after=tuple(site.engines) if kind.after_engines else (),
         restarts=True,
+        hands_over=kind.hands_over,
     )
 
 

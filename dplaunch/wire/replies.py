@@ -190,6 +190,7 @@ def _process(node: str, found: Mapping[str, Any]) -> ObservedProcess:
         group=_words(meta.get("group"), _text(found["name"])),
         node=node,
         state=State(found["state"]),
+        hands_over=meta.get("hands_over") is True,
         endpoints=tuple(fill(ObservedEndpoint, one) for one in _list(found.get("endpoints") or ())),
     )
 

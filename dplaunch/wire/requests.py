@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from msgspec import to_builtins
 
 from dplaunch import __version__
 from dplaunch.model.cluster import SecretRef
-from dplaunch.model.plan import Endpoint, File, NodePlan, Plan, Process
+from dplaunch.model.plan import Endpoint, File, NodePlan, Place, Plan, Process
 from dplaunch.model.remote import HttpRequest, LogQuery, LogSource, Pattern
 from dplaunch.model.trail import Entry
 
@@ -67,13 +68,23 @@ def get(paths: Iterable[str]) -> Request:
 
 
 def start(
-    node: NodePlan, processes: Iterable[Process], secrets: Mapping[SecretRef, str], *, pinned: bool = True
+    node: NodePlan,
+    processes: Iterable[Process],
+    secrets: Mapping[SecretRef, str],
+    beside: Mapping[Place, float] = MappingProxyType({}),
+    *,
+    pinned: bool = True,
 ) -> Request:
     """Start processes. ``secrets`` holds the value of every SecretRef in their environment.
 
+    ``beside``: those that take over from the one that runs → seconds that it then has to finish what it has.
     ``pinned``: they hold the devices of their seats, as a rehearsal does not.
     """
-    return "start", {"processes": [_start_spec(node, one, secrets, pinned=pinned) for one in processes]}
+    specs = [_start_spec(node, one, secrets, pinned=pinned) for one in processes]
+    for spec in specs:
+        if (node.name, spec["name"]) in beside:
+            spec["takes_over"] = beside[node.name, spec["name"]]
+    return "start", {"processes": specs}
 
 
 def _start_spec(
@@ -97,6 +108,7 @@ def _start_spec(
             "kind": process.kind,
             "role": process.role,
             "group": process.group,
+            "hands_over": process.hands_over,
             "ranks": [seat.rank for seat in process.seats],
             "devices": [device for seat in process.seats for device in seat.devices] if pinned else [],
         },

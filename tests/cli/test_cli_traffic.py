@@ -121,3 +121,28 @@ def test_a_prefill_engine_stays_until_its_kv_was_pulled(laptop):
     assert tally.faults == []
     assert tally.answered >= 8
     laptop("down", "-y")
+
+
+def test_the_router_restarts_and_no_client_is_refused_or_cut(recorded):
+    """Long streams end at the router in which they began; new clients never find the port closed."""
+    up = recorded.json("up")
+    endpoint, model = up["endpoint"], up["model"]
+    before = router_of(recorded)
+    with (
+        traffic(endpoint, model, clients=8, tokens=int(SECONDS * 1000 / TOKEN_MS)) as long,
+        traffic(endpoint, model, clients=8, tokens=1) as short,
+    ):
+        for _ in range(2):
+            recorded("restart", "router", "-y")
+    after = router_of(recorded)
+    assert (long.faults, short.faults) == ([], [])
+    assert short.answered > 50
+    assert (before["pid"] != after["pid"], after["restarts"], after["healthy"]) == (True, 0, True)
+    recorded("down", "-y")
+    assert recorded.json("status", code=1)["state"] == "down"
+
+
+def router_of(laptop):
+    status = laptop.json("status")
+    assert status["state"] == "serving"
+    return next(process for process in status["processes"] if process["role"] == "router")

@@ -50,7 +50,7 @@ def every_field():
     parent = a_process(
         "decode@n1", "n1", endpoints=("decode-0", "decode-1"), role="decode", kind="engine", seats=(seat,), after=("convert-0",),
         logs=(LogFile("worker", "log/worker-*.log"),), env={"KEY": SecretRef("file", "k"), "A": "b"},
-        stop=(StopStep("INT", 1.5),), ports=(9001,), restarts=True, files=("x",), flags=("--seed",), fingerprint="f",
+        stop=(StopStep("INT", 1.5),), ports=(9001,), restarts=True, hands_over=True, files=("x",), flags=("--seed",), fingerprint="f",
         ready=Ready("line", "joined (.*)$"),
     )  # fmt: skip
     parent = replace(parent, endpoints=(replace(parent.endpoints[0], api=api), *parent.endpoints[1:]))

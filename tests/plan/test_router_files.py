@@ -46,6 +46,7 @@ def test_ours(stage):
     assert ran.argv == [
         "-m", "dprouter",
         "--members", f"{folder}/members.json",
+        "--handover", f"{folder}/handover.sock",
         "--host", "192.0.0.1",
         "--port", "8001",
         "--workers", "2",

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from nodes import CLOCK, Node, Report, following, watching
@@ -201,15 +202,22 @@ class MemoryDriver:
         return True
 
     def start(
-        self, plan: Plan, places: Collection[Place], secrets: Mapping[SecretRef, str]
+        self,
+        plan: Plan,
+        places: Collection[Place],
+        secrets: Mapping[SecretRef, str],
+        beside: Mapping[Place, float] = MappingProxyType({}),
     ) -> tuple[StartResult, ...]:
         self._call("start", tuple(sorted(places)))
-        return tuple(self._start(process) for process in plan.processes if process.place in places)
+        if beside:
+            self._call("beside", dict(beside))
+        wanted = [process for process in plan.processes if process.place in places]
+        return tuple(self._start(process, beside=process.place in beside) for process in wanted)
 
-    def _start(self, process: Process) -> StartResult:
+    def _start(self, process: Process, *, beside: bool) -> StartResult:
         error = self._fault("start", process.node)
         if error is None:
-            return self.nodes[process.node].start(process)
+            return self.nodes[process.node].start(process, beside=beside)
         refusal = Refusal(kind="unreachable", text=error.text, hint=error.hint)
         return StartResult(node=process.node, process=process.name, refusal=refusal)
 

@@ -142,13 +142,16 @@ class Node:
             self.health[name] = LOADING
         return self
 
-    def start(self, process: Process) -> StartResult:
-        """A new run, unless something speaks against it."""
+    def start(self, process: Process, *, beside: bool = False) -> StartResult:
+        """A new run, unless something speaks against it. ``beside``: it takes over from the one that runs."""
         before = self.processes.get(process.name)
-        others = {port for one in self.processes.values() if one.alive for port in one.ports}
+        alive = [one for one in self.processes.values() if one.alive and not (beside and one is before)]
+        others = {port for one in alive for port in one.ports}
         taken = sorted((others | self.held) & set(process.ports))
         refusal = self.refused.get(process.name)
-        if before is not None and before.alive:
+        if beside and not (before and before.runs):
+            refusal = Refusal(kind="handover", text=f"{process.name}: nothing runs to take over from")
+        elif before is not None and before.alive and not beside:
             refusal = Refusal(kind="running", text=f"{process.name} is already running (pid {before.pid})")
         elif taken:
             refusal = Refusal(kind="port-taken", text=f"port {taken[0]} is taken")
@@ -156,13 +159,16 @@ class Node:
             return StartResult(node=self.name, process=process.name, refusal=refusal)
         self.observed(
             process.name,
-            **{name: getattr(process, name) for name in ("kind", "role", "group", "ports", "fingerprint")},
+            **{
+                name: getattr(process, name)
+                for name in ("kind", "role", "group", "ports", "fingerprint", "hands_over")
+            },
             pid=100,
             started_at=CLOCK,
             log=f"/state/{process.name}/log",
             endpoints=tuple(ObservedEndpoint(name=one.name, url=one.url) for one in process.endpoints),
         )
-        if before is not None:
+        if before is not None and not beside:
             self._begin_logs(process.name)
         if process.name in self.ends:
             self.end(process.name, *self.ends[process.name])

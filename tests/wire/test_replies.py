@@ -250,6 +250,12 @@ def test_a_process_of_another_protocol_is_there_with_its_problem():
     assert left == ("a was started by dplaunch 0.1; stop it with that version",)
 
 
+def test_what_can_hand_over_is_known_by_what_we_gave_its_guard():
+    given = {**ENGINE, "meta": {**ENGINE["meta"], "hands_over": True}}
+    found = replies.observed("n1", {"processes": [given, ENGINE]}).processes
+    assert [process.hands_over for process in found] == [True, False]
+
+
 @pytest.mark.parametrize("meta", [None, "odd", []])
 def test_what_a_guard_keeps_for_us_may_be_missing(meta):
     (process,) = replies.observed("n1", {"processes": [{**ENGINE, "meta": meta}]}).processes

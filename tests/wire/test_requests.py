@@ -207,14 +207,22 @@ def test_a_start_holds_all_that_a_guard_needs_to_know_of_a_process():
         "endpoints": ASKED,
         "ready": {"kind": "http", "pattern": ""},
         "logs": [{"name": "worker", "path": "log/worker-*.log"}],
-        "meta": {"kind": "engine", "role": "decode", "group": "decode/0", "ranks": [0, 1], "devices": [0, 1]},
+        "meta": {
+            "kind": "engine",
+            "role": "decode",
+            "group": "decode/0",
+            "hands_over": False,
+            "ranks": [0, 1],
+            "devices": [0, 1],
+        },
     }
 
 
 def test_a_job_has_no_endpoints_and_is_ready_when_it_has_ended():
     spec = started(JOB)
     assert (spec["endpoints"], spec["ready"], spec["logs"]) == ([], {"kind": "exit", "pattern": ""}, [])
-    assert spec["meta"] == {"kind": "job", "role": "convert", "group": "convert", "ranks": [], "devices": []}
+    meta = {"kind": "job", "role": "convert", "group": "convert", "hands_over": False}
+    assert spec["meta"] == {**meta, "ranks": [], "devices": []}
 
 
 def test_a_process_that_a_line_makes_ready_is_watched_for_it():
@@ -245,6 +253,12 @@ def test_a_nodes_part_of_the_plan_names_what_runs_and_holds_no_text():
         "name": "decode@n1", "role": "decode", "group": "decode/0", "argv": ["bash", "a b"], "fingerprint": "f1"
     }  # fmt: skip
     assert SCRIPT.text not in json.dumps(part)
+
+
+def test_what_takes_over_has_the_seconds_for_the_one_before_it_and_nothing_else_has():
+    beside = {(PARENT.node, PARENT.name): 240.0}
+    _, fields = requests.start(NODE, (PARENT, JOB), {KEY: "k"}, beside)
+    assert [spec.get("takes_over") for spec in fields["processes"]] == [240.0, None]
 
 
 def test_a_rehearsal_holds_no_devices():

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 
 from msgspec import Struct
 
+from dplaunch import durations
 from dplaunch.errors import DplaunchError, Interrupted, LockedError, NotReadyError
 from dplaunch.fleet.change.drain import drain
 from dplaunch.fleet.change.options import ChangeOptions
@@ -20,7 +21,7 @@ from dplaunch.fleet.logs.cause import explain_delay, explain_failures
 from dplaunch.fleet.membership import align, read_states, release
 from dplaunch.fleet.proof.cluster import prove_groups
 from dplaunch.model.event import Failed, Started
-from dplaunch.model.observed import Observed
+from dplaunch.model.observed import Observed, ObservedProcess, State
 from dplaunch.model.plan import ROUTER, Place, Process
 from dplaunch.model.step import Ended, Outcome, StepKind, Wave
 from dplaunch.words import plural
@@ -88,7 +89,8 @@ class Carrying(Struct, frozen=True):
     def _start(self, places: Collection[Place]) -> None:
         """Start these processes, all nodes at once. Raises what was refused."""
         job, failures = self.job, []
-        for result in job.driver.start(job.plan, places, job.secrets):
+        beside = self._handing_over()
+        for result in job.driver.start(job.plan, places, job.secrets, beside):
             name, node, refusal = result.process, result.node, result.refusal
             if refusal is None:
                 job.emit(Started(at=job.now, process=name, node=node, pid=result.pid))
@@ -98,6 +100,23 @@ class Carrying(Struct, frozen=True):
         for failure in failures:
             job.emit(failure)
         self._need(tuple(failures))
+        for (_, name), seconds in beside.items():
+            job.note(
+                f"{name} took over without a gap; the one before it has "
+                f"{durations.describe(seconds)} to finish its requests"
+            )
+
+    def _handing_over(self) -> dict[Place, float]:
+        """Processes that serve until their new run takes over, and the seconds that they then have."""
+        longest = max(self.job.plan.drain_timeout.values(), default=0.0)
+        seconds = self.options.drain_timeout
+        running = {process.place: process for process in self.observed.processes}
+        restarted = self.wave.places(StepKind.STOP) & self.wave.places(StepKind.START)
+        return {
+            process.place: longest if seconds is None else seconds
+            for process in self._processes(StepKind.START)
+            if process.place in restarted & running.keys() and _takes_over(process, running[process.place])
+        }
 
     def _nodes_to_write(self) -> set[str]:
         """Where something starts; of a whole cluster also where another revision was sent before."""
@@ -108,7 +127,7 @@ class Carrying(Struct, frozen=True):
         return wanted
 
     def _stop(self) -> None:
-        leaving = self.wave.places(StepKind.STOP)
+        leaving = self.wave.places(StepKind.STOP) - self._handing_over().keys()
         stopping = [p for p in self.observed.processes if p.alive and p.place in leaving]
         if not stopping:
             return
@@ -164,6 +183,13 @@ class Carrying(Struct, frozen=True):
             group_of = {process.name: process.group for process in self.job.plan.processes}
             groups = frozenset(group_of[f.process] for f in failures if f.process in group_of)
             raise GroupsFailed(groups, as_error(failures))
+
+
+def _takes_over(new: Process, old: ObservedProcess) -> bool:
+    """Whether ``new`` can be started beside ``old``: both at the same address, and it serves."""
+    able = new.hands_over and old.hands_over and old.state is State.RUNNING and old.serves
+    urls = [[endpoint.url for endpoint in one.endpoints] for one in (new, old)]
+    return able and urls[0] == urls[1] and new.ports == old.ports
 
 
 class GroupsFailed(Exception):  # noqa: N818 - carries an outcome, not an error of the verb

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TypeVar
 
 from dplaunch.errors import DplaunchError, HostError, LockedError
@@ -110,12 +111,16 @@ class Guards(Mailbox):
         return refusal is None
 
     def start(
-        self, plan: Plan, places: Collection[Place], secrets: Mapping[SecretRef, str]
+        self,
+        plan: Plan,
+        places: Collection[Place],
+        secrets: Mapping[SecretRef, str],
+        beside: Mapping[Place, float] = MappingProxyType({}),
     ) -> tuple[StartResult, ...]:
         """Start these processes, all nodes at once; a result for each, also where its node is lost."""
         chosen = {node.name: [p for p in node.processes if p.place in places] for node in plan.nodes}
         wanted = {
-            n.name: requests.start(n, chosen[n.name], secrets, pinned=not plan.rehearsal)
+            n.name: requests.start(n, chosen[n.name], secrets, beside, pinned=not plan.rehearsal)
             for n in plan.nodes
             if chosen[n.name]
         }

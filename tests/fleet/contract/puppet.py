@@ -1,5 +1,7 @@
 """A process that does what files in a folder tell it, one after the other: writes lines, responds, ends.
 
+It takes over from another where its guard asks for that, and ends when another takes over from it.
+
 python puppet.py FOLDER ENDPOINT=PORT …
 """
 
@@ -71,8 +73,11 @@ ORDERS = {
     "end": os._exit,
 }
 
+signal.signal(signal.SIGUSR1, lambda *_: os._exit(0))
 for endpoint in PORTS.items():
     serve(*endpoint)
+if "DPLAUNCH_TAKES_OVER" in os.environ:
+    Path(os.environ["DPLAUNCH_TAKES_OVER"]).touch()
 while True:
     for path in sorted(FOLDER.iterdir()):
         what, *words = json.loads(path.read_text(encoding="utf-8"))

@@ -66,6 +66,18 @@ def test_what_runs_is_not_started_again(world, opened):
     assert (result.pid, result.refusal.kind) == (0, "running")
 
 
+def test_a_process_takes_over_from_the_one_that_runs_and_is_refused_where_none_does(world, opened):
+    relay = world.a_process("relay", "n1", kind="service", endpoints=(), hands_over=True)
+    plan, driver = opened(relay)
+    [refused] = driver.start(plan, [relay.place], {}, {relay.place: 5.0})
+    assert refused.refusal.kind == "handover"
+    start(plan, driver)
+    [result] = driver.start(plan, [relay.place], {}, {relay.place: 5.0})
+    assert (result.pid > 0, result.refusal) == (True, None)
+    [seen] = driver.observe().processes
+    assert (seen.state, seen.pid, seen.restarts, seen.hands_over) == (State.RUNNING, result.pid, 0, True)
+
+
 def test_a_port_that_is_taken_refuses_the_start_of_its_process_alone(world, opened):
     held, free = world.a_process("serve-0", "n1"), world.a_process("serve-1", "n1")
     plan, driver = opened(held, free)
