@@ -33,7 +33,7 @@ def explain(key: str, others: Iterable[str] = ()) -> str:
     if not sites and meaning:
         return f"{meaning}\n"
     if not sites:
-        raise _unknown(key, schema, (*others, *words()))
+        raise _unknown(key, schema, others)
     documented = [entry for entry in entries() if entry.comment]
     chosen = (_closest(schema, site, path, documented) for site in sites)
     asked = path if exact else None
@@ -55,7 +55,7 @@ def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> int:
 def _unknown(key: str, schema: Json, others: Iterable[str]) -> UsageError:
     last = key.rpartition(".")[2]
     keys = {site.key: key.removesuffix(last) + site.key for site in properties(schema)}
-    near = nearest(last, [*keys, *others])
+    near = nearest(last, [*keys, *others]) or nearest(last, words())
     guess = near if near == last else keys.get(near, near)
     hint = f"did you mean '{guess}'?" if guess else f"sections are: {', '.join(schema['properties'])}"
     return UsageError(f"the cluster file has no key '{key}'", hint=hint)

@@ -38,11 +38,11 @@ def render(found: Diagnosis, *, verbose: bool = False) -> Text:
         return Text(f"{nothing} Use --previous for the run before.", style.WARN)
     if not found.failed:
         calm = Text(f"no failure in {read}", style.GOOD)
-        first = _verdict(found.first) if found.first else []
+        verdict = _verdict(found.first) if found.first else []
         rest = _rest("also seen:", list(found.others), len(found.others) if verbose else _LISTED)
-        return style.lines(calm, *first, *rest, *_restarted(found), *_waiting(found))
-    mute, verdict = _mute(found.unexplained), _verdict(found.first) if found.first else ()
-    first = found.first
+        return style.lines(calm, *verdict, *rest, *_restarted(found), *_waiting(found))
+    first, mute = found.first, _mute(found.unexplained)
+    verdict = _verdict(first) if first else []
     if first and (first.follows or first.survived) and found.unexplained:
         # the cause ended without an error in its log
         parts = [*mute, *verdict]
