@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
+from msgspec.structs import replace
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -12,10 +14,11 @@ from dplaunch import durations
 from dplaunch.model.check import CheckReport, Finding, FoldedFinding, Level, fold_findings
 from dplaunch.model.plan import Plan
 from dplaunch.ranges import fold, grouped
-from dplaunch.view import report, style
+from dplaunch.view import folding, report, style
 from dplaunch.view.table import tabulate
 from dplaunch.words import plural
 
+LOGIN = "host.login"
 _ORDER = tuple(Level)
 _STYLES = {Level.FAIL: style.BAD, Level.WARN: style.WARN, Level.OK: style.GOOD, Level.ABSENT: style.DIM}
 _LABELS = {Level.FAIL: "FAIL", Level.WARN: "warn", Level.OK: "ok", Level.ABSENT: "n/a"}
@@ -87,7 +90,22 @@ def page(plan: Plan, checked: CheckReport) -> str:
 
 def _ranked(findings: Sequence[Finding]) -> list[FoldedFinding]:
     """Equal findings as one, the worst first, of these the rarest."""
-    return sorted(fold_findings(findings), key=lambda kind: (_ORDER.index(kind[0].level), len(kind[1])))
+    kinds = (_together(like) for like in grouped((_shape(f), f) for f in findings).values())
+    return sorted(chain(*kinds), key=lambda kind: (_ORDER.index(kind[0].level), len(kind[1])))
+
+
+def _shape(finding: Finding) -> tuple[str, ...]:
+    """Of nodes that are unreachable for like reasons the same; empty where only equal findings are one."""
+    if finding.probe != LOGIN or finding.level is not Level.FAIL:
+        return ()
+    return tuple(folding.mask(text, finding.node) for text in (finding.text, finding.remedy))
+
+
+def _together(findings: Sequence[Finding]) -> list[FoldedFinding]:
+    if not _shape(findings[0]):
+        return fold_findings(findings)
+    text, remedy = (folding.join([getattr(f, part) for f in findings]) for part in ("text", "remedy"))
+    return fold_findings(replace(finding, text=text, remedy=remedy) for finding in findings)
 
 
 def _bad(kinds: Sequence[FoldedFinding]) -> list[FoldedFinding]:
@@ -109,7 +127,7 @@ def _well(kinds: Sequence[FoldedFinding]) -> Iterator[FoldedFinding]:
 
 
 def _headline(plan: Plan, checked: CheckReport) -> Text:
-    levels = [finding.level for finding, _ in fold_findings(checked.findings)]
+    levels = [finding.level for finding, _ in _ranked(checked.findings)]
     wrong, warned = levels.count(Level.FAIL), levels.count(Level.WARN)
     summary = (
         ", ".join(part for part in (wrong and f"{wrong} wrong", warned and plural(warned, "warning")) if part)
