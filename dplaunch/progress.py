@@ -43,7 +43,7 @@ _Changes = dict[str, Any]
 
 def _phase_began(progress: Progress, event: ev.PhaseBegan) -> _Changes:
     phase = PhaseProgress(name=event.phase, began=event.at, detail=event.detail)
-    return {"phases": (*progress.phases, phase), "surveyed": {}}
+    return {"phases": (*progress.phases, phase), "surveyed": {}, "draining": {}}
 
 
 def _phase_ended(progress: Progress, event: ev.PhaseEnded) -> _Changes:
@@ -62,6 +62,10 @@ def _node_failed(progress: Progress, event: ev.NodeFailed) -> _Changes:
 
 def _surveyed(progress: Progress, event: ev.Surveyed) -> _Changes:
     return {"surveyed": {**progress.surveyed, event.node: (event.done, event.count)}}
+
+
+def _draining(_: Progress, event: ev.Draining) -> _Changes:
+    return {"draining": event.requests}
 
 
 def _started(progress: Progress, event: ev.Started) -> _Changes:
@@ -130,6 +134,7 @@ _RULES: dict[type[ev.Event], Callable[[Progress, Any], _Changes]] = {
     ev.PhaseEnded: _phase_ended,
     ev.NodeFailed: _node_failed,
     ev.Surveyed: _surveyed,
+    ev.Draining: _draining,
     ev.Started: _started,
     ev.Milestone: _milestone,
     ev.BecameReady: _ready,

@@ -226,6 +226,13 @@ def test_ten_thousand_events_of_a_thousand_processes_fold_in_a_second():
     assert time.process_time() - before < 1.0
 
 
+def test_requests_are_waited_for_in_their_phase_only():
+    begun = ev.PhaseBegan(at=1.0, phase="drain")
+    said = [ev.Draining(at=2.0, requests={"a-0": 3}), ev.Draining(at=3.0, requests={"a-0": 1})]
+    assert after(begun, *said).draining == {"a-0": 1}
+    assert after(begun, *said, ev.PhaseBegan(at=4.0, phase="stop")).draining == {}
+
+
 def test_how_far_a_survey_is_counts_in_its_phase_only():
     begun = ev.PhaseBegan(at=1.0, phase="probe")
     said = [ev.Surveyed(at=2.0, node="n1", done=3, count=9), ev.Surveyed(at=3.0, node="n1", done=5, count=9)]

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
 
@@ -43,6 +45,12 @@ class Surveyed(Event, frozen=True, kw_only=True):
     node: str
     done: int
     count: int
+
+
+class Draining(Event, frozen=True, kw_only=True):
+    """What still runs on engines that are out of service: endpoint → its requests."""
+
+    requests: Mapping[str, int]
 
 
 class Started(Event, frozen=True, kw_only=True):

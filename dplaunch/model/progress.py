@@ -88,6 +88,8 @@ class Progress(Struct, frozen=True, kw_only=True):
     lost: tuple[NodeFailed, ...] = ()
     surveyed: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Node → commands answered, of how many, in the phase under way."""
+    draining: Mapping[str, int] = field(default_factory=dict)
+    """Endpoint → requests that are waited for, in the phase under way."""
     began: float | None = None
     """Time of the first event."""
     at: float = 0.0

@@ -15,9 +15,9 @@ from dplaunch.view import style
 from dplaunch.view.narrate import (
     Narrator,
     count_failures,
+    describe_phase,
     describe_progress,
     describe_slowest,
-    describe_survey,
 )
 from dplaunch.view.screen import Screen
 
@@ -97,7 +97,7 @@ def draw_progress(progress: Progress, at: float) -> RenderableType:
         (phase.name if phase else "…", style.HEAD),
         f" {durations.describe(at - phase.began)}" if phase else "",
         (f"  {phase.detail}" if phase and phase.detail else "", style.DIM),
-        (f"  {describe_survey(progress)}" if progress.surveyed else "", style.DIM),
+        (f"  {described}" if (described := describe_phase(progress)) else "", style.DIM),
         (
             f"  ({durations.describe(total)} in all)" if phase and total - (at - phase.began) >= 1 else "",
             style.DIM,

@@ -155,13 +155,19 @@ def describe_progress(progress: Progress, at: float) -> Text:
         ", ".join(
             filter(None, (f"{role.role} {role.ready} of {role.total} ready", describe_slowest(role, at)))
         )
-        for role in progress.roles
+        for role in (() if progress.draining else progress.roles)  # nothing becomes ready meanwhile
     ]
-    return Text("; ".join(filter(None, (describe_survey(progress), *roles))))
+    return Text("; ".join(filter(None, (describe_phase(progress), *roles))))
 
 
-def describe_survey(progress: Progress) -> str:
-    """``300 of 1280 answers, n3 has 12 of 160``: with the node that is furthest behind."""
+def describe_phase(progress: Progress) -> str:
+    """How far the phase under way is; empty where its name says all.
+
+    ``300 of 1280 answers, n3 has 12 of 160``: with the node that is furthest behind; ``5 requests left on
+    decode-[0-1]``.
+    """
+    if progress.draining:
+        return f"{plural(sum(progress.draining.values()), 'request')} left on {fold(progress.draining)}"
     if not progress.surveyed:
         return ""
     done, count = (sum(column) for column in zip(*progress.surveyed.values(), strict=True))

@@ -233,6 +233,14 @@ def test_what_is_counted_are_endpoints(draw, golden):
     golden("picture-endpoints", draw(draw_progress(half, 20.0), 80))
 
 
+def test_a_drain_says_what_it_waits_for(golden, big_plan):
+    def drain() -> Iterator[ev.Event]:
+        yield ev.PhaseBegan(at=0.0, phase="drain", detail="32 engines")
+        yield ev.Draining(at=1.0, requests={"decode-0": 2, "decode-1": 1})
+
+    golden("display-drain", play(big_plan, drain(), tick=(40.0,))[-1])
+
+
 def test_a_long_survey_names_the_node_that_came_least_far(golden, big_plan):
     def survey() -> Iterator[ev.Event]:
         yield ev.PhaseBegan(at=0.0, phase="probe", detail="8 nodes")

@@ -14,6 +14,7 @@ from dplaunch.counters import total
 from dplaunch.fleet.job import Job, phase
 from dplaunch.fleet.membership import read_endpoints, set_state
 from dplaunch.fleet.proof.kv_counters import metrics_request
+from dplaunch.model.event import Draining
 from dplaunch.model.plan import ROUTER, Endpoint
 from dplaunch.model.remote import HttpReply, HttpRequest
 from dplaunch.ranges import fold
@@ -57,9 +58,12 @@ def drain(job: Job, groups: Collection[str], timeout: float | None, *, routed: b
 
 def _wait(job: Job, leaving: Sequence[Endpoint], patience: float, *, routed: bool) -> Busy | None:
     """What still runs when all has been quiet for a while, or time is up; None: unknown."""
-    deadline, quiet_since = job.now + patience, None
+    deadline, quiet_since, known = job.now + patience, None, None
     while True:
         busy = _count(job, leaving, routed=routed)
+        if busy is not None and busy != known:
+            job.emit(Draining(at=job.now, requests=busy))
+            known = busy
         quiet_since = (quiet_since or job.now) if busy is not None and not busy else None
         quiet = quiet_since is not None and job.now - quiet_since >= QUIET_FOR
         if quiet or job.now >= deadline:

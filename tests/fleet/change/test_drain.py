@@ -10,6 +10,7 @@ from dplaunch.counters import total
 from dplaunch.fleet.change.drain import drain
 from dplaunch.fleet.job import connect_all
 from dplaunch.model.cluster import RouterSpec
+from dplaunch.model.event import Draining
 from dplaunch.model.plan import Api
 from dplaunch.model.remote import HttpReply
 from dplaunch.router import members, metrics
@@ -62,6 +63,12 @@ def test_what_does_not_finish_in_time_is_counted_and_named():
     [note] = stage.notes
     assert "3 requests on decode-0" in note
     assert "30 s" in note
+
+
+def test_what_is_waited_for_is_reported_whenever_it_changes():
+    stage = scene({"router": [BUSY, BUSY, OURS % ("decode-0", 1), IDLE]})
+    took(stage)
+    assert [event.requests for event in stage.of(Draining)] == [{"decode-0": 3}, {"decode-0": 1}, {}]
 
 
 def test_a_router_that_stays_silent_is_named():
