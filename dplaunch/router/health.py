@@ -167,6 +167,7 @@ class Health:
         """Find an engine that takes requests and does nothing with them, and give its requests up."""
         self._state.moved(member, figures, heard=self._traffic.heard(member.address))
         requests = self._traffic.waiting(member.address)
+        member.largest = requests.size if requests else 0
         if requests is None:
             return
         seconds = self._state.stands_still(member, *requests)

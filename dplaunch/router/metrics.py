@@ -28,12 +28,14 @@ HELP = {
     "dprouter_first_byte_seconds": "histogram: from a request's body to the first byte of its answer",
     "dprouter_member_requests": "gauge: requests of this router on the engine, or with KV to fetch from it",
     "dprouter_member_tokens": "gauge: estimated tokens of these requests",
+    "dprouter_member_largest_bytes": "gauge: bytes of the largest request that waits for it, workers added",
     "dprouter_member_up": "gauge: the engine answers its health check",
     "dprouter_member_stuck": "gauge: the engine answers its health check, and no requests",
     "dprouter_member_running": "gauge: requests in work, as the engine counts them",
     "dprouter_member_waiting": "gauge: requests in the engine's own queue",
     "dprouter_ready": "gauge: each needed role has a group that serves",
 }
+LARGEST = "dprouter_member_largest_bytes"
 EDGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 """Seconds; upper edges of the first-byte histogram."""
 
@@ -75,6 +77,7 @@ def shared(metrics: Metrics, state: State) -> dict[str, float]:
         labels = {"member": member.entry.name, "role": member.entry.role, "group": member.entry.group}
         numbers[series("dprouter_member_requests", **labels)] = member.requests
         numbers[series("dprouter_member_tokens", **labels)] = member.tokens
+        numbers[series(LARGEST, **labels)] = member.largest
     return numbers
 
 
@@ -88,6 +91,15 @@ def seen(state: State) -> dict[str, float]:
         numbers[series("dprouter_member_running", **labels)] = member.running
         numbers[series("dprouter_member_waiting", **labels)] = member.waiting
     return numbers
+
+
+def hear(state: State, others: Iterable[Mapping[str, float]]) -> None:
+    """Note of each engine how large a request of other workers it may be at: what is patient here too."""
+    parts = list(others)
+    for member in state.members.values():
+        labels = {"member": member.entry.name, "role": member.entry.role, "group": member.entry.group}
+        name = series(LARGEST, **labels)
+        member.largest_elsewhere = max((int(part.get(name, 0)) for part in parts), default=0)
 
 
 def added(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
@@ -143,4 +155,9 @@ class Exchange:
     def others(self) -> list[dict[str, float]]:
         """What the other workers left last."""
         files = self._folder.glob("*.json") if self._folder is not None else ()
-        return [json.loads(file.read_text(encoding="utf-8")) for file in files if file.name != self._own]
+        found = []
+        for file in files:
+            if file.name != self._own:
+                with contextlib.suppress(OSError, ValueError):  # cut off by a full disk, or just removed
+                    found.append(json.loads(file.read_text(encoding="utf-8")))
+        return found

@@ -56,6 +56,10 @@ class Member:
         """When its counters or its answers last moved."""
         self.excused = 0
         """Requests in it that wait for another engine, not for this one."""
+        self.largest = 0
+        """Bytes of the largest request of this worker that waits for it."""
+        self.largest_elsewhere = 0
+        """The same of the other workers, some seconds old at most."""
         self.pinged_at = float("-inf")
         self.requests = 0
         """All leases: requests that run here, or whose KV may still be fetched from here."""
@@ -263,8 +267,10 @@ class State:
     def stands_still(self, member: Member, since: float, size: int) -> float:
         """Seconds for which nothing moved, 0 while that is no reason to give it up.
 
-        ``since``: when the first of its waiting requests was sent; ``size``: bytes of the largest one.
+        ``since``: when the first of its waiting requests was sent; ``size``: bytes of the largest one. It may
+        be at a larger one of another worker.
         """
+        size = max(size, member.largest_elsewhere)
         seconds = self.clock() - max(since, member.moved_at)
         patience = self.patience if member.warm else max(self.patience, COLD_PATIENCE)
         return seconds if seconds >= patience + min(size * PER_BYTE, MOST_PATIENCE_MORE) else 0.0

@@ -186,4 +186,5 @@ async def _exchange(
     while True:
         place.beat()
         exchange.put(metrics.shared(counters, state))
+        metrics.hear(state, exchange.others())
         await asyncio.sleep(1)

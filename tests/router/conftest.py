@@ -251,7 +251,7 @@ class Cluster:
         """What the router has read about a group."""
         return [m.entry for m in self.state.members.values() if m.entry.group == group]
 
-    async def until(self, condition, deadline=5.0):
+    async def until(self, condition, deadline=15.0):
         end = time.monotonic() + deadline
         while not (found := condition()):
             assert time.monotonic() < end, "it did not become true in time"
@@ -299,7 +299,7 @@ def run(tmp_path):
 
         loop = new_loop()
         try:
-            loop.run_until_complete(asyncio.wait_for(whole(), 20))
+            loop.run_until_complete(asyncio.wait_for(whole(), 60))
         finally:
             loop.close()
 

@@ -40,7 +40,7 @@ class Load:
     async def more(self, count):
         """Wait for so many answers more."""
         wanted = self.answers + count
-        await self.c.until(lambda: self.answers >= wanted, 10)
+        await self.c.until(lambda: self.answers >= wanted)
 
     async def end(self):
         self.running = False
@@ -110,7 +110,7 @@ def test_no_client_is_refused_reset_or_cut_while_a_router_takes_over(run, pair, 
         load = Load(c)
         await load.more(50)
         routers.succeed()
-        await c.until(routers.ready.exists, 10)
+        await c.until(routers.ready.exists)
         routers.first.process.send_signal(signal.SIGUSR1)
         await c.until(lambda: routers.first.log.read_text().count("has taken over") == workers)
         await load.more(200)
@@ -139,7 +139,7 @@ def test_a_router_that_does_not_come_up_leaves_the_one_that_runs_as_it_was(run, 
             document["members"][0]["url"] = url
             (tmp_path / "other.json").write_text(json.dumps(document))
             routers.succeed("--members", str(tmp_path / "other.json"), "--health-timeout", "30")
-            await c.until(lambda: select.select([silent], [], [], 0)[0], 10)
+            await c.until(lambda: select.select([silent], [], [], 0)[0])
             routers.second.process.kill()
         await load.more(200)
         await load.end()
@@ -176,7 +176,7 @@ def test_a_callback_for_the_older_router_reaches_it_through_the_new_one(run, pai
         waiting = asyncio.create_task(c.post(stream=True))
         await c.until(lambda: c["decode-0"].seen)
         routers.succeed()
-        await c.until(routers.ready.exists, 10)
+        await c.until(routers.ready.exists)
         routers.first.process.send_signal(signal.SIGUSR1)
         await c.until(lambda: "has taken over" in routers.first.log.read_text())
         c["decode-0"].gate.set()

@@ -6,6 +6,7 @@ import json
 import aiohttp
 import pytest
 
+from dplaunch.router import metrics
 from dplaunch.router.health import counters
 from dplaunch.router.members import Entry, Membership
 from dplaunch.router.state import COLD_PATIENCE, PING_AFTER, PING_EVERY, State
@@ -156,6 +157,20 @@ def test_patience_is_for_what_moved_last_and_longer_for_long_prompts_and_fresh_e
     member.warm = False
     assert not state.stands_still(member, 900.0, 100)
     now[0] += COLD_PATIENCE
+    assert state.stands_still(member, 900.0, 100)
+
+
+def test_an_engine_may_be_at_a_long_prompt_of_another_worker(tmp_path):
+    (theirs, _, at_it), (state, now, member) = a_state(), a_state()
+    at_it.largest = 16_000
+    there, here = metrics.Exchange(str(tmp_path), 0), metrics.Exchange(str(tmp_path), 1)
+    there.put(metrics.shared(metrics.Metrics(), theirs))
+    metrics.hear(state, here.others())
+    now[0] += 6.5
+    assert not state.stands_still(member, 900.0, 100)
+    at_it.largest = 0
+    there.put(metrics.shared(metrics.Metrics(), theirs))
+    metrics.hear(state, here.others())
     assert state.stands_still(member, 900.0, 100)
 
 
