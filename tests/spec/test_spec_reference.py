@@ -107,7 +107,7 @@ def test_the_defaults_in_the_comments_are_the_real_ones(comments):
 
 
 def test_words_of_the_architecture_page_are_explained():
-    for word in ("group", "seat", "plan", "revision", "stand-in", "held"):
+    for word in ("group", "seat", "plan", "revision", "stand-in", "held", "proved", "unguarded"):
         assert word in explain(word).partition(":")[0].split(", ")
     assert explain("Group") == explain("group")
     meaning, key = explain("cluster").split("\n\n", 1)
