@@ -6,11 +6,13 @@ Exact wording stands in files: ``pytest --accept`` writes what the product print
 
 import gc
 import os
+import random
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from dice import Dice
 from leftovers import end, left_by
 from waiting import until as wait_until
 
@@ -25,11 +27,30 @@ def until():
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--accept", action="store_true", help="rewrite expected texts with what is printed now")
+    parser.addoption(
+        "--seed", type=int, default=None, help="of what is tried at random; another one each time"
+    )
+    parser.addoption("--rounds", type=int, default=100, help="how often something is tried at random")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("accept") and _in_ci():
         raise pytest.UsageError("--accept would make every text right, and CI is set")
+
+
+@pytest.fixture
+def dice(request: pytest.FixtureRequest) -> Dice:
+    """Chance, by ``--seed``; a test that fails prints which it was."""
+    seed = request.config.getoption("seed")
+    seed = random.randrange(1 << 32) if seed is None else seed
+    print(f"--seed {seed}")  # noqa: T201 - pytest shows it where the test fails
+    return Dice(seed)
+
+
+@pytest.fixture
+def rounds(request: pytest.FixtureRequest) -> int:
+    """How often something is tried at random, by ``--rounds``."""
+    return request.config.getoption("rounds")
 
 
 @pytest.fixture
