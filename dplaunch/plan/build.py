@@ -21,6 +21,7 @@ from dplaunch.plan.check import check, placed
 from dplaunch.plan.ports import bound
 from dplaunch.plan.rehearse import programs, rehearsed, standing_in
 from dplaunch.plan.router import RouterSite, flow, members_file, router_files, router_process
+from dplaunch.ranges import grouped
 from dplaunch.render import render
 
 
@@ -151,12 +152,13 @@ def _engines(spec: ClusterSpec, engine: EngineAdapter) -> Iterator[_Engines]:
 def _sites(spec: ClusterSpec, engine: EngineAdapter) -> Iterator[tuple[Sequence[PortNeed], Site]]:
     """Every role on each of its nodes, with the ports that the role needs."""
     seats, _ = placed(spec)
+    places = grouped(((seat.role, seat.node), seat) for seat in seats)
     for role in spec.roles:
         needs = engine.ports(spec, role)
         for node in spec.nodes:
-            mine = tuple(s for s in seats if s.role == role.name and s.node == node.name)
+            mine = places.get((role.name, node.name), [])
             if mine:
-                yield needs, Site(spec=spec, facts=engine.facts, role=role, node=node, seats=mine)
+                yield needs, Site(spec=spec, facts=engine.facts, role=role, node=node, seats=tuple(mine))
 
 
 def commands(spec: ClusterSpec) -> dict[str, Command]:
