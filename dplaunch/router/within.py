@@ -7,7 +7,7 @@ The cancelled task then continues, and who waits for its end waits as long as it
 import sys
 
 if sys.version_info >= (3, 11):
-    from asyncio import timeout
+    from asyncio import timeout  # novm: its Python has it
 else:  # aiohttp brings it along there
     from async_timeout import timeout
 
