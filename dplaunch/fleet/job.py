@@ -73,10 +73,10 @@ def connect(job: Job) -> None:
             job.lost(node)
 
 
-def connect_all(job: Job) -> None:
-    """Reach every node, or raise HostError naming all that are unreachable: a cluster starts whole."""
-    with phase(job, "connect", plural(len(job.plan.nodes), "node")):
-        job.driver.open()
+def connect_all(job: Job, nodes: Sequence[str] | None = None) -> None:
+    """Reach every node (or ``nodes``), or raise HostError naming all that are unreachable."""
+    with phase(job, "connect", plural(len(job.plan.nodes if nodes is None else nodes), "node")):
+        job.driver.open(nodes)
         need_all(job)
 
 
