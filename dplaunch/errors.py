@@ -100,11 +100,11 @@ class UsageError(DplaunchError):
 
 
 class SpecError(UsageError):
-    """A cluster file has problems; carries all of them, in file order."""
+    """A file (``what``) has problems; carries all of them, in file order."""
 
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
+    def __init__(self, problems: tuple[Problem, ...], what: str = "the cluster file") -> None:
         wrong = sum(not p.warning for p in problems)
-        super().__init__(f"{wrong} problem{'' if wrong == 1 else 's'} in the cluster file")
+        super().__init__(f"{wrong} problem{'' if wrong == 1 else 's'} in {what}")
         self.problems = problems
 
 

@@ -21,6 +21,7 @@ from dplaunch.cli.lock import lock
 from dplaunch.cli.logs import logs
 from dplaunch.cli.ls import ls
 from dplaunch.cli.plan import plan
+from dplaunch.cli.ranktable import ranktable
 from dplaunch.cli.render import render
 from dplaunch.cli.restart import restart
 from dplaunch.cli.schema import schema
@@ -63,6 +64,7 @@ app.command(rich_help_panel=PLAN)(verb(validate))
 app.command(rich_help_panel=PLAN)(verb(plan))
 app.command(rich_help_panel=PLAN)(verb(render))
 app.command(rich_help_panel=PLAN)(verb(check))
+app.command(rich_help_panel=PLAN)(verb(ranktable))
 
 app.command("exec", cls=ExecCommand, rich_help_panel=TOOLS)(verb(exec_, targets=True))
 app.command(rich_help_panel=TOOLS)(verb(explain, targets=True, hide=CLUSTER))

@@ -74,16 +74,17 @@ def _compare(targets: Sequence[ProbeTarget], facts: Mapping[str, Facts]) -> Iter
 
 
 def _list_configured(facts: Facts) -> dict[str, PodPlace]:
-    return {d: place for d, place in facts.get("devices", {}).items() if not _is_unset(place)}
+    return {d: place for d, place in facts.get("devices", {}).items() if not is_unset(place)}
 
 
-def _is_unset(place: PodPlace) -> bool:
+def is_unset(place: PodPlace) -> bool:
+    """Return whether the super pod of a device is not configured."""
     return any(place[key] in UNSET for key in WANTED)
 
 
 def _find_unset(facts: Mapping[str, Facts], known: Sequence[str]) -> Iterator[Finding]:
     for name in known:
-        members = [int(d) for d, place in facts[name].get("devices", {}).items() if _is_unset(place)]
+        members = [int(d) for d, place in facts[name].get("devices", {}).items() if is_unset(place)]
         if members:
             yield _make_finding(name, f"{name_devices(members)}: super pod is not configured", Level.WARN)
 

@@ -50,16 +50,21 @@ class ProbeTarget(Struct, frozen=True, kw_only=True):
     @property
     def peers(self) -> frozenset[str]:
         """Other nodes with whose devices its own exchange data: of its groups, and through KV transfer."""
-        groups = [set(role.nodes_of(group)) for role in self.spec.roles for group in range(role.groups)]
-        linked = [set().union(*groups)] if self.spec.kv_transfer else groups
-        mine = (nodes for nodes in linked if self.name in nodes)
-        return frozenset(set().union(*mine) - {self.name})
+        return find_peers(self.spec, self.name)
 
     @property
     def needed_devices(self) -> frozenset[int]:
         """The devices that the plan gives to engines there."""
         seats = (seat for process in self.plan.processes for seat in process.seats)
         return frozenset(device for seat in seats for device in seat.devices)
+
+
+def find_peers(spec: ClusterSpec, name: str) -> frozenset[str]:
+    """Return the other nodes with whose devices those of a node exchange data."""
+    groups = [set(role.nodes_of(group)) for role in spec.roles for group in range(role.groups)]
+    linked = [set().union(*groups)] if spec.kv_transfer else groups
+    mine = (nodes for nodes in linked if name in nodes)
+    return frozenset(set().union(*mine) - {name})
 
 
 class Probe(Struct, frozen=True, kw_only=True):

@@ -64,10 +64,13 @@ def read_text(pick: Pick) -> str:
     return read_file(path, "give the path of a cluster file, or write one with `dplaunch init`")
 
 
-def read_file(path: Path, hint: str) -> str:
-    """Return the text of a file that the user named. Raises UsageError; ``hint`` is for a missing file."""
+def read_file(path: Path, hint: str, *, as_it_is: bool = False) -> str:
+    """Return the text of a file that the user named. Raises UsageError; ``hint`` is for a missing file.
+
+    ``as_it_is``: byte for byte, else lines end as they do everywhere.
+    """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode() if as_it_is else path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise UsageError(f"{shorten_path(path)} does not exist", hint=hint) from error
     except IsADirectoryError as error:

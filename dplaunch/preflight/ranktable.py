@@ -1,0 +1,157 @@
+"""The walk of ``ranktable``: every node is asked for its devices, and a table is made of the answers.
+
+``device_ip`` is the address over which data leaves a device: of an A2 that of its RoCE port; of an A3 that of
+its virtual port, or of its RoCE port where the table has more than one super pod (HCCL needs it there).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from dplaunch.errors import DplaunchError, SpecError, UsageError
+from dplaunch.fleet.job import Job, connect_all, need_all, phase
+from dplaunch.model.check import Facts, Level
+from dplaunch.model.cluster import NPUS, ClusterSpec, NodeSpec
+from dplaunch.preflight.survey import make_targets, parse_facts, run_surveys
+from dplaunch.probes import npu_address, npu_roce, npu_superpod
+from dplaunch.probes.ascend import A3, A5
+from dplaunch.probes.findings import list_some, name_devices
+from dplaunch.probes.npu_superpod import is_unset
+from dplaunch.probes.probe import Probe, ProbeTarget, find_peers
+from dplaunch.ranges import grouped
+from dplaunch.ranktable import Device, NodeDevices, make_table, verify
+from dplaunch.words import join_words, plural
+
+MADE = "the table made of the nodes' answers"
+FAULTS = 20
+"""Faults that an error lists."""
+
+Seen = Mapping[str, Mapping[str, Facts]]
+"""Node → probe name → facts."""
+
+
+def list_nodes(spec: ClusterSpec) -> tuple[NodeSpec, ...]:
+    """Return the nodes of the cluster's rank table: those whose devices exchange data with other nodes'.
+
+    Raises UsageError where it needs none, or one that dplaunch does not make.
+    """
+    if spec.hardware.family == A5:
+        raise UsageError("a 950 takes a rank table of version 2.0, which dplaunch does not make")
+    nodes = tuple(node for node in spec.nodes if node.devices and find_peers(spec, node.name))
+    if nodes and spec.hardware.family in NPUS:
+        return nodes
+    raise UsageError(
+        "no rank table is needed: no Ascend devices of this cluster exchange data with those of another node",
+        hint="engines of a single machine run without one",
+    )
+
+
+def make(job: Job, spec: ClusterSpec) -> str:
+    """Return the text of the cluster's rank table. Raises what keeps it from being made."""
+    if job.plan.rehearsal:
+        raise UsageError("a rehearsal has no devices that could be asked", hint="leave --rehearse out")
+    names = [node.name for node in list_nodes(spec)]
+    nodes = tuple(target for target in make_targets(job, spec) if target.name in names)
+    connect_all(job, names)
+    probes = [npu_address.PROBE, *([npu_superpod.PROBE] if spec.hardware.family == A3 else [])]
+    with phase(job, "ask devices", plural(len(nodes), "node")):
+        seen = _ask(job, nodes, probes)
+        faults = [*_find_faults(nodes, probes[:1], seen), *_find_unplaced(nodes, seen)]
+        faults += [] if faults else _find_scattered(nodes, seen)
+        if not faults and len(_group_pods(seen)) > 1:
+            roce = _ask(job, nodes, [npu_roce.PROBE])
+            faults = list(_find_faults(nodes, [npu_roce.PROBE], roce))
+            seen = {
+                name: {**facts, npu_address.NAME: roce[name][npu_roce.NAME]} for name, facts in seen.items()
+            }
+    _refuse(faults)
+    text = make_table([_read_node(target, seen[target.name]) for target in nodes])
+    problems = verify(text, MADE, tuple(target.node for target in nodes))
+    if any(not problem.warning for problem in problems):
+        raise SpecError(problems, MADE)
+    return text
+
+
+def _ask(job: Job, nodes: Sequence[ProbeTarget], probes: Sequence[Probe]) -> dict[str, dict[str, Facts]]:
+    surveys = run_surveys(job, nodes, probes, {})
+    need_all(job)
+    return {target.name: parse_facts(probes, target, surveys[target.name]) for target in nodes}
+
+
+def _find_faults(nodes: Sequence[ProbeTarget], probes: Sequence[Probe], seen: Seen) -> Iterator[str]:
+    """Yield what these probes find, and devices of which they read nothing."""
+    for probe in probes:
+        facts = {name: found[probe.name] for name, found in seen.items()}
+        findings = [one for one in probe.judge(nodes, facts) if one.level is not Level.OK]
+        for one in findings:
+            yield f"{one.node}: {one.text}" + (f" ({one.remedy})" if one.remedy else "")
+        reported = {one.node for one in findings}
+        for target in nodes:
+            missing = _list_missing(target, facts[target.name])
+            if missing and target.name not in reported:
+                yield f"{target.name}: {name_devices(missing)}: no answer"
+
+
+def _list_missing(target: ProbeTarget, facts: Facts) -> list[int]:
+    return [device for device in target.node.devices if str(device) not in facts["devices"]]
+
+
+def _find_unplaced(nodes: Sequence[ProbeTarget], seen: Seen) -> Iterator[str]:
+    """Yield the A3 devices whose place in a super pod is unknown."""
+    for target in nodes:
+        facts = seen[target.name].get(npu_superpod.NAME)
+        if facts is None:
+            continue
+        missing = _list_missing(target, facts)
+        if missing:
+            why = facts["hindrance"] or list_some(facts["unread"], 3) or "no answer"
+            yield f"{target.name}: {name_devices(missing)}: place in the super pod is unknown ({why})"
+        unset = [device for device, place in facts["devices"].items() if is_unset(place)]
+        if unset:
+            yield f"{target.name}: {name_devices(unset)}: super pod is not configured"
+
+
+def _find_scattered(nodes: Sequence[ProbeTarget], seen: Seen) -> Iterator[str]:
+    """Yield nodes in several super pods, and super pods whose nodes other nodes separate."""
+    order = [target.name for target in nodes]
+    pods = {pod: sorted(set(names), key=order.index) for pod, names in _group_pods(seen).items()}
+    for name, found in grouped((name, pod) for pod, names in pods.items() for name in names).items():
+        if len(found) > 1:
+            yield f"{name}: its devices are in super pods {join_words([str(pod) for pod in found])}"
+    for pod, names in pods.items():
+        if order.index(names[-1]) - order.index(names[0]) >= len(names):
+            listed = join_words(names)
+            yield f"{listed} of super pod {pod} are not next to each other in `nodes` of the cluster file"
+
+
+def _group_pods(seen: Seen) -> dict[int, list[str]]:
+    """Return super pod → the nodes of its devices."""
+    return grouped(
+        (place["pod"], name)
+        for name, facts in seen.items()
+        for place in facts.get(npu_superpod.NAME, {}).get("devices", {}).values()
+    )
+
+
+def _refuse(faults: Sequence[str]) -> None:
+    if faults:
+        more = [f"… and {len(faults) - FAULTS} more"] if len(faults) > FAULTS else []
+        raise DplaunchError(
+            f"no rank table was made, because of {plural(len(faults), 'fault')}",
+            hint="dplaunch check finds more about them",
+            detail=(*faults[:FAULTS], *more),
+        )
+
+
+def _read_node(target: ProbeTarget, facts: Mapping[str, Facts]) -> NodeDevices:
+    ports, places = facts[npu_address.NAME]["devices"], facts.get(npu_superpod.NAME, {}).get("devices", {})
+    devices = tuple(
+        Device(
+            number=device,
+            address=ports[str(device)]["address"],
+            sdid=places.get(str(device), {}).get("sdid"),
+            pod=places.get(str(device), {}).get("pod"),
+        )
+        for device in sorted(target.node.devices)
+    )
+    return NodeDevices(name=target.name, address=target.node.address, devices=devices)

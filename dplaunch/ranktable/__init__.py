@@ -1,0 +1,7 @@
+"""Rank tables: made of what devices report, and held against every rule of their readers."""
+
+from dplaunch.ranktable.make import make_table
+from dplaunch.ranktable.table import Device, NodeDevices, Table
+from dplaunch.ranktable.verify import verify
+
+__all__ = ["Device", "NodeDevices", "Table", "make_table", "verify"]

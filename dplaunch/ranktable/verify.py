@@ -1,0 +1,78 @@
+"""The text of any rank table → every breach of a rule, each at its line and column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from msgspec.structs import replace
+
+from dplaunch.errors import Problem
+from dplaunch.model.cluster import NodeSpec
+from dplaunch.ranktable.positions import read_json
+from dplaunch.ranktable.rules import judge
+from dplaunch.ranktable.shape import breach, read_table
+from dplaunch.ranktable.table import Cell, Table
+
+
+def verify(text: str, file: str, nodes: Sequence[NodeSpec]) -> tuple[Problem, ...]:
+    """Return what is wrong with a table for these nodes, in the order of the file; errors and warnings."""
+    first: dict[tuple[int, int, str], Problem] = {}  # of each value: what else it breaks follows from it
+    for problem in _find(text, nodes):
+        first.setdefault((problem.line, problem.column, problem.key), problem)
+    found = sorted(first.values(), key=lambda problem: (problem.line, problem.column))
+    lines = text.split("\n")
+    return tuple(replace(one, file=file, source_line=lines[one.line - 1].rstrip()) for one in found)
+
+
+def _find(text: str, nodes: Sequence[NodeSpec]) -> Iterator[Problem]:
+    root = read_json(text)
+    if isinstance(root, Problem):
+        yield root
+        return
+    table, problems = read_table(root)
+    yield from problems
+    if table:
+        yield from judge(table)
+        yield from _judge_nodes(table, nodes)
+
+
+def _judge_nodes(table: Table, nodes: Sequence[NodeSpec]) -> Iterator[Problem]:
+    """Hold the servers against the nodes of the cluster file, and their devices against those it allows."""
+    by_id = {name: node for node in nodes for name in (node.host, node.address)}
+    found: set[str] = set()
+    for server in table.servers:
+        cell = server.find("server_id")
+        node = by_id.get(cell.text or "") if cell else None
+        if cell and not node:
+            text = f"server_id {cell.text} is the address of no node in the cluster file"
+            yield breach(cell.place, cell.key, text, "use the addresses of `dplaunch plan`")
+        if node:
+            found.add(node.name)
+            numbers = [number for one in server.devices if (number := one.find("device_id"))]
+            yield from _find_foreign(node, numbers)
+    place = table.places.get("server_list")
+    for node in nodes if place else ():
+        if node.name not in found and place:
+            text = f"{node.name} ({node.address}) of the cluster file is not in server_list"
+            yield breach(place, "server_list", text, "add it, or make the table again")
+
+
+def _find_foreign(node: NodeSpec, numbers: Sequence[Cell]) -> Iterator[Problem]:
+    for cell in numbers:
+        if node.devices and cell.number not in node.devices:
+            text = f"device_id {cell.text} is not among the devices of {node.name} in the cluster file"
+            yield breach(cell.place, cell.key, text)
+
+
+MODE = 0o640
+
+
+def judge_file(file: str, *, is_link: bool, mode: int) -> tuple[Problem, ...]:
+    """Return warnings about a file as such: MindIE refuses links and files that others may read."""
+    found = []
+    if is_link:
+        found.append(Problem(f"{file} is a symbolic link, which MindIE does not read", file, warning=True))
+    if mode & 0o777 & ~MODE:
+        text = f"the mode is {mode & 0o777:04o}, but MindIE reads the file with {MODE:04o} at most"
+        found.append(Problem(text, file, hint=f"chmod {MODE:o} {file}", warning=True))
+    return tuple(found)

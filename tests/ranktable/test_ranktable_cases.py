@@ -1,0 +1,45 @@
+"""Wrong tables: ``cases/NAME.json``, and in ``NAME.problems`` what ``ranktable --verify`` prints about them.
+
+``pytest tests/ranktable --accept`` rewrites the second. The cluster has n1 and n2 with 192.0.0.1 and 192.0.0.2.
+"""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from specs import nodes
+
+from dplaunch.ranktable import verify
+from dplaunch.view.problems import render
+
+CASES = Path(__file__).parent / "cases"
+FILES = sorted(CASES.glob("*.json"))
+NODES = nodes(2)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_wrong_table_has_the_problems_of_its_case(expect, path):
+    found = verify(path.read_text(), path.name, NODES)
+    keys = ", ".join(problem.key or "(the file)" for problem in found)
+    expect(path.with_suffix(".problems"), f"{render(found)}\n\nkeys: {keys}\n")
+    assert found
+
+
+def test_every_text_has_its_case():
+    assert [path for path in CASES.glob("*.problems") if not path.with_suffix(".json").exists()] == []
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_whatever_is_cut_out_of_a_table_is_a_problem_with_a_place_and_never_an_error(data):
+    text = data.draw(st.sampled_from(FILES)).read_text()
+    begin = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(begin, min(len(text), begin + 40)))
+    broken = (
+        text[:begin] + data.draw(st.sampled_from(["", "null", "[]", "{}", "3", '"x"', "\t"])) + text[end:]
+    )
+    lines = broken.split("\n")
+    for problem in verify(broken, "t.json", NODES):
+        assert 1 <= problem.line <= len(lines)
+        assert 1 <= problem.column <= len(lines[problem.line - 1]) + 1

@@ -1,0 +1,171 @@
+"""The walk of ``ranktable`` on nodes in memory whose tools answer as those of healthy machines, but for one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import npustub
+import pytest
+from msgspec.structs import replace
+from nodes import Node
+from scene import Scene
+from specs import A2, A3, A5, GPU, cluster, nodes, serve
+
+from dplaunch.errors import DplaunchError, HostError, SpecError, UsageError
+from dplaunch.plan import build
+from dplaunch.preflight.ranktable import list_nodes, make
+
+GOLDEN = Path(__file__).parent / "golden"
+ALL = {"a2": tuple(range(8)), "a3": tuple(range(16))}
+Answers = Mapping[str, str | Mapping[str, object]]
+
+
+def answers(family: str, number: int) -> dict[str, str]:
+    """Key of a command → what the tool prints on a healthy node."""
+    found = {"conf": npustub.hccn_conf(family, number)}
+    for words, text in npustub.hccn_answers(family, number):
+        _, device, what, *_ = words.split()
+        found[f"\x1f{what.removeprefix('-')} {device}"] = text
+    for words, text in npustub.smi_answers(family, number):
+        if "spod-info" in words:
+            *_, card, _, chip = words.split()
+            found[f"spod {int(card) * 2 + int(chip)}"] = text
+    return found
+
+
+def scene(
+    family: str = "a2",
+    count: int = 2,
+    devices: tuple[int, ...] = (),
+    broken: Mapping[int, Answers] | None = None,
+    **node: object,
+) -> tuple[Scene, object]:
+    """Healthy nodes n1 …; ``broken``: node → other answers; ``node``: fields of n2."""
+    role = serve(nodes=tuple(f"n{n}" for n in range(1, count + 1)), dp=count)
+    machines = tuple(replace(one, devices=devices or ALL[family]) for one in nodes(count))
+    spec = cluster(role, hardware=A3 if family == "a3" else A2, nodes=machines)
+    made = []
+    for number in range(1, count + 1):
+        texts = {**answers(family, number), **(broken or {}).get(number, {})}
+        outputs = {key: {"out": value} if isinstance(value, str) else value for key, value in texts.items()}
+        made.append(Node(f"n{number}", outputs=outputs, **(node if number == 2 else {})))
+    return Scene(build(spec), *made), spec
+
+
+def made_by(family: str = "a2", **given: object) -> str:
+    made, spec = scene(family, **given)
+    return make(made.job, spec)
+
+
+def refused_by(family: str = "a2", **given: object) -> tuple[str, ...]:
+    with pytest.raises(DplaunchError) as caught:
+        made_by(family, **given)
+    return caught.value.detail
+
+
+@pytest.mark.parametrize("family", ["a2", "a3"])
+def test_two_healthy_nodes_give_the_table_of_the_golden_file(expect, family):
+    expect(GOLDEN / f"two-{family}.json", made_by(family))
+
+
+def test_only_the_devices_of_the_cluster_file_have_ranks_in_numeric_order():
+    text = made_by("a3", devices=(10, 9, 3))
+    assert [line.split('"')[3] for line in text.splitlines() if '"device_id"' in line] == ["3", "9", "10"] * 2
+    assert [line.split('"')[3] for line in text.splitlines() if '"rank_id"' in line] == list("012345")
+
+
+def test_between_super_pods_the_addresses_are_those_of_the_roce_ports():
+    other = {f"spod {device}": npustub.spod((2 << 24) + device, pod=5, server=1) for device in range(16)}
+    text = made_by("a3", broken={2: other})
+    assert npustub.roce(1, 15) in text
+    assert npustub.roce(2, 0) in text
+    assert npustub.vnic(1, 0) not in text
+    assert '"super_pod_id":"5"' in text
+
+
+def test_a_super_pod_whose_nodes_are_apart_in_the_file_is_refused_by_name():
+    other = {f"spod {device}": npustub.spod((2 << 24) + device, pod=5, server=1) for device in range(16)}
+    [line] = refused_by("a3", count=3, broken={2: other})
+    assert "n1 and n3 of super pod 0" in line
+
+
+def test_a_node_that_is_off_is_named_and_nothing_is_made():
+    with pytest.raises(HostError) as caught:
+        made_by(unreachable="n2 does not answer")
+    assert (caught.value.node, caught.value.text) == ("n2", "n2 does not answer")
+
+
+def test_a_node_that_is_lost_while_it_is_asked_is_named():
+    with pytest.raises(HostError) as caught:
+        made_by(breaks_at="survey", stays_away=True)
+    assert caught.value.node == "n2"
+
+
+@pytest.mark.parametrize(
+    ("family", "answer", "words"),
+    [
+        ("a2", {"\x1fip 3": "no ip was preset in this port\n"}, "device 3: no address"),
+        (
+            "a2",
+            {"\x1fip 3": f"ipaddr:{npustub.roce(1, 3)}\nnetmask:255.0.0.0\n", "conf": ""},
+            "the same address",
+        ),
+        ("a2", {"\x1fip 3": "garbled"}, "ip 3: printed 'garbled'"),
+        ("a2", {"\x1fip 3": {"code": None, "problem": "timed out after 4 s"}}, "timed out"),
+        (
+            "a3",
+            {"\x1fvnic 9": "vnic link status: DOWN\nvnic ipaddr: 0.0.0.0\n"},
+            "device 9: vnic link is DOWN",
+        ),
+        (
+            "a3",
+            {"spod 9": "garbled"},
+            "device 9: place in the super pod is unknown (spod 9: printed 'garbled')",
+        ),
+        ("a3", {"spod 9": npustub.spod(0xFFFFFFFF)}, "device 9: super pod is not configured"),
+        ("a3", {"spod 9": npustub.spod(9, pod=4)}, "its devices are in super pods 0 and 4"),
+    ],
+)
+def test_what_keeps_a_table_from_being_made_is_named_with_node_and_device(family, answer, words):
+    [line] = refused_by(family, broken={2: answer})
+    assert line.startswith("n2: ")
+    assert words in line
+
+
+def test_a_tool_that_does_not_answer_at_all_is_one_line_of_its_node():
+    missing = {f"\x1fip {device}": {"code": 127, "err": "not found"} for device in range(8)}
+    [line] = refused_by(broken={2: missing})
+    assert line.startswith("n2: ")
+    assert "hccn_tool" in line
+
+
+def test_two_devices_with_one_sdid_are_found_in_the_table_itself():
+    with pytest.raises(SpecError) as caught:
+        made_by("a3", broken={2: {"spod 9": npustub.spod(1 << 24, server=2)}})
+    assert [problem.key for problem in caught.value.problems] == ["server_list[1].device[9].super_device_id"]
+
+
+def test_a_node_without_a_role_has_no_entry():
+    machines = nodes(3, devices=8)
+    spec = cluster(serve(nodes=("n1", "n2"), dp=2), hardware=A2, nodes=machines)
+    assert [node.name for node in list_nodes(spec)] == ["n1", "n2"]
+
+
+@pytest.mark.parametrize(
+    ("role", "hardware", "word"),
+    [
+        (serve(nodes=("n1",)), A2, "needed"),
+        (serve(nodes=("n1", "n2"), dp=2), GPU, "needed"),
+        (serve(nodes=("n1", "n2"), dp=2), A5, "2.0"),
+    ],
+)
+def test_a_cluster_without_a_table_of_hccl_is_refused_with_the_reason(role, hardware, word):
+    with pytest.raises(UsageError, match=word):
+        list_nodes(cluster(role, hardware=hardware, nodes=nodes(2, devices=8)))
+
+
+def test_a_rehearsal_is_refused():
+    made, spec = scene()
+    rehearsal = Scene(build(spec, rehearse=True))
+    with pytest.raises(UsageError, match="rehearsal"):
+        make(rehearsal.job, spec)
+    assert made.calls("open") == []
