@@ -11,6 +11,10 @@ from dplaunch.errors import ExitCode, worst
 AllPairs = Annotated[
     bool, option("--all-pairs", help="Let every NPU ping every other NPU (default: its neighbour).")
 ]
+Table = Annotated[
+    Path | None,
+    option("--ranktable", metavar="FILE", help="Compare this rank table too, and ping all pairs it names."),
+]
 Sha256 = Annotated[bool, option("--sha256", help="Compare weights by content (default: by name and size).")]
 Save = Annotated[
     bool, option("--save", help="Save the findings, so that later checks and `up` report what changed.")
@@ -21,9 +25,10 @@ Fix = Annotated[
 Html = Annotated[Path | None, option("--html", help="Also write a report of all findings to this file.")]
 
 
-def check(
+def check(  # noqa: PLR0913 - the flags that operators need, one line each
     call: Invocation,
     all_pairs: AllPairs = False,
+    ranktable: Table = None,
     sha256: Sha256 = False,
     save: Save = False,
     fix: Fix = False,
@@ -33,6 +38,7 @@ def check(
     from datetime import date
 
     from dplaunch.cli.cluster import open_cluster
+    from dplaunch.cli.ranktable import read_devices
     from dplaunch.cli.work import at_work, watching
     from dplaunch.preflight import CheckOptions
     from dplaunch.preflight import check as walk
@@ -41,7 +47,9 @@ def check(
 
     cluster = open_cluster(call)
     today = date.today().isoformat() if save else ""  # noqa: DTZ011 - the operator's day
-    options = CheckOptions(all_pairs=all_pairs, weights="sha256" if sha256 else "", save=today)
+    weights = "sha256" if sha256 else ""
+    table = () if ranktable is None else read_devices(call, cluster, ranktable)
+    options = CheckOptions(all_pairs=all_pairs, weights=weights, table=table, save=today)
     with watching(call, cluster.plan, only=()) as display, at_work(cluster.plan, display) as job:
         checked = walk(job, cluster.spec, options)
         unreached = bool(job.driver.unreached)

@@ -10,6 +10,7 @@ from dplaunch.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from dplaunch.errors import Problem
+    from dplaunch.ranktable import NodeDevices
     from dplaunch.workspace import Cluster
 
 Verify = Annotated[
@@ -39,7 +40,7 @@ def ranktable(call: Invocation, verify: Verify = None, save: Save = None, to: To
     cluster = open_cluster(call)
     warnings: tuple[Problem, ...] = ()
     if verify is not None:
-        text, warnings = _read(cluster, verify)
+        text, warnings = read_table(cluster, verify)
     else:
         text = _make(call, cluster)
     if save is not None:
@@ -58,7 +59,7 @@ def ranktable(call: Invocation, verify: Verify = None, save: Save = None, to: To
     return ExitCode.DONE
 
 
-def _read(cluster: Cluster, path: Path) -> tuple[str, tuple[Problem, ...]]:
+def read_table(cluster: Cluster, path: Path) -> tuple[str, tuple[Problem, ...]]:
     """The text of an existing table and its warnings. Raises SpecError with all its problems."""
     from dplaunch.errors import SpecError
     from dplaunch.preflight.ranktable import list_nodes
@@ -72,6 +73,19 @@ def _read(cluster: Cluster, path: Path) -> tuple[str, tuple[Problem, ...]]:
     if any(not problem.warning for problem in problems):
         raise SpecError(problems, "the rank table")
     return text, problems
+
+
+def read_devices(call: Invocation, cluster: Cluster, path: Path) -> tuple[NodeDevices, ...]:
+    """The devices of an existing table; its warnings are printed. Raises SpecError with all its problems."""
+    from dplaunch.preflight.ranktable import list_nodes
+    from dplaunch.ranktable import read_nodes
+
+    if cluster.plan.rehearsal:
+        raise UsageError("a rehearsal has no devices to compare with a table", hint="leave --rehearse out")
+    text, warnings = read_table(cluster, path)
+    for warning in warnings:
+        call.screen.warn("; ".join(filter(None, (warning.text, warning.hint))))
+    return read_nodes(text, list_nodes(cluster.spec))
 
 
 def _make(call: Invocation, cluster: Cluster) -> str:

@@ -1,4 +1,4 @@
-"""The walk of ``ranktable``: every node is asked for its devices, and a table is made of the answers.
+"""The walk of ``ranktable``, which makes a table of what devices answer, and what ``check`` finds about one.
 
 ``device_ip`` is the address over which data leaves a device: of an A2 that of its RoCE port; of an A3 that of
 its virtual port, or of its RoCE port where the table has more than one super pod (HCCL needs it there).
@@ -10,18 +10,20 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from dplaunch.errors import DplaunchError, SpecError, UsageError
 from dplaunch.fleet.job import Job, connect_all, need_all, phase
-from dplaunch.model.check import Facts, Level
+from dplaunch.model.check import Facts, Finding, Level
 from dplaunch.model.cluster import NPUS, ClusterSpec, NodeSpec
 from dplaunch.preflight.survey import make_targets, parse_facts, run_surveys
 from dplaunch.probes import npu_address, npu_roce, npu_superpod
 from dplaunch.probes.ascend import A3, A5
 from dplaunch.probes.findings import list_some, name_devices
+from dplaunch.probes.npu_pairs import NamedDevices, list_addresses
 from dplaunch.probes.npu_superpod import is_unset
 from dplaunch.probes.probe import Probe, ProbeTarget, find_peers
 from dplaunch.ranges import grouped
 from dplaunch.ranktable import Device, NodeDevices, make_table, verify
 from dplaunch.words import join_words, plural
 
+TABLE = "npu.ranktable"
 MADE = "the table made of the nodes' answers"
 FAULTS = 20
 """Faults that an error lists."""
@@ -155,3 +157,39 @@ def _read_node(target: ProbeTarget, facts: Mapping[str, Facts]) -> NodeDevices:
         for device in sorted(target.node.devices)
     )
     return NodeDevices(name=target.name, address=target.node.address, devices=devices)
+
+
+def name_devices_of(table: Sequence[NodeDevices]) -> NamedDevices | None:
+    """Return what the ping needs to know of a table; nothing without one."""
+    addresses = {(node.name, device.number): device.address for node in table for device in node.devices}
+    pods = {device.pod for node in table for device in node.devices}
+    return NamedDevices(addresses, over_roce=len(pods) > 1) if table else None
+
+
+def judge_table(table: Sequence[NodeDevices], seen: Seen) -> Iterator[Finding]:
+    """Yield ``npu.ranktable``: devices that report another address or SDID than the table has."""
+    for node in table:
+        compared = [one for one in node.devices if list_addresses(seen.get(node.name, {}), one.number)]
+        stale = dict(_find_stale(compared, seen.get(node.name, {})))
+        if stale:
+            yield Finding(
+                probe=TABLE,
+                level=Level.FAIL,
+                node=node.name,
+                text=f"{name_devices(stale)}: the rank table has {next(iter(stale.values()))}",
+                remedy="make the table again: dplaunch ranktable --save FILE",
+            )
+        elif compared:
+            text = f"{len(compared)} devices are as the rank table has them"
+            yield Finding(probe=TABLE, level=Level.OK, node=node.name, text=text)
+
+
+def _find_stale(devices: Sequence[Device], facts: Mapping[str, Facts]) -> Iterator[tuple[int, str]]:
+    places = facts.get(npu_superpod.NAME, {}).get("devices", {})
+    for device in devices:
+        known = list_addresses(facts, device.number)
+        sdid = places.get(str(device.number), {}).get("sdid", device.sdid)
+        if device.address and device.address not in known:
+            yield device.number, f"address {device.address}, but the device has {known[0]}"
+        elif device.sdid is not None and device.sdid != sdid:
+            yield device.number, f"super_device_id {device.sdid}, but the device has {sdid}"

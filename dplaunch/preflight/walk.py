@@ -13,6 +13,7 @@ from dplaunch.model.check import CheckReport, Facts, Finding, Level, NodeSurvey
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.model.remote import SurveyReply
 from dplaunch.preflight import basics, fingerprint, reach
+from dplaunch.preflight.ranktable import judge_table, name_devices_of
 from dplaunch.preflight.survey import make_targets, parse_facts, run_surveys
 from dplaunch.probes.gpu import PROBE as GPUS
 from dplaunch.probes.hosts import PROBES as HOSTS
@@ -20,6 +21,7 @@ from dplaunch.probes.hosts import make_weights_probe
 from dplaunch.probes.npu import PROBES as NPUS
 from dplaunch.probes.npu import make_ping_probe
 from dplaunch.probes.probe import Probe, ProbeTarget
+from dplaunch.ranktable import NodeDevices
 from dplaunch.words import plural
 
 
@@ -30,13 +32,16 @@ class CheckOptions(Struct, frozen=True, kw_only=True):
     """Every NPU pings every other, instead of its neighbour only."""
     weights: str = ""
     """How to compare them: by ``size``, or by ``sha256``, which reads them; empty: as the file asks."""
+    table: tuple[NodeDevices, ...] = ()
+    """A rank table: its devices are compared, and every two of them ping each other."""
     save: str = ""
     """The day to save in the fingerprints; empty: do not save them."""
 
 
 def choose_probes(options: CheckOptions, *, rehearsal: bool) -> tuple[Probe, ...]:
     """Return all probes; for a rehearsal, which has neither accelerators nor real engines, those of hosts."""
-    probes = (*HOSTS, make_weights_probe(options.weights), *NPUS, make_ping_probe(options.all_pairs), GPUS)
+    ping = make_ping_probe(options.all_pairs, name_devices_of(options.table))
+    probes = (*HOSTS, make_weights_probe(options.weights), *NPUS, ping, GPUS)
     return tuple(p for p in probes if not rehearsal or p.name.startswith("host."))
 
 
@@ -64,6 +69,7 @@ def check(job: Job, spec: ClusterSpec, options: CheckOptions) -> CheckReport:
         *basics.find_leftovers(job, observed),
         *basics.find_strangers(surveys),
         *results,
+        *judge_table(options.table, seen),
         *reach.judge_links(tried),
         *drift,
         *saved,

@@ -1,4 +1,4 @@
-"""Which device pings which: a ring over the nodes by default, every pair on request.
+"""Which device pings which: a ring over the nodes by default, every pair on request or of a rank table.
 
 A device whose fault another probe reports takes no part, so that the fault is reported once.
 """
@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from dplaunch.model.check import Facts, Level
@@ -33,12 +34,42 @@ class End(NamedTuple):
     """The nodes between which data is exchanged, its own among them."""
 
 
+class NamedDevices(Struct, frozen=True):
+    """The devices that a rank table names."""
+
+    addresses: Mapping[tuple[str, int], str]
+    """Node and number of each → the address that the table gives it; empty: none."""
+    over_roce: bool = False
+    """The addresses are those of the RoCE ports of A3 devices, which also reach other super pods."""
+
+
 def find_ends(target: ProbeTarget, seen: EarlierFacts) -> list[End]:
     """Return the devices of all nodes in the file's order, without those that share an address."""
     nodes = [replace(target, node=node) for node in target.spec.nodes]
     found = [end for node in nodes for end in _list_ends(node, seen.get(node.name, {}))]
     count = Counter(end.address for end in found)
     return [end for end in found if count[end.address] == 1]
+
+
+def find_named_ends(target: ProbeTarget, seen: EarlierFacts, named: NamedDevices) -> list[End]:
+    """Return those of ``find_ends`` that the table names, with the addresses that it gives them.
+
+    A device that has another address now takes no part: that is reported by itself.
+    """
+    ends = []
+    for end in find_ends(target, seen):
+        address = named.addresses.get((end.node, end.device))
+        if address is not None and address in ("", *list_addresses(seen.get(end.node, {}), end.device)):
+            pod = None if named.over_roce else end.pod
+            ends.append(end._replace(address=address or end.address, pod=pod))
+    return ends
+
+
+def list_addresses(facts: Mapping[str, Facts], device: int) -> list[str]:
+    """Return the addresses that a device reports: of the port whose address counts, and of its RoCE port."""
+    own = facts.get(npu_address.NAME, {}).get("devices", {}).get(str(device), {})
+    roce = facts.get(npu_network.NAME, {}).get("devices", {}).get(str(device), {}).get("ip", {})
+    return [port["address"] for port in (own, roce) if port.get("address")]
 
 
 def _list_ends(target: ProbeTarget, facts: Mapping[str, Facts]) -> Iterator[End]:
@@ -81,6 +112,12 @@ def pair_all(found: Sequence[End], family: str, node: str) -> Iterator[tuple[End
                     and not _share_card(family, one, other)
                 ):
                     yield one, other
+
+
+def pair_places(found: Sequence[End], node: str) -> Iterator[tuple[End, End]]:
+    """Pair the devices in the same place on every two nodes once, and yield the pairs that ``node`` sends."""
+    for circle in grouped(((end.place, end.pod, end.fabric), end) for end in found).values():
+        yield from pair_all(circle, "", node)
 
 
 def _share_card(family: str, one: End, other: End) -> bool:

@@ -9,7 +9,15 @@ from dplaunch.model.check import Command, Facts, Finding, Level
 from dplaunch.probes import hccn
 from dplaunch.probes.ascend import A3, describe_unread, explain_hindrance, find_hindrance, uses_device_network
 from dplaunch.probes.findings import list_some, name_devices
-from dplaunch.probes.npu_pairs import End, find_ends, pair_all, pair_ring
+from dplaunch.probes.npu_pairs import (
+    End,
+    NamedDevices,
+    find_ends,
+    find_named_ends,
+    pair_all,
+    pair_places,
+    pair_ring,
+)
 from dplaunch.probes.outputs import Outputs, clean
 from dplaunch.probes.probe import EarlierFacts, Probe, ProbeTarget
 from dplaunch.ranges import grouped
@@ -18,6 +26,8 @@ NAME = "npu.ping"
 TIMEOUT = 10.0
 """Seconds, for three packets with a time-out each."""
 ALL = 100
+MOST = 500
+"""Pings that a node sends for a rank table: each takes seconds, and they go one after another."""
 
 
 class Ping(NamedTuple):
@@ -38,22 +48,58 @@ class Ping(NamedTuple):
         return (self.node, self.device), (self.other, self.other_device)
 
 
-def make_ping_probe(all_pairs: bool) -> Probe:
-    """Return the probe; with ``all_pairs`` it pings between every two devices, also of one node."""
+def make_ping_probe(all_pairs: bool, named: NamedDevices | None = None) -> Probe:
+    """Return the probe; with ``all_pairs`` it pings between every two devices, also of one node.
+
+    ``named``: between every two devices of a rank table, at the table's addresses; between those in the same
+    place on every two nodes only, where all would take too long.
+    """
+    pair = _pair_named if named else _pair_every if all_pairs else _pair_neighbours
+    roce = bool(named and named.over_roce)
 
     def commands(target: ProbeTarget, seen: EarlierFacts) -> Iterator[Command]:
         if uses_device_network(target):
-            found = find_ends(target, seen)
-            family = target.spec.hardware.family
-            pairs = pair_all(found, family, target.name) if all_pairs else pair_ring(found)
-            yield from (_make_command(family, *pair) for pair in pairs if pair[0].node == target.name)
+            found = find_named_ends(target, seen, named) if named else find_ends(target, seen)
+            pairs = pair(found, target)
+            over_hccs = target.spec.hardware.family == A3 and not roce
+            yield from (_make_command(over_hccs, *ends) for ends in pairs if ends[0].node == target.name)
 
-    return Probe(name=NAME, commands=commands, parse=_parse, compare=_compare, stage=1)
+    def compare(targets: Sequence[ProbeTarget], facts: Mapping[str, Facts]) -> Iterator[Finding]:
+        yield from _compare(targets, facts)
+        if named and _are_too_many(len(named.addresses), len(targets)):
+            text = (
+                "only devices in the same place on two nodes pinged each other: all pairs would take too long"
+            )
+            yield Finding(probe=NAME, level=Level.ABSENT, text=text)
+
+    return Probe(name=NAME, commands=commands, parse=_parse, compare=compare, stage=1)
 
 
-def _make_command(family: str, sender: End, other: End) -> Command:
+Pairs = Iterator[tuple[End, End]]
+
+
+def _pair_neighbours(found: Sequence[End], _: ProbeTarget) -> Pairs:
+    return pair_ring(found)
+
+
+def _pair_every(found: Sequence[End], target: ProbeTarget) -> Pairs:
+    return pair_all(found, target.spec.hardware.family, target.name)
+
+
+def _pair_named(found: Sequence[End], target: ProbeTarget) -> Pairs:
+    if _are_too_many(len(found), len({end.node for end in found})):
+        return pair_places(found, target.name)
+    return _pair_every(found, target)
+
+
+def _are_too_many(devices: int, nodes: int) -> bool:
+    """Return whether a node would have to send more pings than it may."""
+    return devices * (devices - 1) // 2 > MOST * nodes
+
+
+def _make_command(over_hccs: bool, sender: End, other: End) -> Command:
     key = f"{sender.device} {other.node} {other.device}"
-    how = "-hccs_ping" if family == A3 else "-ping"
+    how = "-hccs_ping" if over_hccs else "-ping"
     return hccn.make_command(key, sender.device, how, "-g", "address", other.address, timeout=TIMEOUT)
 
 

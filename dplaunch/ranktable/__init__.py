@@ -2,6 +2,6 @@
 
 from dplaunch.ranktable.make import make_table
 from dplaunch.ranktable.table import Device, NodeDevices, Table
-from dplaunch.ranktable.verify import verify
+from dplaunch.ranktable.verify import read_nodes, verify
 
-__all__ = ["Device", "NodeDevices", "Table", "make_table", "verify"]
+__all__ = ["Device", "NodeDevices", "Table", "make_table", "read_nodes", "verify"]

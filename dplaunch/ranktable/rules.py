@@ -74,14 +74,15 @@ def _find_repeated(entries: Sequence[Entry], name: str) -> Iterator[Problem]:
     """Find values that an earlier entry has too. Addresses are equal in whatever form they are written."""
     first: dict[str, Cell] = {}
     for cell in filter(None, (entry.find(name) for entry in entries)):
-        earlier = first.setdefault(_canonical(cell), cell)
+        earlier = first.setdefault(canonical(cell), cell)
         if earlier is not cell:
             yield _at(
                 cell, f"{_name(cell)} is already used at {earlier.place.line}:{earlier.place.column}", _UNIQUE
             )
 
 
-def _canonical(cell: Cell) -> str:
+def canonical(cell: Cell) -> str:
+    """Return an address as every tool prints it, any other text as it is."""
     try:
         return str(ip_address(cell.text or ""))
     except ValueError:
@@ -164,7 +165,7 @@ def _judge_backups(devices: Sequence[Entry]) -> Iterator[Problem]:
     for one in devices:
         device, backup = one.find("device_id"), one.find("backup_device_ip")
         other = own.get(device.number ^ 1) if device else None
-        if backup and other and _canonical(backup) != _canonical(other):
+        if backup and other and canonical(backup) != canonical(other):
             text = f"{_name(backup)} is not the address of the NPU's other die, {other.text}"
             yield _at(backup, text, f'write "{other.text}"')
 
@@ -206,17 +207,17 @@ def _judge_pods(table: Table) -> Iterator[Problem]:
     yield from _find_repeated(table.pods, "super_pod_id")
     listed = [one for pod in table.pods for one in pod.servers]
     yield from _find_repeated(listed, "server_id")
-    known = {_canonical(cell): server for server in table.servers if (cell := server.find("server_id"))}
+    known = {canonical(cell): server for server in table.servers if (cell := server.find("server_id"))}
     members = grouped(
         (index, known[name])
         for index, pod in enumerate(table.pods)
         for one in pod.servers
-        if (cell := one.find("server_id")) and (name := _canonical(cell)) in known
+        if (cell := one.find("server_id")) and (name := canonical(cell)) in known
     )
     for cell in filter(None, (one.find("server_id") for one in listed)):
-        if _canonical(cell) not in known:
+        if canonical(cell) not in known:
             yield _at(cell, f"{_name(cell)} is not in server_list")
-    placed = {_canonical(cell) for one in listed if (cell := one.find("server_id"))}
+    placed = {canonical(cell) for one in listed if (cell := one.find("server_id"))}
     for name, server in known.items():
         if name not in placed:
             cell = server.cells["server_id"]

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import NodeSpec
 from dplaunch.ranktable.positions import read_json
-from dplaunch.ranktable.rules import judge
+from dplaunch.ranktable.rules import canonical, judge
 from dplaunch.ranktable.shape import breach, read_table
-from dplaunch.ranktable.table import Cell, Table
+from dplaunch.ranktable.table import Cell, Device, NodeDevices, Server, Table
 
 
 def verify(text: str, file: str, nodes: Sequence[NodeSpec]) -> tuple[Problem, ...]:
@@ -36,13 +36,18 @@ def _find(text: str, nodes: Sequence[NodeSpec]) -> Iterator[Problem]:
         yield from _judge_nodes(table, nodes)
 
 
+def _index(nodes: Sequence[NodeSpec]) -> dict[str, NodeSpec]:
+    """Return the nodes by what a server_id may call them."""
+    return {name: node for node in nodes for name in (node.host, node.address)}
+
+
 def _judge_nodes(table: Table, nodes: Sequence[NodeSpec]) -> Iterator[Problem]:
     """Hold the servers against the nodes of the cluster file, and their devices against those it allows."""
-    by_id = {name: node for node in nodes for name in (node.host, node.address)}
+    by_id = _index(nodes)
     found: set[str] = set()
     for server in table.servers:
         cell = server.find("server_id")
-        node = by_id.get(cell.text or "") if cell else None
+        node = by_id.get(canonical(cell)) if cell else None
         if cell and not node:
             text = f"server_id {cell.text} is the address of no node in the cluster file"
             yield breach(cell.place, cell.key, text, "use the addresses of `dplaunch plan`")
@@ -76,3 +81,32 @@ def judge_file(file: str, *, is_link: bool, mode: int) -> tuple[Problem, ...]:
         text = f"the mode is {mode & 0o777:04o}, but MindIE reads the file with {MODE:04o} at most"
         found.append(Problem(text, file, hint=f"chmod {MODE:o} {file}", warning=True))
     return tuple(found)
+
+
+def read_nodes(text: str, nodes: Sequence[NodeSpec]) -> tuple[NodeDevices, ...]:
+    """Return the devices of a table that is valid for these nodes; their pods count from 0."""
+    root = read_json(text)
+    table = None if isinstance(root, Problem) else read_table(root)[0]
+    by_id = _index(nodes)
+    pods = {
+        canonical(cell): index
+        for index, pod in enumerate(table.pods if table else ())
+        for one in pod.servers
+        if (cell := one.find("server_id"))
+    }
+    return tuple(
+        _read_server(by_id[canonical(cell)], server, pods.get(canonical(cell)))
+        for server in (table.servers if table else ())
+        if (cell := server.find("server_id"))
+    )
+
+
+def _read_server(node: NodeSpec, server: Server, pod: int | None) -> NodeDevices:
+    devices = []
+    for one in server.devices:
+        address, sdid = one.find("device_ip"), one.find("super_device_id")
+        number, place = one.cells["device_id"].number, sdid.number if sdid else None
+        devices.append(
+            Device(number=number, address=str(address.text) if address else "", sdid=place, pod=pod)
+        )
+    return NodeDevices(name=node.name, address=node.address, devices=tuple(devices))

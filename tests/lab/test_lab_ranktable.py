@@ -83,6 +83,15 @@ def test_a_broken_file_is_not_sent_and_its_problems_have_places(a2):
     assert not a2.lab["h1"].path(f"{HOME}/never.json").exists()
 
 
+def test_check_pings_the_pairs_of_a_table_and_finds_what_is_stale(a2):
+    text = ranktable(a2).stdout
+    a2.lab.path("~/table.json").write_text(text)
+    assert a2.wrong("--ranktable", "table.json") == []
+    a2.lab.path("~/table.json").write_text(text.replace(roce(6, 1), "10.99.0.1"))
+    [found] = a2.wrong("--ranktable", "table.json")
+    assert (found["probe"], found["node"], found["level"]) == ("npu.ranktable", "n6", "fail")
+
+
 def test_super_pods_make_a_table_of_version_1_2(a3):
     made = json.loads(ranktable(a3, "-o", "json").stdout)["table"]
     assert made["version"] == "1.2"

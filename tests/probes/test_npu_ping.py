@@ -9,7 +9,7 @@ import pytest
 from npuworld import World, faults
 
 from dplaunch.model.check import Level, Output
-from dplaunch.probes.npu_pairs import End, pair_all, pair_ring
+from dplaunch.probes.npu_pairs import End, NamedDevices, pair_all, pair_places, pair_ring
 
 
 def ends(nodes, devices, pod=None):
@@ -20,30 +20,30 @@ def ends(nodes, devices, pod=None):
     ]
 
 
-def named(pairs):
+def names_of(pairs):
     return [(a.node, a.device, b.node, b.device) for a, b in pairs]
 
 
 def all_of(found, family):
     senders = dict.fromkeys(end.node for end in found)
-    return [pair for node in senders for pair in named(pair_all(found, family, node))]
+    return [pair for node in senders for pair in names_of(pair_all(found, family, node))]
 
 
 def test_a_ring_leads_each_device_to_the_same_one_of_the_next_node():
-    assert named(pair_ring(ends(3, 1))) == [("n0", 0, "n1", 0), ("n1", 0, "n2", 0), ("n2", 0, "n0", 0)]
-    assert named(pair_ring(ends(2, 2)))[:2] == [("n0", 0, "n1", 0), ("n1", 0, "n0", 0)]
-    assert named(pair_ring(ends(1, 8))) == []
+    assert names_of(pair_ring(ends(3, 1))) == [("n0", 0, "n1", 0), ("n1", 0, "n2", 0), ("n2", 0, "n0", 0)]
+    assert names_of(pair_ring(ends(2, 2)))[:2] == [("n0", 0, "n1", 0), ("n1", 0, "n0", 0)]
+    assert names_of(pair_ring(ends(1, 8))) == []
 
 
 def test_a_ring_closes_over_a_device_that_is_left_out():
-    assert named(pair_ring([end for end in ends(3, 1) if end.node != "n1"])) == [
+    assert names_of(pair_ring([end for end in ends(3, 1) if end.node != "n1"])) == [
         ("n0", 0, "n2", 0),
         ("n2", 0, "n0", 0),
     ]
 
 
 def test_a_ring_does_not_leave_its_super_pod():
-    assert named(pair_ring([*ends(1, 1, pod=1), *ends(1, 1, pod=2)])) == []
+    assert names_of(pair_ring([*ends(1, 1, pod=1), *ends(1, 1, pod=2)])) == []
 
 
 @pytest.mark.parametrize(("family", "count"), [("a2", 28), ("a3", 24)])
@@ -143,3 +143,61 @@ def test_a_node_that_did_not_reply_is_not_pinged():
     calls = [call for node, call in world.asked if node == "n1" and "-ping" in call]
     assert len(calls) == 8
     assert calls[0].endswith(npustub.roce(3, 0))
+
+
+def named(family, count, *, nodes=2, over_roce=False):
+    """The first ``count`` devices of each node, as a rank table has them."""
+    address = npustub.roce if over_roce or family == "a2" else npustub.vnic
+    places = [(node, device) for node in range(1, nodes + 1) for device in range(count)]
+    return NamedDevices({(f"n{node}", d): address(node, d) for node, d in places}, over_roce=over_roce)
+
+
+def pinged(world, **given):
+    """How often a ping was asked for, and by which nodes."""
+    world.findings(**given)
+    calls = [(node, call) for node, call in world.asked if "ping -g" in call]
+    return len(calls), {node for node, _ in calls}
+
+
+@pytest.mark.parametrize(("family", "count"), [("a2", 28), ("a3", 24)])
+def test_every_pair_that_a_table_names_is_pinged_once_and_no_other(family, count):
+    assert pinged(World(family, 3), named=named(family, 4)) == (count, {"n1", "n2"})
+
+
+def test_a_broken_pair_that_a_table_names_is_found():
+    address = npustub.roce(2, 3)
+    lost = {(1, f"hccn_tool -i {d} -ping -g address {address}"): npustub.ping(d, 3) for d in range(4)}
+    [found] = faults(World("a2", 2, lost).findings(named=named("a2", 4)))
+    assert "devices here and on n2 (0 and 3, 2 and 3): no ping answered" in found.text
+
+
+def test_the_addresses_between_super_pods_are_pinged_over_roce():
+    spods = {
+        (2, f"npu-smi info -t spod-info -i {d // 2} -c {d % 2}"): npustub.spod((2 << 24) + d, pod=7, server=1)
+        for d in range(16)
+    }
+    world = World("a3", 2, spods)
+    world.findings(named=named("a3", 1, over_roce=True))
+    [call] = [call for _, call in world.asked if "ping -g" in call]
+    assert call.startswith("hccn_tool -i 0 -ping -g address 10.20.0.")
+
+
+def test_a_device_that_has_another_address_now_takes_no_part():
+    stale = NamedDevices({**named("a2", 2).addresses, ("n2", 1): "10.99.0.1"})
+    assert pinged(World("a2", 2), named=stale)[0] == 3
+
+
+def test_where_all_pairs_take_too_long_devices_in_one_place_ping_and_that_is_reported():
+    world = World("a3", 8)
+    found = world.findings(named=named("a3", 16, nodes=8))
+    calls = [node for node, call in world.asked if "ping -g" in call]
+    assert len(calls) == 16 * 8 * 7 // 2
+    assert max(calls.count(node) for node in calls) <= 16 * 8 * 7 // 2 // 8 + 16
+    assert [one.level for one in found if "same place" in one.text] == [Level.ABSENT]
+
+
+def test_devices_in_one_place_of_every_two_nodes_are_a_pair_once():
+    found = ends(4, 2)
+    pairs = [pair for node in range(4) for pair in names_of(pair_places(found, f"n{node}"))]
+    assert len(pairs) == len({frozenset((pair[:2], pair[2:])) for pair in pairs}) == 12
+    assert all(one == other for _, one, _, other in pairs)

@@ -11,8 +11,11 @@ from scene import Scene
 from specs import A2, A3, A5, GPU, cluster, nodes, serve
 
 from dplaunch.errors import DplaunchError, HostError, SpecError, UsageError
+from dplaunch.model.check import Level
 from dplaunch.plan import build
+from dplaunch.preflight import CheckOptions, check
 from dplaunch.preflight.ranktable import list_nodes, make
+from dplaunch.ranktable import read_nodes
 
 GOLDEN = Path(__file__).parent / "golden"
 ALL = {"a2": tuple(range(8)), "a3": tuple(range(16))}
@@ -169,3 +172,51 @@ def test_a_rehearsal_is_refused():
     with pytest.raises(UsageError, match="rehearsal"):
         make(rehearsal.job, spec)
     assert made.calls("open") == []
+
+
+def checked_with(family: str, changes: Mapping[str, str], broken: Answers) -> list[tuple[str, str, str]]:
+    """Level, node and text of what ``check`` finds about a table of healthy nodes, with changes in its text."""
+    made, spec = scene(family)
+    text = make(made.job, spec)
+    for old, new in changes.items():
+        text = text.replace(f'"{old}"', f'"{new}"')
+    later, spec = scene(family, broken={2: broken})
+    options = CheckOptions(table=read_nodes(text, spec.nodes))
+    found = check(later.job, spec, options).findings
+    return [(one.level.value, one.node, one.text) for one in found if one.probe == "npu.ranktable"]
+
+
+@pytest.mark.parametrize("family", ["a2", "a3"])
+def test_a_table_of_healthy_nodes_is_as_they_report(family):
+    count = len(ALL[family])
+    text = f"{count} devices are as the rank table has them"
+    assert checked_with(family, {}, {}) == [("ok", "n1", text), ("ok", "n2", text)]
+
+
+def test_a_table_of_yesterday_is_found_by_address_and_by_sdid():
+    now = {"\x1fip 3": "ipaddr:10.99.0.1\nnetmask:255.255.255.0\n"}
+    _, (level, node, text) = checked_with("a2", {}, now)
+    assert (level, node) == ("fail", "n2")
+    assert text == f"device 3: the rank table has address {npustub.roce(2, 3)}, but the device has 10.99.0.1"
+    _, (level, node, text) = checked_with("a3", {str(2 << 24): "77"}, {})
+    assert (level, node) == ("fail", "n2")
+    assert text == f"device 0: the rank table has super_device_id 77, but the device has {2 << 24}"
+
+
+def test_a_node_that_is_off_is_not_compared():
+    made, spec = scene(unreachable="n2 is off")
+    healthy, _ = scene()
+    table = read_nodes(make(healthy.job, spec), spec.nodes)
+    found = check(made.job, spec, CheckOptions(table=table)).findings
+    assert [one.node for one in found if one.probe == "npu.ranktable"] == ["n1"]
+    assert [one.node for one in found if one.level is Level.FAIL and one.probe == "host.login"] == ["n2"]
+
+
+@pytest.mark.parametrize("family", ["a2", "a3"])
+def test_what_was_made_is_read_back(family):
+    table = read_nodes(made_by(family), nodes(2))
+    assert [node.name for node in table] == ["n1", "n2"]
+    last = table[1].devices[-1]
+    address = npustub.roce if family == "a2" else npustub.vnic
+    assert (last.number, last.address) == (ALL[family][-1], address(2, last.number))
+    assert last.pod == (None if family == "a2" else 0)

@@ -16,6 +16,7 @@ from dplaunch.model.check import Command, Facts, Finding, Level, Output
 from dplaunch.model.cluster import NodeSpec
 from dplaunch.model.plan import NodePlan, Process, Seat
 from dplaunch.probes import npu
+from dplaunch.probes.npu_pairs import NamedDevices
 from dplaunch.probes.probe import Probe, ProbeTarget
 
 Breaks = Mapping[tuple[int, str], str | Output]
@@ -44,11 +45,17 @@ class World:
         self._healthy = {node: dict(self._answers(node)) for node in range(1, count + 1)}
         self.asked: list[tuple[str, str]] = []
 
-    def findings(self, probes: Iterable[Probe] = npu.PROBES, *, all_pairs: bool = False) -> list[Finding]:
+    def findings(
+        self,
+        probes: Iterable[Probe] = npu.PROBES,
+        *,
+        all_pairs: bool = False,
+        named: NamedDevices | None = None,
+    ) -> list[Finding]:
         """Of these probes, then of the ping."""
         seen: dict[str, dict[str, Facts]] = {target.name: {} for target in self.targets}
         found: list[Finding] = []
-        for probe in (*probes, npu.make_ping_probe(all_pairs)):
+        for probe in (*probes, npu.make_ping_probe(all_pairs, named)):
             facts = {}
             for target in self.targets:
                 commands = list(probe.commands(target, seen))
