@@ -31,44 +31,51 @@ def ranktable(call: Invocation, verify: Verify = None, save: Save = None, to: To
     import json
 
     from dplaunch.cli.cluster import open_cluster
-    from dplaunch.preflight.ranktable import list_nodes
     from dplaunch.view import ranktable as drawing
     from dplaunch.workspace import write_by_rename
 
     if to is not None and not to.startswith("/"):
         raise UsageError(f"--to {to} is not an absolute path", hint="give one, such as /etc/ranktable.json")
-    cluster = open_cluster(call)
+    cluster = None if verify and to is None and _has_no_cluster(call) else open_cluster(call)
     warnings: tuple[Problem, ...] = ()
     if verify is not None:
         text, warnings = read_table(cluster, verify)
-    else:
+    elif cluster is not None:
         text = _make(call, cluster)
     if save is not None:
         write_by_rename(save, text)
         save.chmod(0o640)
         call.screen.say(f"saved as {save}")
-    nodes = [node.name for node in list_nodes(cluster.spec)]
-    sha = _send(call, cluster, nodes, text, to) if to is not None else ""
+    sha = _send(call, cluster, text, to) if cluster is not None and to is not None else ""
     if verify is None and not call.screen.json:
         call.screen.write(text)  # byte for byte: it may be redirected into a file
     else:
-        human = drawing.verdict(str(verify), warnings)
+        human = drawing.verdict(str(verify), warnings, alone=cluster is None)
         call.screen.present(human, drawing.to_json(json.loads(text), warnings, to, sha))
-    if to is not None:
-        call.screen.say(drawing.sent(to, sha, nodes))
     return ExitCode.DONE
 
 
-def read_table(cluster: Cluster, path: Path) -> tuple[str, tuple[Problem, ...]]:
+def _has_no_cluster(call: Invocation) -> bool:
+    """Whether no cluster file is named or found: a table can be verified by itself."""
+    from dplaunch.cli.cluster import memory
+
+    try:
+        memory().pick(call.file)
+    except UsageError:
+        return True
+    return False
+
+
+def read_table(cluster: Cluster | None, path: Path) -> tuple[str, tuple[Problem, ...]]:
     """The text of an existing table and its warnings. Raises SpecError with all its problems."""
     from dplaunch.errors import SpecError
-    from dplaunch.preflight.ranktable import list_nodes
+    from dplaunch.preflight.ranktable import find_site
     from dplaunch.ranktable import verify
     from dplaunch.ranktable.verify import judge_file
     from dplaunch.workspace.cluster import read_file
 
     text = read_file(path, "make one with `dplaunch ranktable --save FILE`", as_it_is=True)
-    problems = verify(text, str(path), list_nodes(cluster.spec))
+    problems = verify(text, str(path), find_site(cluster.spec) if cluster else None)
     problems += judge_file(str(path), is_link=path.is_symlink(), mode=path.stat().st_mode)
     if any(not problem.warning for problem in problems):
         raise SpecError(problems, "the rank table")
@@ -96,13 +103,18 @@ def _make(call: Invocation, cluster: Cluster) -> str:
         return walk.make(job, cluster.spec)
 
 
-def _send(call: Invocation, cluster: Cluster, nodes: list[str], text: str, path: str) -> str:
+def _send(call: Invocation, cluster: Cluster, text: str, path: str) -> str:
     from dplaunch.cli.work import at_work, watching
     from dplaunch.fleet.deliver import deliver
     from dplaunch.model.plan import File
+    from dplaunch.preflight.ranktable import list_nodes
     from dplaunch.ranktable.verify import MODE
+    from dplaunch.view import ranktable as drawing
 
     if cluster.plan.rehearsal:
         raise UsageError("a rehearsal has no nodes to send a table to", hint="leave --rehearse out")
+    nodes = [node.name for node in list_nodes(cluster.spec)]
     with watching(call, cluster.plan, only=()) as display, at_work(cluster.plan, display) as job:
-        return deliver(job, "ranktable", nodes, File("ranktable.json", text, MODE), path)
+        sha = deliver(job, "ranktable", nodes, File("ranktable.json", text, MODE), path)
+    call.screen.say(drawing.sent(path, sha, nodes))
+    return sha

@@ -14,13 +14,13 @@ from dplaunch.model.check import Facts, Finding, Level
 from dplaunch.model.cluster import NPUS, ClusterSpec, NodeSpec
 from dplaunch.preflight.survey import make_targets, parse_facts, run_surveys
 from dplaunch.probes import npu_address, npu_roce, npu_superpod
-from dplaunch.probes.ascend import A3, A5
+from dplaunch.probes.ascend import A3, A5, explain_hindrance
 from dplaunch.probes.findings import list_some, name_devices
 from dplaunch.probes.npu_pairs import NamedDevices, list_addresses
 from dplaunch.probes.npu_superpod import is_unset
 from dplaunch.probes.probe import Probe, ProbeTarget, find_peers
-from dplaunch.ranges import grouped
-from dplaunch.ranktable import Device, NodeDevices, make_table, verify
+from dplaunch.ranges import fold, grouped
+from dplaunch.ranktable import Device, NodeDevices, Site, make_table, verify
 from dplaunch.words import join_words, plural
 
 TABLE = "npu.ranktable"
@@ -30,6 +30,8 @@ FAULTS = 20
 
 Seen = Mapping[str, Mapping[str, Facts]]
 """Node → probe name → facts."""
+Fault = tuple[str, str]
+"""A node, and what is wrong with it or its devices."""
 
 
 def list_nodes(spec: ClusterSpec) -> tuple[NodeSpec, ...]:
@@ -48,6 +50,11 @@ def list_nodes(spec: ClusterSpec) -> tuple[NodeSpec, ...]:
     )
 
 
+def find_site(spec: ClusterSpec) -> Site:
+    """Return what the cluster's rank table is for. Raises UsageError as ``list_nodes`` does."""
+    return Site(nodes=list_nodes(spec), family=spec.hardware.family)
+
+
 def make(job: Job, spec: ClusterSpec) -> str:
     """Return the text of the cluster's rank table. Raises what keeps it from being made."""
     if job.plan.rehearsal:
@@ -58,17 +65,17 @@ def make(job: Job, spec: ClusterSpec) -> str:
     probes = [npu_address.PROBE, *([npu_superpod.PROBE] if spec.hardware.family == A3 else [])]
     with phase(job, "ask devices", plural(len(nodes), "node")):
         seen = _ask(job, nodes, probes)
-        faults = [*_find_faults(nodes, probes[:1], seen), *_find_unplaced(nodes, seen)]
+        faults = [*_find_faults(nodes, npu_address.PROBE, seen), *_find_unplaced(nodes, seen)]
         faults += [] if faults else _find_scattered(nodes, seen)
         if not faults and len(_group_pods(seen)) > 1:
             roce = _ask(job, nodes, [npu_roce.PROBE])
-            faults = list(_find_faults(nodes, [npu_roce.PROBE], roce))
+            faults = list(_find_faults(nodes, npu_roce.PROBE, roce))
             seen = {
                 name: {**facts, npu_address.NAME: roce[name][npu_roce.NAME]} for name, facts in seen.items()
             }
     _refuse(faults)
     text = make_table([_read_node(target, seen[target.name]) for target in nodes])
-    problems = verify(text, MADE, tuple(target.node for target in nodes))
+    problems = verify(text, MADE, find_site(spec))
     if any(not problem.warning for problem in problems):
         raise SpecError(problems, MADE)
     return text
@@ -80,50 +87,53 @@ def _ask(job: Job, nodes: Sequence[ProbeTarget], probes: Sequence[Probe]) -> dic
     return {target.name: parse_facts(probes, target, surveys[target.name]) for target in nodes}
 
 
-def _find_faults(nodes: Sequence[ProbeTarget], probes: Sequence[Probe], seen: Seen) -> Iterator[str]:
-    """Yield what these probes find, and devices of which they read nothing."""
-    for probe in probes:
-        facts = {name: found[probe.name] for name, found in seen.items()}
-        findings = [one for one in probe.judge(nodes, facts) if one.level is not Level.OK]
-        for one in findings:
-            yield f"{one.node}: {one.text}" + (f" ({one.remedy})" if one.remedy else "")
-        reported = {one.node for one in findings}
-        for target in nodes:
-            missing = _list_missing(target, facts[target.name])
-            if missing and target.name not in reported:
-                yield f"{target.name}: {name_devices(missing)}: no answer"
+def _find_faults(nodes: Sequence[ProbeTarget], probe: Probe, seen: Seen) -> Iterator[Fault]:
+    """Yield what a probe of ``hccn_tool`` finds, and devices of which it read nothing."""
+    facts = {name: found[probe.name] for name, found in seen.items()}
+    findings = [one for one in probe.judge(nodes, facts) if one.level in (Level.FAIL, Level.WARN)]
+    for one in findings:
+        yield one.node, f"{one.text} ({one.remedy})" if one.remedy else one.text
+    reported = {one.node for one in findings}
+    for target in nodes:
+        missing = _list_missing(target, facts[target.name])
+        if missing and target.name not in reported:
+            yield target.name, _explain_silence("hccn_tool", missing, facts[target.name])
+
+
+def _explain_silence(tool: str, devices: Sequence[int], facts: Facts) -> str:
+    if facts["hindrance"]:
+        _, text, remedy = explain_hindrance(tool, facts["hindrance"])
+        return f"{text} ({remedy})"
+    return f"{name_devices(devices)}: no readable answer of {tool} ({list_some(facts['unread'], 3)})"
 
 
 def _list_missing(target: ProbeTarget, facts: Facts) -> list[int]:
     return [device for device in target.node.devices if str(device) not in facts["devices"]]
 
 
-def _find_unplaced(nodes: Sequence[ProbeTarget], seen: Seen) -> Iterator[str]:
+def _find_unplaced(nodes: Sequence[ProbeTarget], seen: Seen) -> Iterator[Fault]:
     """Yield the A3 devices whose place in a super pod is unknown."""
     for target in nodes:
         facts = seen[target.name].get(npu_superpod.NAME)
-        if facts is None:
-            continue
-        missing = _list_missing(target, facts)
-        if missing:
-            why = facts["hindrance"] or list_some(facts["unread"], 3) or "no answer"
-            yield f"{target.name}: {name_devices(missing)}: place in the super pod is unknown ({why})"
-        unset = [device for device, place in facts["devices"].items() if is_unset(place)]
+        missing = _list_missing(target, facts) if facts else []
+        if facts and missing:
+            yield target.name, _explain_silence("npu-smi", missing, facts)
+        unset = [device for device, place in facts["devices"].items() if is_unset(place)] if facts else []
         if unset:
-            yield f"{target.name}: {name_devices(unset)}: super pod is not configured"
+            yield target.name, f"{name_devices(unset)}: super pod is not configured ({npu_superpod.REMEDY})"
 
 
-def _find_scattered(nodes: Sequence[ProbeTarget], seen: Seen) -> Iterator[str]:
+def _find_scattered(nodes: Sequence[ProbeTarget], seen: Seen) -> Iterator[Fault]:
     """Yield nodes in several super pods, and super pods whose nodes other nodes separate."""
     order = [target.name for target in nodes]
     pods = {pod: sorted(set(names), key=order.index) for pod, names in _group_pods(seen).items()}
     for name, found in grouped((name, pod) for pod, names in pods.items() for name in names).items():
         if len(found) > 1:
-            yield f"{name}: its devices are in super pods {join_words([str(pod) for pod in found])}"
+            yield name, f"its devices are in super pods {join_words([str(pod) for pod in found])}"
     for pod, names in pods.items():
         if order.index(names[-1]) - order.index(names[0]) >= len(names):
-            listed = join_words(names)
-            yield f"{listed} of super pod {pod} are not next to each other in `nodes` of the cluster file"
+            text = f"{join_words(names)} of super pod {pod} are not next to each other in `nodes`"
+            yield names[-1], f"{text} of the cluster file, as HCCL needs them"
 
 
 def _group_pods(seen: Seen) -> dict[int, list[str]]:
@@ -135,13 +145,14 @@ def _group_pods(seen: Seen) -> dict[int, list[str]]:
     )
 
 
-def _refuse(faults: Sequence[str]) -> None:
+def _refuse(faults: Sequence[Fault]) -> None:
     if faults:
-        more = [f"… and {len(faults) - FAULTS} more"] if len(faults) > FAULTS else []
+        lines = [f"{fold(names)}: {text}" for text, names in grouped((t, n) for n, t in faults).items()]
+        more = [f"… and {len(lines) - FAULTS} more"] if len(lines) > FAULTS else []
         raise DplaunchError(
-            f"no rank table was made, because of {plural(len(faults), 'fault')}",
+            f"no rank table was made, because of {plural(len(lines), 'fault')}",
             hint="dplaunch check finds more about them",
-            detail=(*faults[:FAULTS], *more),
+            detail=(*lines[:FAULTS], *more),
         )
 
 

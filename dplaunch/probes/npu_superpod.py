@@ -29,7 +29,7 @@ DIES = 2
 UNSET = {0xFFFF, 0xFFFFFFFF}
 """All ones mean "not configured". This is inferred, not documented."""
 WANTED = {"sdid", "pod", "server"}
-_REMEDY = "set server index and super pod in the server's BMC (iBMC), then restart the server"
+REMEDY = "set server index and super pod in the server's BMC (iBMC), then restart the server"
 
 PodPlace = Mapping[str, int]
 """``sdid``, ``pod`` and ``server`` of a device."""
@@ -145,7 +145,7 @@ def _find_wrong_indices(nodes: Sequence[NodePlaces]) -> Iterator[Finding]:
 
 
 def _make_finding(node: str, text: str, level: Level = Level.FAIL) -> Finding:
-    return Finding(probe=NAME, level=level, text=text, node=node, remedy=_REMEDY)
+    return Finding(probe=NAME, level=level, text=text, node=node, remedy=REMEDY)
 
 
 def _report_good(name: str, facts: Facts) -> Finding:

@@ -1,7 +1,7 @@
 """Rank tables: made of what devices report, and held against every rule of their readers."""
 
 from dplaunch.ranktable.make import make_table
-from dplaunch.ranktable.table import Device, NodeDevices, Table
+from dplaunch.ranktable.table import Device, NodeDevices, Site, Table
 from dplaunch.ranktable.verify import read_nodes, verify
 
-__all__ = ["Device", "NodeDevices", "Table", "make_table", "read_nodes", "verify"]
+__all__ = ["Device", "NodeDevices", "Site", "Table", "make_table", "read_nodes", "verify"]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 
+from dplaunch.model.cluster import NodeSpec
 from dplaunch.ranktable.positions import Place
 
 VERSION_A2, VERSION_A3 = "1.0", "1.2"
@@ -28,6 +29,13 @@ class NodeDevices(Struct, frozen=True, kw_only=True):
     name: str
     address: str
     devices: tuple[Device, ...]
+
+
+class Site(Struct, frozen=True, kw_only=True):
+    """What a table is for: the nodes that it should have, and the family of their devices."""
+
+    nodes: tuple[NodeSpec, ...]
+    family: str
 
 
 class Cell(Struct, frozen=True):

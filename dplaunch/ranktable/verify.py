@@ -11,20 +11,23 @@ from dplaunch.model.cluster import NodeSpec
 from dplaunch.ranktable.positions import read_json
 from dplaunch.ranktable.rules import canonical, judge
 from dplaunch.ranktable.shape import breach, read_table
-from dplaunch.ranktable.table import Cell, Device, NodeDevices, Server, Table
+from dplaunch.ranktable.table import VERSION_A2, VERSION_A3, Cell, Device, NodeDevices, Server, Site, Table
 
 
-def verify(text: str, file: str, nodes: Sequence[NodeSpec]) -> tuple[Problem, ...]:
-    """Return what is wrong with a table for these nodes, in the order of the file; errors and warnings."""
+def verify(text: str, file: str, site: Site | None) -> tuple[Problem, ...]:
+    """Return what is wrong with a table, in the order of the file; errors and warnings.
+
+    ``site``: what the cluster file has, None where there is none.
+    """
     first: dict[tuple[int, int, str], Problem] = {}  # of each value: what else it breaks follows from it
-    for problem in _find(text, nodes):
+    for problem in _find(text, site):
         first.setdefault((problem.line, problem.column, problem.key), problem)
     found = sorted(first.values(), key=lambda problem: (problem.line, problem.column))
     lines = text.split("\n")
     return tuple(replace(one, file=file, source_line=lines[one.line - 1].rstrip()) for one in found)
 
 
-def _find(text: str, nodes: Sequence[NodeSpec]) -> Iterator[Problem]:
+def _find(text: str, site: Site | None) -> Iterator[Problem]:
     root = read_json(text)
     if isinstance(root, Problem):
         yield root
@@ -33,7 +36,16 @@ def _find(text: str, nodes: Sequence[NodeSpec]) -> Iterator[Problem]:
     yield from problems
     if table:
         yield from judge(table)
-        yield from _judge_nodes(table, nodes)
+        yield from _judge_site(table, site) if site else ()
+
+
+def _judge_site(table: Table, site: Site) -> Iterator[Problem]:
+    version = table.find("version")
+    wanted = VERSION_A3 if site.family == "a3" else VERSION_A2
+    if version and version.text != wanted:
+        text = f"version {version.text} is not that of the hardware in the cluster file ({site.family})"
+        yield breach(version.place, version.key, text, f'"{wanted}" is made for it', warning=True)
+    yield from _judge_nodes(table, site.nodes)
 
 
 def _index(nodes: Sequence[NodeSpec]) -> dict[str, NodeSpec]:

@@ -12,9 +12,11 @@ from dplaunch.ranges import fold
 from dplaunch.view import problems, style
 
 
-def verdict(name: str, warnings: Sequence[Problem]) -> Text:
-    """``ranktable.json is valid``, after its warnings."""
+def verdict(name: str, warnings: Sequence[Problem], *, alone: bool) -> Text:
+    """``ranktable.json is valid``, after its warnings; ``alone``: without a cluster file."""
     good = Text(f"{name} is valid", style.GOOD)
+    if alone:
+        good = Text.assemble(good, " by itself; its servers were compared with no cluster file")
     return style.lines(problems.render(warnings), good) if warnings else good
 
 

@@ -60,6 +60,13 @@ def test_a_table_with_other_line_ends_is_saved_byte_for_byte(tables):
     assert (tables.folder / "copy.json").stat().st_mode & 0o777 == 0o640
 
 
+def test_without_a_cluster_file_a_table_is_verified_by_itself(tables):
+    (tables.folder / "cluster.yaml").unlink()
+    assert "compared with no cluster file" in tables("ranktable", "--verify", "table.json").stdout
+    assert "no cluster file" in tables("ranktable", code=2).stderr
+    assert "none.yaml" in tables("ranktable", "none.yaml", "--verify", "table.json", code=2).stderr
+
+
 @pytest.mark.parametrize(
     ("words", "word"),
     [

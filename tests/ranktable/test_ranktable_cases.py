@@ -8,19 +8,25 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from specs import nodes
 
-from dplaunch.ranktable import verify
+from dplaunch.ranktable import Site, verify
 from dplaunch.view.problems import render
 
 CASES = Path(__file__).parent / "cases"
 FILES = sorted(CASES.glob("*.json"))
-NODES = nodes(2)
+SITE = Site(nodes=nodes(2), family="a2")
+
+
+def family(text: str) -> str:
+    """The hardware that a table of this version is for."""
+    return "a3" if '"1.2"' in text else "a2"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_wrong_table_has_the_problems_of_its_case(expect, path):
-    found = verify(path.read_text(), path.name, NODES)
+    found = verify(path.read_text(), path.name, replace(SITE, family=family(path.read_text())))
     keys = ", ".join(problem.key or "(the file)" for problem in found)
     expect(path.with_suffix(".problems"), f"{render(found)}\n\nkeys: {keys}\n")
     assert found
@@ -40,6 +46,17 @@ def test_whatever_is_cut_out_of_a_table_is_a_problem_with_a_place_and_never_an_e
         text[:begin] + data.draw(st.sampled_from(["", "null", "[]", "{}", "3", '"x"', "\t"])) + text[end:]
     )
     lines = broken.split("\n")
-    for problem in verify(broken, "t.json", NODES):
+    for problem in verify(broken, "t.json", SITE):
         assert 1 <= problem.line <= len(lines)
         assert 1 <= problem.column <= len(lines[problem.line - 1]) + 1
+
+
+def test_a_version_that_is_not_that_of_the_hardware_is_a_warning():
+    text = (CASES / "backups.json").read_text()
+    found = verify(text, "t.json", SITE)
+    assert [(one.key, one.warning) for one in found][-1] == ("version", True)
+
+
+def test_without_a_cluster_file_the_rules_of_the_table_itself_hold():
+    found = verify((CASES / "servers-unknown.json").read_text(), "t.json", None)
+    assert [one.key for one in found] == ["server_list[0].server_id"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from specs import nodes
 
-from dplaunch.ranktable import Device, NodeDevices, make_table, verify
+from dplaunch.ranktable import Device, NodeDevices, Site, make_table, verify
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -50,7 +50,7 @@ def test_the_table_of_the_guide_is_made_of_its_own_addresses():
 def test_a_table_of_super_pods_is_as_its_golden_file(expect, name, pods):
     made = make_table([an_a3(number, pod) for number, pod in enumerate(pods, 1)])
     expect(GOLDEN / f"{name}.json", made)
-    assert verify(made, "made.json", nodes(2)) == ()
+    assert verify(made, "made.json", Site(nodes=nodes(2), family="a3")) == ()
 
 
 def test_ranks_count_through_sixteen_devices_as_numbers():
@@ -68,4 +68,4 @@ def test_a_device_without_an_address_has_no_such_field():
         [a_node(1, Device(number=0, sdid=1, pod=0)), a_node(2, Device(number=0, sdid=2, pod=0))]
     )
     assert "device_ip" not in made
-    assert verify(made, "made.json", nodes(2)) == ()
+    assert verify(made, "made.json", Site(nodes=nodes(2), family="a3")) == ()

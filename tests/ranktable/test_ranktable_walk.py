@@ -122,7 +122,7 @@ def test_a_node_that_is_lost_while_it_is_asked_is_named():
         (
             "a3",
             {"spod 9": "garbled"},
-            "device 9: place in the super pod is unknown (spod 9: printed 'garbled')",
+            "device 9: no readable answer of npu-smi (spod 9: printed 'garbled')",
         ),
         ("a3", {"spod 9": npustub.spod(0xFFFFFFFF)}, "device 9: super pod is not configured"),
         ("a3", {"spod 9": npustub.spod(9, pod=4)}, "its devices are in super pods 0 and 4"),
