@@ -29,11 +29,12 @@ def plan(call: Invocation, save: Save = None, diff: Diff = None) -> ExitCode:
         changes = plans.compare(read_plan(diff), cluster.plan)
         call.screen.present("\n".join(changes) or "no difference", {"changes": list(changes)})
         return ExitCode.DONE
+    overlaps = plans.overlaps(cluster.spec)
     machine: dict[str, Any] = {}
     if call.screen.json:  # large, so made only when it is printed
         found = {name: to_builtins(one) for name, one in plans.commands(cluster.spec).items()}
-        machine = {**plans.to_json(cluster.plan), "commands": found}
+        machine = {**plans.to_json(cluster.plan), "commands": found, "overlap": to_builtins(overlaps)}
     warnings = () if call.screen.quiet else cluster.warnings
-    human = drawing.render(cluster.plan, warnings, verbose=call.screen.verbose)
+    human = drawing.render(cluster.plan, warnings, overlaps, verbose=call.screen.verbose)
     call.screen.present(human, machine)
     return ExitCode.DONE

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from dplaunch.engines.facts import Dense, EngineFacts, Software
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, NodeSpec, RoleSpec
-from dplaunch.model.plan import File, Flow, Process, Seat
+from dplaunch.model.plan import File, Flow, Overlap, Process, Seat
 
 
 class Site(Struct, frozen=True, kw_only=True):
@@ -119,6 +119,11 @@ class EngineAdapter(Protocol):
 
         Paths in ``argv`` are relative to the node's folder.
         """
+
+    def overlap(self, spec: ClusterSpec, role: RoleSpec) -> Overlap | None:
+        """Which of the role's steps dual-batch overlap splits; None: it is off, or unknown."""
+        del spec, role
+        return None
 
     def commands(self, site: Site) -> Mapping[str, Command]:
         """Process → the command of its engine; empty where a process's own words are all that is known."""

@@ -118,5 +118,7 @@ class EngineFacts(Struct, frozen=True, kw_only=True):
     titles: tuple[str, ...] = ()
     """Regular expressions: how a command line of such an engine or of its own routers begins, without the
     interpreter and the folder."""
+    without_dbo: str = "it has no dual-batch overlap"
+    """Why ``dbo`` of a role has no effect; empty for an engine that knows it."""
     rehearsal: bool = False
     """It only stands in for an engine."""

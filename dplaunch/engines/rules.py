@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 
+from msgspec import Struct
+
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ArgValue, ClusterSpec, EnvValue, NodeSpec, Override, RoleSpec
 
@@ -26,6 +28,25 @@ def _places(spec: ClusterSpec) -> Iterator[tuple[str, RoleSpec | NodeSpec | Over
     yield from ((f"roles.{role.name}", role) for role in spec.roles)
     yield from ((f"nodes.{node.name}", node) for node in spec.nodes)
     yield from ((f"overrides.{name}", override) for name, override in spec.overrides.items())
+
+
+class Settings(Struct, frozen=True):
+    """The flags and the environment that one place of the file gives to engines."""
+
+    place: str
+    """``roles.decode``: the key path above ``args`` and ``env``."""
+    args: Mapping[str, ArgValue]
+    env: Mapping[str, EnvValue]
+
+
+def reaching(spec: ClusterSpec, role: RoleSpec) -> Iterator[Settings]:
+    """Every place of the file whose settings reach an engine of the role."""
+    places = {f"roles.{role.name}", *(f"nodes.{name}" for name in role.nodes)}
+    places |= {f"overrides.node:{name}" for name in role.nodes}
+    own = re.compile(rf"overrides\.{role.name}-\d+")
+    for place, holder in _places(spec):
+        if place in places or own.fullmatch(place):
+            yield Settings(place, holder.args, holder.env)
 
 
 def warning(text: str, key: str, hint: str, source: str) -> Problem:

@@ -111,6 +111,15 @@ class Container(Struct, frozen=True):
         return (self.engine, "exec", "-i", self.name)
 
 
+class DboSpec(Struct, frozen=True, kw_only=True):
+    """Dual-batch overlap is on. Thresholds in tokens of one rank's step; None: the engine's own."""
+
+    decode_token_threshold: int | None = None
+    """From how many tokens on a step without prefill is split."""
+    prefill_token_threshold: int | None = None
+    """From how many tokens on a step with prefill is split."""
+
+
 class RoleSpec(Struct, frozen=True, kw_only=True):
     """One role. ``dp`` is the size of one group; ``masters`` holds one node name for each group."""
 
@@ -124,6 +133,8 @@ class RoleSpec(Struct, frozen=True, kw_only=True):
     dcp: int = 1
     expert_parallel: bool = False
     """Renders ``--enable-expert-parallel``; the expert-parallel size is dp × pcp × tp."""
+    dbo: DboSpec | None = None
+    """Dual-batch overlap; None: it is off."""
     masters: tuple[str, ...] = ()
     """The node of rank 0 of each group; empty: each group's first node."""
     env: Mapping[str, EnvValue] = field(default_factory=dict)

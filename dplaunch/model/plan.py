@@ -266,6 +266,40 @@ class Plan(Struct, frozen=True, kw_only=True):
         return next((p for p in self.processes if p.role == ROUTER), None)
 
 
+class Steps(Struct, frozen=True, kw_only=True):
+    """Steps of one kind, and from how many tokens of a rank on dual-batch overlap splits them."""
+
+    kind: str
+    """``with prefill``."""
+    least: int | None
+    """None: never."""
+    most: int | None = None
+    """Tokens of the largest such step; None: the engine decides."""
+
+    @property
+    def splits(self) -> bool:
+        """Whether a step can be large enough."""
+        return self.least is not None and (self.most is None or self.least <= self.most)
+
+    def describe(self) -> str:
+        """``steps with prefill from 512 to 8192 tokens``."""
+        if self.least is None:
+            return f"steps {self.kind}: never"
+        if not self.splits:
+            return f"steps {self.kind}: never, as {self.least} tokens are needed and {self.most} are the most"
+        most = f"to {self.most} tokens" if self.most else "tokens on"
+        return f"steps {self.kind}: from {self.least} {most}"
+
+
+class Overlap(Struct, frozen=True, kw_only=True):
+    """Which steps of a role dual-batch overlap splits into micro-batches."""
+
+    steps: tuple[Steps, ...]
+    conditions: tuple[str, ...] = ()
+    """What must hold too for a step to be split: clauses."""
+    parts: int = 2
+
+
 class Change(Enum):
     """The whole vocabulary of change; the value is the symbol that is printed."""
 

@@ -16,7 +16,7 @@ from dplaunch.engines.adapter import Command
 from dplaunch.engines.layout import url
 from dplaunch.errors import Problem, SpecError
 from dplaunch.model.cluster import ClusterSpec, NodeSpec, RouterSpec
-from dplaunch.model.plan import Endpoint, File, NodePlan, Plan, Process
+from dplaunch.model.plan import Endpoint, File, NodePlan, Overlap, Plan, Process
 from dplaunch.plan.check import check, placed
 from dplaunch.plan.ports import bound
 from dplaunch.plan.rehearse import programs, rehearsed, standing_in
@@ -165,6 +165,13 @@ def commands(spec: ClusterSpec) -> dict[str, Command]:
     """Engine process → its final command line and environment, where the adapter knows them."""
     engine = adapter(spec.engine.kind)
     return {name: one for _, site in _sites(spec, engine) for name, one in engine.commands(site).items()}
+
+
+def overlaps(spec: ClusterSpec) -> dict[str, Overlap]:
+    """Role → which of its steps dual-batch overlap splits; without the roles where it is off."""
+    engine = adapter(spec.engine.kind)
+    found = ((role.name, engine.overlap(spec, role)) for role in spec.roles)
+    return {name: one for name, one in found if one is not None}
 
 
 def _rendered(sheet: Template | File) -> File:

@@ -133,8 +133,10 @@ def _unknown(path: KeyPath) -> Finding:
 
 
 def _ours(written: str, known: tuple[str, ...]) -> str:
-    """Our key for a size that is written as engines call it: ``tensor_parallel_size`` → ``tp``."""
+    """Our key for another name of engines': ``tensor_parallel_size`` → ``tp``, ``enable_dbo`` → ``dbo``."""
     name = written.lower().lstrip("-").replace("_", "-")
+    if name.removeprefix("enable-") in known:
+        return name.removeprefix("enable-")
     if not _ENGINE_NAME.fullmatch(name):
         return ""
     word = re.split("-(?:parallel|size)", name.removeprefix("enable-"))[0]

@@ -164,6 +164,22 @@ class Ports(_Section):
         return {name: port for name, port in self if port is not None}
 
 
+class Dbo(_Section):
+    """Dual-batch overlap."""
+
+    decode_token_threshold: values.Threshold | None = None
+    prefill_token_threshold: values.Threshold | None = None
+
+
+class _OrSwitch:
+    """In the schema true and false may stand for a map."""
+
+    def __get_pydantic_json_schema__(
+        self, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, object]:
+        return {"anyOf": [{"type": "boolean"}, handler(core)]}
+
+
 class Role(_Section):
     """One role."""
 
@@ -175,6 +191,7 @@ class Role(_Section):
     pcp: Size = 1
     dcp: Size = 1
     ep: ExpertParallel = False
+    dbo: Annotated[Annotated[Dbo, _OrSwitch()] | None, BeforeValidator(values.dbo)] = None
     master: Names | None = None
     path: Text | None = None
     env: Env = Field(default_factory=dict)

@@ -186,6 +186,15 @@ def _expert_parallel(value: object) -> bool | int:
     raise takes("true, false or dp × pcp × tp", value, "true derives the size")
 
 
+def dbo(value: object) -> object:
+    """``true`` → no threshold of its own, ``false`` → nothing; maps pass."""
+    if isinstance(value, bool):
+        return {} if value else None
+    if isinstance(value, dict):
+        return value
+    raise takes("true, false or a map of its thresholds", value, "true takes the engine's own thresholds")
+
+
 def preset(value: object) -> object:
     """A hardware's name → what stands for it; maps pass."""
     if isinstance(value, str):
@@ -263,6 +272,8 @@ MOST = 65536
 """Parallel sizes and groups beyond any cluster: a slip of the finger must not take all memory."""
 
 Tokens = Annotated[int, Field(ge=1)]
+Threshold = Annotated[int, Field(ge=2)]
+"""Tokens of a step that is split: fewer cannot be."""
 Size = Annotated[int, Field(ge=1, le=MOST)]
 Devices = Annotated[
     tuple[int, ...],

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from dplaunch.errors import Problem
-from dplaunch.model.plan import Plan, Seat
+from dplaunch.model.plan import Overlap, Plan, Seat
 from dplaunch.ranges import fold, grouped, ranges
 from dplaunch.view import problems, style
 from dplaunch.view.table import Table, tabulate
@@ -19,11 +20,21 @@ _PORTS = ("http", "rpc", "kv")
 """Columns in every plan; an engine's further ports follow."""
 
 
-def render(plan: Plan, warnings: Sequence[Problem] = (), *, verbose: int = 0) -> RenderableType:
-    """Headline, table (``-v``: a row per engine), how to read it, and the warnings of the file."""
+def render(
+    plan: Plan,
+    warnings: Sequence[Problem] = (),
+    overlaps: Mapping[str, Overlap] = MappingProxyType({}),
+    *,
+    verbose: int = 0,
+) -> RenderableType:
+    """Headline, table (``-v``: a row per engine), how to read it, and the warnings of the file.
+
+    ``overlaps``: role → which of its steps are split.
+    """
     rows = _engine_table(plan) if verbose else _node_table(plan)
     notes = (Text(""), problems.render(warnings)) if warnings else ()
-    return Group(_headline(plan), Text(""), rows, Text(""), _legend(plan), *notes)
+    split = [_overlap(role, one) for role, one in overlaps.items()]
+    return Group(_headline(plan), Text(""), rows, Text(""), _legend(plan), *split, *notes)
 
 
 def _headline(plan: Plan) -> Text:
@@ -115,6 +126,17 @@ def _legend(plan: Plan) -> Text:
         Text(f"{_unit(plan)}; a group starts and stops as one", style.DIM),
         *sums,
         f"total: {plural(len(seats), 'engine')} on {where}{plural(len(plan.nodes), 'node')}",
+    )
+
+
+def _overlap(role: str, overlap: Overlap) -> Text:
+    return style.lines(
+        f"dual-batch overlap of {role} splits into {overlap.parts} micro-batches:",
+        *(f"  {steps.describe()}" for steps in overlap.steps),
+        *(
+            Text(f"  {'and' if number else 'only if'} {condition}", style.DIM)
+            for number, condition in enumerate(overlap.conditions)
+        ),
     )
 
 

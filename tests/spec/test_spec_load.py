@@ -332,6 +332,16 @@ def not_text(path):
     raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
 
 
+def test_overlap_is_refused_where_the_script_decides(problems, small):
+    engine, roles = (
+        "engine: {kind: script, path: own.sh}",
+        'roles: {serve: {nodes: "n[1-2]", dp: 2, dbo: true}}',
+    )
+    (problem,) = problems(small(engine=engine, roles=roles), lambda _: "exec vllm serve m")
+    assert (problem.key, problem.warning) == ("roles.serve.dbo", False)
+    assert "the script itself" in problem.text
+
+
 def test_a_script_that_is_not_text_is_refused_where_it_is_named(problems, small):
     (problem,) = problems(small(engine="engine: {kind: script, path: own.sh}"), not_text)
     assert (problem.key, problem.line, problem.column) == ("engine.path", 2, 30)

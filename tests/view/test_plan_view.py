@@ -5,7 +5,7 @@ from plans import a_job, a_plan, a_process
 
 from dplaunch.errors import Problem
 from dplaunch.model.difference import Difference
-from dplaunch.model.plan import Action, Change, PortRange
+from dplaunch.model.plan import Action, Change, Overlap, PortRange, Steps
 from dplaunch.plan import to_json
 from dplaunch.plan.waves import waves
 from dplaunch.view import actions as actions_view
@@ -31,6 +31,16 @@ def test_verbose_has_a_row_per_engine(draw, golden, big_plan):
 def test_warnings_stand_at_the_end(draw, golden, make_plan):
     idle = Problem("8 devices stay unused", "c.yaml", 7, hint="raise dp", source="a document", warning=True)
     golden("plan-with-a-warning", draw(plan_view.render(make_plan(), (idle,)), 80))
+
+
+def test_the_steps_that_are_split_stand_below_the_sums(draw, golden, make_plan):
+    some = Steps(kind="with prefill", least=256, most=8192), Steps(kind="with prefill", least=32)
+    none = Steps(kind="of decode only", least=32, most=16), Steps(kind="of decode only", least=None)
+    overlaps = {
+        "prefill": Overlap(steps=(some[0], none[0]), conditions=("at least 64 of the tokens are prefill",)),
+        "decode": Overlap(steps=(some[1], none[1])),
+    }
+    golden("plan-overlap", draw(plan_view.render(make_plan(), overlaps=overlaps), 80))
 
 
 def test_long_node_names_lose_nothing_at_80_columns(draw, make_plan):

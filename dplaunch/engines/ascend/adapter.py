@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from dplaunch.engines import rules
 from dplaunch.engines.adapter import PortNeed, Site
-from dplaunch.engines.ascend import advice, env, kv, kv_rules, lint, releases
+from dplaunch.engines.ascend import advice, dbo, env, kv, kv_rules, lint, releases
 from dplaunch.engines.ascend.facts import FACTS
 from dplaunch.engines.ascend.releases import is_contract_a
 from dplaunch.engines.facts import Software
@@ -19,7 +20,7 @@ from dplaunch.engines.vllm.adapter import Vllm
 from dplaunch.engines.vllm.shell import CONTRACT_A, CONTRACT_B, Contract, Lines, needs, sizes_a, sizes_b
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
-from dplaunch.model.plan import Flow, Seat
+from dplaunch.model.plan import Flow, Overlap, Seat
 
 
 class Ascend(Vllm):
@@ -49,6 +50,7 @@ class Ascend(Vllm):
             *flag_rules.check(spec, engine, self.vllm(spec)),
             *vllm_advice.check(spec, engine, self.vllm(spec)),
             *advice.check(spec, engine),
+            *dbo.check(spec, engine),
         )
         return (*unknown, *own, *kv_rules.check(spec, version), *rules.check_agreement(spec), *warnings)
 
@@ -63,6 +65,16 @@ class Ascend(Vllm):
     def ports(self, spec: ClusterSpec, role: RoleSpec) -> tuple[PortNeed, ...]:
         """One KV port for each device of a rank; which side listens follows from the connector."""
         return tuple(needs(role, kv.width(spec, role, _version(spec)), listens=kv.listens(spec, role)))
+
+    def weights(self, spec: ClusterSpec, model: Mapping[str, Any]) -> Iterator[Problem]:
+        """What this vllm-ascend, or the vLLM below it, refuses to do with the model."""
+        yield from super().weights(spec, model)
+        yield from dbo.check_model(spec, model, _version(spec))
+
+    def overlap(self, spec: ClusterSpec, role: RoleSpec) -> Overlap | None:
+        """By thresholds that cannot be changed."""
+        on = role.dbo is not None and not at_least(_version(spec), dbo.GONE)
+        return dbo.overlap(role) if on else None
 
     def vllm(self, spec: ClusterSpec) -> str:
         """The vLLM that this vllm-ascend patches."""

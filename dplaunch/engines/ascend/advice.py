@@ -15,10 +15,6 @@ from dplaunch.engines.vllm.lint import CONFIG, Engine, as_map
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import DECODE, NPUS, PREFILL, ClusterSpec, EnvValue, RoleSpec
 
-DBO = "VLLM_ASCEND_ENABLE_DBO"
-DBO_TOKENS = 256
-"""Tokens of a step from which dual-batch overlap splits it; not to be configured."""
-
 _OFF = ("", "0")
 
 RANGES = {
@@ -39,7 +35,6 @@ _MOONCAKE = "vllm-ascend, mooncake_connector.py: a request's KV is freed when th
 def check(spec: ClusterSpec, engine: Engine) -> Iterator[Problem]:
     """What holds for vllm-ascend alone."""
     for role in spec.roles:
-        yield from _overlap(role, engine)
         yield from _recompute(role, engine)
         yield from _shared_expert(role, engine)
         yield from _eplb(spec, role, engine)
@@ -61,25 +56,6 @@ def _container(spec: ClusterSpec) -> Iterator[Problem]:
             'add runtime.setup: ["source /usr/local/Ascend/ascend-toolkit/set_env.sh"]',
             "vllm-ascend, Dockerfile: it sources CANN's set_env.sh in .bashrc",
         )
-
-
-def _overlap(role: RoleSpec, engine: Engine) -> Iterator[Problem]:
-    """Dual-batch overlap as vllm-ascend had it until 0.11: never for decode, not with MTP in 0.9.1."""
-    given = role.env.get(DBO, "")
-    if given in _OFF or at_least(engine.version, "0.12.0rc1"):
-        return
-    tokens = number(role.args.get("max-num-batched-tokens"))
-    runner = f"vllm-ascend v{engine.version}, vllm_ascend/worker/model_runner_v1.py"
-    key = f"roles.{role.name}.env.{DBO}"
-    if is_contract_a(engine.version) and role.args.get("speculative-config"):
-        text = f"{engine} does not start with {DBO} and a speculative-config: it takes DeepSeek without MTP"
-        source = "vllm-ascend v0.9.1, vllm_ascend/platform.py; PR #2093"
-        yield warning(text, key, f"remove {DBO}, or speculative-config", source)
-    elif role.name == DECODE:
-        yield warning(f"{DBO} never splits a batch of decode", key, "set it for prefill only", runner)
-    elif tokens and tokens < DBO_TOKENS:
-        text = f"{DBO} splits steps of {DBO_TOKENS} tokens or more, and {role.name} has at most {tokens}"
-        yield warning(text, key, "raise max-num-batched-tokens, or remove it", runner)
 
 
 def _recompute(role: RoleSpec, engine: Engine) -> Iterator[Problem]:

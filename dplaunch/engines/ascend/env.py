@@ -8,6 +8,7 @@ Values are ``env`` text: ``${local_ip}`` and the like are shell variables of the
 from __future__ import annotations
 
 from dplaunch.engines.adapter import Site
+from dplaunch.engines.ascend import dbo
 from dplaunch.engines.ascend.connectors import Kind, transfer_connectors
 from dplaunch.engines.ascend.releases import is_contract_a
 from dplaunch.engines.settings import Env
@@ -39,6 +40,7 @@ def computed(site: Site, seat: Seat, version: str) -> Env:
         **_addresses(seat),
         **(_contract_a(site, seat) if is_contract_a(version) else _contract_b(seat)),
         **_by_version(site, version),
+        **dbo.env(site.role, version),
         **_connector(site, seat, version),
         **_hardware(site),
     }

@@ -37,6 +37,7 @@ FACTS = EngineFacts(
     banners=BANNERS,
     chatter=CHATTER,
     computed=COMPUTED,
+    without_dbo="the script itself gives the engine its flags",
 )
 """Whatever the script starts is some vLLM."""
 

@@ -15,6 +15,7 @@ from dplaunch.engines.versions import at_least
 from dplaunch.engines.vllm import (
     advice,
     context_parallel,
+    dbo,
     env_names,
     flag_rules,
     lint,
@@ -29,7 +30,7 @@ from dplaunch.engines.vllm.shell import ByRank, Lines, needs, sizes_b
 from dplaunch.engines.vllm.transfer import BOTH, KV_ROLES
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
-from dplaunch.model.plan import Seat
+from dplaunch.model.plan import Overlap, Seat
 
 NIXL = "NixlConnector"
 ONE_NIXL_PORT_PER_RANK = "0.14.0"
@@ -77,6 +78,11 @@ class Vllm(ByRank):
         """What this vLLM refuses to do with the model."""
         yield from weights.check(spec, model, self.release(spec), self.vllm(spec))
 
+    def overlap(self, spec: ClusterSpec, role: RoleSpec) -> Overlap | None:
+        """By the thresholds of the file, or vLLM's own."""
+        del spec
+        return dbo.overlap(role) if role.dbo else None
+
     def ports(self, spec: ClusterSpec, role: RoleSpec) -> tuple[PortNeed, ...]:
         """With KV transfer both sides listen; the engine adds its rank to the group's base."""
         if spec.kv_transfer is None:
@@ -104,6 +110,7 @@ class Vllm(ByRank):
             env |= {"NCCL_SOCKET_IFNAME": "${nic_name}", "CUDA_VISIBLE_DEVICES": "${devices}"}
         if at_least(site.spec.engine.version, "0.14.0"):
             env["VLLM_ENGINE_READY_TIMEOUT_S"] = str(int(site.spec.ready_timeout))
+        env |= dbo.env(site.role, site.spec.engine.version)
         if site.spec.kv_transfer is not None:
             # the same base for the whole group: the engine adds its rank itself
             env["VLLM_NIXL_SIDE_CHANNEL_HOST"] = "${local_ip}"
@@ -113,7 +120,8 @@ class Vllm(ByRank):
     def flags(self, site: Site) -> list[Flags]:
         """The topology's, the file's, and KV transfer."""
         version = self.vllm(site.spec)
-        computed, has_no_form = parallel.computed(site, version), partial(negatable, version)
+        computed = parallel.computed(site, version) | dbo.flags(site.role, version)
+        has_no_form = partial(negatable, version)
         return [
             computed | user_flags(site, seat, has_no_form) | self._transfer(site, seat) for seat in site.seats
         ]
@@ -138,6 +146,7 @@ def _lint(spec: ClusterSpec) -> Iterator[Problem]:
     yield from lint.check(spec, engine)
     yield from env_names.check(spec, engine)
     yield from flag_rules.check(spec, engine, spec.engine.version)
+    yield from dbo.check(spec, spec.engine.version)
     yield from advice.check(spec, engine, spec.engine.version)
 
 

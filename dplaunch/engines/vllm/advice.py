@@ -61,7 +61,8 @@ def number(value: ArgValue | EnvValue) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _drafted(role: RoleSpec) -> int:
+def drafted(role: RoleSpec) -> int:
+    """How many tokens are drafted for each sequence and step."""
     config = as_map(role.args.get("speculative-config"))
     return number(config.get("num_speculative_tokens")) or 0
 
@@ -113,12 +114,12 @@ def _ray(role: RoleSpec) -> Iterator[Problem]:
 
 def _step_too_small(role: RoleSpec) -> Iterator[Problem]:
     tokens, sequences = (number(role.args.get(f"max-num-{what}")) for what in ("batched-tokens", "seqs"))
-    drafted = _drafted(role)
-    needed = (sequences or 0) * (1 + drafted)
+    ahead = drafted(role)
+    needed = (sequences or 0) * (1 + ahead)
     if tokens and tokens < needed:
         yield warning(
             f"decode cannot serve all its sequences in one step: max-num-batched-tokens is {tokens}, and "
-            f"max-num-seqs {sequences} × (1 + {drafted} speculative) = {needed}",
+            f"max-num-seqs {sequences} × (1 + {ahead} speculative) = {needed}",
             f"roles.{role.name}.args.max-num-batched-tokens",
             f"max-num-batched-tokens: {needed}, or fewer max-num-seqs",
             "vllm-ascend, tests/e2e/nightly and weekly: 82 of 88 decode configurations keep to it",

@@ -43,6 +43,7 @@ COMPUTED = {
     "data-parallel-rpc-port": "ports.rpc",
     "data-parallel-size|dp": "dp of the role",
     "decode-context-parallel-size|dcp": "dcp of the role",
+    "(?:no-)?enable-dbo|dbo-(?:decode|prefill)-token-threshold": "dbo of the role",
     "(?:no-)?enable-expert-parallel|ep": "ep of the role",
     "host": "address of the node",
     "kv-transfer-config": "kv_transfer",
@@ -101,5 +102,6 @@ FACTS = EngineFacts(
     must_agree=("vllm",),
     computed=COMPUTED,
     help=HELP,
+    without_dbo="",
     titles=(r"vllm serve(?: |$)", r"vllm\.entrypoints", "VLLM::", "EngineCore", r"vllm-router(?: |$)"),
 )

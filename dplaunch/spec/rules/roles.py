@@ -76,6 +76,13 @@ def ep_agrees(case: Case, role: RoleSpec) -> Iterator[Finding]:
         )
 
 
+def dbo_known(case: Case, role: RoleSpec) -> Iterator[Finding]:
+    """Only an engine that knows dual-batch overlap can be given it."""
+    if role.dbo is not None and case.engine.without_dbo:
+        text = f"dbo of {role.name} has no effect with engine.kind {case.file.engine.kind}"
+        yield Finding(("roles", role.name, "dbo"), f"{text}: {case.engine.without_dbo}", "remove dbo")
+
+
 def dcp_divides(_: Case, role: RoleSpec) -> Iterator[Finding]:
     """Decode context parallelism reuses the devices of tensor and prefill context parallelism.
 
@@ -122,6 +129,7 @@ ROLE_RULES = (
     RoleRule(_DEALT, groups_divide),
     RoleRule((*_DEALT, _HERE + "dp"), dp_divides),
     RoleRule((_HERE + "ep", _HERE + "dp", _HERE + "tp", _HERE + "pcp"), ep_agrees),
+    RoleRule((_HERE + "dbo", "engine.kind"), dbo_known),
     RoleRule((_HERE + "dcp", _HERE + "tp", _HERE + "pcp"), dcp_divides),
     RoleRule((*_DEALT, _HERE + "master", "nodes.*.host", "nodes.*.address"), masters_belong),
 )

@@ -8,7 +8,6 @@ from dplaunch.model.cluster import KvTransferSpec
 
 DATADIST = KvTransferSpec(connector="LLMDataDistCMgrConnector", rank_table="/t.json")
 MTP = {"method": "mtp", "num_speculative_tokens": 1}
-DBO = {"VLLM_ASCEND_ENABLE_DBO": "1"}
 
 
 def told(given):
@@ -125,26 +124,6 @@ def test_multi_token_prediction_is_spelt_as_the_version_does(version, method, wa
         assert list(problems) == ([f"roles.serve.args.{key}"] if wanted else [])
     dotted = told(cluster(serve(args={"speculative-config.method": method}), version=version))
     assert bool(dotted) is bool(wanted)
-
-
-def test_dual_batch_overlap_of_0_9_1_does_not_go_with_mtp():
-    args = {"speculative-config": {"method": "deepseek_mtp", "num_speculative_tokens": 1}}
-    problem = told(cluster(serve(env=DBO, args=args), version="0.9.1"))[
-        "roles.serve.env.VLLM_ASCEND_ENABLE_DBO"
-    ]
-    assert "without MTP" in problem.text
-    assert keys(cluster(serve(env=DBO), version="0.9.1")) == []
-    later = {"speculative-config": MTP}
-    assert keys(cluster(serve(env=DBO, args=later), version="0.10.1rc1")) == []
-
-
-@pytest.mark.parametrize("version", ["0.10.1rc1", "0.11.0"])
-def test_dual_batch_overlap_that_can_never_split_is_told(version):
-    assert keys(decode(version, env=DBO)) == ["roles.decode.env.VLLM_ASCEND_ENABLE_DBO"]
-    assert keys(decode(version, env={"VLLM_ASCEND_ENABLE_DBO": "0"})) == []
-    for tokens, bad in ((255, True), (256, False)):
-        given = cluster(serve(env=DBO, args={"max-num-batched-tokens": tokens}), version=version)
-        assert bool(keys(given)) is bad
 
 
 def test_recompute_has_no_place_outside_decode():

@@ -121,7 +121,7 @@ def test_switches_of_other_versions_are_told_with_their_line():
     number = number_of(text, "HCCL_BUFFER_SIZE")
     assert first.startswith(f"run_dp_template.sh line {number}: HCCL_BUFFER_SIZE does nothing")
     assert second.startswith(f"run_dp_template.sh line {number}: VLLM_ASCEND_ENABLE_DBO does nothing")
-    assert told(text.replace("HCCL_BUFFER_SIZE", "HCCL_BUFFSIZE"), "0.11.0") == []
+    assert told(text.replace("HCCL_BUFFER_SIZE", "HCCL_BUFFSIZE"), "0.10.2rc1") == []
     one(ending("--disable-log-requests"), "--disable-log-requests is refused by vllm-ascend 0.23.0")
     one(
         GOOD + "export VLLM_ASCEND_EXTERNAL_DP_LB_ENABLED=1\n",
