@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from dplaunch import plan, spec
+from dplaunch.engines.adapter import Command
 from dplaunch.render import clusters_root
 
 EXAMPLES = sorted(clusters_root().glob("*.yaml"), key=lambda path: path.name)
@@ -39,6 +40,21 @@ def test_it_loads_and_plans_without_a_warning(example):
     assert planned.warnings == ()
     assert sum(p.kind == "engine" for p in planned.processes) == ENGINES[example.stem]
     assert plan.from_json(plan.to_json(planned)) == planned
+
+
+def written(command):
+    """Environment, then the command line: a flag with its values on each line."""
+    words = " ".join(command.argv).replace(" --", "\n  --")
+    return "\n".join([*(f"{name}={value}" for name, value in sorted(command.env.items())), words])
+
+
+def test_the_first_engine_of_each_role_is_started_with_the_command_of_its_file(example, expect):
+    spec_of = loaded(example).spec
+    engines = (p for p in plan.build(spec_of).processes if p.kind == "engine")
+    commands = plan.commands(spec_of) or {p.name: Command(p.argv, {}) for p in engines}
+    first = {name.rpartition("-")[0]: name for name in reversed(commands)}
+    text = "\n\n".join(f"# {name}\n{written(commands[name])}" for name in sorted(first.values()))
+    expect(Path(__file__).parent / "clusters" / f"{example.stem}.argv", f"{text}\n")
 
 
 def test_it_says_where_it_comes_from(example):
