@@ -9,11 +9,13 @@ from dplaunch.render import clusters_root
 
 EXAMPLES = sorted(clusters_root().glob("*.yaml"), key=lambda path: path.name)
 ENGINES = {
+    "deepseek-gpu-dbo": 8,
     "deepseek-gpu-nixl": 32,
     "deepseek-r1-a2-2node": 4,
     "deepseek-r1-a3-4node": 36,
     "deepseek-r1-a3-4p4d": 72,
     "deepseek-r1-a3-4p4d-v0.9.1": 72,
+    "deepseek-r1-a3-dbo-v0.9.1": 1,
     "laptop": 6,
     "qwen3-235b-a3-3node": 10,
     "script": 4,
