@@ -291,6 +291,14 @@ class Cluster:
         return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
+async def end_all_tasks():
+    """What a scenario that failed left behind: its tasks would outlive their loop."""
+    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+
+
 @pytest.fixture
 def run(tmp_path):
     """``run(scenario, layout, …)``: the scenario with such a cluster, after ``prepare``, engines all in."""
@@ -309,6 +317,7 @@ def run(tmp_path):
         try:
             loop.run_until_complete(asyncio.wait_for(whole(), 60))
         finally:
+            loop.run_until_complete(end_all_tasks())
             loop.close()
 
     return runner

@@ -141,8 +141,8 @@ def test_a_router_that_does_not_come_up_leaves_the_one_that_runs_as_it_was(run, 
             routers.succeed("--members", str(tmp_path / "other.json"), "--health-timeout", "30")
             await c.until(lambda: select.select([silent], [], [], 0)[0])
             routers.second.process.kill()
-        await load.more(200)
-        await load.end()
+            await load.more(200)
+            await load.end()
         assert not gone(routers.first)
         assert "listening" not in routers.second.log.read_text()
         assert load.failures == []
