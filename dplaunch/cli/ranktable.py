@@ -84,7 +84,7 @@ def read_table(cluster: Cluster | None, path: Path) -> tuple[str, tuple[Problem,
 
 def read_devices(call: Invocation, cluster: Cluster, path: Path) -> tuple[NodeDevices, ...]:
     """The devices of an existing table; its warnings are printed. Raises SpecError with all its problems."""
-    from dplaunch.preflight.ranktable import list_nodes
+    from dplaunch.preflight.ranktable import find_site
     from dplaunch.ranktable import read_nodes
 
     if cluster.plan.rehearsal:
@@ -92,7 +92,7 @@ def read_devices(call: Invocation, cluster: Cluster, path: Path) -> tuple[NodeDe
     text, warnings = read_table(cluster, path)
     for warning in warnings:
         call.screen.warn("; ".join(filter(None, (warning.text, warning.hint))))
-    return read_nodes(text, list_nodes(cluster.spec))
+    return read_nodes(text, find_site(cluster.spec))
 
 
 def _make(call: Invocation, cluster: Cluster) -> str:

@@ -2,16 +2,17 @@
 
 ``device_ip`` is the address over which data leaves a device: of an A2 that of its RoCE port; of an A3 that of
 its virtual port, or of its RoCE port where the table has more than one super pod (HCCL needs it there).
+Where ``kv_transfer`` names a table (LLMDataDist), that connector's own kind is made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dplaunch.errors import DplaunchError, SpecError, UsageError
 from dplaunch.fleet.job import Job, connect_all, need_all, phase
 from dplaunch.model.check import Facts, Finding, Level
-from dplaunch.model.cluster import NPUS, ClusterSpec, NodeSpec
+from dplaunch.model.cluster import DECODE, NPUS, PREFILL, ClusterSpec, NodeSpec
 from dplaunch.preflight.survey import make_targets, parse_facts, run_surveys
 from dplaunch.probes import npu_address, npu_roce, npu_superpod
 from dplaunch.probes.ascend import A3, A5, explain_hindrance
@@ -20,7 +21,7 @@ from dplaunch.probes.npu_pairs import NamedDevices, list_addresses
 from dplaunch.probes.npu_superpod import is_unset
 from dplaunch.probes.probe import Probe, ProbeTarget, find_peers
 from dplaunch.ranges import fold, grouped
-from dplaunch.ranktable import Device, NodeDevices, Site, make_table, verify
+from dplaunch.ranktable import Device, NodeDevices, Site, make_table, make_transfer_table, verify
 from dplaunch.words import join_words, plural
 
 TABLE = "npu.ranktable"
@@ -52,33 +53,60 @@ def list_nodes(spec: ClusterSpec) -> tuple[NodeSpec, ...]:
 
 def find_site(spec: ClusterSpec) -> Site:
     """Return what the cluster's rank table is for. Raises UsageError as ``list_nodes`` does."""
-    return Site(nodes=list_nodes(spec), family=spec.hardware.family)
+    return Site(
+        nodes=list_nodes(spec),
+        family=spec.hardware.family,
+        roles={role.name: role.nodes for role in spec.roles},
+        transfer=bool(spec.kv_transfer and spec.kv_transfer.rank_table),
+    )
 
 
 def make(job: Job, spec: ClusterSpec) -> str:
     """Return the text of the cluster's rank table. Raises what keeps it from being made."""
     if job.plan.rehearsal:
         raise UsageError("a rehearsal has no devices that could be asked", hint="leave --rehearse out")
-    names = [node.name for node in list_nodes(spec)]
+    site = find_site(spec)
+    names = [node.name for node in site.nodes]
     nodes = tuple(target for target in make_targets(job, spec) if target.name in names)
     connect_all(job, names)
-    probes = [npu_address.PROBE, *([npu_superpod.PROBE] if spec.hardware.family == A3 else [])]
     with phase(job, "ask devices", plural(len(nodes), "node")):
-        seen = _ask(job, nodes, probes)
-        faults = [*_find_faults(nodes, npu_address.PROBE, seen), *_find_unplaced(nodes, seen)]
-        faults += [] if faults else _find_scattered(nodes, seen)
-        if not faults and len(_group_pods(seen)) > 1:
-            roce = _ask(job, nodes, [npu_roce.PROBE])
-            faults = list(_find_faults(nodes, npu_roce.PROBE, roce))
-            seen = {
-                name: {**facts, npu_address.NAME: roce[name][npu_roce.NAME]} for name, facts in seen.items()
-            }
-    _refuse(faults)
-    text = make_table([_read_node(target, seen[target.name]) for target in nodes])
-    problems = verify(text, MADE, find_site(spec))
+        seen = _ask_all(job, nodes, site)
+    text = _make_text(nodes, seen, site)
+    problems = verify(text, MADE, site)
     if any(not problem.warning for problem in problems):
         raise SpecError(problems, MADE)
     return text
+
+
+def _make_text(nodes: Sequence[ProbeTarget], seen: Seen, site: Site) -> str:
+    if not site.transfer:
+        return make_table([_read_node(t, seen[t.name], sorted(t.node.devices)) for t in nodes])
+    prefill, decode = (
+        [_read_node(t, seen[t.name], found) for t in nodes if (found := _list_devices(t, role))]
+        for role in (PREFILL, DECODE)
+    )
+    return make_transfer_table(prefill, decode)
+
+
+def _list_devices(target: ProbeTarget, role: str) -> list[int]:
+    """Return the devices that the seats of a role have on a node, in the order of the seats."""
+    seats = (seat for process in target.plan.processes for seat in process.seats if seat.role == role)
+    return [device for seat in seats for device in seat.devices]
+
+
+def _ask_all(job: Job, nodes: Sequence[ProbeTarget], site: Site) -> Seen:
+    """Return addresses and places of all devices. Raises DplaunchError naming those that have none."""
+    a3 = site.family == A3
+    seen = _ask(job, nodes, [npu_address.PROBE, *([npu_superpod.PROBE] if a3 else [])])
+    faults = [*_find_faults(nodes, npu_address.PROBE, seen), *_find_unplaced(nodes, seen)]
+    if not site.transfer:
+        faults += [] if faults else _find_scattered(nodes, seen)
+    if not faults and not site.transfer and len(_group_pods(seen)) > 1:
+        roce = _ask(job, nodes, [npu_roce.PROBE])
+        faults = list(_find_faults(nodes, npu_roce.PROBE, roce))
+        seen = {name: {**facts, npu_address.NAME: roce[name][npu_roce.NAME]} for name, facts in seen.items()}
+    _refuse(faults)
+    return seen
 
 
 def _ask(job: Job, nodes: Sequence[ProbeTarget], probes: Sequence[Probe]) -> dict[str, dict[str, Facts]]:
@@ -156,7 +184,7 @@ def _refuse(faults: Sequence[Fault]) -> None:
         )
 
 
-def _read_node(target: ProbeTarget, facts: Mapping[str, Facts]) -> NodeDevices:
+def _read_node(target: ProbeTarget, facts: Mapping[str, Facts], wanted: Iterable[int]) -> NodeDevices:
     ports, places = facts[npu_address.NAME]["devices"], facts.get(npu_superpod.NAME, {}).get("devices", {})
     devices = tuple(
         Device(
@@ -165,7 +193,7 @@ def _read_node(target: ProbeTarget, facts: Mapping[str, Facts]) -> NodeDevices:
             sdid=places.get(str(device), {}).get("sdid"),
             pod=places.get(str(device), {}).get("pod"),
         )
-        for device in sorted(target.node.devices)
+        for device in wanted
     )
     return NodeDevices(name=target.name, address=target.node.address, devices=devices)
 

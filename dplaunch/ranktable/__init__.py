@@ -2,6 +2,16 @@
 
 from dplaunch.ranktable.make import make_table
 from dplaunch.ranktable.table import Device, NodeDevices, Site, Table
+from dplaunch.ranktable.transfer import make_transfer_table
 from dplaunch.ranktable.verify import read_nodes, verify
 
-__all__ = ["Device", "NodeDevices", "Site", "Table", "make_table", "read_nodes", "verify"]
+__all__ = [
+    "Device",
+    "NodeDevices",
+    "Site",
+    "Table",
+    "make_table",
+    "make_transfer_table",
+    "read_nodes",
+    "verify",
+]

@@ -109,5 +109,13 @@ DEVICE: Mapping[str, FieldRule] = {
     "backup_device_port": FieldRule(port),
     "super_device_id": FieldRule(number((1 << 32) - 1)),
 }
+TRANSFER_DEVICE: Mapping[str, FieldRule] = {
+    "server_id": SERVER["server_id"],
+    "device_id": DEVICE["device_id"],
+    "device_ip": FieldRule(address, needed=True),
+    "cluster_id": FieldRule(number(1 << 31), needed=True),
+    "super_pod_id": FieldRule(name),
+    "super_device_id": DEVICE["super_device_id"],
+}
 POD: Mapping[str, FieldRule] = {"super_pod_id": FieldRule(name, needed=True)}
 POD_SERVER: Mapping[str, FieldRule] = {"server_id": FieldRule(name, needed=True)}

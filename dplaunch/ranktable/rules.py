@@ -7,7 +7,7 @@ MindIE LLM (src/config_manager/ranktable_config.cpp).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address
 from itertools import groupby
 
@@ -61,17 +61,17 @@ def _judge_count(table: Table) -> Iterator[Problem]:
         text = "there is one server only: engines of a single machine run without a rank table"
         yield breach(table.servers[0].place, table.servers[0].key, text, warning=True)
     if servers > MOST_SERVERS:
-        text = f"there are {servers} servers, but MindIE's service takes {MOST_SERVERS} at most"
+        text = f"there are {servers} servers, but inference services take {MOST_SERVERS} at most"
         yield breach(table.places["server_list"], "server_list", text, warning=True)
 
 
 def _judge_servers(table: Table) -> Iterator[Problem]:
     for name in ADDRESSES:
-        yield from _find_repeated(table.servers, name)
+        yield from find_repeated(table.servers, name)
 
 
-def _find_repeated(entries: Sequence[Entry], name: str) -> Iterator[Problem]:
-    """Find values that an earlier entry has too. Addresses are equal in whatever form they are written."""
+def find_repeated(entries: Iterable[Entry], name: str) -> Iterator[Problem]:
+    """Yield values that an earlier entry has too. Addresses are equal in whatever form they are written."""
     first: dict[str, Cell] = {}
     for cell in filter(None, (entry.find(name) for entry in entries)):
         earlier = first.setdefault(canonical(cell), cell)
@@ -93,7 +93,7 @@ def _judge_devices(table: Table) -> Iterator[Problem]:
     sizes = Counter(len(server.devices) for server in table.servers if server.devices)
     usual = sizes.most_common(1)[0][0] if sizes else 0
     for server in table.servers:
-        yield from _find_repeated(server.devices, "device_id")
+        yield from find_repeated(server.devices, "device_id")
         count = len(server.devices)
         if server.devices and count != usual:
             text = f"this server has {plural(count, 'device')}, but others have {usual}"
@@ -109,7 +109,7 @@ def _judge_devices(table: Table) -> Iterator[Problem]:
 
 def _judge_ranks(table: Table) -> Iterator[Problem]:
     """Ranks are 0 to N-1, each once; in a server one after another, in the numeric order of its devices."""
-    yield from _find_repeated(table.devices, "rank_id")
+    yield from find_repeated(table.devices, "rank_id")
     for index, server in enumerate(table.servers):
         yield from _judge_order(index, server.devices)
     count = len(table.devices)
@@ -143,7 +143,7 @@ def _judge_order(index: int, devices: Sequence[Entry]) -> Iterator[Problem]:
 
 
 def _judge_device_addresses(table: Table) -> Iterator[Problem]:
-    yield from _find_repeated(table.devices, "device_ip")
+    yield from find_repeated(table.devices, "device_ip")
     across = len(table.servers) > 1 if table.version == VERSION_A2 else len(table.pods) > 1
     where = "several servers" if table.version == VERSION_A2 else "several super pods"
     some = any("device_ip" in device.cells for device in table.devices)
@@ -171,15 +171,19 @@ def _judge_backups(devices: Sequence[Entry]) -> Iterator[Problem]:
 
 
 def _judge_families(table: Table) -> Iterator[Problem]:
-    """IPv4 and IPv6 do not mix: neither among servers nor among devices."""
-    for entries, names in ((table.servers, ADDRESSES), (table.devices, ("device_ip", "backup_device_ip"))):
-        cells = [cell for entry in entries for name in names if (cell := entry.find(name))]
-        first = next(iter(cells), None)
-        for cell in cells:
-            if first and (":" in str(cell.text)) != (":" in str(first.text)):
-                kinds = ("IPv6", "IPv4") if ":" in str(cell.text) else ("IPv4", "IPv6")
-                text = f"{_name(cell)} is {kinds[0]}, but {_name(first)} is {kinds[1]}"
-                yield _at(cell, text, "use one of the two everywhere")
+    yield from find_mixed(table.servers, ADDRESSES)
+    yield from find_mixed(table.devices, ("device_ip", "backup_device_ip"))
+
+
+def find_mixed(entries: Iterable[Entry], names: Sequence[str]) -> Iterator[Problem]:
+    """Yield addresses of another kind than the first: IPv4 and IPv6 do not reach each other."""
+    cells = [cell for entry in entries for name in names if (cell := entry.find(name))]
+    first = next(iter(cells), None)
+    for cell in cells:
+        if first and (":" in str(cell.text)) != (":" in str(first.text)):
+            kinds = ("IPv6", "IPv4") if ":" in str(cell.text) else ("IPv4", "IPv6")
+            text = f"{_name(cell)} is {kinds[0]}, but {_name(first)} is {kinds[1]}"
+            yield _at(cell, text, "use one of the two everywhere")
 
 
 def _judge_super_devices(table: Table) -> Iterator[Problem]:
@@ -204,9 +208,9 @@ def _judge_pods(table: Table) -> Iterator[Problem]:
         text = "super_pod_list is missing, which version 1.2 needs"
         yield breach(table.place, "super_pod_list", text)
         return
-    yield from _find_repeated(table.pods, "super_pod_id")
+    yield from find_repeated(table.pods, "super_pod_id")
     listed = [one for pod in table.pods for one in pod.servers]
-    yield from _find_repeated(listed, "server_id")
+    yield from find_repeated(listed, "server_id")
     known = {canonical(cell): server for server in table.servers if (cell := server.find("server_id"))}
     members = grouped(
         (index, known[name])
@@ -223,7 +227,7 @@ def _judge_pods(table: Table) -> Iterator[Problem]:
             cell = server.cells["server_id"]
             yield _at(cell, f"{_name(cell)} is in no super pod", "add it to super_pod_list")
     for servers in members.values():
-        yield from _find_repeated([device for s in servers for device in s.devices], "super_device_id")
+        yield from find_repeated([device for s in servers for device in s.devices], "super_device_id")
     yield from _judge_adjacency(table, {s.key: index for index, ss in members.items() for s in ss})
 
 

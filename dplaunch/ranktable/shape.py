@@ -17,9 +17,8 @@ from dplaunch.spec.finding import nearest
 from dplaunch.words import shorten
 
 OTHERS = {
-    "server_group_list": "this is the global rank table of MindIE-MS, which dplaunch cannot verify",
+    "server_group_list": "this is a global rank table (of a deployment on Kubernetes), which dplaunch cannot verify",
     "rank_list": "this is a rank table of the 950 generation (2.0), which dplaunch cannot verify",
-    "prefill_device_list": "this is a table of vllm-ascend's gen_ranktable.py, which dplaunch cannot verify",
 }
 """Keys of other files that are called rank table too, and what they are."""
 
@@ -27,6 +26,8 @@ _FIELDS = {
     "server_list",
     "super_pod_list",
     "device",
+    "prefill_device_list",
+    "decode_device_list",
     *(name for rules in (fields.TABLE, fields.SERVER, fields.DEVICE, fields.POD) for name in rules),
 }
 
@@ -41,7 +42,7 @@ def read_table(root: Node) -> tuple[Table | None, tuple[Problem, ...]]:
     other = _find_other(root)
     if other:
         return None, (other,)
-    reading = _Reading()
+    reading = Reading()
     return reading.table(root), tuple(reading.problems)
 
 
@@ -52,15 +53,17 @@ def _find_other(root: Node) -> Problem | None:
     return breach(root.value.nodes[found].place, found, OTHERS[found]) if found else None
 
 
-class _Reading(Struct):
-    """One pass over a file."""
+class Reading(Struct):
+    """One pass over a file: what cannot be read is in ``problems``."""
 
     problems: list[Problem] = field(default_factory=list)
 
     def add(self, place: Place, key: str, text: str, hint: str = "") -> None:
+        """Note a problem."""
         self.problems.append(breach(place, key, text, hint))
 
     def table(self, root: Node) -> Table:
+        """Return HCCL's table."""
         servers, pods = self.array(root, "", "server_list"), self.array(root, "", "super_pod_list")
         given = root.value.nodes if isinstance(root.value, Members) else {}
         if "server_list" not in given:
@@ -73,6 +76,7 @@ class _Reading(Struct):
         )
 
     def server(self, node: Node, key: str) -> Server:
+        """Return an entry of ``server_list``."""
         devices = self.array(node, key, "device")
         if isinstance(node.value, Members) and "device" not in node.value.nodes:
             self.miss(node, key, "device")
@@ -80,11 +84,19 @@ class _Reading(Struct):
         return Server(**self.entry(node, key, fields.SERVER), devices=found)
 
     def pod(self, node: Node, key: str) -> Pod:
+        """Return an entry of ``super_pod_list``."""
         servers = self.array(node, key, "server_list")
         if isinstance(node.value, Members) and "server_list" not in node.value.nodes:
             self.miss(node, key, "server_list")
         found = tuple(Entry(**self.entry(one, path, fields.POD_SERVER)) for path, one in servers.items())
         return Pod(**self.entry(node, key, fields.POD), servers=found)
+
+    def entries(self, node: Node, name: str, rules: Mapping[str, FieldRule]) -> tuple[Entry, ...]:
+        """Return the objects of an array that the file must have."""
+        if isinstance(node.value, Members) and name not in node.value.nodes:
+            self.miss(node, "", name)
+        found = self.array(node, "", name)
+        return tuple(Entry(**self.entry(one, path, rules)) for path, one in found.items())
 
     def entry(self, node: Node, key: str, rules: Mapping[str, FieldRule]) -> dict[str, Any]:
         """Return the arguments of an ``Entry``: its place, its path and its fields."""
@@ -100,12 +112,14 @@ class _Reading(Struct):
         return {"place": node.place, "key": key, "cells": cells}
 
     def miss(self, node: Node, key: str, name: str) -> None:
+        """Note that an object lacks a field, and the one that was written in its place."""
         given = node.value.nodes.keys() if isinstance(node.value, Members) else ()
         near = nearest(name, set(given) - _FIELDS)
         hint = f"'{near}' is given here: write '{name}'" if near else ""
         self.add(node.place, _join(key, name), f"{name} is missing", hint)
 
     def cell(self, node: Node, key: str, rule: FieldRule) -> Cell:
+        """Return a field as text, whether or not it was written as text."""
         name = key.rpartition(".")[2]
         if not isinstance(node.value, str):
             meant = _as_text(node)

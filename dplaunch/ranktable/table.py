@@ -36,6 +36,15 @@ class Site(Struct, frozen=True, kw_only=True):
 
     nodes: tuple[NodeSpec, ...]
     family: str
+    roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Role → the names of its nodes."""
+
+    transfer: bool = False
+    """The table is read by the LLMDataDist connector of vllm-ascend."""
+
+    def index(self) -> dict[str, NodeSpec]:
+        """Return the nodes by what a server_id may call them."""
+        return {name: node for node in self.nodes for name in (node.host, node.address)}
 
 
 class Cell(Struct, frozen=True):
@@ -75,6 +84,20 @@ class Pod(Entry, frozen=True, kw_only=True):
     """An entry of ``super_pod_list``."""
 
     servers: tuple[Entry, ...] = ()
+
+
+class TransferTable(Entry, frozen=True, kw_only=True):
+    """A table of vllm-ascend's LLMDataDist connector, as far as it could be read."""
+
+    prefill: tuple[Entry, ...] = ()
+    decode: tuple[Entry, ...] = ()
+    places: Mapping[str, Place] = field(default_factory=dict)
+    """Where the values of both lists begin, if they are given."""
+
+    @property
+    def devices(self) -> tuple[Entry, ...]:
+        """All devices, in the order of their cluster ids."""
+        return self.prefill + self.decode
 
 
 class Table(Entry, frozen=True, kw_only=True):

@@ -19,14 +19,16 @@ FILES = sorted(CASES.glob("*.json"))
 SITE = Site(nodes=nodes(2), family="a2")
 
 
-def family(text: str) -> str:
-    """The hardware that a table of this version is for."""
-    return "a3" if '"1.2"' in text else "a2"
+def site_of(text: str) -> Site:
+    """What a table of this kind and version is for; n1 prefills and n2 decodes."""
+    roles = {"prefill": ("n1",), "decode": ("n2",)}
+    family = "a3" if "super_device_id" in text else "a2"
+    return replace(SITE, family=family, roles=roles, transfer="fill_device_list" in text)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_wrong_table_has_the_problems_of_its_case(expect, path):
-    found = verify(path.read_text(), path.name, replace(SITE, family=family(path.read_text())))
+    found = verify(path.read_text(), path.name, site_of(path.read_text()))
     keys = ", ".join(problem.key or "(the file)" for problem in found)
     expect(path.with_suffix(".problems"), f"{render(found)}\n\nkeys: {keys}\n")
     assert found
@@ -60,3 +62,10 @@ def test_a_version_that_is_not_that_of_the_hardware_is_a_warning():
 def test_without_a_cluster_file_the_rules_of_the_table_itself_hold():
     found = verify((CASES / "servers-unknown.json").read_text(), "t.json", None)
     assert [one.key for one in found] == ["server_list[0].server_id"]
+
+
+def test_a_table_of_the_other_kind_is_a_warning():
+    text = (CASES / "backups.json").read_text()
+    [found, *_] = verify(text, "t.json", replace(SITE, family="a3", transfer=True))
+    assert (found.line, found.warning) == (1, True)
+    assert "LLMDataDist" in found.text

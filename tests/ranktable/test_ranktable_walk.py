@@ -12,9 +12,10 @@ from specs import A2, A3, A5, GPU, cluster, nodes, serve
 
 from dplaunch.errors import DplaunchError, HostError, SpecError, UsageError
 from dplaunch.model.check import Level
+from dplaunch.model.cluster import ClusterSpec, KvTransferSpec, RoleSpec
 from dplaunch.plan import build
 from dplaunch.preflight import CheckOptions, check
-from dplaunch.preflight.ranktable import list_nodes, make
+from dplaunch.preflight.ranktable import find_site, list_nodes, make
 from dplaunch.ranktable import read_nodes
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -181,7 +182,7 @@ def checked_with(family: str, changes: Mapping[str, str], broken: Answers) -> li
     for old, new in changes.items():
         text = text.replace(f'"{old}"', f'"{new}"')
     later, spec = scene(family, broken={2: broken})
-    options = CheckOptions(table=read_nodes(text, spec.nodes))
+    options = CheckOptions(table=read_nodes(text, find_site(spec)))
     found = check(later.job, spec, options).findings
     return [(one.level.value, one.node, one.text) for one in found if one.probe == "npu.ranktable"]
 
@@ -206,7 +207,7 @@ def test_a_table_of_yesterday_is_found_by_address_and_by_sdid():
 def test_a_node_that_is_off_is_not_compared():
     made, spec = scene(unreachable="n2 is off")
     healthy, _ = scene()
-    table = read_nodes(make(healthy.job, spec), spec.nodes)
+    table = read_nodes(make(healthy.job, spec), find_site(spec))
     found = check(made.job, spec, CheckOptions(table=table)).findings
     assert [one.node for one in found if one.probe == "npu.ranktable"] == ["n1"]
     assert [one.node for one in found if one.level is Level.FAIL and one.probe == "host.login"] == ["n2"]
@@ -214,9 +215,36 @@ def test_a_node_that_is_off_is_not_compared():
 
 @pytest.mark.parametrize("family", ["a2", "a3"])
 def test_what_was_made_is_read_back(family):
-    table = read_nodes(made_by(family), nodes(2))
+    made, spec = scene(family)
+    table = read_nodes(make(made.job, spec), find_site(spec))
     assert [node.name for node in table] == ["n1", "n2"]
     last = table[1].devices[-1]
     address = npustub.roce if family == "a2" else npustub.vnic
     assert (last.number, last.address) == (ALL[family][-1], address(2, last.number))
     assert last.pod == (None if family == "a2" else 0)
+
+
+def datadist(family: str) -> tuple[Scene, ClusterSpec]:
+    """n1 prefills and n2 decodes with the connector that reads a table of its own; n2 has two devices."""
+    roles = [RoleSpec(name=name, nodes=(node,), dp=2) for name, node in (("prefill", "n1"), ("decode", "n2"))]
+    transfer = KvTransferSpec(connector="LLMDataDistCMgrConnector", rank_table="/etc/ranktable.json")
+    machines = tuple(replace(one, devices=(10, 9) if one.name == "n2" else (0, 1, 2)) for one in nodes(2))
+    hardware = A3 if family == "a3" else A2
+    spec = cluster(*roles, version="0.9.1", hardware=hardware, nodes=machines, kv_transfer=transfer)
+    made = [
+        Node(f"n{number}", outputs={key: {"out": text} for key, text in answers("a3", number).items()})
+        for number in (1, 2)
+    ]
+    return Scene(build(spec), *made), spec
+
+
+@pytest.mark.parametrize("family", ["a2", "a3"])
+def test_the_table_of_llmdatadist_has_the_devices_that_engines_use_by_role(expect, family):
+    made, spec = datadist(family)
+    text = make(made.job, spec)
+    expect(GOLDEN / f"datadist-{family}.json", text)
+    table = read_nodes(text, find_site(spec))
+    assert [(node.name, [one.number for one in node.devices]) for node in table] == [
+        ("n1", [0, 1]),
+        ("n2", [10, 9]),
+    ]

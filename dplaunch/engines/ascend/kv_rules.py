@@ -102,7 +102,7 @@ def _rank_table(transfer: KvTransferSpec) -> Iterator[Problem]:
         yield Problem(
             f"{transfer.connector} finds its peers in a rank table, and none is given",
             key="kv_transfer.connector",
-            hint="rank_table: /path/of/ranktable.json (from gen_ranktable.sh, the same on every node)",
+            hint="rank_table: /path/of/ranktable.json (`dplaunch ranktable --to PATH` makes it there)",
         )
     if transfer.rank_table and not wants:
         yield Problem(
