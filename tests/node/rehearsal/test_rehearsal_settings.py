@@ -266,3 +266,38 @@ def test_faults_may_befall_one_rank_only():
     }
     assert (Knobs(env, 0).slow, Knobs(env, 0).speed) == (0.0, 1.0)
     assert Knobs(env, 1).slow == 3.0
+
+
+MTP = ["--speculative-config", '{"method": "mtp", "num_speculative_tokens": 1}']
+LOW_LATENCY = ["--enable-dbo", "--all2all-backend", "deepep_low_latency"]
+NIXL_EP = ["--enable-dbo", "--all2all-backend", "nixl_ep"]
+
+
+@pytest.mark.parametrize(
+    ("release", "argv", "words"),
+    [
+        ("0.11.0", ["--enable-dbo"], "allgather_reducescatter is not supported"),
+        ("0.23.0", ["--enable-dbo"], "allgather_reducescatter is not supported"),
+        ("0.23.0", NIXL_EP, "nixl_ep is not supported"),
+        ("0.23.0", LOW_LATENCY, None),
+        ("0.33.0", NIXL_EP, None),
+        ("0.23.0", [], None),
+    ],
+)
+def test_overlap_needs_a_back_end_on_gpus(release, argv, words):
+    if words:
+        assert words in refusal(*argv, release=release, CUDA_VISIBLE_DEVICES="0")
+    else:
+        settings(*argv, release=release, CUDA_VISIBLE_DEVICES="0")
+
+
+def test_before_the_flag_the_back_end_of_overlap_is_a_variable():
+    settings("--enable-dbo", release="0.11.0", CUDA_VISIBLE_DEVICES="0", VLLM_ALL2ALL_BACKEND=LOW_LATENCY[-1])
+
+
+def test_overlap_of_0_9_1_does_not_go_with_speculation():
+    on = {"VLLM_ASCEND_ENABLE_DBO": "1", "ASCEND_RT_VISIBLE_DEVICES": "0"}
+    assert "not included MTP" in refusal(*MTP, release="0.9.1", **on)
+    settings(release="0.9.1", **on)
+    settings(*MTP, release="0.13.0", **on)
+    settings(*MTP, release="0.9.1", **{**on, "VLLM_ASCEND_ENABLE_DBO": "0"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import transfer
+from . import overlap, transfer
 from .failure import FatalError
 from .machine import platform, usable_devices
 from .parallel import Parallel
@@ -44,6 +44,7 @@ class Settings:
         interval = float(env.get("VLLM_LOG_STATS_INTERVAL") or 10)
         self.stats_interval = 0.0 if arguments.get("disable-log-stats", False) else interval
         self.platform = platform(env)
+        overlap.check(arguments, env, machine.release, self.platform)
         self.parallel = Parallel(arguments, env, machine.release)
         if arguments.get("config", ""):
             raise FatalError("RuntimeError: the rehearsal engine does not read --config files; give flags.")
