@@ -104,7 +104,8 @@ def _make(call: Invocation, cluster: Cluster) -> str:
 
 
 def _send(call: Invocation, cluster: Cluster, text: str, path: str) -> str:
-    from dplaunch.cli.work import at_work, watching
+    from dplaunch.cli.work import at_work, interruptible, watching
+    from dplaunch.errors import Interrupted
     from dplaunch.fleet.deliver import deliver
     from dplaunch.model.plan import File
     from dplaunch.preflight.ranktable import list_nodes
@@ -115,6 +116,11 @@ def _send(call: Invocation, cluster: Cluster, text: str, path: str) -> str:
         raise UsageError("a rehearsal has no nodes to send a table to", hint="leave --rehearse out")
     nodes = [node.name for node in list_nodes(cluster.spec)]
     with watching(call, cluster.plan, only=()) as display, at_work(cluster.plan, display) as job:
-        sha = deliver(job, "ranktable", nodes, File("ranktable.json", text, MODE), path)
+        interruptible(job)
+        try:
+            sha = deliver(job, "ranktable", nodes, File("ranktable.json", text, MODE), path)
+        except Interrupted as error:
+            text = f"interrupted; some nodes may have the new {path} already: run the command again"
+            raise Interrupted(text) from error
     call.screen.say(drawing.sent(path, sha, nodes))
     return sha

@@ -1,7 +1,8 @@
 """The walk of ``ranktable``, which makes a table of what devices answer, and what ``check`` finds about one.
 
 ``device_ip`` is the address over which data leaves a device: of an A2 that of its RoCE port; of an A3 that of
-its virtual port, or of its RoCE port where the table has more than one super pod (HCCL needs it there).
+its virtual port, or of its RoCE port where the table has more than one super pod (HCCL needs it there) or
+HCCL_INTER_HCCS_DISABLE is set.
 Where ``kv_transfer`` names a table (LLMDataDist), that connector's own kind is made.
 """
 
@@ -70,7 +71,7 @@ def make(job: Job, spec: ClusterSpec) -> str:
     nodes = tuple(target for target in make_targets(job, spec) if target.name in names)
     connect_all(job, names)
     with phase(job, "ask devices", plural(len(nodes), "node")):
-        seen = _ask_all(job, nodes, site)
+        seen = _ask_all(job, nodes, site, avoids_hccs=_avoids_hccs(spec))
     text = _make_text(nodes, seen, site)
     problems = verify(text, MADE, site)
     if any(not problem.warning for problem in problems):
@@ -94,14 +95,21 @@ def _list_devices(target: ProbeTarget, role: str) -> list[int]:
     return [device for seat in seats for device in seat.devices]
 
 
-def _ask_all(job: Job, nodes: Sequence[ProbeTarget], site: Site) -> Seen:
+def _avoids_hccs(spec: ClusterSpec) -> bool:
+    """Return whether HCCL is told to use RoCE between the nodes of a super pod too."""
+    given = (str(role.env.get("HCCL_INTER_HCCS_DISABLE", "")) for role in spec.roles)
+    return any(value.upper() == "TRUE" for value in given)
+
+
+def _ask_all(job: Job, nodes: Sequence[ProbeTarget], site: Site, *, avoids_hccs: bool) -> Seen:
     """Return addresses and places of all devices. Raises DplaunchError naming those that have none."""
     a3 = site.family == A3
     seen = _ask(job, nodes, [npu_address.PROBE, *([npu_superpod.PROBE] if a3 else [])])
     faults = [*_find_faults(nodes, npu_address.PROBE, seen), *_find_unplaced(nodes, seen)]
     if not site.transfer:
         faults += [] if faults else _find_scattered(nodes, seen)
-    if not faults and not site.transfer and len(_group_pods(seen)) > 1:
+    pods = len(_group_pods(seen))
+    if not faults and not site.transfer and (pods > 1 or (pods and avoids_hccs)):
         roce = _ask(job, nodes, [npu_roce.PROBE])
         faults = list(_find_faults(nodes, npu_roce.PROBE, roce))
         seen = {name: {**facts, npu_address.NAME: roce[name][npu_roce.NAME]} for name, facts in seen.items()}
@@ -198,11 +206,12 @@ def _read_node(target: ProbeTarget, facts: Mapping[str, Facts], wanted: Iterable
     return NodeDevices(name=target.name, address=target.node.address, devices=devices)
 
 
-def name_devices_of(table: Sequence[NodeDevices]) -> NamedDevices | None:
+def name_devices_of(table: Sequence[NodeDevices], spec: ClusterSpec) -> NamedDevices | None:
     """Return what the ping needs to know of a table; nothing without one."""
     addresses = {(node.name, device.number): device.address for node in table for device in node.devices}
     pods = {device.pod for node in table for device in node.devices}
-    return NamedDevices(addresses, over_roce=len(pods) > 1) if table else None
+    over_roce = len(pods) > 1 or (pods != {None} and _avoids_hccs(spec))
+    return NamedDevices(addresses, over_roce=over_roce) if table else None
 
 
 def judge_table(table: Sequence[NodeDevices], seen: Seen) -> Iterator[Finding]:

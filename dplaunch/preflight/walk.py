@@ -20,6 +20,7 @@ from dplaunch.probes.hosts import PROBES as HOSTS
 from dplaunch.probes.hosts import make_weights_probe
 from dplaunch.probes.npu import PROBES as NPUS
 from dplaunch.probes.npu import make_ping_probe
+from dplaunch.probes.npu_pairs import NamedDevices
 from dplaunch.probes.probe import Probe, ProbeTarget
 from dplaunch.ranktable import NodeDevices
 from dplaunch.words import plural
@@ -38,9 +39,11 @@ class CheckOptions(Struct, frozen=True, kw_only=True):
     """The day to save in the fingerprints; empty: do not save them."""
 
 
-def choose_probes(options: CheckOptions, *, rehearsal: bool) -> tuple[Probe, ...]:
+def choose_probes(
+    options: CheckOptions, *, rehearsal: bool, named: NamedDevices | None = None
+) -> tuple[Probe, ...]:
     """Return all probes; for a rehearsal, which has neither accelerators nor real engines, those of hosts."""
-    ping = make_ping_probe(options.all_pairs, name_devices_of(options.table))
+    ping = make_ping_probe(options.all_pairs, named)
     probes = (*HOSTS, make_weights_probe(options.weights), *NPUS, ping, GPUS)
     return tuple(p for p in probes if not rehearsal or p.name.startswith("host."))
 
@@ -49,7 +52,8 @@ def check(job: Job, spec: ClusterSpec, options: CheckOptions) -> CheckReport:
     """Check every node and the network between them. An unreachable node is a finding, not an error."""
     began = job.now
     connect(job)
-    probes = choose_probes(options, rehearsal=job.plan.rehearsal)
+    named = name_devices_of(options.table, spec)
+    probes = choose_probes(options, rehearsal=job.plan.rehearsal, named=named)
     observed = job.driver.observe()
     nodes = make_targets(job, spec)
     with phase(job, "probe", plural(len(job.driver.reached), "node")):

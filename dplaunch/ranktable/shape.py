@@ -17,7 +17,7 @@ from dplaunch.spec.finding import nearest
 from dplaunch.words import shorten
 
 OTHERS = {
-    "server_group_list": "this is a global rank table (of a deployment on Kubernetes), which dplaunch cannot verify",
+    "server_group_list": "this is a global rank table of pods, which dplaunch cannot verify",
     "rank_list": "this is a rank table of the 950 generation (2.0), which dplaunch cannot verify",
 }
 """Keys of other files that are called rank table too, and what they are."""

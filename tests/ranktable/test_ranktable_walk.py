@@ -86,6 +86,18 @@ def test_between_super_pods_the_addresses_are_those_of_the_roce_ports():
     assert '"super_pod_id":"5"' in text
 
 
+def test_where_hccl_is_told_to_avoid_hccs_the_addresses_are_those_of_the_roce_ports():
+    made, spec = scene("a3")
+    spec = replace(spec, roles=(replace(spec.roles[0], env={"HCCL_INTER_HCCS_DISABLE": "true"}),))
+    text = make(made.job, spec)
+    assert npustub.roce(2, 15) in text
+    assert npustub.vnic(2, 15) not in text
+    table = read_nodes(text, find_site(spec))
+    check(made.job, spec, CheckOptions(table=table))
+    pings = [one["argv"] for one in made.calls("survey")[-1]["n1"]["commands"] if "-ping" in one["argv"]]
+    assert len(pings) == (32 * 31 // 2 - 16) // 2
+
+
 def test_a_super_pod_whose_nodes_are_apart_in_the_file_is_refused_by_name():
     other = {f"spod {device}": npustub.spod((2 << 24) + device, pod=5, server=1) for device in range(16)}
     [line] = refused_by("a3", count=3, broken={2: other})
