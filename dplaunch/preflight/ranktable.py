@@ -27,6 +27,8 @@ from dplaunch.words import join_words, plural
 
 TABLE = "npu.ranktable"
 MADE = "the table made of the nodes' answers"
+SILENT: Facts = {"devices": {}, "unread": [], "hindrance": ""}
+"""Of a probe none of whose commands came to its end in time."""
 FAULTS = 20
 """Faults that an error lists."""
 
@@ -120,7 +122,8 @@ def _ask_all(job: Job, nodes: Sequence[ProbeTarget], site: Site, *, avoids_hccs:
 def _ask(job: Job, nodes: Sequence[ProbeTarget], probes: Sequence[Probe]) -> dict[str, dict[str, Facts]]:
     surveys = run_surveys(job, nodes, probes, {})
     need_all(job)
-    return {target.name: parse_facts(probes, target, surveys[target.name]) for target in nodes}
+    silent = dict.fromkeys((probe.name for probe in probes), SILENT)
+    return {t.name: {**silent, **parse_facts(probes, t, surveys[t.name])} for t in nodes}
 
 
 def _find_faults(nodes: Sequence[ProbeTarget], probe: Probe, seen: Seen) -> Iterator[Fault]:
@@ -140,7 +143,8 @@ def _explain_silence(tool: str, devices: Sequence[int], facts: Facts) -> str:
     if facts["hindrance"]:
         _, text, remedy = explain_hindrance(tool, facts["hindrance"])
         return f"{text} ({remedy})"
-    return f"{name_devices(devices)}: no readable answer of {tool} ({list_some(facts['unread'], 3)})"
+    why = list_some(facts["unread"], 3) or "none in time"
+    return f"{name_devices(devices)}: no readable answer of {tool} ({why})"
 
 
 def _list_missing(target: ProbeTarget, facts: Facts) -> list[int]:

@@ -13,6 +13,7 @@ from specs import A2, A3, A5, GPU, cluster, nodes, serve
 from dplaunch.errors import DplaunchError, HostError, SpecError, UsageError
 from dplaunch.model.check import Level
 from dplaunch.model.cluster import ClusterSpec, KvTransferSpec, RoleSpec
+from dplaunch.model.remote import SurveyReply
 from dplaunch.plan import build
 from dplaunch.preflight import CheckOptions, check
 from dplaunch.preflight.ranktable import find_site, list_nodes, make
@@ -152,6 +153,23 @@ def test_a_tool_that_does_not_answer_at_all_is_one_line_of_its_node():
     [line] = refused_by(broken={2: missing})
     assert line.startswith("n2: ")
     assert "hccn_tool" in line
+
+
+class Slow(Node):
+    """None of its commands ends in time."""
+
+    def survey(self, survey: Mapping[str, object]) -> SurveyReply:
+        del survey
+        return SurveyReply(seconds=300.0)
+
+
+@pytest.mark.parametrize("family", ["a2", "a3"])
+def test_a_node_whose_commands_do_not_end_in_time_is_named(family):
+    made, spec = scene(family)
+    late = Scene(build(spec), made.nodes["n1"], Slow("n2"))
+    with pytest.raises(DplaunchError) as caught:
+        make(late.job, spec)
+    assert {line.partition(":")[0] for line in caught.value.detail} == {"n2"}
 
 
 def test_two_devices_with_one_sdid_are_found_in_the_table_itself():
