@@ -33,7 +33,12 @@ Targets = Annotated[
 Follow = Annotated[bool, option("--follow", "-f", help="Print new lines as they come, until Ctrl-C.")]
 Lines = Annotated[
     int | None,
-    option("--lines", "-n", help="Print this many last lines of each process; 0 prints all (default: 100)."),
+    option(
+        "--lines",
+        "--tail",
+        "-n",
+        help="Print this many last lines of each process; 0 prints all (default: 100).",
+    ),
 ]
 Since = Annotated[
     str | None,

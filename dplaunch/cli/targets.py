@@ -9,7 +9,21 @@ import typer
 
 def target_argument(text: str, *, metavar: str = "TARGET") -> Any:
     """An argument that names processes, nodes or roles; ``text`` is its help."""
-    return typer.Argument(metavar=metavar, help=text, show_default=False, autocompletion=complete_target)
+    return typer.Argument(
+        metavar=metavar,
+        help=text,
+        show_default=False,
+        autocompletion=complete_target,
+        callback=_refuse_files,
+    )
+
+
+def _refuse_files(given: Any) -> Any:
+    """Return what was given as targets; many verbs take a cluster file there, and these do not."""
+    for word in [given] if isinstance(given, str) else given or ():
+        if word.endswith((".yaml", ".yml")):
+            raise typer.BadParameter(f"{word} looks like a cluster file; give it as `--file {word}`")
+    return given
 
 
 def complete_target(incomplete: str) -> list[str]:

@@ -39,6 +39,13 @@ def test_durations_in_every_form_are_taken(laptop, text):
     assert "to start" in result.stdout
 
 
+@pytest.mark.parametrize("line", ["logs {}", "logs all {} -n 5", "restart decode {}", "exec {} -- id"])
+@pytest.mark.parametrize("name", ["clusters/laptop.yaml", "a.yml"])
+def test_a_file_in_the_place_of_a_target_is_refused_with_the_option_that_takes_it(laptop, line, name):
+    error = " ".join(laptop(*line.format(name).split(), code=2).stderr.replace("│", " ").split())
+    assert f"{name} looks like a cluster file; give it as `--file {name}`" in error
+
+
 @pytest.mark.parametrize(
     ("variable", "words"),
     [
