@@ -177,6 +177,8 @@ class Soak:
             if one["state"] in ("running", "unguarded"):
                 assert lives or not one["pid"], f"{one['name']} is said to run\n{self.story}"
         if seen["state"] == "down":
+            with suppress(AssertionError):  # the session that said so is still about to end
+                until(lambda: not self.ours(), 5)
             assert not self.ours(), f"said to be down, but {self.ours()}\n{self.story}"
         if seen["state"] == "serving":
             done = self.verb("test")
