@@ -15,7 +15,7 @@ from dplaunch.errors import DplaunchError, Interrupted, LockedError, NotReadyErr
 from dplaunch.fleet.change.drain import drain
 from dplaunch.fleet.change.options import ChangeOptions
 from dplaunch.fleet.change.ready import Readiness
-from dplaunch.fleet.change.stop import stop_in_order
+from dplaunch.fleet.change.stop import GRACE, stop_in_order
 from dplaunch.fleet.job import Job, as_error, phase
 from dplaunch.fleet.logs.cause import explain_delay, explain_failures
 from dplaunch.fleet.membership import align, read_states, release
@@ -133,9 +133,11 @@ class Carrying(Struct, frozen=True):
             return
         groups = {step.group for step in self.wave.of(StepKind.DRAIN)}
         routed = any(process.runs for process in self.observed.processes if process.role == ROUTER)
-        drain(self.job, groups, self.options.drain_timeout, routed=routed)
+        idle = drain(self.job, groups, self.options.drain_timeout, routed=routed)
+        # An engine that is told to end waits for its requests. One that has none and takes long hangs.
+        grace = GRACE if idle and groups.issuperset(process.group for process in stopping) else None
         with phase(self.job, "stop", plural(len(stopping), "process")):
-            left = [verdict for verdict in stop_in_order(self.job, stopping) if verdict.left]
+            left = [verdict for verdict in stop_in_order(self.job, stopping, grace) if verdict.left]
         if left:
             first = left[0]
             raise DplaunchError(

@@ -31,15 +31,15 @@ Busy = Mapping[str, int]
 """Endpoint → requests that run on it."""
 
 
-def drain(job: Job, groups: Collection[str], timeout: float | None, *, routed: bool) -> None:
+def drain(job: Job, groups: Collection[str], timeout: float | None, *, routed: bool) -> bool:
     """Take ``groups`` out of service at our router, and wait until nothing runs on them.
 
     ``timeout``: seconds, instead of the roles' own. What still runs then is counted and named.
-    ``routed``: the router runs, and its counts are waited for.
+    ``routed``: the router runs, and its counts are waited for. Returns whether it counts nothing any more.
     """
     leaving = read_endpoints(job, groups)
     if not leaving:
-        return
+        return False
     set_state(job, groups, "draining")
     times = job.plan.drain_timeout
     longest = max(times.values())  # for a role that is no longer in the plan
@@ -54,6 +54,7 @@ def drain(job: Job, groups: Collection[str], timeout: float | None, *, routed: b
             job.note(
                 f"{count} on {names} did not finish within {durations.describe(patience)} and will be cut off"
             )
+    return routed and busy == {}
 
 
 def _wait(job: Job, leaving: Sequence[Endpoint], patience: float, *, routed: bool) -> Busy | None:

@@ -14,7 +14,7 @@ from dplaunch.model.remote import StopVerdict
 from dplaunch.ranges import grouped
 
 GRACE = 45.0
-"""Seconds the longest stop sequence waits where the plan does not know the process."""
+"""Seconds the longest stop sequence waits where the plan does not know the process, or nothing runs on it."""
 
 
 def stop_in_order(

@@ -6,6 +6,7 @@ import threading
 import time
 
 from . import ports, proc
+from .handover import survivors
 from .observe import ALIVE, is_guarded, observe_process
 from .segments import Segments
 from .state import guard_lives, load_exit, load_state
@@ -153,11 +154,10 @@ class _Stop:
 
     def _stop_by_us(self, state: State, verdict: Verdict) -> None:
         """Without a guard: stop from here what its last record leads to."""
-        recorded = [*state["tree"], [*state["main"], state["main"][0]]]
         main = (state["main"][0], state["main"][1])
         segments = Segments(state["started_at"], state["shared"])
-        segments.note(lambda: [one.pid for one in proc.survivors(recorded)])
-        stopping = Stopping(main, lambda: proc.survivors(recorded), time.sleep, self._hurry, self._notify)
+        segments.note(lambda: [one.pid for one in survivors(state)])
+        stopping = Stopping(main, lambda: survivors(state), time.sleep, self._hurry, self._notify)
         ending = stopping.run(state["stop"], self._grace)
         segments.sweep()
         self._write("exit.json", {"code": None, "signal": "", "at": time.time(), "asked": True, **ending})

@@ -1,6 +1,7 @@
 """``restart`` goes group by group: each is drained, stopped, held, proved and admitted while the others serve."""
 
 import pytest
+from msgspec.structs import replace
 from nodes import Ending, Node
 from plans import a_plan, a_process
 from scene import Scene, group_states
@@ -10,6 +11,7 @@ from dplaunch.fleet.change.options import ChangeOptions
 from dplaunch.fleet.change.up import restart
 from dplaunch.model.event import Started, Stopped
 from dplaunch.model.observed import State
+from dplaunch.model.plan import StopStep
 from dplaunch.model.remote import HttpReply
 from dplaunch.model.trail import Entry, Result
 from dplaunch.reconcile import Wish
@@ -132,6 +134,19 @@ def test_a_group_that_is_drained_and_not_stopped_is_opened_again_by_the_router()
         again(stage, *DECODE)
     assert stage.nodes["n2"].processes["decode-0"].runs
     assert stage.states["decode/0"] == "proving"
+
+
+def test_an_engine_without_requests_that_does_not_end_is_not_waited_for_as_one_that_has_some():
+    steps = (StopStep("TERM", 600.0),)
+    plan = replace(PLAN, nodes=tuple(patient(node, steps) for node in PLAN.nodes))
+    stage = scene(Node("n2", slow={"decode-0"}), plan=plan)
+    began = stage.driver.clock()
+    again(stage, "decode-0")
+    assert stage.driver.clock() - began < 60.0
+
+
+def patient(node, steps):
+    return replace(node, processes=tuple(replace(process, stop=steps) for process in node.processes))
 
 
 def test_a_group_that_another_change_has_closed_stays_closed_all_the_time():
