@@ -46,9 +46,10 @@ class Soak:
         )
 
     def act(self):
-        """Do one thing; how to undo it, if it is to be undone."""
+        """Do one thing to a host that is on; how to undo it, if it is to be undone."""
+        hosts = [host for host in self.hosts if host.pid]
         fault = self.dice.choice(self.faults)
-        return fault(self.dice.choice(self.hosts))
+        return fault(self.dice.choice(hosts)) if hosts else None
 
     def note(self, *words: object):
         self.said.append(" ".join(map(str, words)))
@@ -192,7 +193,7 @@ class Soak:
             time.sleep(self.dice.choice((0, 0.1, 0.5, 2)))
             if self.dice.random() < 0.5:
                 undo.pop()()
-        for mend in undo:
+        for mend in reversed(undo):
             mend()
         self.join()
         self.compare()
