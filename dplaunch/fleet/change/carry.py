@@ -20,9 +20,10 @@ from dplaunch.fleet.job import Job, as_error, phase
 from dplaunch.fleet.logs.cause import explain_delay, explain_failures
 from dplaunch.fleet.membership import align, read_states, release
 from dplaunch.fleet.proof.cluster import prove_groups
+from dplaunch.fleet.proof.stuck import find_stuck
 from dplaunch.model.event import Failed, Started
 from dplaunch.model.observed import Observed, ObservedProcess, State
-from dplaunch.model.plan import ROUTER, Place, Process
+from dplaunch.model.plan import ROUTER, Endpoint, Place, Process
 from dplaunch.model.step import Ended, Outcome, StepKind, Wave
 from dplaunch.words import plural
 
@@ -154,7 +155,16 @@ class Carrying(Struct, frozen=True):
         """Wait until everything is ready, then prove it."""
         awaited = self._processes(StepKind.AWAIT)
         self._await(awaited)
+        served = [e for e in self._served_before(awaited) if e.api.completions]
+        if served:
+            self._need(find_stuck(self.job, served))
         prove_groups(self.job, awaited, self._beside(), everything=self.options.all_pairs)
+
+    def _served_before(self, processes: Collection[Process]) -> list[Endpoint]:
+        """Endpoints of engines that served when the wave began, and that it leaves running."""
+        seen = {process.place for process in self.observed.processes if process.serves}
+        kept = seen - self.wave.places(StepKind.START)
+        return [e for p in processes if p.kind == "engine" and p.place in kept for e in p.endpoints]
 
     def _await(self, processes: tuple[Process, ...]) -> None:
         """Wait until these are ready. Raises the first failure with its cause, or NotReadyError."""

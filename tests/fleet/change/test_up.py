@@ -189,6 +189,7 @@ def test_a_changed_group_is_drained_stopped_held_started_proved_and_admitted():
         "put n2",
         "decode/0 held",
         "start decode-[0-1]",
+        "ask prefill-0",  # it served before: a word is enough
         "ask prefill-0 decode-0 decode-1",
         "ask prefill-0,decode-0 prefill-0,decode-1",
         "decode/0 serving",
