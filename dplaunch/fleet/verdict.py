@@ -61,10 +61,16 @@ def last_proof(observed: Observed) -> LastProof | None:
     last, clock = max(trails, key=lambda trail: trail[0].at)
     if last.result not in (Result.READY, Result.PROVED, Result.FAILED):
         return None
-    reason = last.reason if last.result is Result.FAILED else last.unproved
-    age = max(0.0, clock - last.at)
-    passed = last.result is not Result.FAILED and not reason
-    return LastProof(passed=passed, verb=last.verb, who=last.who, age=age, reason=reason)
+    failed = last.result is Result.FAILED
+    reason = last.reason if failed else last.unproved
+    return LastProof(
+        passed=not (failed or reason),
+        verb=last.verb,
+        who=last.who,
+        age=max(0.0, clock - last.at),
+        reason=reason,
+        earlier=not failed and bool(reason),
+    )
 
 
 def _judge_health(

@@ -77,6 +77,8 @@ class LastProof(Struct, frozen=True, kw_only=True):
     """Seconds."""
     reason: str = ""
     """Why it failed."""
+    earlier: bool = False
+    """The verb proved what it changed; ``reason`` is what a proof of the whole cluster found before it."""
 
 
 class Summary(Struct, frozen=True, kw_only=True):

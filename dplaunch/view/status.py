@@ -206,7 +206,10 @@ def _unproved(summary: Summary) -> list[Text]:
         return []
     if proof is None:
         return [Text("every /health check passes, but no completion was requested yet; run `dplaunch test`")]
-    what = f"{proof.verb} by {proof.who} failed {durations.describe(proof.age)} ago"
+    ago = f"{durations.describe(proof.age)} ago"
+    what = f"{proof.verb} by {proof.who} failed {ago}"
+    if proof.earlier:
+        what = f"{proof.verb} by {proof.who} proved only a part {ago}; a proof before it had failed"
     return [
         Text.assemble((what, style.BAD), f": {style.plain(proof.reason)}; run `dplaunch test` to check again")
     ]

@@ -48,7 +48,12 @@ FAILED = LastProof(
 
 
 @pytest.mark.parametrize(
-    ("name", "proof"), [("status-proof-failed", FAILED), ("status-without-a-proof", None)]
+    ("name", "proof"),
+    [
+        ("status-proof-failed", FAILED),
+        ("status-proved-in-part", replace(FAILED, verb="restart", earlier=True)),
+        ("status-without-a-proof", None),
+    ],
 )
 def test_what_answers_health_but_was_not_proved_is_not_called_good(
     draw, golden, big_plan, observe, name, proof
