@@ -28,7 +28,7 @@ def signal(node: str, message: Message) -> Signal | None:
     """
     if "event" not in message:
         return StreamEnded(stream=_stream(node, message), refusal=refusal(message))
-    kind = _KINDS.get(message["event"])
+    kind = _KINDS.get(str(message["event"]))
     return None if kind is None else read(node, message, kind)
 
 
@@ -41,8 +41,8 @@ def _signal(kind: type[Signal], *renamed: tuple[str, str]) -> Callable[[str, Mes
     """Makes a signal of an event; ``renamed`` are fields that are called otherwise there."""
 
     def parse(node: str, message: Message) -> Signal:
-        theirs = {field: message[name] for field, name in renamed if name in message}
-        return fill(kind, {**message, **theirs}, stream=_stream(node, message), process=message["name"])
+        theirs = {field: message[name] for field, name in (*renamed, ("process", "name")) if name in message}
+        return fill(kind, {**message, **theirs}, stream=_stream(node, message))
 
     return parse
 

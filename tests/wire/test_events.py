@@ -60,6 +60,7 @@ SIGNALS = [
     ({"event": "ended", "name": "a", "code": 0}, None),
     ({"event": "surveyed", "done": 1, "count": 2}, None),
     ({"event": "of a later protocol"}, None),
+    ({"event": {"of": "no protocol"}}, None),
     ({"ok": True, "offsets": []}, StreamEnded(stream=HERE)),
     (
         {"ok": False, "error": {"kind": "verb", "text": "unknown verb"}},
@@ -88,6 +89,9 @@ def test_a_message_becomes_its_signal(message, expected):
         {"event": "log", "name": "a", "offset": 3, "end": 5, "lines": None},
         {"event": "gap", "name": "a"},
         {"event": "restarted"},
+        {"event": "restarted", "name": {}},
+        {"event": "exit", "name": ["a"], "code": 0},
+        {"event": "health", "name": "a", "endpoint": {}, "ok": True, "models": True},
     ],
 )
 def test_an_event_of_another_form_is_an_error_that_names_the_node(message):
