@@ -191,7 +191,7 @@ def test_a_store_hands_nothing_over():
         (kv("MooncakeConnectorV1"), "0.9.1", "Unsupported connector type: MooncakeConnectorV1"),
         (kv("LLMDataDistCMgrConnector"), "0.13.0", "Unsupported connector type"),
         (kv("NoSuchConnector"), "0.23.0", "Unsupported connector type: NoSuchConnector"),
-        (kv("MooncakeLayerwiseConnector"), "0.23.0", "does not play MooncakeLayerwiseConnector"),
+        (kv("MooncakeLayerwiseConnector"), "0.10.2", "Unsupported connector type: MooncakeLayerwise"),
         (
             kv(kv_connector_module_path="vllm_ascend.distributed.mooncake_connector"),
             "0.18.0",

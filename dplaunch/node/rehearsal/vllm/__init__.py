@@ -26,9 +26,9 @@ BAD_KV_FROM         HOST:PORT of a prefill engine's KV side channel, or its HOST
                     is garbage, and the answer is 200 all the same
 =================== ==========================================================================================
 
-What it does not play: ``--headless``, hybrid load balancing, the DP supervisor, layer-wise KV transfer and
-``--config`` files. Asked for one of these it logs that and ends. Model paths and rank tables are not looked
-for: they lie on the real nodes.
+What it does not play: ``--headless``, hybrid load balancing, the DP supervisor and ``--config`` files.
+Asked for one of these it logs that and ends. Model paths and rank tables are not looked for: they lie on the
+real nodes.
 """
 
 from __future__ import annotations

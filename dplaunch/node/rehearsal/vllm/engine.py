@@ -20,6 +20,7 @@ from .kv import Consumer, Producer
 from .log import API, CORE, Log
 from .machine import bind_listener, check_interfaces, occupy
 from .parallel import CONTRACT_A, OFFLINE
+from .push import Receiver
 from .shutdown import Shutdown, report_end
 
 TYPE_CHECKING = False
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from .machine import Machine
     from .narration import Scene
     from .settings import Settings
+    from .transfer import Transfer
 
 HEALTHY = 200
 DYING = 0.5
@@ -49,6 +51,7 @@ class Engine:
         self.machine = machine
         self.log = log
         self.producer: Producer | None = None
+        self.receiver: Receiver | None = None
         self.shutdown = Shutdown(settings, log)
         self._server: Server | None = None
         self._generator: Generator | None = None
@@ -121,7 +124,15 @@ class Engine:
             self.log.error(settings.parallel.worker(0), "multiproc_executor.py:559", text)
             self._wait_for_ever()
         elif stage == "kv" and settings.transfer and settings.transfer.ports:
-            self.producer = Producer(settings.transfer, self.log)
+            self._listen(settings.transfer)
+
+    def _listen(self, transfer: Transfer) -> None:
+        """Open the side channel, on the side that has one."""
+        if transfer.pushed:
+            self.receiver = Receiver(transfer, self.knobs, self.log)
+            self.receiver.open()
+        else:
+            self.producer = Producer(transfer, self.log)
             self.producer.open()
 
     def _wait_for_ever(self) -> None:
@@ -146,7 +157,8 @@ class Engine:
         generator = Generator(self.settings, self.knobs, group, self.shutdown, self.log)
         generator.producer = self.producer
         transfer = self.settings.transfer
-        if transfer and transfer.consumes:
+        generator.receiver = self.receiver
+        if transfer and transfer.consumes and not transfer.pushed:
             generator.consumer = Consumer(transfer, self.knobs)
         record = Record(self.knobs.requests, self.machine.env)
         api = Api(self.settings, generator, record, self.log)

@@ -16,6 +16,7 @@ from .group import closed_by_peer
 from .kv import BEAT, Consumer, Producer
 from .kv_failure import PullError, last_line, report_failure
 from .log import API, CORE, Log
+from .push import push
 from .transfer import CRASH, HANG, RECOMPUTE
 from .transfer import GARBAGE as ANSWERS_GARBAGE
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .completion import Completion
     from .group import Group
     from .knobs import Knobs
+    from .push import Receiver
     from .settings import Settings
     from .shutdown import Shutdown
 
@@ -54,6 +56,7 @@ class Generator:
         self.counters = Counters(settings.seats)
         self.producer: Producer | None = None
         self.consumer: Consumer | None = None
+        self.receiver: Receiver | None = None
         self.on_dead: Callable[[str], None] = lambda _cause: None
         self.last_request = 0.0
         self._stuck = False
@@ -104,6 +107,7 @@ class Generator:
         ticket.hold(tokens)
         if pulled is None:
             self.counters.prompt(LOCAL, tokens)
+            self._push(completion)
             return words
         self.counters.prompt(EXTERNAL, tokens)
         return [pulled.words] * len(words)
@@ -113,6 +117,9 @@ class Generator:
         params = completion.params
         if not params.get("do_remote_prefill"):
             return None
+        if self.receiver is not None:
+            ticket.hold(completion.prompt_tokens)
+            return self.receiver.wait(completion.shape.id, params, lambda: self._check(connection))
         if self.consumer is None:
             text = "Got KVTransferParams, but no KVConnector found. Disabling KVTransfer for this request."
             self.log.warning(CORE, "scheduler.py:110", text)
@@ -124,6 +131,13 @@ class Generator:
             failure = fault
         report_failure(self.log, self.consumer.transfer, failure, f"{completion.shape.id}-0", params)
         return self._recover(self.consumer, completion, connection, failure)
+
+    def _push(self, completion: Completion) -> None:
+        """Send a prompt that was computed for a decode engine there, where this connector pushes."""
+        transfer, params = self.settings.transfer, completion.params
+        if transfer and transfer.pushed and params.get("do_remote_decode") and params.get("remote_host"):
+            prefilled = Prompt(completion.words[0], completion.prompt_tokens)
+            push(self.log, transfer, completion.shape.id, params, prefilled)
 
     def _recover(
         self, consumer: Consumer, completion: Completion, connection: Connection, failure: PullError

@@ -20,6 +20,7 @@ POLICY = "kv_load_failure_policy"
 MOONCAKE = frozenset({"MooncakeConnectorV1", "MooncakeHybridConnector"})
 NIXL = frozenset({"NixlConnector", "NixlPullConnector"})
 DATADIST = frozenset({"LLMDataDistCMgrConnector"})
+LAYERWISE = frozenset({"MooncakeLayerwiseConnector"})
 HANG, GARBAGE, CRASH, RECOMPUTE, FAIL = "hang", "garbage", "crash", "recompute", "fail"
 """What becomes of a request whose KV cannot be pulled: it waits for ever, is answered (200) from what lies in
 its blocks, takes the engine with it, has its prompt computed by the decode engine, or fails."""
@@ -46,18 +47,19 @@ REGISTERED = {
     "SharedStorageConnector": ((0,), (0, 13)),
     "ExampleConnector": ((0, 13), (999,)),
     "OffloadingConnector": ((0, 11), (999,)),
-    "SimpleCPUOffloadConnector": ((0, 20), (999,)),
+    "SimpleCPUOffloadConnector": ((0, 19), (999,)),
+    "MooncakeLayerwiseConnector": ((0, 11), (999,)),
 }
-LAYERWISE = "MooncakeLayerwiseConnector"
 
 
 class Transfer:
     """This engine's side of the hand-over.
 
-    ``ports``: what it listens on; with NIXL both roles do. ``on_failure``: what becomes of a request whose KV
-    cannot be pulled. ``keep``: seconds that a producer holds KV which is not pulled; consumers extend it when
-    it is ``leased``. ``lazy``: the producer notices a finished pull at its next request. ``handshake_limit``
-    and ``transfer_limit``: seconds that a consumer waits for a silent producer, before and after they met.
+    ``ports``: what it listens on: the producer, with NIXL both roles, and the consumer of what is ``pushed``.
+    ``on_failure``: what becomes of a request whose KV cannot be pulled. ``keep``: seconds that a producer
+    holds KV which is not pulled; consumers extend it when it is ``leased``. ``lazy``: the producer notices a
+    finished pull at its next request. ``handshake_limit`` and ``transfer_limit``: seconds that a consumer
+    waits for a silent producer, before and after they met.
     """
 
     def __init__(self, config: dict[str, object], parallel: Parallel, machine: Machine) -> None:
@@ -65,6 +67,7 @@ class Transfer:
         self.connector = str(config["kv_connector"])
         self.produces = config["kv_role"] in ("kv_producer", "kv_both")
         self.consumes = config["kv_role"] in ("kv_consumer", "kv_both")
+        self.pushed = self.connector in LAYERWISE
         self.on_failure = _choose_outcome(self.connector, config, release)
         suffix = parallel.rank if release >= (0, 23) else 0
         self.engine_id = f"{config.get('engine_id') or os.urandom(16).hex()}_dp{suffix}"
@@ -72,7 +75,7 @@ class Transfer:
         self.worker = parallel.worker(0)
         self.host = machine.host
         self.port, count = _side_channel(self.connector, config, parallel, machine)
-        listens = self.produces or self.connector in NIXL
+        listens = self.consumes if self.pushed else self.produces or self.connector in NIXL
         self.ports = list(range(self.port, self.port + count)) if listens else []
         if self.connector in NIXL:
             self.produces = True
@@ -131,14 +134,12 @@ def _check_fields(config: dict[str, object], release: tuple[int, ...]) -> None:
 def _hands_over(config: dict[str, object], release: tuple[int, ...]) -> bool:
     """True for a connector that moves KV from prefill to decode; raises FatalError for an unknown one."""
     name = str(config.get("kv_connector"))
-    if name == LAYERWISE:
-        raise FatalError(f"RuntimeError: the rehearsal engine does not play {name} (decode first).", who=CORE)
     since, gone = REGISTERED.get(name, ((999,), (999,)))
     if not since <= release < gone and not config.get("kv_connector_module_path"):
         raise FatalError(f"ValueError: Unsupported connector type: {name}", who=CORE)
     if name in MOONCAKE:
         _check_sizes(config)
-    return name in MOONCAKE | NIXL | DATADIST
+    return name in MOONCAKE | NIXL | DATADIST | LAYERWISE
 
 
 def _check_sizes(config: dict[str, object]) -> None:
@@ -169,7 +170,7 @@ def _side_channel(
         _check_rank_table(machine.env)
         name = "VLLM_LLMDD_RPC_PORT" if machine.release < (0, 10) else "VLLM_ASCEND_LLMDD_RPC_PORT"
         return _number(machine.env.get(name, "5557")) + parallel.rank * parallel.tp, parallel.tp
-    width = parallel.world if machine.release >= (0, 12) else parallel.tp
+    width = parallel.world if machine.release >= (0, 12) and connector not in LAYERWISE else parallel.tp
     return _number(config.get("kv_port", 14579)) + parallel.rank * width, width
 
 
