@@ -187,6 +187,50 @@ class RouterSpec(Struct, frozen=True, kw_only=True):
     args: Mapping[str, ArgValue] = field(default_factory=dict)
 
 
+class ServiceSpec(Struct, frozen=True, kw_only=True):
+    """A program beside the engines, supervised as they are; or a job, which runs to its end."""
+
+    name: str
+    node: str
+    command: tuple[str, ...]
+    env: Mapping[str, EnvValue] = field(default_factory=dict)
+    ports: tuple[int, ...] = ()
+    """TCP ports it listens on, at its node's address."""
+    ready: Literal["tcp", "http", "line", "started", "exit"] = "started"
+    """It accepts a connection; answers 200; prints a line; runs; has ended with code 0, as a job does."""
+    ready_at: int = 0
+    """The port of ``tcp`` and ``http``."""
+    ready_by: str = ""
+    """The path of ``http``, the regular expression of ``line``."""
+    before: bool = True
+    """It must be ready before the engines start; else it starts when they are ready."""
+    stdin: str = ""
+    """Text with ``${NAME}`` that the command reads: secrets stand in no file and on no command line."""
+
+
+class RedisSpec(Struct, frozen=True, kw_only=True):
+    """The Redis that engines meet at. ``node``: where dplaunch starts it; empty: it runs already."""
+
+    host: str
+    port: int = 6379
+    node: str = ""
+    password: SecretRef | None = None
+
+
+class FileSpec(Struct, frozen=True, kw_only=True):
+    """A file that nodes have before anything starts."""
+
+    path: str
+    """Absolute, or relative to ``files/`` in the node's folder."""
+    nodes: tuple[str, ...]
+    text: str
+    template: bool = False
+    """The text is a template: ``{{ node.address }}``."""
+    mode: int = 0o644
+    owner: str = ""
+    """``user`` or ``user:group``; empty: whoever dplaunch logs in as."""
+
+
 class WeightsSpec(Struct, frozen=True, kw_only=True):
     """The weights that ``check`` compares on every node that loads the model."""
 
@@ -236,6 +280,10 @@ class ClusterSpec(Struct, frozen=True, kw_only=True):
     """Name → a further key that our router takes from clients."""
     warmup: WarmupSpec | None = None
     overrides: Mapping[str, Override] = field(default_factory=dict)
+    services: tuple[ServiceSpec, ...] = ()
+    """Services, then jobs; ``redis`` among them where dplaunch starts it."""
+    redis: RedisSpec | None = None
+    files: tuple[FileSpec, ...] = ()
     hooks: Mapping[str, str] = field(default_factory=dict)
     """before_up, after_up, after_down → a shell command for the operator's machine."""
     drain_timeout: float = 600.0

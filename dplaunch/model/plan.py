@@ -73,11 +73,13 @@ class Seat(Struct, frozen=True, kw_only=True):
 
 
 class File(Struct, frozen=True):
-    """A text to put on a node. ``path`` is relative to the node's state folder."""
+    """A text to put on a node. ``path`` is relative to the node's state folder, or absolute."""
 
     path: str
     text: str
     mode: int = 0o644
+    owner: str = ""
+    """``user`` or ``user:group``; empty: whoever writes it."""
 
 
 class StopStep(Struct, frozen=True):
@@ -112,7 +114,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     """``decode/0``."""
     node: str
     url: str
-    """http://ADDRESS:PORT, without a path."""
+    """http://ADDRESS:PORT, without a path; tcp://ADDRESS:PORT where a connection is all that is asked."""
     ranks: tuple[int, ...] = ()
     """Ranks it answers for: one, a node's or a whole group's; none for a service."""
     api: Api = Api()

@@ -15,12 +15,20 @@ from dplaunch.engines import EngineAdapter, PortNeed, Site, StandIn, Template, a
 from dplaunch.engines.adapter import Command
 from dplaunch.engines.layout import url
 from dplaunch.errors import Problem, SpecError
-from dplaunch.model.cluster import ClusterSpec, NodeSpec, RouterSpec
+from dplaunch.model.cluster import ClusterSpec, NodeSpec, RouterSpec, ServiceSpec
 from dplaunch.model.plan import Endpoint, File, NodePlan, Overlap, Plan, Process
 from dplaunch.plan.check import check, placed
 from dplaunch.plan.ports import bound
 from dplaunch.plan.rehearse import programs, rehearsed, standing_in
 from dplaunch.plan.router import RouterSite, flow, members_file, router_files, router_process
+from dplaunch.plan.services import (
+    before_engines,
+    node_files,
+    rehearsed_services,
+    service_files,
+    service_process,
+    services,
+)
 from dplaunch.ranges import grouped
 from dplaunch.render import render
 
@@ -42,6 +50,11 @@ class _Draft(Struct, frozen=True):
     """By role, then by node."""
     stand_in: StandIn | None
     router_sources: Mapping[str, str]
+
+    @property
+    def names(self) -> list[str]:
+        """Of all engine processes."""
+        return [process.name for engines in self.engines for process in engines.processes]
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -72,7 +85,7 @@ def build(
     spec = rehearsed(spec) if rehearse else spec
     engine = adapter(spec.engine.kind)
     stand_in = engine.stand_in(spec) if stands_in else None
-    spec = standing_in(spec, stand_in, python) if stand_in else spec
+    spec = rehearsed_services(standing_in(spec, stand_in, python)) if stand_in else spec
     draft = _Draft(spec, engine, tuple(_engines(spec, engine)), stand_in, router_files or {})
     plan = replace(
         _plan(draft),
@@ -115,15 +128,23 @@ def _url(spec: ClusterSpec, router: RouterSpec | None, endpoints: Sequence[Endpo
 
 def _node(draft: _Draft, node: NodeSpec, router: RouterSpec | None) -> NodePlan:
     here = [engines for engines in draft.engines if engines.node == node.name]
-    files = [*(programs(draft.stand_in) if draft.stand_in else ()), *(f for e in here for f in e.files)]
+    beside = services(draft.spec)
+    played = programs(draft.stand_in, services=bool(beside)) if draft.stand_in else ()
+    files = [*played, *node_files(draft.spec, node)]
+    files += (file for engines in here for file in engines.files)
     processes = [process for engines in here for process in engines.processes]
+    for service in beside:
+        if service.node == node.name:
+            own = service_files(draft.spec, node, service)
+            files += own
+            processes.append(_service(draft, node, service, own))
     if router is not None and router.node == node.name:
         site_of_router = RouterSite(
             spec=draft.spec,
             router=router,
             node=node,
             endpoints=draft.endpoints,
-            engines=[process.name for engines in draft.engines for process in engines.processes],
+            engines=draft.names,
             sources=draft.router_sources,
         )
         own = router_files(site_of_router)
@@ -142,11 +163,19 @@ def _node(draft: _Draft, node: NodeSpec, router: RouterSpec | None) -> NodePlan:
     )
 
 
+def _service(draft: _Draft, node: NodeSpec, service: ServiceSpec, own: Sequence[File]) -> Process:
+    shared = node_files(draft.spec, node)
+    process = service_process(node, service, (*own, *shared), draft.names)
+    return replace(process, fingerprint=_fingerprint(process, (*own, *shared)))
+
+
 def _engines(spec: ClusterSpec, engine: EngineAdapter) -> Iterator[_Engines]:
+    after = before_engines(spec)
     for needs, site in _sites(spec, engine):
         files = tuple(_rendered(sheet) for sheet in engine.files(site))
-        drafts = engine.processes(site)
-        yield _Engines(site.node.name, files, tuple(_completed(p, needs, files) for p in drafts))
+        shared = (*files, *node_files(spec, site.node))
+        drafts = (replace(p, after=(*p.after, *after)) for p in engine.processes(site))
+        yield _Engines(site.node.name, files, tuple(_completed(p, needs, shared) for p in drafts))
 
 
 def _sites(spec: ClusterSpec, engine: EngineAdapter) -> Iterator[tuple[Sequence[PortNeed], Site]]:

@@ -11,6 +11,7 @@ from dplaunch.model.cluster import ClusterSpec
 from dplaunch.model.plan import Seat
 from dplaunch.plan.ports import assign
 from dplaunch.plan.seats import seats
+from dplaunch.plan.services import check_files
 
 
 def placed(spec: ClusterSpec) -> tuple[tuple[Seat, ...], tuple[Problem, ...]]:
@@ -20,7 +21,7 @@ def placed(spec: ClusterSpec) -> tuple[tuple[Seat, ...], tuple[Problem, ...]]:
 
 def check(spec: ClusterSpec) -> tuple[Problem, ...]:
     """Everything wrong or suspicious with this cluster on this engine version; key paths, no positions."""
-    return (*adapter(spec.engine.kind).check(spec), *_router(spec), *placed(spec)[1])
+    return (*adapter(spec.engine.kind).check(spec), *_router(spec), *check_files(spec), *placed(spec)[1])
 
 
 def _router(spec: ClusterSpec) -> Iterator[Problem]:

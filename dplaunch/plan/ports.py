@@ -16,6 +16,7 @@ from dplaunch.engines.settings import user_env
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
 from dplaunch.model.plan import PortRange, Seat
+from dplaunch.plan.services import REDIS, services
 from dplaunch.ranges import grouped
 
 END = 65536
@@ -99,6 +100,9 @@ def assign(
             allocator.take(node, ports.at(first), user)
     if spec.router is not None and spec.router.kind != "none":
         allocator.take(spec.router.node, (spec.router.port,), User("router", "", "router.port"))
+    for service in services(spec):
+        key = "redis.port" if service.name == REDIS else f"services.{service.name}.ports"
+        allocator.take(service.node, service.ports, User(service.name, "", key))
     claims = list(_claims(spec, seats, {role.name: engine.ports(spec, role) for role in spec.roles}))
     placing = _Placing(spec, engine.facts, allocator)
     for name in engine.facts.ports:

@@ -51,9 +51,17 @@ def _own_router(router: RouterSpec | None) -> RouterSpec | None:
     return replace(router, kind="dplaunch", path=None, args=args)
 
 
-def programs(stand_in: StandIn) -> tuple[File, ...]:
-    """What a rehearsal puts on each node."""
-    return tuple(File(f"{FOLDER}/{name}", text, 0o755) for name, text in stand_in.programs.items())
+_SERVICE = """#!/bin/sh
+# Stands in for a service or a job: opens the same ports, or ends well.
+exec python3 -I -S "${{DPLAUNCH_BUNDLE:?is not set: start rehearsals with dplaunch}}" rehearsal {name} "$@"
+"""
+
+
+def programs(stand_in: StandIn, *, services: bool) -> tuple[File, ...]:
+    """What a rehearsal puts on each node. ``services``: there are some, or jobs, or Redis."""
+    beside = ("dplaunch-service", "redis-server") if services else ()
+    found = {**{name: _SERVICE.format(name=name) for name in beside}, **stand_in.programs}
+    return tuple(File(f"{FOLDER}/{name}", text, 0o755) for name, text in found.items())
 
 
 def standing_in(spec: ClusterSpec, stand_in: StandIn, python: str) -> ClusterSpec:

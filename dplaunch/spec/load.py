@@ -51,7 +51,7 @@ class Loaded(Struct, frozen=True):
 def load(text: str, path: str, *, read_file: ReadFile, check: Check = lambda _: ()) -> Loaded:
     """What the cluster file ``text`` means; ``path``, where it came from, is for messages and relative paths.
 
-    ``read_file`` reads the script of an engine that runs the user's own; ``check`` finds what only other
+    ``read_file`` reads the user's own scripts and files beside it; ``check`` finds what only other
     rooms can judge. Raises ``SpecError`` with every problem, in file order, warnings too.
     """
     document = read(text, path, reading)
@@ -63,8 +63,8 @@ def load(text: str, path: str, *, read_file: ReadFile, check: Check = lambda _: 
     if file is None:
         file, cut = mend(document.data, found)
         broken |= cut
-    scripts, unread = _scripts(file, path, read_file)
-    spec = resolve(file, path, scripts)
+    texts, unread = _texts(file, path, read_file)
+    spec = resolve(file, path, texts)
     found = (*found, *unread, *rules.check(Case(file, spec), broken))
     left = tuple(document.problem(finding) for finding in unfilled(document.data))
     at = {(problem.line, problem.column) for problem in left}
@@ -98,17 +98,11 @@ def _checked(
             yield locate(document, problem)
 
 
-def _scripts(file: File, source: str, read_file: ReadFile) -> tuple[dict[str, str], tuple[Finding, ...]]:
-    """The user's own scripts by what the file calls them, and why some cannot be had."""
-    if "path" not in facts(file.engine.kind).needs:
-        return {}, ()
-    named: dict[KeyPath, str | None] = {("engine", "path"): file.engine.path}
-    named |= {("roles", name, "path"): role.path for name, role in file.roles.given().items()}
+def _texts(file: File, source: str, read_file: ReadFile) -> tuple[dict[str, str], tuple[Finding, ...]]:
+    """The user's own scripts and files by what the file calls them, and why some cannot be had."""
     texts: dict[str, str] = {}
     unread: list[Finding] = []
-    for key, written in named.items():
-        if written is None:
-            continue
+    for key, written in _named(file):
         path = beside(source, written)
         try:
             texts[written] = read_file(path)
@@ -117,8 +111,24 @@ def _scripts(file: File, source: str, read_file: ReadFile) -> tuple[dict[str, st
             reason, hint = error.strerror, "paths start at the cluster file's folder"
         except UnicodeDecodeError as error:
             reason, hint = "it is not UTF-8 text", encoding_hint(error)
-        unread.append(Finding(key, f"the script {path} cannot be read: {reason}", hint))
+        what = "script" if key[-1] == "path" else "file"
+        unread.append(Finding(key, f"the {what} {path} cannot be read: {reason}", hint))
     return texts, tuple(unread)
+
+
+def _named(file: File) -> Iterator[tuple[KeyPath, str]]:
+    """What lies beside the cluster file, with the keys that name it."""
+    if "path" in facts(file.engine.kind).needs:
+        if file.engine.path is not None:
+            yield ("engine", "path"), file.engine.path
+        for name, role in file.roles.given().items():
+            if role.path is not None:
+                yield ("roles", name, "path"), role.path
+    for number, one in enumerate(file.files):
+        for key in ("source", "template"):
+            written = getattr(one, key)
+            if written is not None:
+                yield ("files", number, key), written
 
 
 def _sorted(problems: Iterable[Problem]) -> tuple[Problem, ...]:

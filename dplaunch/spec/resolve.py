@@ -32,7 +32,7 @@ from dplaunch.model.cluster import (
     WeightsSpec,
 )
 from dplaunch.ranges import expand
-from dplaunch.spec import schema
+from dplaunch.spec import additions, schema
 
 NODE = "node:"
 """What marks a node among the keys of ``overrides``."""
@@ -43,7 +43,7 @@ _LOOPBACK = "127.0.0.1"
 def resolve(file: schema.File, source: str, scripts: Mapping[str, str]) -> ClusterSpec:
     """What the file means. ``source`` is its path: relative paths in it start at its folder.
 
-    ``scripts`` holds the texts of the user's own, by what the file calls them.
+    ``scripts`` holds the texts of the user's own scripts and files, by what the file calls them.
     """
     hardware = _hardware(file)
     served, *aliases = file.served_model_name or (file.model,)
@@ -73,6 +73,9 @@ def resolve(file: schema.File, source: str, scripts: Mapping[str, str]) -> Clust
         api_key=file.api_key,
         api_keys=dict(file.api_keys),
         overrides=dict(_overrides(file)),
+        services=additions.services(file, nodes),
+        redis=additions.redis(file.redis, nodes),
+        files=additions.files(file, nodes, scripts),
         hooks={name: command for name, command in file.hooks if command},
         drain_timeout=file.drain_timeout,
         ready_timeout=file.ready_timeout,

@@ -242,6 +242,83 @@ class Warmup(_Section):
     output_tokens: Tokens = 8
 
 
+class Readiness(_Section):
+    """What makes a service ready: one of these."""
+
+    tcp: Port | None = None
+    http: Port | None = None
+    path: values.UrlPath = "/"
+    line: values.Pattern | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "Readiness":
+        given = [name for name in ("tcp", "http", "line") if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = " and ".join(given) or "none"
+            raise values.refuse(
+                f"ready takes one of tcp, http and line, and {found} is given", "ready: {tcp: 6379}"
+            )
+        return self
+
+
+class Job(_Section):
+    """A program that runs to its end."""
+
+    node: Text | None = None
+    command: Annotated[list[values.CommandWord], Field(min_length=1)]
+    env: Env = Field(default_factory=dict)
+    start: Literal["before", "after"] = "before"
+
+
+class Service(Job):
+    """A program beside the engines."""
+
+    ports: list[Port] = Field(default_factory=list)
+    ready: Readiness | None = None
+
+
+class Redis(_Section):
+    """The Redis that engines meet at: one to start, or one that runs."""
+
+    node: Text | None = None
+    port: Port = 6379
+    url: values.RedisUrl | None = None
+    password: Secret | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "Redis":
+        if (self.node is None) == (self.url is None):
+            given = "neither is given" if self.node is None else "both are given"
+            raise values.refuse(
+                f"redis takes node, to start one there, or url of one that runs, and {given}",
+                "redis: {node: n1}, or redis: {url: redis://192.0.2.9:6379}",
+            )
+        return self
+
+
+class NodeFile(_Section):
+    """A file on nodes."""
+
+    path: values.FilePath
+    nodes: Names | None = None
+    content: ArgAny | None = None
+    source: Text | None = None
+    template: Text | None = None
+    mode: values.Mode = 0o644
+    owner: values.Owner = ""
+
+    @model_validator(mode="after")
+    def _one(self) -> "NodeFile":
+        given = [name for name in ("content", "source", "template") if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = " and ".join(given) or "none"
+            raise values.refuse(
+                f"a file takes one of content, source and template, and {found} is given",
+                "content: {key: value}, or source: FILE beside the cluster file",
+            )
+        return self
+
+
 class Hooks(_Section):
     """Commands on the operator's machine."""
 
@@ -271,16 +348,21 @@ class File(_Section):
     api_key: Secret | None = None
     api_keys: dict[Name, Secret] = Field(default_factory=dict)
     overrides: dict[Annotated[str, AfterValidator(values.selector)], EnvAndArgs] = Field(default_factory=dict)
+    services: dict[Name, Service] = Field(default_factory=dict)
+    jobs: dict[Name, Job] = Field(default_factory=dict)
+    redis: Redis | None = None
+    files: list[NodeFile] = Field(default_factory=list)
     hooks: Hooks = _empty()
     drain_timeout: Duration = 600.0
     ready_timeout: Duration = 2400.0
 
 
 _DEPTH = {"defaults": 1, "router": 1, "kv_transfer": 1, "nodes": 2, "roles": 2, "overrides": 2}
-"""Keys down from the top at which env, args and extra stand."""
+_DEPTH |= {"services": 2, "jobs": 2, "files": 2}
+"""Keys down from the top at which env, args, extra and content stand."""
 _READINGS = {
     "env": Reading.WRITTEN,
-    **dict.fromkeys(("args", "extra", "prefill", "decode"), Reading.ANY),
+    **dict.fromkeys(("args", "extra", "prefill", "decode", "content"), Reading.ANY),
 }
 
 

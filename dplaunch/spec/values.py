@@ -322,3 +322,61 @@ EnvText = Annotated[
 ]
 Env = dict[EnvName, EnvText]
 ArgAny = Annotated[Any, PlainValidator(_arg_value), WithJsonSchema({})]
+
+
+_URL_PATH = re.compile(r"/[^\s?#]*")
+_FILE_PATH = re.compile(r"/?(?!\.\.?(?:/|$))[^/\0]+(?:/(?!\.\.?(?:/|$))[^/\0]+)*")
+_MODE = re.compile(r"0?[0-7]{3}")
+_OWNER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?::[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
+_REDIS_URL = re.compile(r"redis://(?:[^\s:/@\[\]]+|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?/?")
+
+
+def _mode(value: object) -> int:
+    if isinstance(value, str) and _MODE.fullmatch(value):
+        return int(value, 8)
+    raise takes('permissions in quotes, as in "0640"', value)
+
+
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise refuse(
+            f"'{value}' is not a regular expression: {error}", "escape ( ) [ ] . * + ? with \\"
+        ) from error
+    return value
+
+
+def _command_word(value: object) -> str:
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return _env_value_of_command(str(value))
+    raise takes("text or a number for each word", value, "put the word in quotes")
+
+
+def _env_value_of_command(word: str) -> str:
+    """A word in which ``${NAME}`` is the node's own value, as in ``env``."""
+    given = _env_value(word)
+    return given if isinstance(given, str) else word
+
+
+UrlPath = Annotated[str, AfterValidator(checked(_URL_PATH, "is not a path such as /health"))]
+FilePath = Annotated[
+    str,
+    AfterValidator(
+        checked(_FILE_PATH, "is not the path of a file", "write /etc/mooncake.json, or mooncake.json")
+    ),
+]
+Pattern = Annotated[str, Field(min_length=1), AfterValidator(_pattern)]
+Mode = Annotated[int, PlainValidator(_mode), WithJsonSchema({"type": "string", "pattern": _MODE.pattern})]
+Owner = Annotated[str, AfterValidator(checked(_OWNER, "is neither a user nor user:group"))]
+RedisUrl = Annotated[
+    str,
+    AfterValidator(
+        checked(
+            _REDIS_URL,
+            "is not an address such as redis://192.0.2.9:6379",
+            "a password goes into redis.password: {from_env: NAME}",
+        )
+    ),
+]
+CommandWord = Annotated[str, PlainValidator(_command_word), _schema({"type": "string"}, {"type": "number"})]

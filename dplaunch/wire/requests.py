@@ -43,7 +43,12 @@ def unlock() -> Request:
 def put(files: Iterable[File], plan: Mapping[str, Any] | None = None, expect: str | None = None) -> Request:
     """Write files. ``expect``: only if what is there now has this sha ("": nothing is there)."""
     guard = {} if expect is None else {"expect": expect}
-    sent = [{"path": file.path, "text": file.text, "mode": file.mode, **guard} for file in files]
+    sent = [
+        {"path": file.path, "text": file.text, "mode": file.mode}
+        | ({"owner": file.owner} if file.owner else {})
+        | guard
+        for file in files
+    ]
     return "put", {"files": sent, "plan": plan}
 
 

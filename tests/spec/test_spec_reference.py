@@ -57,6 +57,12 @@ def test_a_key_that_is_switched_off_is_one_of_the_schema(schema):
         "roles.serve",
         "kv_transfer.rank_table",
         "router.path",
+        "services.mooncake.ready.http",
+        "services.mooncake.ready.path",
+        "services.mooncake.ready.line",
+        "redis.url",
+        "files.source",
+        "files.template",
     ]
     assert all(find(schema, entry.path).key == entry.path[-1] for entry in off)
 

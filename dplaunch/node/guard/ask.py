@@ -104,6 +104,9 @@ class _Exchange:
 
     def _exchange(self) -> tuple[int, str]:
         host, port, target = _split(self._request["url"])
+        if self._request["url"].startswith("tcp:"):
+            socket.create_connection((host, port), self._timeout + _SLACK).close()
+            return 200, ""
         body, headers = _body(self._request)
         connection = http.client.HTTPConnection(host, port, timeout=self._timeout + _SLACK)
         with contextlib.closing(connection):
@@ -117,10 +120,10 @@ class _Exchange:
 
 
 def _split(url: str) -> tuple[str, int, str]:
-    """Host, port, and path with query. Raises ValueError for what is not an ``http://`` address."""
+    """Host, port, and path with query. Raises ValueError for what is no ``http://`` or ``tcp://`` address."""
     parts = urllib.parse.urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname or url.split() != [url]:
-        raise ValueError("this is not an http:// address")
+    if parts.scheme not in ("http", "tcp") or not parts.hostname or url.split() != [url]:
+        raise ValueError("this is neither an http:// nor a tcp:// address")
     target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
     return parts.hostname, parts.port or http.client.HTTP_PORT, target
 

@@ -29,7 +29,9 @@ def put(
     plan: dict[str, Any] | None,
     patience: float = PATIENCE,
 ) -> None:
-    """Write ``files`` ({path, text, mode, expect}, paths relative), then plan.json. Raises Refused.
+    """Write ``files`` ({path, text, mode, owner, expect}), then plan.json. Raises Refused.
+
+    Paths are relative to the node folder, or absolute: their folder must exist then.
 
     ``expect`` is the sha256 of what must be there, empty where nothing may be. Where one does not match,
     nothing is written. Puts of several sessions follow each other, so that none undoes another's change.
@@ -40,7 +42,8 @@ def put(
             text = f"{', '.join(changed)}: another session has changed what is there"
             raise Refused("changed", text, "read it again and repeat the change", paths=changed)
         for file in files:
-            _write(folder, file["path"], file["text"], int(file.get("mode") or 0o644))
+            mode, owner = int(file.get("mode") or 0o644), file.get("owner") or ""
+            _write(folder, file["path"], file["text"], mode, owner)
         if plan is not None:
             _write(folder, "plan.json", json.dumps(plan), 0o600)
 
@@ -72,7 +75,7 @@ def _is_as_expected(folder: Folder, file: dict[str, Any]) -> bool:
 
 def read_file(folder: Folder, relative: str) -> dict[str, Any]:
     """``{path, text, sha}`` of one file: text null and sha empty where it is missing. Raises Refused."""
-    path = folder.inside(relative)
+    path = _place(folder, relative)
     try:
         with open(path, "rb") as file:
             data = file.read(LARGEST + 1)
@@ -88,11 +91,27 @@ def read_file(folder: Folder, relative: str) -> dict[str, Any]:
     return {"path": relative, "text": text, "sha": hashlib.sha256(data).hexdigest()}
 
 
-def _write(folder: Folder, relative: str, text: str, mode: int) -> None:
-    path = folder.inside(relative)
+def _place(folder: Folder, path: str) -> str:
+    """Where a file is: its own absolute path, or its place in the node folder. Raises Refused."""
+    if not path.startswith("/"):
+        return folder.inside(path)
+    if os.path.normpath(path) != path:
+        raise Refused("request", f"{path!r} is not a plain path")
+    return path
+
+
+def _write(folder: Folder, given: str, text: str, mode: int, owner: str = "") -> None:
+    path = _place(folder, given)
     try:
-        folder.make(os.path.dirname(relative))
-        write_atomic(path, text.encode(), mode)
+        if path != given:
+            folder.make(os.path.dirname(given))
+        if os.path.isdir(path):
+            raise Refused("request", f"{path} is a folder", "write the path of a file")
+        write_atomic(path, text.encode(), mode, owner)
+    except LookupError as error:
+        raise Refused(
+            "request", f"{path}: {error}", f"create {owner} on the node, or change owner"
+        ) from error
     except OSError as error:
         raise refusal(error, path) from error
 

@@ -21,7 +21,7 @@ _LONGEST = 1024
 
 
 def ask_health(urls: list[str]) -> list[bool]:
-    """Get all ``http://`` addresses at once: whether each responds with 200 in time."""
+    """Ask all addresses at once: whether each responds with 200 in time; a ``tcp://`` one has to connect."""
     healthy = [False] * len(urls)
 
     def ask(place: int) -> None:
@@ -37,11 +37,13 @@ def ask_health(urls: list[str]) -> list[bool]:
 
 
 def _status_line(url: str, deadline: float) -> bytes:
-    _, _, authority, path = url.split("/", 3)
+    scheme, _, authority, path = url.split("/", 3)
     host, _, port = authority.rpartition(":")
     # As bytes a name is looked up as it is; as text it would be encoded by a codec that takes long to load.
     address: Any = host.strip("[]").encode(), int(port)
     with socket.create_connection(address, timeout=TIMEOUT) as connection:
+        if scheme == "tcp:":
+            return b"TCP 200"
         connection.sendall(f"GET /{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n".encode())
         line = b""
         while b"\n" not in line and len(line) < _LONGEST:

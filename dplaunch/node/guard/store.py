@@ -123,15 +123,23 @@ def _try_to_write(folder: str) -> None:
             os.unlink(path)
 
 
-def write_atomic(path: str, data: bytes, mode: int = 0o600) -> None:
-    """Readers see the old file or the new one. Raises OSError and leaves nothing behind."""
+def write_atomic(path: str, data: bytes, mode: int = 0o600, owner: str = "") -> None:
+    """Readers see the old file or the new one. Raises OSError, LookupError for a user that there is not.
+
+    ``owner``: ``user`` or ``user:group``. A failure leaves nothing behind.
+    """
     temporary = f"{path}.{os.getpid()}.{next(_unique)}.tmp"
     try:
         with opened(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode) as fd:
             os.fchmod(fd, mode)
             write_all(fd, data)
+        if owner:
+            import shutil  # noqa: PLC0415 - few files have an owner of their own
+
+            user, _, group = owner.partition(":")
+            shutil.chown(temporary, user, group or None)
         os.rename(temporary, path)
-    except OSError:
+    except (OSError, LookupError):
         remove(temporary)
         raise
 

@@ -45,5 +45,13 @@ def main(argv: list[str]) -> int:
         from . import vllm  # noqa: PLC0415 - only the stand-in that was asked for
 
         return vllm.main(argv[1:])
-    sys.stderr.write(f"no stand-in plays {program or 'nothing'!r}; there is one for vllm\n")
+    if program == "redis-server":
+        from . import redis  # noqa: PLC0415
+
+        return redis.main(argv[1:])
+    if program == "dplaunch-service":
+        from . import service  # noqa: PLC0415
+
+        return service.main(argv[1:])
+    sys.stderr.write(f"no stand-in plays {program or 'nothing'!r}\n")
     return 2

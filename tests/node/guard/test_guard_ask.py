@@ -10,6 +10,7 @@ import pytest
 from waiting import until
 
 from dplaunch.node.guard.ask import AT_ONCE, BODY, ask_all
+from dplaunch.node.guard.health import ask_health
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -129,7 +130,16 @@ def test_what_is_not_a_complete_response_is_an_error(says, answer):
     "url", ["https://127.0.0.1/", "http://", "http://a b/", "http://::1/", "127.0.0.1:80"]
 )
 def test_only_http_addresses_are_asked(url):
-    assert ask(url)["error"] == f"{url}: this is not an http:// address"
+    assert ask(url)["error"] == f"{url}: this is neither an http:// nor a tcp:// address"
+
+
+def test_a_tcp_address_is_well_when_it_accepts_a_connection():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        assert (ask(url + "/")["status"], ask_health([url + "/"])) == (200, [True])
+    refused = ask(url + "/")
+    assert (refused["status"], ask_health([url + "/"])) == (None, [False])
+    assert "refused" in refused["error"]
 
 
 @pytest.mark.parametrize(

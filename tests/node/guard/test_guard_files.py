@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import pwd
 import threading
 from pathlib import Path
 
@@ -32,7 +33,28 @@ def test_get_returns_text_and_hash_and_what_is_missing(client):
     ]
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", "../x", "a/../../x", "", "a/"])
+def test_an_absolute_path_is_written_and_read_where_its_folder_exists(client, tmp_path):
+    path = tmp_path / "x.conf"
+    assert client.ask("put", files=[{"path": str(path), "text": "new", "mode": 0o640}])["ok"]
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("new", 0o640)
+    assert get(client, str(path))["text"] == "new"
+    lost = client.ask("put", files=[{"path": str(tmp_path / "no/x"), "text": ""}])
+    assert f"{tmp_path}/no/x" in lost["error"]["text"]
+    folder = client.ask("put", files=[{"path": str(tmp_path), "text": ""}])
+    assert folder["error"]["text"] == f"{tmp_path} is a folder"
+
+
+def test_a_file_has_its_owner_from_the_beginning_or_is_not_written(client, tmp_path):
+    name = pwd.getpwuid(os.getuid()).pw_name
+    path = tmp_path / "own" / "x"
+    path.parent.mkdir()
+    assert client.ask("put", files=[{"path": str(path), "text": "a", "owner": name}])["ok"]
+    refused = client.ask("put", files=[{"path": str(path), "text": "b", "owner": "no-such-user"}])
+    assert "no-such-user" in refused["error"]["text"]
+    assert (path.read_text(), list(path.parent.iterdir())) == ("a", [path])
+
+
+@pytest.mark.parametrize("path", ["/etc/../etc/x", "/x/", "../x", "a/../../x", "", "a/"])
 def test_get_and_put_stay_inside_the_node_folder(client, path):
     assert client.ask("get", paths=[path])["error"]["kind"] == "request"
     assert client.ask("put", files=[{"path": path, "text": "", "expect": ""}])["error"]["kind"] == "request"

@@ -341,7 +341,7 @@ def test_version_and_help(bundle):
 
 def test_an_engine_without_a_stand_in_is_named(bundle):
     code, _, text = run(bundle, "/usr/bin/sglang", "serve")
-    assert (code, text) == (2, "no stand-in plays 'sglang'; there is one for vllm\n")
+    assert (code, text) == (2, "no stand-in plays 'sglang'\n")
 
 
 def test_paths_that_are_to_be_quiet_are_not_in_the_access_log(start):
