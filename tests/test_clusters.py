@@ -17,6 +17,8 @@ ENGINES = {
     "deepseek-r1-a3-4p4d-v0.9.1": 72,
     "deepseek-r1-a3-dbo-v0.9.1": 1,
     "deepseek-r1-a3-layerwise": 36,
+    "ernie-gpu-dp": 2,
+    "ernie-gpu-pd": 2,
     "laptop": 6,
     "qwen3-235b-a3-3node": 10,
     "script": 4,

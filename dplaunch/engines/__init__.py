@@ -56,6 +56,7 @@ def _from(module: str) -> Loader:
 
 register("vllm-ascend", _from("ascend.adapter"))
 register("vllm", _from("vllm.adapter"))
+register("fastdeploy", _from("fastdeploy.adapter"))
 register("script", _from("script.adapter"))
 register("rehearsal", _from("rehearsal"))
 

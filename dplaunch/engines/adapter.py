@@ -67,6 +67,8 @@ class StandIn(Struct, frozen=True):
 
     programs: Mapping[str, str]
     env: Mapping[str, str] = field(default_factory=dict)
+    routers: tuple[str, ...] = ()
+    """Kinds of foreign routers that it plays too; in place of any other one our own runs."""
 
 
 class EngineAdapter(Protocol):

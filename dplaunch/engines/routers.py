@@ -6,7 +6,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from dplaunch.model.cluster import RouterSpec
-from dplaunch.model.plan import Flow
+from dplaunch.model.plan import Flow, LogFile
 
 OURS = "dplaunch"
 NONE = "none"
@@ -30,6 +30,10 @@ class RouterKind(Struct, frozen=True, kw_only=True):
     """What ``path`` names, which it needs then."""
     hands_over: bool = False
     """Another one can take over from it while it runs."""
+    registered: str = ""
+    """As ``Api.registered``."""
+    logs: tuple[LogFile, ...] = ()
+    """Files that it writes itself."""
     splits: bool = False
     """It needs prefill and decode."""
 
@@ -44,6 +48,16 @@ KINDS = {
         flows=("pull", "push"),
         keys=frozenset(("workers", "policy")),
         hands_over=True,
+    ),
+    # Engines register with it, again every five seconds. It answers before there are any.
+    "fastdeploy": RouterKind(
+        key_env="FD_API_KEY",
+        health="/registered_number",
+        models="",
+        after_engines=False,
+        flows=("alone",),
+        registered="/registered_number",
+        logs=(LogFile("router", "log/log_router/router.log"),),
     ),
     "vllm-router": RouterKind(key_env="VLLM_API_KEY"),
     # Its proxies have no /v1/models before main of 2026-08.

@@ -96,6 +96,8 @@ class Api(Struct, frozen=True, kw_only=True):
     models: str = "/v1/models"
     completions: str = "/v1/completions"
     metrics: str = "/metrics"
+    registered: str = ""
+    """A router's: a JSON map from role to how many engines have registered with it."""
     running: str = ""
     """Gauge of the requests it works on."""
     waiting: str = ""

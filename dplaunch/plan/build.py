@@ -82,9 +82,9 @@ def build(
     if any(not problem.warning for problem in problems):
         raise SpecError(problems)
     stands_in = rehearse or facts(spec.engine.kind).rehearsal
-    spec = rehearsed(spec) if rehearse else spec
     engine = adapter(spec.engine.kind)
     stand_in = engine.stand_in(spec) if stands_in else None
+    spec = rehearsed(spec, stand_in.routers) if rehearse and stand_in else spec
     spec = rehearsed_services(standing_in(spec, stand_in, python)) if stand_in else spec
     draft = _Draft(spec, engine, tuple(_engines(spec, engine)), stand_in, router_files or {})
     plan = replace(

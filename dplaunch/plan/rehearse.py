@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection, Iterator
 
 from msgspec.structs import replace
 
@@ -15,20 +16,22 @@ LOCAL_HOST = "localhost"
 FOLDER = "bin"
 _FIRST_IN_PATH = """# the rehearsal engine is called {names}
 export PATH="${{DPLAUNCH_ROOT:-$(cd "$(dirname "$0")/.." && pwd)}}/bin:$PATH\""""
+_FIRST_OF_MODULES = """# … and is a module of Python
+export PYTHONPATH="${DPLAUNCH_ROOT:-$(cd "$(dirname "$0")/.." && pwd)}/bin${PYTHONPATH:+:$PYTHONPATH}\""""
 
 
-def rehearsed(spec: ClusterSpec) -> ClusterSpec:
+def rehearsed(spec: ClusterSpec, played: Collection[str] = ()) -> ClusterSpec:
     """The cluster with every node on this machine, each at an address of its own in 127.0.0.0/8.
 
     Addresses follow from the cluster's name, so that two rehearsals do not meet. SSH, container and
-    setup are dropped: they belong to the real machines.
+    setup are dropped: they belong to the real machines. ``played``: kinds of foreign routers that stay.
     """
     return replace(
         spec,
         nodes=tuple(_local(spec.name, index, node) for index, node in enumerate(spec.nodes)),
         runtime=RuntimeSpec(),
         container=None,
-        router=_own_router(spec.router),
+        router=_own_router(spec.router, played),
     )
 
 
@@ -42,9 +45,9 @@ def address(cluster: str, index: int) -> str:
     return f"127.{16 + digest[0] % 200}.{(digest[1] + index // 254) % 256}.{index % 254 + 1}"
 
 
-def _own_router(router: RouterSpec | None) -> RouterSpec | None:
+def _own_router(router: RouterSpec | None, played: Collection[str]) -> RouterSpec | None:
     """Ours, at its node's address: foreign ones may not be installed here, and their flags are others."""
-    if router is None or router.kind == "none":
+    if router is None or router.kind in ("none", *played):
         return router
     ours = router.kind == "dplaunch"
     args = {name: value for name, value in router.args.items() if ours and name != "host"}
@@ -68,14 +71,21 @@ def standing_in(spec: ClusterSpec, stand_in: StandIn, python: str) -> ClusterSpe
     """What every rehearsal needs, on this machine or over SSH: the stand-in first in PATH, its knobs."""
     local = all(_is_local(node) for node in spec.nodes)
     default = RuntimeSpec().python
-    first_in_path = _FIRST_IN_PATH.format(names=", ".join(stand_in.programs))
     runtime = replace(
         spec.runtime,
-        setup=(*spec.runtime.setup, first_in_path),
+        setup=(*spec.runtime.setup, *_first(stand_in)),
         python=python if local and spec.runtime.python == default else spec.runtime.python,
     )
     nodes = tuple(replace(node, env={**_knobs(node, stand_in), **node.env}) for node in spec.nodes)
     return replace(spec, runtime=runtime, nodes=nodes)
+
+
+def _first(stand_in: StandIn) -> Iterator[str]:
+    """Shell lines by which its programs, and its modules, are found before others of their names."""
+    names = dict.fromkeys(path.partition("/")[0] for path in stand_in.programs)
+    yield _FIRST_IN_PATH.format(names=", ".join(names))
+    if any(path.endswith(".py") for path in stand_in.programs):
+        yield _FIRST_OF_MODULES
 
 
 def _is_local(node: NodeSpec) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +13,7 @@ from dplaunch.engines import adapter
 from dplaunch.engines.flags import words
 from dplaunch.engines.layout import url
 from dplaunch.engines.routers import OURS, router_kind
+from dplaunch.engines.versions import at_least
 from dplaunch.model.cluster import DECODE, PREFILL, ArgValue, ClusterSpec, NodeSpec, RouterSpec
 from dplaunch.model.plan import ROUTER, Api, Endpoint, File, Flow, Plan, Process
 from dplaunch.render import render
@@ -89,6 +90,7 @@ def router_files(site: RouterSite) -> tuple[File, ...]:
         "title": f"{site.spec.name}: router on {site.node.name} ({site.node.address})",
         "setup": site.spec.runtime.setup,
         "own": site.ours,
+        "knobs": () if site.ours else tuple(_knobs(site.node)),
         "keys": bool(site.ours and site.spec.api_keys),
         "command": command,
         "lines": lines,
@@ -99,6 +101,13 @@ def router_files(site: RouterSite) -> tuple[File, ...]:
         File(SCRIPT, render("router/run_router.sh.j2", context), 0o755),
         *(File(f"{PACKAGE}/{name}", text) for name, text in package),
     )
+
+
+def _knobs(node: NodeSpec) -> Iterator[tuple[str, str]]:
+    """What a stand-in of the router is given on this node; nothing outside of a rehearsal."""
+    for name, value in node.env.items():
+        if name.startswith("DPLAUNCH_REHEARSAL_") and isinstance(value, str):
+            yield name, value
 
 
 def router_process(site: RouterSite, files: Sequence[File]) -> Process:
@@ -121,11 +130,12 @@ def router_process(site: RouterSite, files: Sequence[File]) -> Process:
                 group=ROUTER,
                 node=site.node.name,
                 url=url(site.node.address, site.router.port),
-                api=Api(health=kind.health, models=kind.models),
+                api=Api(health=kind.health, models=kind.models, registered=kind.registered),
                 model=site.spec.served_model_name if kind.models else "",
             ),
         ),
         after=tuple(site.engines) if kind.after_engines else (),
+        logs=kind.logs,
         restarts=True,
         hands_over=kind.hands_over,
     )
@@ -144,6 +154,8 @@ def _command(site: RouterSite) -> tuple[tuple[str, ...], Lines]:
         command: tuple[str, ...] = ("vllm-router",)
         # By default it asks its engines every 60 s: a dead one would draw requests for as long.
         own, engines = {"health-check-interval-secs": 1}, _vllm_router_engines(site)
+    elif router.kind == "fastdeploy":
+        return _fastdeploy(site)
     elif router.kind == "vllm-ascend":
         command, engines = (python, router.path or ""), _vllm_ascend_engines(site)
     else:
@@ -156,6 +168,20 @@ def _command(site: RouterSite) -> tuple[tuple[str, ...], Lines]:
         }
     flags = {"host": site.node.address, "port": router.port, **own, **router.args}
     return command, (*(line for key, value in flags.items() if (line := words(key, value))), *engines)
+
+
+def _fastdeploy(site: RouterSite) -> tuple[tuple[str, ...], Lines]:
+    """The one in Go where the package has it, which listens on all addresses. Engines register with it."""
+    in_go = at_least(site.spec.engine.version, "2.5")
+    module = "fastdeploy.golang_router.launch" if in_go else "fastdeploy.router.launch"
+    flags: Mapping[str, ArgValue] = {
+        **({} if in_go else {"host": site.node.address}),
+        "port": site.router.port,
+        "splitwise": site.spec.disaggregated,
+        **site.router.args,
+    }
+    lines = (line for key, value in flags.items() if (line := words(key, value)))
+    return (site.spec.runtime.python, "-m", module), tuple(lines)
 
 
 def _vllm_router_engines(site: RouterSite) -> Lines:

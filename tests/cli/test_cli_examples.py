@@ -9,12 +9,23 @@ from dplaunch.render import clusters_root
 pytestmark = pytest.mark.whole
 
 
-SMALLER = {"deepseek-r1-a3-layerwise": (("dp: 32", "dp: 2"), ("ep: 32", "ep: 2"))}
+SMALLER = {
+    "deepseek-r1-a3-layerwise": (("dp: 32", "dp: 2"), ("ep: 32", "ep: 2")),
+    "ernie-gpu-dp": (("dp: 8", "dp: 2"), ("ep: 8", "ep: 2")),
+    "ernie-gpu-pd": (("dp: 8", "dp: 2"), ("ep: 8", "ep: 2")),
+}
 """Example → what is replaced in it, so that fewer engines run."""
 
 
 @pytest.mark.parametrize(
-    "name", ["deepseek-gpu-dbo", "deepseek-r1-a3-dbo-v0.9.1", "deepseek-r1-a3-layerwise"]
+    "name",
+    [
+        "deepseek-gpu-dbo",
+        "deepseek-r1-a3-dbo-v0.9.1",
+        "deepseek-r1-a3-layerwise",
+        "ernie-gpu-dp",
+        "ernie-gpu-pd",
+    ],
 )
 def test_an_example_is_rehearsed_from_up_to_down(cli, name):
     text = (clusters_root() / f"{name}.yaml").read_text()
@@ -25,5 +36,5 @@ def test_an_example_is_rehearsed_from_up_to_down(cli, name):
     assert cli.json("status")["state"] == "serving"
     cli("test")
     last = "serve-0" if "\n  serve:" in text else "decode-0"
-    assert "Application startup complete" in cli("logs", last, "--grep", "startup complete").stdout
+    assert "Application startup complete" in cli("logs", last, "-n", "0", "--grep", "startup complete").stdout
     assert "nothing is left" in cli("down", "-y").stdout

@@ -44,7 +44,7 @@ def every_field():
         devices=(1,), master="10.0.0.1", ports={"http": PortRange(9001), "pd-comm": PortRange(5000, 4, 4998)},
     )  # fmt: skip
     api = Api(
-        health="/up", models="", completions="/complete", metrics="/figures", running="toy:running",
+        health="/up", models="", completions="/complete", metrics="/figures", registered="/all", running="toy:running",
         waiting="toy:waiting", fetched=('toy:fetched{from="elsewhere"}', "toy:bytes"),
     )  # fmt: skip
     parent = a_process(

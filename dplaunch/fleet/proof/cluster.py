@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dplaunch.errors import DplaunchError, Interrupted, LockedError
 from dplaunch.fleet.job import Job, as_error, phase
 from dplaunch.fleet.logs.cause import explain_failures, find_dead
+from dplaunch.fleet.proof.census import await_registered
 from dplaunch.fleet.proof.completion import prove_alone
 from dplaunch.fleet.proof.others import excuse_others
 from dplaunch.fleet.proof.pairs import prove_pairs, prove_router, report
@@ -42,9 +43,10 @@ def _prove(job: Job, processes: tuple[Process, ...], beside: Collection[Place], 
     endpoints = [e for process in processes if process.kind == "engine" for e in process.endpoints]
     if not endpoints:
         return
-    _need(warm_up(job, endpoints))
-    with phase(job, "prove", f"one completion on each of {plural(len(endpoints), 'engine')}"):
-        _need(prove_alone(job, endpoints))
+    if by_itself := [endpoint for endpoint in endpoints if endpoint.api.completions]:
+        _need(warm_up(job, by_itself))
+        with phase(job, "prove", f"one completion on each of {plural(len(by_itself), 'engine')}"):
+            _need(prove_alone(job, by_itself))
     mine = {process.place for process in processes}
     able = [p for p in job.plan.processes if p.kind == "engine" and p.place in mine.union(beside)]
     pairs, total = choose_pairs(
@@ -66,6 +68,7 @@ def _prove(job: Job, processes: tuple[Process, ...], beside: Collection[Place], 
 def prove_entrance(job: Job) -> None:
     """Ask the router as a client would. Raises its failure."""
     if job.plan.router_process is not None:
+        _need(await_registered(job))
         pairs, _ = choose_pairs(job.plan.endpoints, everything=False)
         with phase(job, "prove router"):
             _need(report(job, prove_router(job, pairs)))

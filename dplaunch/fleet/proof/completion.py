@@ -99,9 +99,10 @@ def _weigh_tokens(answer: Answer) -> Answer:
 def ask_alone(
     job: Job, endpoints: Sequence[Endpoint], *, timeout: float = COMPLETION_TIMEOUT, **fields: Any
 ) -> dict[str, Answer]:
-    """One completion on each endpoint, without a KV transfer; by name."""
-    replies = job.driver.ask(replace(completion(job, e, **fields), timeout=timeout) for e in endpoints)
-    return {endpoint.name: read(replies.get(endpoint.name)) for endpoint in endpoints}
+    """One completion on each endpoint that answers by itself, without a KV transfer; by name."""
+    able = [endpoint for endpoint in endpoints if endpoint.api.completions]
+    replies = job.driver.ask(replace(completion(job, e, **fields), timeout=timeout) for e in able)
+    return {endpoint.name: read(replies.get(endpoint.name)) for endpoint in able}
 
 
 def completion(job: Job, endpoint: Endpoint, key: str = "", **fields: object) -> HttpRequest:

@@ -25,7 +25,7 @@ from dplaunch.model.trail import Result
 from dplaunch.ranges import grouped
 
 _Key = TypeVar("_Key", bound=Hashable)
-NO_PAIRS = "pairs cannot be chosen: this router asks decode first and pairs the engines itself"
+NO_PAIRS = "pairs cannot be chosen: the router or the engines themselves pair prefill with decode"
 
 
 def prove_pairs(job: Job, pairs: Sequence[Pair], total: int) -> Proof:

@@ -62,7 +62,9 @@ def chooses_by_header(plan: Plan) -> bool:
 
 
 def cannot_choose(plan: Plan) -> bool:
-    """Whether pairs cannot be chosen: a foreign router that asks decode first pairs the engines itself."""
+    """Whether pairs cannot be chosen: the engines, or a foreign router that asks decode first, do it."""
+    if plan.flow == "alone":
+        return any(endpoint.role == PREFILL for endpoint in plan.endpoints)
     return plan.flow == "push" and not chooses_by_header(plan)
 
 

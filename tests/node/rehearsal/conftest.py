@@ -151,6 +151,20 @@ def bundle(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
+def engine_of(tmp_path: Path):
+    """``engine_of(argv, env, port)``: a program of any engine, ended with the test."""
+    engines: list[Engine] = []
+
+    def one(argv: list[str], env: dict[str, str], port: int) -> Engine:
+        engines.append(Engine(argv, env, port, tmp_path / f"program-{len(engines)}.log"))
+        return engines[-1]
+
+    yield one
+    for engine in engines:
+        engine.end()
+
+
+@pytest.fixture
 def start(bundle: Path, tmp_path: Path):
     """``start(*flags, env={}, **knobs)``: an engine on a free port of 127.0.0.1 serving ``m``, played at once."""
     engines: list[Engine] = []

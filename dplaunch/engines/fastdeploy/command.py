@@ -1,0 +1,92 @@
+"""The command line and the environment of one FastDeploy parent, which holds a group's ranks on one node."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dplaunch.engines.adapter import Site
+from dplaunch.engines.fastdeploy import forms
+from dplaunch.engines.flags import words
+from dplaunch.engines.settings import Env, Flags, user_flags
+from dplaunch.model.plan import Seat
+
+SERVERS = "fastdeploy.entrypoints.openai.multi_api_server"
+WITH_NO_FORM = frozenset(("enable-prefix-caching", "enable-chunked-prefill"))
+"""Flags of argparse's BooleanOptionalAction in FastDeploy."""
+FOLDER_OF_LOGS = "log"
+
+
+def folder(site: Site, seats: Sequence[Seat]) -> str:
+    """Where the parent runs and writes its logs, relative to the node's folder: ``decode/0``."""
+    return f"{site.role.name}/{seats[0].group}"
+
+
+def script_path(site: Site, seats: Sequence[Seat]) -> str:
+    """``decode/0/run_fastdeploy.sh``."""
+    return f"{folder(site, seats)}/{site.facts.script}"
+
+
+def environment(seats: Sequence[Seat]) -> Env:
+    """What dplaunch computes of its environment."""
+    env: Env = {"FD_ENABLE_MULTI_API_SERVER": "1", "FD_LOG_DIR": FOLDER_OF_LOGS}
+    if devices := [str(device) for seat in seats for device in seat.devices]:
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
+    return env
+
+
+def lines(site: Site, seats: Sequence[Seat]) -> list[tuple[str, ...]]:
+    """The words after the module, as they are printed line by line."""
+    servers: Flags = {
+        "ports": _ports("ports", seats, "http"),
+        "num-servers": words("num-servers", len(seats)),
+    }
+    if forms.has_metrics_ports(site.spec.engine.version):
+        servers["metrics-ports"] = _ports("metrics-ports", seats, "metrics")
+    own = (
+        _layout(site, seats) | _transfer(site, seats) | user_flags(site, seats[0], WITH_NO_FORM.__contains__)
+    )
+    served = ("--served-model-name", site.spec.served_model_name)
+    return [flag for flag in (*servers.values(), ("--args",), *own.values(), served) if flag]
+
+
+def _layout(site: Site, seats: Sequence[Seat]) -> Flags:
+    role = site.role
+    addresses = {node.name: node.address for node in site.spec.nodes}
+    nodes = role.nodes_of(seats[0].group)
+    # the first one is the master, from which ranks are numbered on
+    start = [addresses[name] for name in nodes].index(seats[0].master)
+    ordered = [addresses[name] for name in (*nodes[start:], *nodes[:start])]
+    return {
+        "model": words("model", site.spec.model),
+        "host": words("host", "0.0.0.0"),
+        "tensor-parallel-size": words("tensor-parallel-size", role.tp),
+        "data-parallel-size": words("data-parallel-size", role.dp),
+        "ips": words("ips", ",".join(ordered)) if len(nodes) > 1 else (),
+        "enable-expert-parallel": words("enable-expert-parallel", role.expert_parallel),
+        "engine-worker-queue-port": _ports("engine-worker-queue-port", seats, "queue"),
+        "cache-queue-port": _ports("cache-queue-port", seats, "cache"),
+    }
+
+
+def _transfer(site: Site, seats: Sequence[Seat]) -> Flags:
+    """What prefill and decode need to find one another, and what any rank needs to find the router."""
+    spec = site.spec
+    found: Flags = {}
+    if forms.form(spec) == "registered":
+        found["router"] = words("router", forms.router_address(spec))
+    if not spec.disaggregated:
+        return found
+    protocol = forms.transfer_protocol(spec)
+    found |= {
+        "splitwise-role": words("splitwise-role", site.role.name),
+        "cache-transfer-protocol": words("cache-transfer-protocol", protocol),
+        "pd-comm-port": _ports("pd-comm-port", seats, "pd"),
+    }
+    if forms.uses_rdma(spec):
+        found["rdma-comm-ports"] = _ports("rdma-comm-ports", seats, "rdma")
+    return found
+
+
+def _ports(flag: str, seats: Sequence[Seat], name: str) -> tuple[str, str]:
+    """All ports of a name, ranks in order: FastDeploy replaces a list of another length by random ports."""
+    return f"--{flag}", ",".join(str(port) for seat in seats for port in seat.ports[name].ports)

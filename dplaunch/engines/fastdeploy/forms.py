@@ -1,0 +1,61 @@
+"""Which of FastDeploy's forms a cluster has, and what follows from it and from the version."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from dplaunch.engines.layout import url
+from dplaunch.engines.versions import at_least
+from dplaunch.model.cluster import ClusterSpec, RoleSpec
+
+OWN_ROUTER = "fastdeploy"
+ROUTER_SINCE, ROUTER_GOOD_SINCE = "2.3", "2.5"
+"""The Python router came with PR #4709; the documents of PR #5742 want what comes after 2.4."""
+METRICS_ON_API_PORT = "2.5"
+"""From PR #5415 on a server without a port for metrics has them on its own."""
+LOGS_BELOW_FD_LOG_DIR = "2.3"
+
+Form = Literal["balanced", "registered"]
+"""``balanced``: any router chooses among the ranks. ``registered``: FastDeploy's own router, at which they
+register, and which pairs prefill with decode."""
+
+
+def form(spec: ClusterSpec) -> Form:
+    """By the kind of the router."""
+    return "registered" if spec.router is not None and spec.router.kind == OWN_ROUTER else "balanced"
+
+
+def router_address(spec: ClusterSpec) -> str:
+    """HOST:PORT of the router."""
+    if spec.router is None:
+        return ""
+    node = next(node for node in spec.nodes if node.name == spec.router.node)
+    return url(node.address, spec.router.port).removeprefix("http://")
+
+
+def has_metrics_ports(version: str) -> bool:
+    """Whether each server has a port of its own for metrics."""
+    return not at_least(version, METRICS_ON_API_PORT)
+
+
+def transfer_protocol(spec: ClusterSpec) -> str:
+    """How KV goes from prefill to decode: within one node by IPC, else by RDMA."""
+    nodes = {name for role in spec.roles for name in role.nodes}
+    sizes = {role.tp for role in spec.roles}
+    given = spec.roles[0].args.get("cache-transfer-protocol")
+    return str(given) if given else "ipc" if len(nodes) == 1 and len(sizes) == 1 else "rdma,ipc"
+
+
+def uses_rdma(spec: ClusterSpec) -> bool:
+    """Whether KV may go over RDMA."""
+    return spec.disaggregated and "rdma" in transfer_protocol(spec)
+
+
+def local_ranks(role: RoleSpec) -> int:
+    """Ranks of one group on one node."""
+    return role.dp // max(1, len(role.nodes) // role.groups)
+
+
+def log_folder(version: str, chosen: str) -> str:
+    """What stands before ``log_0``, the folder of the first server: FD_LOG_DIR is not followed at first."""
+    return f"{chosen}/" if at_least(version, LOGS_BELOW_FD_LOG_DIR) else ""
