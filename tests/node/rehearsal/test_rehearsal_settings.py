@@ -76,8 +76,11 @@ def test_flags_win_over_the_environment():
         (["-dpn", "1"], "data_parallel_rank (1) must be in the range [0, 1)"),
         (["-dp", "2", "-dpn", "0", "-dpl", "2"], "data_parallel_size_local must be 1 or None"),
         (["-dp", "2", "-dpe"], "data_parallel_rank or node_rank must be specified"),
-        (["-dp", "4", "--headless", "-dpl", "2"], "does not play --headless"),
-        (["-dp", "4", "-dpl", "2"], "does not play --data-parallel-size-local 2 of 4"),
+        (
+            ["-dp", "4", "--headless", "-dpl", "2", "-asc", "1"],
+            "--api-server-count=1 cannot be used with --headless",
+        ),
+        (["-dp", "4", "-dph"], "data_parallel_size_local must be set"),
         (["--config", "x.yaml"], "does not read --config"),
     ],
 )

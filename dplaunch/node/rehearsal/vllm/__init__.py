@@ -26,9 +26,10 @@ BAD_KV_FROM         HOST:PORT of a prefill engine's KV side channel, or its HOST
                     is garbage, and the answer is 200 all the same
 =================== ==========================================================================================
 
-What it does not play: ``--headless``, hybrid load balancing, the DP supervisor and ``--config`` files.
-Asked for one of these it logs that and ends. Model paths and rank tables are not looked for: they lie on the
-real nodes.
+Several ranks in one process are one engine to it: it has a process for each core, and one queue.
+
+What it does not play: ``--config`` files. Asked for one it logs that and ends. Model paths and rank tables are
+not looked for: they lie on the real nodes.
 """
 
 from __future__ import annotations
@@ -36,15 +37,16 @@ from __future__ import annotations
 import os
 import sys
 
-from .arguments import USAGE, UsageError, parse
+from .arguments import USAGE, Arguments, UsageError, parse
 from .engine import Engine
 from .failure import FatalError, report
 from .flags import known, version
 from .knobs import Knobs
-from .log import ERR, OUT, Log, write
+from .log import API, ERR, OUT, Log, write
 from .machine import Machine
 from .parallel import guess_rank
 from .settings import Settings
+from .supervisor import FLAG, Supervisor
 
 __all__ = ["main"]
 
@@ -75,8 +77,28 @@ def _serve(words: list[str], env: dict[str, str], name: str) -> int:
     except UsageError as fault:
         write(ERR, f"{USAGE}\n{fault}")
         return 2
+    if arguments.get(FLAG, False):
+        return _supervise(arguments, env, name)
+    return _play(arguments, env, name)
+
+
+def _supervise(arguments: Arguments, env: dict[str, str], name: str) -> int:
+    release = version(name)
+    log = Log(release)
+    try:
+        supervisor = Supervisor(arguments, env, release, log)
+    except FatalError as failure:
+        report(log, failure)
+        return failure.code
+    knobs = Knobs(env, guess_rank(arguments, env))
+    return supervisor.run(knobs, lambda own, share, server: _play(own, share, name, server))
+
+
+def _play(arguments: Arguments, env: dict[str, str], name: str, server: str = API) -> int:
+    """One process with its ranks; ``server`` is what its log calls it."""
+    release = version(name)
     rank = guess_rank(arguments, env)
-    log = Log(release, rank)
+    log = Log(release, rank, server)
     knobs = Knobs(env, rank)
     machine = Machine(env, release)
     try:

@@ -86,8 +86,8 @@ class Api:
         elif path == "/load":
             connection.send_json(200, {"server_load": counters.running + counters.waiting})
         else:
-            usage = self.generator.cache_usage()
-            text = prometheus(counters, settings.served[0], settings.parallel.rank, usage, settings.release)
+            usage, ranks = self.generator.cache_usage(), settings.parallel.answers_for
+            text = prometheus(counters, settings.served[0], ranks, usage, settings.release)
             connection.send(200, text.encode(), PLAIN)
 
     def _count(self, request: Request, connection: Connection) -> None:

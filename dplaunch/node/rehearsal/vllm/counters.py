@@ -75,9 +75,8 @@ class Ticket:
             counters.changed.notify_all()
 
 
-def prometheus(counters: Counters, model: str, rank: int, usage: float, release: tuple[int, ...]) -> str:
-    """The text of /metrics."""
-    labels = f'engine="{rank}",model_name="{model}"' if release >= (0, 10) else f'model_name="{model}"'
+def prometheus(counters: Counters, model: str, ranks: range, usage: float, release: tuple[int, ...]) -> str:
+    """The text of /metrics: each rank behind the server has its series; the first one's hold all."""
     cache = "kv_cache_usage_perc" if release >= (0, 10) else "gpu_cache_usage_perc"
     rows = [
         ("num_requests_running", "gauge", "", counters.running),
@@ -99,5 +98,8 @@ def prometheus(counters: Counters, model: str, rank: int, usage: float, release:
         if name not in typed:
             lines.append(f"# TYPE vllm:{name} {kind}")
             typed.add(name)
-        lines.append(f"vllm:{name}{{{labels}{more}}} {float(value)}")
+        for rank in ranks:
+            engine = f'engine="{rank}",' if release >= (0, 10) else ""
+            figure = float(value if rank == ranks[0] else 0)
+            lines.append(f'vllm:{name}{{{engine}model_name="{model}"{more}}} {figure}')
     return "\n".join(lines) + "\n"

@@ -12,20 +12,22 @@ from ..record import Record
 from ..web import STACK, Server
 from . import narration
 from .api import Api
+from .cores import Cores
 from .failure import FatalError, Stopped, report
 from .generation import Generator
 from .group import Follower, Group, closed_by_peer
 from .hub import Hub
 from .kv import Consumer, Producer
-from .log import API, CORE, Log
+from .log import API, CORE, MAIN, Log
 from .machine import bind_listener, check_interfaces, occupy
-from .parallel import CONTRACT_A, OFFLINE
+from .parallel import CONTRACT_A, OFFLINE, SPREAD
 from .push import Receiver
 from .shutdown import Shutdown, report_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from typing import NoReturn
 
     from .knobs import Knobs
     from .machine import Machine
@@ -57,6 +59,8 @@ class Engine:
         self._generator: Generator | None = None
         self._dying = threading.Lock()
         self._held: list[socket.socket] = []
+        self._api: Api | None = None
+        self._group: Group | None = None
 
     def run(self) -> int:
         """Start, serve, and end with the engine's own code."""
@@ -64,7 +68,11 @@ class Engine:
         signal.signal(signal.SIGINT, _raise_stopped)
         signal.signal(signal.SIGTERM, _raise_stopped)
         try:
+            cores = Cores(self.settings.parallel)
             faults.arm(self.knobs, self._flood, self._report_crash)
+            cores.watch(self._notice_core)
+            if self.settings.parallel.headless:
+                self._compute()
             self._serve()
         except FatalError as failure:
             report(self.log, failure)
@@ -75,9 +83,53 @@ class Engine:
             if self._server and self._generator:
                 generator = self._generator
                 self.shutdown.run(self._server, generator.counters, self.producer, generator.group)
+            elif self.settings.parallel.headless:
+                self.shutdown.run_headless(self._group)
             else:
                 report_end(self.log)
         return 0
+
+    def _compute(self) -> NoReturn:
+        """What a process without a server does: its part of every step."""
+        for scene in narration.opening(self.settings):
+            self._play(scene)
+        group = self._make_group()
+        group.on_death = lambda: self._notice_peer(group)
+        self._load(group)
+        self._group = group
+        self._wait_for_ever()
+
+    def _load(self, group: Group) -> None:
+        group.join()
+        for scene in narration.loading(self.settings):
+            self._play(scene)
+            self._act(scene.name)
+        group.begin()
+
+    def _notice_peer(self, group: Group) -> None:
+        """Without a server it notices in a step that another rank is gone; idle it waits for ever."""
+        if group.busy(BUSY):
+            lost = closed_by_peer(self.settings.parallel)
+            self.log.error(CORE, "core.py:715", f"EngineCore encountered a fatal error.\n{lost}")
+            self._end_headless(f"EngineCore_DP{self.settings.parallel.rank}")
+
+    def _notice_core(self, name: str) -> None:
+        """A core died, whoever ended it: the whole process follows."""
+        if self.settings.parallel.headless:
+            self._end_headless(name)
+        elif self._api:
+            text = f"Engine core proc {name} died unexpectedly, shutting down client."
+            self.log.error(API, "core_client.py:600", text)
+            self._lose_core(self._api, EAGER_DYING, "")
+        else:
+            text = "Engine core initialization failed. See root cause above. Failed core proc(s)"
+            self._die(FatalError(f"RuntimeError: {text}: {{'{name}': -9}}"))
+
+    def _end_headless(self, core: str) -> None:
+        text = f"[shutdown] Process manager: send sigterm to process {core}"
+        self.log.info(MAIN, "utils.py:628", text)
+        self.log.info(MAIN, "serve.py:266", "Shutting down.")
+        os._exit(0)
 
     def _serve(self) -> None:
         for scene in narration.opening(self.settings):
@@ -85,14 +137,10 @@ class Engine:
         # Bound early, as the engine does: a taken port shows before anything is loaded.
         refusal = "OSError: [Errno {errno}] {text}"
         web = bind_listener(self.settings.host, self.settings.port, refusal)
-        group = self._group()
-        group.join()
-        for scene in narration.loading(self.settings):
-            self._play(scene)
-            self._act(scene.name)
-        group.begin()
-        api = self._api(group)
-        self._open(web, api)
+        group = self._make_group()
+        self._load(group)
+        self._api = self._make_api(group)
+        self._open(web, self._api)
         while True:
             signal.pause()
 
@@ -135,25 +183,25 @@ class Engine:
             self.producer = Producer(transfer, self.log)
             self.producer.open()
 
-    def _wait_for_ever(self) -> None:
+    def _wait_for_ever(self) -> NoReturn:
         while True:
             signal.pause()
 
-    def _group(self) -> Group:
+    def _make_group(self) -> Group:
         parallel, window = self.settings.parallel, self.knobs.handshake
         if not parallel.grouped or parallel.mode == OFFLINE:
             return Group(parallel, self.log, self._die)
-        if parallel.rank:
+        if parallel.place:
             return Follower(parallel, self.log, self._die, window)
         where = f"tcp://{parallel.address}:{parallel.port}"
         refusal = f"zmq.error.ZMQError: {{text}} (addr='{where}')"
-        if parallel.mode == CONTRACT_A:
+        if parallel.mode in (CONTRACT_A, SPREAD):
             refusal = "torch.distributed.DistNetworkError: The server socket has failed to bind to "
             refusal += f"{parallel.address}:{parallel.port} (errno: {{errno}} - {{text}})."
         listener = bind_listener(parallel.address, parallel.port, refusal)
         return Hub(parallel, self.log, self._die, window, listener)
 
-    def _api(self, group: Group) -> Api:
+    def _make_api(self, group: Group) -> Api:
         generator = Generator(self.settings, self.knobs, group, self.shutdown, self.log)
         generator.producer = self.producer
         transfer = self.settings.transfer
@@ -182,12 +230,13 @@ class Engine:
             self._lose_core(api, EAGER_DYING, closed_by_peer(self.settings.parallel))
 
     def _lose_core(self, api: Api, seconds: float, cause: str) -> None:
-        """The core died: log it once, answer 503, and end with 0 after ``seconds``."""
+        """The core died: log it once, answer 503, end after ``seconds``. A killed one has no ``cause``."""
         if not self._dying.acquire(blocking=False):
             return
         api.healthy = False
         api.generator.group.dead.set()
-        self.log.error(CORE, "core.py:715", f"EngineCore encountered a fatal error.\n{cause}")
+        if cause:
+            self.log.error(CORE, "core.py:715", f"EngineCore encountered a fatal error.\n{cause}")
         text = "EngineDeadError: EngineCore encountered an issue. See stack trace (above) for the root cause."
         self.log.error(
             API, "async_llm.py:525", f"AsyncLLM output_handler failed.\nvllm.v1.engine.exceptions.{text}"

@@ -4,11 +4,13 @@ Rank 0 is the hub (``hub``): it listens, waits for ever for the others, and clos
 ready. A member connects, retries until its window is out, and keeps its connection: that is how a death is
 noticed. Messages are JSON lines::
 
-    member → hub   hello {rank, fingerprint}     ready {rank, fingerprint}    step {}   pong {}   leaving {}
+    member → hub   hello {rank, width, headless, fingerprint}   ready {rank, fingerprint}
+                   step {}    pong {}    leaving {}
     hub → member   go {}    begin {}    ping {}    stepped {}    dead {rank}    left {}
 
-``step`` plays the collective operation in every forward pass: no rank computes while one
-member does not answer. A rank that is asked to end waits for the others' last request (``leave``).
+A member is ``width`` ranks from ``rank`` on, or a part of one. ``step`` plays the collective operation in
+every forward pass: no rank computes while one member does not answer. A rank that is asked to end waits for
+the others' last request (``leave``).
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import time
 from ..wire import Wire
 from .failure import FatalError
 from .log import CORE, Log
-from .parallel import CONTRACT_A, Parallel
+from .parallel import CONTRACT_A, SPREAD, Parallel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ class Group:
         self._died = died
         self._stepped = threading.Condition()
         self._last_step = 0.0
+        self._took_part = 0.0
         self._leaving = False
 
     def join(self) -> None:
@@ -67,6 +70,10 @@ class Group:
                 if not self.dead.is_set():
                     self._stepped.wait(0.25)
             check()
+
+    def busy(self, seconds: float) -> bool:
+        """Whether it took part in a step within the last ``seconds``."""
+        return time.monotonic() - max(self._last_step, self._took_part) < seconds
 
     def leave(self, seconds: float) -> bool:
         """Report that this rank has no work left; True once that holds for all, False after ``seconds``."""
@@ -122,14 +129,14 @@ class Follower(Group):
         """Report ready, wait for all, and keep watching the connection from then on."""
         wire = self._wire
         wire.sock.settimeout(None)
-        wire.send("ready", rank=self.parallel.rank, fingerprint=self.parallel.fingerprint)
+        wire.send("ready", rank=self.parallel.place, fingerprint=self.parallel.fingerprint)
         while self.together and "begin" not in self._kinds(wire):
             pass
         threading.Thread(target=self._watch, args=(wire,), daemon=True).start()
 
     def _describe_timeout(self) -> str:
         minutes = "5 minutes" if self._window == USUAL_WINDOW else f"{self._window:g} seconds"
-        if self.parallel.mode == CONTRACT_A:
+        if self.parallel.mode in (CONTRACT_A, SPREAD):
             where = f"({self.parallel.address}, {self.parallel.port})"
             return (
                 f"torch.distributed.DistNetworkError: The client socket has timed out after "
@@ -146,7 +153,9 @@ class Follower(Group):
             return False
         wire = Wire(sock)
         wire.sock.settimeout(left)
-        wire.send("hello", rank=self.parallel.rank, fingerprint=self.parallel.fingerprint)
+        own = self.parallel
+        hello = {"rank": own.place, "width": own.width, "headless": own.headless}
+        wire.send("hello", **hello, fingerprint=own.fingerprint)
         try:
             while True:
                 messages = wire.receive()
@@ -169,6 +178,7 @@ class Follower(Group):
     def _watch(self, wire: Wire) -> None:
         for message in wire.messages():
             if message["kind"] == "ping":
+                self._took_part = time.monotonic()
                 wire.send("pong")
             elif message["kind"] == "stepped":
                 self._step_done()

@@ -11,11 +11,11 @@ from ..wire import Wire
 from .failure import FatalError
 from .group import STEP_FRESH, Group, closed_by_peer
 from .log import API, CORE, Log
-from .parallel import Parallel
+from .parallel import INTERNAL, SPREAD, Parallel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 
 class Hub(Group):
@@ -34,6 +34,7 @@ class Hub(Group):
         self._listener = listener
         self._lock = threading.RLock()
         self._members: dict[int, Wire] = {}
+        self._widths = {0: parallel.width}
         self._ready: set[int] = set()
         self._done: set[int] = set()
         self._all_joined = threading.Event()
@@ -46,14 +47,14 @@ class Hub(Group):
         """Listen, and wait for ever for the others, as the engine does."""
         self._listener.listen(128)
         threading.Thread(target=self._accept, daemon=True).start()
-        missing = self.parallel.size - 1
+        missing = self.parallel.members - self.parallel.width
         text = f"Waiting for 0 local, {missing} remote core engine proc(s) to connect."
         self.log.debug(API, "utils.py:800", text)
         if not self._all_joined.wait(None if self.together else self._window):
             joined = len(self._members) + 1
             text = f"Timed out after {self._window:g} seconds waiting for clients."
             raise FatalError(
-                f"torch.distributed.DistStoreError: {text} {joined}/{self.parallel.size} clients joined.",
+                f"torch.distributed.DistStoreError: {text} {joined}/{self.parallel.members} clients joined.",
                 who=CORE,
             )
 
@@ -83,7 +84,7 @@ class Hub(Group):
     def _handle(self, wire: Wire, message: dict[str, object]) -> None:
         kind = message.get("kind")
         if kind == "hello":
-            self._admit(wire, _rank_of(message))
+            self._admit(wire, message)
         elif kind == "ready":
             self._compare(wire.rank, str(message.get("fingerprint")))
         elif kind == "step":
@@ -95,15 +96,33 @@ class Hub(Group):
             self._round = time.monotonic()
             self._end_step()
 
-    def _admit(self, wire: Wire, rank: int) -> None:
-        if not 0 < rank < self.parallel.size or rank in self._members:
-            self._die(f"RuntimeError: Message from engine with unexpected data parallel rank: {rank}")
+    def _admit(self, wire: Wire, hello: dict[str, object]) -> None:
+        rank, width = _number_of(hello, "rank"), _number_of(hello, "width")
+        mine = {one for known, count in self._widths.items() for one in range(known, known + count)}
+        wrong = [one for one in range(rank, rank + max(1, width)) if one in mine]
+        if wrong or not 0 < rank <= self.parallel.members - width:
+            text = f"Message from engine with unexpected data parallel rank: {wrong[0] if wrong else rank}"
+            self._die(f"RuntimeError: {text}")
+        self._check_headless(rank, headless=bool(hello.get("headless")))
         wire.rank = rank
-        self._members[rank] = wire
+        self._members[rank], self._widths[rank] = wire, width
         self.log.debug(API, "utils.py:860", f"HELLO from remote core engine process {rank}.")
-        if len(self._members) == self.parallel.size - 1:
+        if self._are_all(self._widths):
             self._broadcast("go")
             self._all_joined.set()
+
+    def _check_headless(self, rank: int, *, headless: bool) -> None:
+        """Remote engines have no server where this one answers for all, and one of their own elsewhere."""
+        wanted = self.parallel.mode in (INTERNAL, SPREAD)
+        if headless and not wanted:
+            text = "must not use --headless in external or hybrid dp lb mode"
+            self._die(f"RuntimeError: Remote engine {rank} {text}")
+        if wanted and not headless:
+            text = "must use --headless unless in external or hybrid dp lb mode"
+            self._die(f"RuntimeError: Remote engine {rank} {text}")
+
+    def _are_all(self, ranks: Iterable[int]) -> bool:
+        return sum(self._widths[rank] for rank in ranks) == self.parallel.members
 
     def _compare(self, rank: int, fingerprint: str) -> None:
         if fingerprint != self.parallel.fingerprint:
@@ -120,7 +139,7 @@ class Hub(Group):
     def _count_ready(self, rank: int) -> None:
         with self._lock:
             self._ready.add(rank)
-            if len(self._ready) == self.parallel.size:
+            if self._are_all(self._ready):
                 self._listener.shutdown(socket.SHUT_RDWR)
                 self._listener.close()  # the engine too stops listening there once its group is complete
                 self._broadcast("begin")
@@ -129,7 +148,7 @@ class Hub(Group):
     def _count_done(self, rank: int) -> None:
         with self._lock:
             self._done.add(rank)
-            if len(self._done) == self.parallel.size:
+            if self._are_all(self._done):
                 self._broadcast("left")
                 self.left.set()
 
@@ -137,7 +156,7 @@ class Hub(Group):
         if self._members.get(wire.rank) is not wire:
             return
         if not self._all_joined.is_set():
-            del self._members[wire.rank]
+            del self._members[wire.rank], self._widths[wire.rank]
             return
         self._broadcast("dead", rank=wire.rank)
         self._lost(wire.rank)
@@ -176,6 +195,6 @@ class Hub(Group):
         self._died(FatalError(text))
 
 
-def _rank_of(message: dict[str, object]) -> int:
-    rank = message.get("rank")
-    return rank if isinstance(rank, int) else -1
+def _number_of(message: dict[str, object], name: str) -> int:
+    number = message.get(name)
+    return number if isinstance(number, int) else -1

@@ -6,6 +6,8 @@ import os
 import time
 
 API, CORE = "APIServer", "EngineCore"
+MAIN = "MainProcess"
+"""What a process without a server calls itself."""
 OUT, ERR = 1, 2
 
 
@@ -16,13 +18,16 @@ class Log:
     the rehearsal plays server, core and workers in one process.
     """
 
-    def __init__(self, release: tuple[int, ...], rank: int = 0) -> None:
+    def __init__(self, release: tuple[int, ...], rank: int = 0, server: str = API) -> None:
         self.named = release >= (0, 10)
         self.rank = rank
+        self.server = server
+        """What the server is called: by another name below a supervisor."""
 
     def prefix(self, who: str) -> str:
         """``(EngineCore_DP3 pid=77) ``; empty on releases that did not name their processes."""
-        name = f"{CORE}_DP{self.rank}" if who == CORE else who
+        names = {CORE: f"{CORE}_DP{self.rank}", API: self.server}
+        name = names.get(who, who)
         return f"({name} pid={os.getpid()}) " if self.named else ""
 
     def info(self, who: str, place: str, text: str) -> None:

@@ -6,7 +6,7 @@ import socket
 
 from .failure import FatalError
 from .log import CORE
-from .parallel import SINGLE, Parallel
+from .parallel import Parallel
 
 DEVICE_LISTS = (("ASCEND_RT_VISIBLE_DEVICES", "npu"), ("CUDA_VISIBLE_DEVICES", "cuda"))
 INTERFACES = ("GLOO_SOCKET_IFNAME", "HCCL_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
@@ -37,16 +37,16 @@ def usable_devices(env: dict[str, str], parallel: Parallel) -> list[int]:
     visible = _visible_devices(env)
     if visible is None:
         return []
-    ranks = parallel.size if parallel.mode == SINGLE else 1
+    wanted = parallel.local_world * parallel.local
     available = max(0, len(visible) - parallel.devices_from)
-    if available < parallel.world * ranks:
+    if available < wanted:
         raise FatalError(
-            f"ValueError: World size ({parallel.world * ranks}) is larger than the number of available "
+            f"ValueError: World size ({wanted}) is larger than the number of available "
             f"{_devices_word(env)} ({available}) in this node. If this is intentional and you are using:\n"
             "- ray, set '--distributed-executor-backend ray'.\n"
             "- multiprocessing, set '--nnodes' appropriately."
         )
-    return visible[parallel.devices_from :][: parallel.world * ranks]
+    return visible[parallel.devices_from :][:wanted]
 
 
 def occupy(devices: list[int], machine: Machine) -> list[socket.socket]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .log import API, CORE
+from .log import API, CORE, MAIN
+from .parallel import SPREAD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def opening(settings: Settings) -> list[Scene]:
     if parallel.grouped:
         if parallel.rank == 0 and parallel.together:
             scenes.append(Scene("coordinator", 0.2, []))
+        if parallel.mode == SPREAD:
+            return [*scenes, Scene("handshake", 0.1, [])]
         text = "Waiting for init message from front-end."
         scenes.append(Scene("handshake", 0.1, [(CORE, "core.py:532", text)]))
     return scenes
@@ -57,6 +60,8 @@ def opening(settings: Settings) -> list[Scene]:
 def loading(settings: Settings) -> list[Scene]:
     """From the first line of the core to its last."""
     version = settings.version
+    if settings.parallel.part:
+        return _loading_a_part(settings)
     text = (
         f"Initializing a V1 LLM engine (v{version}) with config: model='{settings.model}', {_sizes(settings)}"
     )
@@ -77,6 +82,12 @@ def loading(settings: Settings) -> list[Scene]:
         scenes.append(Scene("graphs", 0.8, _graphs(settings)))
     text = "init engine (profile, create kv cache, warmup model) took 3.16 seconds"
     return [*scenes, Scene("ready", 0.3, [(CORE, "core.py:210", text)])]
+
+
+def _loading_a_part(settings: Settings) -> list[Scene]:
+    """Of a part without a core only the workers speak."""
+    scenes = [Scene("ranks", 0.2, _ranks(settings)), Scene("load", 2.6, _load(settings))]
+    return scenes if settings.eager else [*scenes, Scene("graphs", 0.8, _graphs(settings))]
 
 
 def serving(settings: Settings, pid: int) -> Scene:
@@ -102,11 +113,23 @@ def _plugin(platform: str) -> list[tuple[str, str, str]]:
 
 
 def _args(settings: Settings) -> list[tuple[str, str, str]]:
+    if settings.parallel.headless:
+        return [_headless(settings)]
     return [
         (API, "api_server.py:1839", f"vLLM API server version {settings.version}"),
         (API, "utils.py:253", f"non-default args: {settings.given}"),
         (API, "model.py:1510", f"Using max model len {settings.max_model_len}"),
     ]
+
+
+def _headless(settings: Settings) -> tuple[str, str, str]:
+    parallel = settings.parallel
+    head = f"{parallel.address}:{parallel.port}"
+    if parallel.mode == SPREAD:
+        what = f"Launching vLLM (v{settings.version}) headless multiproc executor, with head node address"
+        return MAIN, "serve.py:219", f"{what} {head} for torch.distributed process group."
+    what = f"Launching {parallel.local} data parallel engine(s) in headless mode"
+    return MAIN, "serve.py:239", f"{what}, with head node address tcp://{head}."
 
 
 def _sizes(settings: Settings) -> str:
@@ -119,15 +142,22 @@ def _sizes(settings: Settings) -> str:
 
 def _ranks(settings: Settings) -> list[tuple[str, str, str]]:
     parallel = settings.parallel
-    lines = []
-    for local in range(parallel.world):
-        stage, tensor = local // parallel.tp % parallel.pp, local % parallel.tp
-        expert = f", EP rank {parallel.rank * parallel.tp + tensor}" if parallel.expert else ""
-        seat = f"DP rank {parallel.rank}, PP rank {stage}, TP rank {tensor}{expert}"
-        world = parallel.size * parallel.world
-        text = f"rank {parallel.rank * parallel.world + local} in world size {world} is assigned as {seat}"
-        lines.append((parallel.worker(tensor), "parallel_state.py:1208", text))
-    return lines
+    first = parallel.part * parallel.local_world
+    return [
+        _assigned(settings, rank, local)
+        for rank in parallel.ranks
+        for local in range(first, first + parallel.local_world)
+    ]
+
+
+def _assigned(settings: Settings, rank: int, local: int) -> tuple[str, str, str]:
+    parallel = settings.parallel
+    stage, tensor = local // parallel.tp % parallel.pp, local % parallel.tp
+    expert = f", EP rank {rank * parallel.tp + tensor}" if parallel.expert else ""
+    seat = f"DP rank {rank}, PP rank {stage}, TP rank {tensor}{expert}"
+    world = parallel.size * parallel.world
+    text = f"rank {rank * parallel.world + local} in world size {world} is assigned as {seat}"
+    return parallel.worker(tensor, rank), "parallel_state.py:1208", text
 
 
 def _gloo(settings: Settings) -> str:

@@ -15,7 +15,7 @@ import threading
 import time
 
 from .completion import RefusalError
-from .log import API, CORE, Log
+from .log import API, CORE, MAIN, Log
 from .transfer import STEPS_WHILE_HELD
 
 TYPE_CHECKING = False
@@ -62,6 +62,15 @@ class Shutdown:
                 server.close()
             self._end_core(counters, producer, group)
         self._close(server)
+
+    def run_headless(self, group: Group | None) -> None:
+        """End a process without a server, when nobody has work left or the time is over."""
+        text = f"Waiting up to {self.timeout} seconds for processes to exit"
+        self.log.info(MAIN, "serve.py:262", text)
+        deadline = time.monotonic() + self.timeout
+        while group and not group.leave(LOOK) and time.monotonic() < deadline:
+            time.sleep(LOOK)
+        self.log.info(MAIN, "serve.py:266", "Shutting down.")
 
     def _end_core(self, counters: Counters, producer: Producer | None, group: Group) -> None:
         self._log_start(counters.running + counters.waiting)

@@ -163,15 +163,17 @@ def _check_sizes(config: dict[str, object]) -> None:
 def _side_channel(
     connector: str, config: dict[str, object], parallel: Parallel, machine: Machine
 ) -> tuple[int, int]:
-    """(first port, how many): one per device from the group's base on, by rank; with NIXL one."""
+    """(first port, how many): one per device from the group's base on, by rank; with NIXL one a rank."""
     if connector in NIXL:
-        return _number(machine.env.get("VLLM_NIXL_SIDE_CHANNEL_PORT", "5600")) + parallel.rank, 1
+        base = _number(machine.env.get("VLLM_NIXL_SIDE_CHANNEL_PORT", "5600"))
+        return base + parallel.rank, parallel.local
     if connector in DATADIST:
         _check_rank_table(machine.env)
         name = "VLLM_LLMDD_RPC_PORT" if machine.release < (0, 10) else "VLLM_ASCEND_LLMDD_RPC_PORT"
-        return _number(machine.env.get(name, "5557")) + parallel.rank * parallel.tp, parallel.tp
+        base = _number(machine.env.get(name, "5557"))
+        return base + parallel.rank * parallel.tp, parallel.local * parallel.tp
     width = parallel.world if machine.release >= (0, 12) and connector not in LAYERWISE else parallel.tp
-    return _number(config.get("kv_port", 14579)) + parallel.rank * width, width
+    return _number(config.get("kv_port", 14579)) + parallel.rank * width, width * parallel.local
 
 
 def _check_rank_table(env: dict[str, str]) -> None:
