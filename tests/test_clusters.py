@@ -1,3 +1,4 @@
+import re
 import subprocess
 from pathlib import Path
 
@@ -10,7 +11,10 @@ from dplaunch.render import clusters_root
 EXAMPLES = sorted(clusters_root().glob("*.yaml"), key=lambda path: path.name)
 ENGINES = {
     "deepseek-gpu-dbo": 8,
+    "deepseek-gpu-hybrid": 2,
+    "deepseek-gpu-internal": 2,
     "deepseek-gpu-nixl": 32,
+    "deepseek-gpu-supervisor": 2,
     "deepseek-r1-a2-2node": 4,
     "deepseek-r1-a3-4node": 36,
     "deepseek-r1-a3-4p4d": 72,
@@ -20,7 +24,9 @@ ENGINES = {
     "ernie-gpu-dp": 2,
     "ernie-gpu-pd": 2,
     "laptop": 6,
+    "llama-gpu-2node": 2,
     "qwen3-235b-a3-3node": 10,
+    "qwen3-235b-a3-internal": 2,
     "script": 4,
 }
 
@@ -53,11 +59,16 @@ def written(command):
     return "\n".join([*(f"{name}={value}" for name, value in sorted(command.env.items())), words])
 
 
+def kind(name, command):
+    """Equal for processes that differ in numbers only: of one role, with a server or without one."""
+    return re.split(r"[-.@]", name)[0], "--headless" in command.argv
+
+
 def test_the_first_engine_of_each_role_is_started_with_the_command_of_its_file(example, expect):
     spec_of = loaded(example).spec
     engines = (p for p in plan.build(spec_of).processes if p.kind == "engine")
     commands = plan.commands(spec_of) or {p.name: Command(p.argv, {}) for p in engines}
-    first = {name.rpartition("-")[0]: name for name in reversed(commands)}
+    first = {kind(name, commands[name]): name for name in reversed(commands)}
     text = "\n\n".join(f"# {name}\n{written(commands[name])}" for name in sorted(first.values()))
     expect(Path(__file__).parent / "clusters" / f"{example.stem}.argv", f"{text}\n")
 

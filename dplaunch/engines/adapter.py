@@ -53,6 +53,8 @@ class PortNeed(Struct, frozen=True):
     common: bool = False
     listens: bool = True
     """The role itself binds them, rather than connecting to the other side's."""
+    told: bool = True
+    """All of a group are configured with the group's port, rather than only who listens."""
 
 
 class Command(Struct, frozen=True):

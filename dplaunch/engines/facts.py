@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from dplaunch.model.cluster import Family
+from dplaunch.model.cluster import Family, Lb
 from dplaunch.model.plan import Api, Stage
 
 Need = Literal["version", "path", "hardware", "devices", "kv_transfer"]
@@ -118,6 +118,10 @@ class EngineFacts(Struct, frozen=True, kw_only=True):
     titles: tuple[str, ...] = ()
     """Regular expressions: how a command line of such an engine or of its own routers begins, without the
     interpreter and the folder."""
+    lb: tuple[Lb, ...] = ("external",)
+    """Ways to balance over the ranks of a group that it knows."""
+    spans_nodes: bool = False
+    """One engine can be spread over several nodes."""
     without_dbo: str = "it has no dual-batch overlap"
     """Why ``dbo`` of a role has no effect; empty for an engine that knows it."""
     rehearsal: bool = False

@@ -33,13 +33,20 @@ def per_node(site: Site) -> Iterator[Process]:
         yield _process(site, _parent(site, seats[0]), seats, endpoints)
 
 
+def front_per_node(site: Site) -> Iterator[Process]:
+    """One process for each group on the node, and one endpoint that answers for its ranks there."""
+    for process in per_node(site):
+        ranks = tuple(seat.rank for seat in process.seats)
+        yield replace(process, endpoints=(replace(process.endpoints[0], ranks=ranks),))
+
+
 def front_and_headless(site: Site, headless: Ready) -> Iterator[Process]:
     """One process for each group on the node; the one with rank 0 answers for all ranks of the group.
 
     The others have no endpoint: ``headless`` decides when they are ready.
     """
     for process in per_node(site):
-        front = [e for e in process.endpoints if e.ranks == (0,)]
+        front = process.endpoints[:1] if process.seats[0].leads else ()
         whole = tuple(replace(endpoint, ranks=tuple(range(site.role.dp))) for endpoint in front)
         yield replace(process, endpoints=whole, ready=process.ready if whole else headless)
 

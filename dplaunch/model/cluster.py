@@ -22,6 +22,14 @@ mapping or a tuple of mappings becomes JSON, a tuple of scalars becomes several 
 Family = Literal["a2", "a3", "a5", "gpu", "cpu"]
 """The kind of a node's devices."""
 
+Lb = Literal["external", "hybrid", "internal", "supervisor"]
+"""Who balances requests over a group's ranks, and so which of its processes have an HTTP server.
+
+external: the router; every rank is a process with a server of its own. hybrid: a process and a server for
+each node, which balances over the ranks there. internal: one server for the whole group, none on other nodes.
+supervisor: as external, with one parent process for each node.
+"""
+
 NPUS = ("a2", "a3", "a5")
 """The kinds that are Ascend NPUs; a5 is the 950, whose nodes describe their links in files."""
 
@@ -135,6 +143,7 @@ class RoleSpec(Struct, frozen=True, kw_only=True):
     """Renders ``--enable-expert-parallel``; the expert-parallel size is dp × pcp × tp."""
     dbo: DboSpec | None = None
     """Dual-batch overlap; None: it is off."""
+    lb: Lb = "external"
     masters: tuple[str, ...] = ()
     """The node of rank 0 of each group; empty: each group's first node."""
     env: Mapping[str, EnvValue] = field(default_factory=dict)
@@ -153,6 +162,22 @@ class RoleSpec(Struct, frozen=True, kw_only=True):
     def devices_per_rank(self) -> int:
         """Devices of one engine: tp × pp × pcp (dcp uses the devices of tp)."""
         return self.tp * self.pp * self.pcp
+
+    @property
+    def nodes_per_rank(self) -> int:
+        """Nodes over which one engine is spread: above 1 where a group has more nodes than ranks."""
+        nodes = len(self.nodes) // self.groups
+        return nodes // self.dp if nodes > self.dp and not nodes % self.dp else 1
+
+    @property
+    def devices_per_seat(self) -> int:
+        """Devices that one engine takes on each of its nodes."""
+        return self.devices_per_rank // self.nodes_per_rank
+
+    @property
+    def seats_per_node(self) -> int:
+        """Ranks, or parts of one, on each node; valid once groups and dp divide."""
+        return max(1, self.groups * self.dp // len(self.nodes))
 
     def nodes_of(self, group: int) -> tuple[str, ...]:
         """The nodes dealt to a group in order: several to each, or one to several groups."""

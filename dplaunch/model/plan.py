@@ -57,6 +57,9 @@ class Seat(Struct, frozen=True, kw_only=True):
     local_size: int
     """Ranks of this group on this node."""
     devices: tuple[int, ...]
+    part: int = 0
+    """Which part of its rank, where one is spread over several nodes: 0 holds the rank's server."""
+    parts: int = 1
     master: str
     """Address of the group's rank 0."""
     ports: Mapping[str, PortRange] = field(default_factory=dict)
@@ -66,6 +69,11 @@ class Seat(Struct, frozen=True, kw_only=True):
     def group_name(self) -> str:
         """``prefill/0``: unique in the cluster."""
         return f"{self.role}/{self.group}"
+
+    @property
+    def leads(self) -> bool:
+        """Its group meets here."""
+        return self.rank == 0 and self.part == 0
 
     def port(self, name: str) -> int:
         """The first port of that name; 0 where the rank has none."""

@@ -158,7 +158,7 @@ class _Placing(Struct, frozen=True):
             ports = PortRange(self._base(claim.role, need.name) + used[node], need.count)
             used[node] += need.count
             self.allocator.take(node, ports.ports, self._user(claim))
-            for seat in claim.seats:
+            for seat in claim.seats if need.told else claim.seats[:1]:
                 self._give(seat, need, ports)
 
     def find_room(self, claim: _Claim) -> None:
@@ -214,7 +214,7 @@ def bound(seats: Sequence[Seat], needs: Sequence[PortNeed]) -> tuple[int, ...]:
         port
         for seat in seats
         for need in needs
-        if need.listens and need.name in seat.ports and (need.per != "group" or seat.rank == 0)
+        if need.listens and need.name in seat.ports and (need.per != "group" or seat.leads)
         for port in seat.ports[need.name].ports
     )
     return tuple(dict.fromkeys(ports))

@@ -33,20 +33,24 @@ def seats(spec: ClusterSpec) -> tuple[Seat, ...]:
 
 
 def _of_role(role: RoleSpec, address: dict[str, str]) -> Iterator[Seat]:
+    parts = role.nodes_per_rank
     for group, nodes in enumerate(groups(role)):
-        share = role.dp // len(nodes)
-        for rank in range(role.dp):
-            node = nodes[rank // share]
+        share = role.dp * parts // len(nodes)
+        for place in range(role.dp * parts):
+            rank, part = divmod(place, parts)
+            node = nodes[place // share]
             yield Seat(
-                name=f"{role.name}-{group * role.dp + rank}",
+                name=f"{role.name}-{group * role.dp + rank}" + (f".{part}" if part else ""),
                 role=role.name,
                 group=group,
                 node=node,
                 address=address[node],
                 rank=rank,
-                local_rank=rank % share,
+                local_rank=place % share,
                 local_size=share,
                 devices=(),
+                part=part,
+                parts=parts,
                 master=address[nodes[0]],
             )
 
@@ -54,6 +58,6 @@ def _of_role(role: RoleSpec, address: dict[str, str]) -> Iterator[Seat]:
 def _with_devices(spec: ClusterSpec, unseated: list[Seat]) -> Iterator[Seat]:
     """Devices of a node in order over all its seats; a node without devices pins nothing."""
     left = {node.name: iter(node.devices) for node in spec.nodes}
-    width = {role.name: role.devices_per_rank for role in spec.roles}
+    width = {role.name: role.devices_per_seat for role in spec.roles}
     for seat in unseated:
         yield replace(seat, devices=tuple(islice(left[seat.node], width[seat.role])))

@@ -8,6 +8,7 @@ are tested too.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -73,8 +74,10 @@ def _link_groups(engines: Sequence[Process]) -> Iterator[TcpLink]:
     members = {group: dict.fromkeys(nodes) for group, nodes in groups.items()}
     for engine in engines:
         for seat in engine.seats:
-            if seat.rank == 0 and "rpc" in seat.ports:
-                yield from (TcpLink(node, engine.node, seat.port("rpc")) for node in members[engine.group])
+            for name in ("rpc", "master") if seat.leads else ():
+                if name in seat.ports:
+                    port = seat.port(name)
+                    yield from (TcpLink(node, engine.node, port) for node in members[engine.group])
     for nodes in members.values():
         for source in nodes:
             yield from (TcpLink(source, target, 0) for target in nodes)
@@ -85,8 +88,8 @@ def _link_router(plan: Plan, engines: Sequence[Process]) -> Iterator[TcpLink]:
     if plan.router is None:
         return
     for engine in engines:
-        for seat in engine.seats:
-            yield TcpLink(plan.router.node, engine.node, seat.port("http"))
+        for endpoint in engine.endpoints:
+            yield TcpLink(plan.router.node, engine.node, urlsplit(endpoint.url).port or 0)
     yield from (TcpLink(node.name, plan.router.node, plan.router.port) for node in plan.nodes)
 
 

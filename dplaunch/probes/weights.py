@@ -172,7 +172,8 @@ def _find_difference(facts: Facts, usual: Facts) -> str:
 def _judge_dense(spec: ClusterSpec, seen: Iterable[Facts]) -> Iterator[Finding]:
     """Find a model without experts in a role with data parallelism over several engines."""
     counts = [facts["experts"] for facts in seen if isinstance(facts.get("experts"), int)]
-    roles = [role.name for role in spec.roles if role.dp > 1]
+    by_rank = ("external", "supervisor")
+    roles = [role.name for role in spec.roles if role.dp > 1 and role.lb in by_rank]
     dense = adapter(spec.engine.kind).dense(spec)
     if not counts or max(counts) > 1 or not roles or dense is None:
         return

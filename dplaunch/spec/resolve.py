@@ -150,6 +150,7 @@ def _role(name: str, role: schema.Role, file: schema.File, nodes: tuple[NodeSpec
         dcp=role.dcp,
         expert_parallel=bool(role.ep),
         dbo=DboSpec(**dict(role.dbo)) if role.dbo else None,
+        lb=role.lb,
         masters=tuple(by_any_name.get(master, master) for master in role.master or ()),
         env={**file.defaults.env, **role.env},
         args={**file.defaults.args, **role.args},

@@ -20,7 +20,7 @@ from pydantic_core import CoreSchema
 
 from dplaunch.engines import kinds
 from dplaunch.engines.routers import OURS
-from dplaunch.model.cluster import Family
+from dplaunch.model.cluster import Family, Lb
 from dplaunch.spec import values
 from dplaunch.spec.document import Reading
 from dplaunch.spec.finding import KeyPath, counted
@@ -158,6 +158,8 @@ class Ports(_Section):
     http: Port | None = None
     rpc: Port | None = None
     kv: Port | None = None
+    supervisor: Port | None = None
+    master: Port | None = None
 
     def given(self) -> dict[str, int]:
         """Those that the file names."""
@@ -192,6 +194,7 @@ class Role(_Section):
     dcp: Size = 1
     ep: ExpertParallel = False
     dbo: Annotated[Annotated[Dbo, _OrSwitch()] | None, BeforeValidator(values.dbo)] = None
+    lb: Lb = "external"
     master: Names | None = None
     path: Text | None = None
     env: Env = Field(default_factory=dict)

@@ -121,11 +121,12 @@ def _legend(plan: Plan) -> Text:
     sums = [_sum(role, seats) + _masters(seats, names) for role, seats in by_role.items()]
     seats = [seat for members in by_role.values() for seat in members]
     devices = sum(len(seat.devices) for seat in seats)
+    engines = sum(seat.part == 0 for seat in seats)
     where = f"{plural(devices, 'device')} of " if devices else ""
     return style.lines(
         Text(f"{_unit(plan)}; a group starts and stops as one", style.DIM),
         *sums,
-        f"total: {plural(len(seats), 'engine')} on {where}{plural(len(plan.nodes), 'node')}",
+        f"total: {plural(engines, 'engine')} on {where}{plural(len(plan.nodes), 'node')}",
     )
 
 
@@ -142,6 +143,9 @@ def _overlap(role: str, overlap: Overlap) -> Text:
 
 def _unit(plan: Plan) -> str:
     ranks = {len(process.seats) for process in plan.processes if process.kind == "engine"}
+    parts = {seat.parts for seat in _seats(plan)} - {1}
+    if parts:
+        return f"1 engine = 1 data-parallel rank, with a process on each of its {ranges(parts)} nodes"
     if ranks == {1}:
         return "1 engine = 1 process = 1 data-parallel rank"
     return f"1 engine = 1 data-parallel rank; 1 process holds {ranges(ranks)} of them"
@@ -149,18 +153,19 @@ def _unit(plan: Plan) -> str:
 
 def _sum(role: str, seats: Sequence[Seat]) -> str:
     groups = len({seat.group for seat in seats})
-    devices = len(seats[0].devices)
-    product = f"{plural(groups, 'group')} × {plural(len(seats) // groups, 'engine')}"
+    engines = len(seats) // seats[0].parts
+    devices = len(seats[0].devices) * seats[0].parts
+    product = f"{plural(groups, 'group')} × {plural(engines // groups, 'engine')}"
     if not devices:
-        return f"{role}: {product} = {plural(len(seats), 'engine')}"
-    return f"{role}: {product} × {plural(devices, 'device')} = {plural(devices * len(seats), 'device')}"
+        return f"{role}: {product} = {plural(engines, 'engine')}"
+    return f"{role}: {product} × {plural(devices, 'device')} = {plural(devices * engines, 'device')}"
 
 
 def _masters(seats: Sequence[Seat], names: Mapping[str, str]) -> str:
     """Where each group's rank 0 waits for the others."""
     masters = {
-        seat.group: f"{names.get(seat.master, seat.master)}:{seat.port('rpc')}"
+        seat.group: f"{names.get(seat.master, seat.master)}:{port}"
         for seat in seats
-        if seat.port("rpc")
+        if (port := seat.port("rpc") or seat.port("master"))
     }
     return f"; {'master' if len(masters) == 1 else 'masters'} {fold(masters.values())}" if masters else ""

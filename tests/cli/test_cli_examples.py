@@ -6,10 +6,14 @@ import pytest
 
 from dplaunch.render import clusters_root
 
+FORMS = ("deepseek-gpu-hybrid", "deepseek-gpu-internal", "deepseek-gpu-supervisor", "llama-gpu-2node")
+"""Other processes than one for each rank."""
+
 pytestmark = pytest.mark.whole
 
 
 SMALLER = {
+    "deepseek-gpu-supervisor": (("dp: 16", "dp: 4"), ("ep: 16", "ep: 4")),
     "deepseek-r1-a3-layerwise": (("dp: 32", "dp: 2"), ("ep: 32", "ep: 2")),
     "ernie-gpu-dp": (("dp: 8", "dp: 2"), ("ep: 8", "ep: 2")),
     "ernie-gpu-pd": (("dp: 8", "dp: 2"), ("ep: 8", "ep: 2")),
@@ -25,6 +29,7 @@ SMALLER = {
         "deepseek-r1-a3-layerwise",
         "ernie-gpu-dp",
         "ernie-gpu-pd",
+        *FORMS,
     ],
 )
 def test_an_example_is_rehearsed_from_up_to_down(cli, name):

@@ -41,7 +41,7 @@ def every_field():
     """A plan of shapes that no engine of today has: each field holds something else than its default."""
     seat = Seat(
         name="decode-1", role="decode", group=0, node="n1", address="10.0.0.1", rank=1, local_rank=1, local_size=2,
-        devices=(1,), master="10.0.0.1", ports={"http": PortRange(9001), "pd-comm": PortRange(5000, 4, 4998)},
+        devices=(1,), part=1, parts=2, master="10.0.0.1", ports={"http": PortRange(9001), "pd-comm": PortRange(5000, 4, 4998)},
     )  # fmt: skip
     api = Api(
         health="/up", models="", completions="/complete", metrics="/figures", registered="/all", running="toy:running",

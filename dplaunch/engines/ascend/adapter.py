@@ -14,10 +14,11 @@ from dplaunch.engines.facts import Software
 from dplaunch.engines.settings import Env
 from dplaunch.engines.versions import at_least, neighbours
 from dplaunch.engines.vllm import advice as vllm_advice
-from dplaunch.engines.vllm import context_parallel, env_names, flag_rules
+from dplaunch.engines.vllm import context_parallel, env_names, flag_rules, forms
 from dplaunch.engines.vllm import releases as vllm_releases
 from dplaunch.engines.vllm.adapter import Vllm
-from dplaunch.engines.vllm.shell import CONTRACT_A, CONTRACT_B, Contract, Lines, needs, sizes_a, sizes_b
+from dplaunch.engines.vllm.forms import CONTRACT_A, Contract, Lines
+from dplaunch.engines.vllm.shell import needs, sizes_a
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
 from dplaunch.model.plan import Flow, Overlap, Seat
@@ -42,6 +43,7 @@ class Ascend(Vllm):
             *_environment(spec, version),
             *_context_parallel(spec, version),
             *context_parallel.check(spec, self.vllm(spec)),
+            *forms.check(spec, self.vllm(spec), self.release(spec)),
         )
         engine = lint.ascend(version)
         warnings = (
@@ -82,9 +84,9 @@ class Ascend(Vllm):
         known = releases.find(version)
         return known.vllm if known else version
 
-    def contract(self, spec: ClusterSpec) -> Contract:
-        """A until 0.9.1, then B."""
-        return CONTRACT_A if is_contract_a(_version(spec)) else CONTRACT_B
+    def contract(self, site: Site) -> Contract:
+        """A for a rank until 0.9.1."""
+        return CONTRACT_A if env.has_contract_a(site, _version(site.spec)) else forms.contract(site)
 
     def template(self, spec: ClusterSpec) -> str:
         """Its script's template."""
@@ -92,7 +94,8 @@ class Ascend(Vllm):
 
     def sizes(self, site: Site) -> Lines:
         """The layout, as far as it is given by flags."""
-        return sizes_a(site.role) if is_contract_a(_version(site.spec)) else sizes_b(site.role)
+        by_env = env.has_contract_a(site, _version(site.spec))
+        return sizes_a(site.role) if by_env else forms.sizes(site)
 
     def env(self, site: Site, seat: Seat) -> Env:
         """What addresses, hardware, connector and version need."""

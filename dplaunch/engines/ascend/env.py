@@ -38,12 +38,17 @@ def computed(site: Site, seat: Seat, version: str) -> Env:
     """All of it for one engine; the cluster file's own entries win over these."""
     return {
         **_addresses(seat),
-        **(_contract_a(site, seat) if is_contract_a(version) else _contract_b(seat)),
+        **(_contract_a(site, seat) if has_contract_a(site, version) else _contract_b(seat)),
         **_by_version(site, version),
         **dbo.env(site.role, version),
         **_connector(site, seat, version),
         **_hardware(site),
     }
+
+
+def has_contract_a(site: Site, version: str) -> bool:
+    """Whether an engine gets its rank from its environment; other forms have flags in every release."""
+    return is_contract_a(version) and site.role.lb == "external"
 
 
 def _addresses(seat: Seat) -> Env:

@@ -39,6 +39,7 @@ FACTS = replace(
         "torch_npu": ("torch-npu",),
         **vllm.PACKAGES,
     },
+    lb=("external", "hybrid", "internal"),
     must_agree=("vllm-ascend", "vllm", "CANN", "torch_npu"),
     titles=(r"launch_online_dp\.py", r"\S*load_balance_proxy\S*\.py"),
 )

@@ -19,9 +19,10 @@ from dplaunch.engines.versions import parse
 from dplaunch.engines.vllm import env_names
 from dplaunch.engines.vllm import lint as vllm_lint
 from dplaunch.engines.vllm.facts import API, BANNERS, CHATTER, COMPUTED, KEY_ENV, PORTS, SCRIPT, STAGES
+from dplaunch.engines.vllm.forms import CONTRACT_A, CONTRACT_B, Contract
 from dplaunch.engines.vllm.lint import Engine
 from dplaunch.engines.vllm.parallel import STOP
-from dplaunch.engines.vllm.shell import CONTRACT_A, CONTRACT_B, ByRank, Contract, group_devices, needs
+from dplaunch.engines.vllm.shell import Scripted, group_devices, needs
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import NPUS, ClusterSpec, RoleSpec
 from dplaunch.model.plan import File, Seat, StopStep
@@ -58,7 +59,7 @@ def contracts(text: str) -> tuple[Contract, ...]:
     return tuple(contract for contract, pattern in found if pattern.search(code))
 
 
-class Script(ByRank):
+class Script(Scripted):
     """The adapter."""
 
     facts = FACTS
@@ -86,7 +87,7 @@ class Script(ByRank):
         if engine:
             yield from script_lint.by_version(spec, own, read, engine)
         if not unclear:  # else the rest would only follow from it
-            yield from contract.check(spec, own, read, self.contract(spec))
+            yield from contract.check(spec, own, read, _contract(spec))
             yield from agreement.check(spec, own, read)
             if engine:
                 known = releases.find(engine.version) if engine.name == "vllm-ascend" else None
@@ -102,15 +103,14 @@ class Script(ByRank):
         own = File(site.script_path, script_of(site.spec, site.role), 0o755)
         return Template(self.start_path(site), "script/start.sh.j2", self.context(site)), own
 
-    def contract(self, spec: ClusterSpec) -> Contract:
+    def contract(self, site: Site) -> Contract:
         """The one that the script seems written for."""
-        found = (contract for own in scripts(spec) for contract in contracts(own.text))
-        return next(found, CONTRACT_B)
+        return _contract(site.spec)
 
     def env(self, site: Site, seat: Seat) -> Env:
         """What a script that is the same on every node cannot know."""
         env: Env = {"LOCAL_IP": "${local_ip}", "NIC_NAME": "${nic_name}", "VLLM_HOST_IP": "${local_ip}"}
-        if seat.devices and self.contract(site.spec) is CONTRACT_A:
+        if seat.devices and _contract(site.spec) is CONTRACT_A:
             env["ASCEND_RT_VISIBLE_DEVICES"] = group_devices(site, seat)
         return env
 
@@ -122,6 +122,11 @@ class Script(ByRank):
         """What the script has its engine do after a signal is not known."""
         del site
         return STOP
+
+
+def _contract(spec: ClusterSpec) -> Contract:
+    found = (contract for own in scripts(spec) for contract in contracts(own.text))
+    return next(found, CONTRACT_B)
 
 
 def _era(spec: ClusterSpec, own: Own) -> Iterator[Problem]:

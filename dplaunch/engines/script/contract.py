@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from dplaunch.engines.script.own import Own
 from dplaunch.engines.script.reading import Given, Script, flags
-from dplaunch.engines.vllm.shell import CONTRACT_A, Contract
+from dplaunch.engines.vllm.forms import CONTRACT_A, Contract
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, NodeSpec, RoleSpec
 

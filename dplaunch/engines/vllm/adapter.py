@@ -18,6 +18,7 @@ from dplaunch.engines.vllm import (
     dbo,
     env_names,
     flag_rules,
+    forms,
     lint,
     parallel,
     releases,
@@ -25,8 +26,9 @@ from dplaunch.engines.vllm import (
 )
 from dplaunch.engines.vllm.facts import FACTS
 from dplaunch.engines.vllm.flagtable import negatable
+from dplaunch.engines.vllm.forms import Lines
 from dplaunch.engines.vllm.releases import dense
-from dplaunch.engines.vllm.shell import ByRank, Lines, needs, sizes_b
+from dplaunch.engines.vllm.shell import Scripted, needs
 from dplaunch.engines.vllm.transfer import BOTH, KV_ROLES
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
@@ -40,7 +42,7 @@ COMPUTED_ENV = ("VLLM_NIXL_SIDE_CHANNEL_HOST", "VLLM_NIXL_SIDE_CHANNEL_PORT")
 COMPUTED_EXTRA = ("kv_role", "kv_port", "kv_rank", "engine_id", "kv_connector_module_path")
 
 
-class Vllm(ByRank):
+class Vllm(Scripted):
     """The adapter."""
 
     facts = FACTS
@@ -64,6 +66,7 @@ class Vllm(ByRank):
             *context_parallel.check_alone(spec, spec.engine.version),
             *rules.check_agreement(spec),
             *(_lint(spec) if usable else ()),
+            *(forms.check(spec, spec.engine.version, self.release(spec)) if usable else ()),
         )
 
     def software(self, spec: ClusterSpec) -> tuple[Software, ...]:
@@ -101,7 +104,7 @@ class Vllm(ByRank):
 
     def sizes(self, site: Site) -> Lines:
         """The layout."""
-        return sizes_b(site.role)
+        return forms.sizes(site)
 
     def env(self, site: Site, seat: Seat) -> Env:
         """Addresses, devices, time limit, and NIXL's side channel."""
@@ -123,7 +126,11 @@ class Vllm(ByRank):
         computed = parallel.computed(site, version) | dbo.flags(site.role, version)
         has_no_form = partial(negatable, version)
         return [
-            computed | user_flags(site, seat, has_no_form) | self._transfer(site, seat) for seat in site.seats
+            forms.served(
+                site, seat, forms.switches(site, seat) | computed | user_flags(site, seat, has_no_form)
+            )
+            | self._transfer(site, seat)
+            for seat in site.seats
         ]
 
     def _transfer(self, site: Site, seat: Seat) -> Flags:

@@ -6,6 +6,9 @@ from dplaunch.engines.facts import EngineFacts, Help
 from dplaunch.model.plan import Api, Stage
 
 PORTS = {"http": 9000, "rpc": 13395, "kv": 61000}
+"""Of every form that starts a process for each rank."""
+FORMS_PORTS = {"supervisor": 9256, "master": 29501}
+"""Of the others: vLLM's own default values."""
 SCRIPT = "run_dp_template.sh"
 KEY_ENV = "VLLM_API_KEY"
 
@@ -37,7 +40,7 @@ PACKAGES = {
 }
 
 _PLACES = "nodes, groups, dp and master of the role"
-_ALWAYS_EXTERNAL = f"{_PLACES} (every rank has an HTTP server of its own here)"
+_LB = "lb of the role (external, hybrid, internal, supervisor)"
 COMPUTED = {
     "api-key": "api_key",
     "data-parallel-rpc-port": "ports.rpc",
@@ -54,8 +57,9 @@ COMPUTED = {
     "served-model-name": "served_model_name",
     "shutdown-timeout": "drain_timeout",
     "tensor-parallel-size|tp": "tp of the role",
-    "headless|data-parallel-(?:hybrid-lb|external-lb|start-rank|size-local)": _ALWAYS_EXTERNAL,
-    "nnodes|node-rank|master-addr|master-port": f"{_PLACES} (an engine stays on one node here)",
+    "headless|data-parallel-(?:(?:multi-port-external|hybrid|external)-lb|start-rank|size-local)": _LB,
+    "data-parallel-supervisor-port": "ports.supervisor",
+    "nnodes|node-rank|master-addr|master-port": "nodes of the role (an engine of dp 1 is spread over them)",
     "data-parallel-.+": _PLACES,
 }
 
@@ -78,7 +82,11 @@ STAGES = (
 """Log lines of a server's start-up, in order (vLLM and vllm-ascend; also on a CPU): a stage is named for what
 the engine does from that line on. Wording varies between versions: patterns are loose."""
 
-BANNERS = ("vLLM API server version", "data parallel engine(s) in headless mode")
+BANNERS = (
+    "vLLM API server version",
+    "data parallel engine(s) in headless mode",
+    "headless multiproc executor",
+)
 CHATTER = (
     r'"[A-Z]+ \S+ HTTP/1\.\d" \d{3}',
     r"\bAvg (?:prompt|generation) throughput:",
@@ -91,7 +99,7 @@ FACTS = EngineFacts(
     families=(("gpu", 1),),
     example_hardware="gpu-8, or cpu",
     default_connector="NixlConnector",
-    ports=PORTS,
+    ports={**PORTS, **FORMS_PORTS},
     script=SCRIPT,
     key_env=KEY_ENV,
     api=API,
@@ -102,6 +110,8 @@ FACTS = EngineFacts(
     must_agree=("vllm",),
     computed=COMPUTED,
     help=HELP,
+    lb=("external", "hybrid", "internal", "supervisor"),
+    spans_nodes=True,
     without_dbo="",
     titles=(r"vllm serve(?: |$)", r"vllm\.entrypoints", "VLLM::", "EngineCore", r"vllm-router(?: |$)"),
 )

@@ -1,4 +1,4 @@
-"""What engines share that a script starts rank by rank: processes, and the values its template needs."""
+"""What engines share that a script starts: processes, and the values its template needs."""
 
 from __future__ import annotations
 
@@ -8,34 +8,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec.structs import replace
 
 from dplaunch.engines.adapter import Command, EngineAdapter, PortNeed, Site, StandIn
-from dplaunch.engines.layout import per_rank
 from dplaunch.engines.settings import Env, Flags, Split, secrets, split, user_env
-from dplaunch.engines.vllm import parallel
+from dplaunch.engines.vllm import forms, parallel
+from dplaunch.engines.vllm.forms import Contract, Lines
 from dplaunch.engines.vllm.lint import as_map
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
 from dplaunch.model.plan import Process, Seat, StopStep
 
-Contract = tuple[str, ...]
-"""Names of positional arguments, in their order."""
-
-CONTRACT_A: Contract = (
-    "dp_size",
-    "dp_address",
-    "dp_rpc_port",
-    "dp_rank_local",
-    "dp_rank",
-    "http_port",
-    "dp_size_local",
-)
-"""Of run_dp_template.sh, vllm-ascend v0.9.1, examples/external_online_dp."""
-
-CONTRACT_B: Contract = ("devices", "http_port", "dp_size", "dp_rank", "dp_address", "dp_rpc_port", "tp_size")
-"""The same from 0.10.1rc1 on (vllm-ascend PR #2685)."""
-
-Lines = tuple[tuple[str, str], ...]
-
 COMPUTED = "What addresses, hardware, connector and version need"
 WRITTEN = "From the cluster file"
+UNITS: Mapping[forms.Unit, str] = {
+    "rank": "One run starts one engine, that is one data-parallel rank",
+    "node": "One run starts all data-parallel ranks of a group on this node, behind one HTTP server",
+    "front": "One run starts the ranks of a group on this node, and the HTTP server of the whole group",
+    "headless": "One run starts the ranks of a group on this node; its HTTP server is on another node",
+    "supervisor": "One run starts vLLM's DP supervisor, which starts every rank of a group on this node",
+    "part": "One run starts this node's part of an engine that is spread over several nodes",
+}
 STAND_IN = """#!/bin/sh
 # Stands in for vLLM: the rehearsal engine takes the same arguments and environment.
 exec python3 -I -S "${DPLAUNCH_BUNDLE:?is not set: start rehearsals with dplaunch}" rehearsal vllm "$@"
@@ -54,8 +43,19 @@ def arguments(contract: Contract, site: Site, seat: Seat) -> tuple[str, ...]:
         "dp_address": seat.master,
         "dp_rpc_port": str(seat.port("rpc")),
         "tp_size": str(site.role.tp),
+        "dp_start_rank": str(seat.rank),
+        "supervisor_port": str(seat.port("supervisor")),
+        "nnodes": str(seat.parts),
+        "node_rank": str(seat.part),
+        "master_addr": seat.master,
+        "master_port": str(seat.port("master")),
     }
     return tuple(values[name] for name in contract)
+
+
+def lead(site: Site) -> Site:
+    """The site with one seat for each process."""
+    return replace(site, seats=forms.leads(site))
 
 
 def group_devices(site: Site, seat: Seat) -> str:
@@ -69,23 +69,9 @@ def sizes_a(role: RoleSpec) -> Lines:
     return ("--port", '"$http_port"'), ("--tensor-parallel-size", str(role.tp))
 
 
-def sizes_b(role: RoleSpec) -> Lines:
-    """The layout as flags."""
-    ranks = (
-        ("--data-parallel-size", '"$dp_size"'),
-        ("--data-parallel-rank", '"$dp_rank"'),
-        ("--data-parallel-address", '"$dp_address"'),
-        ("--data-parallel-rpc-port", '"$dp_rpc_port"'),
-    )
-    parallel = ranks if role.dp > 1 else ()
-    return ("--port", '"$http_port"'), *parallel, ("--tensor-parallel-size", '"$tp_size"')
-
-
 def needs(role: RoleSpec, kv: int = 0, *, listens: bool = False) -> Iterator[PortNeed]:
-    """HTTP, the group's rendezvous, and ``kv`` ports for KV transfer of each rank."""
-    yield PortNeed("http", "HTTP")
-    if role.dp > 1:
-        yield PortNeed("rpc", "rendezvous", per="group")
+    """Servers, where a group meets, and ``kv`` ports for KV transfer of each rank."""
+    yield from forms.needs(role)
     if kv:
         yield PortNeed("kv", "KV transfer", count=kv, common=True, listens=listens)
 
@@ -93,17 +79,20 @@ def needs(role: RoleSpec, kv: int = 0, *, listens: bool = False) -> Iterator[Por
 SERVE = ("vllm", "serve")
 
 
-class ByRank(EngineAdapter):
-    """An engine that a script starts for each rank, with positional arguments in a contract's order."""
+class Scripted(EngineAdapter):
+    """An engine that a script starts, with positional arguments in a contract's order.
+
+    Methods that are given a seat and those that return something for each seat see one for each process: its
+    first, with the devices of all.
+    """
 
     def vllm(self, spec: ClusterSpec) -> str:
         """The version of the vLLM that runs; empty where it is not known."""
         return spec.engine.version
 
-    def contract(self, spec: ClusterSpec) -> Contract:
+    def contract(self, site: Site) -> Contract:
         """What the script's positional arguments mean."""
-        del spec
-        return CONTRACT_B
+        return forms.contract(site)
 
     def sizes(self, site: Site) -> Lines:
         """Flags whose values are the script's arguments, as shell text; none for a script of the user's."""
@@ -128,30 +117,31 @@ class ByRank(EngineAdapter):
         return parallel.stop(site.role, self.vllm(site.spec))
 
     def processes(self, site: Site) -> Iterator[Process]:
-        """One for each rank: the script with the contract's positional arguments."""
-        contract, sizes, stop = self.contract(site.spec), self.sizes(site), self.stop(site)
-        for process, flags in zip(per_rank(site), self.flags(site), strict=True):
-            [seat] = process.seats
+        """Those of the role's form: the script with the contract's positional arguments."""
+        led = lead(site)
+        contract, sizes, stop = self.contract(led), self.sizes(led), self.stop(led)
+        for process, seat, flags in zip(forms.layout(site), led.seats, self.flags(led), strict=True):
             yield replace(
                 process,
-                argv=("bash", self.start_path(site), *arguments(contract, site, seat)),
+                argv=("bash", self.start_path(led), *arguments(contract, led, seat)),
                 flags=_flag_names(sizes, flags),
-                env=secrets(site, seat),
+                env=secrets(led, seat),
                 stop=stop,
             )
 
     def commands(self, site: Site) -> Mapping[str, Command]:
-        """What the script starts for each seat; nothing is known of a script of the user's."""
-        sizes = self.sizes(site)
+        """What the script starts for each process; nothing is known of a script of the user's."""
+        led = lead(site)
+        sizes = self.sizes(led)
         if not sizes:
             return {}
         return {
-            seat.name: self._command(site, seat, sizes, flags)
-            for seat, flags in zip(site.seats, self.flags(site), strict=True)
+            process.name: self._command(led, seat, sizes, flags)
+            for process, seat, flags in zip(forms.layout(site), led.seats, self.flags(led), strict=True)
         }
 
     def _command(self, site: Site, seat: Seat, sizes: Lines, flags: Flags) -> Command:
-        contract = self.contract(site.spec)
+        contract = self.contract(site)
         known = dict(zip(contract, arguments(contract, site, seat), strict=True))
         known |= {"local_ip": site.node.address, "nic_name": _interface(site) or "${nic_name}"}
 
@@ -172,16 +162,21 @@ class ByRank(EngineAdapter):
 
     def context(self, site: Site) -> dict[str, object]:
         """Everything ``templates/<engine>/*.sh.j2`` and the parts in ``templates/shell`` refer to."""
+        names = [process.name for process in forms.layout(site)]
+        site = lead(site)
         written = [user_env(site, seat) for seat in site.seats]
         envs = [self.env(site, seat) | own for seat, own in zip(site.seats, written, strict=True)]
         shared = split(site.seats, _labels(site), envs, self.flags(site))
-        contract = self.contract(site.spec)
+        contract = self.contract(site)
         return {
             "title": f"{site.spec.name}: {site.role.name} on {site.node.name} ({site.node.address})",
             "release": self.release(site.spec),
             "script": site.facts.script,
             "contract": contract,
-            "engines": [(s.name, arguments(contract, site, s)) for s in site.seats],
+            "unit": UNITS[forms.unit(site.role, leads=site.seats[0].leads)],
+            "engines": [
+                (name, arguments(contract, site, s)) for name, s in zip(names, site.seats, strict=True)
+            ],
             "setup": site.spec.runtime.setup,
             "python": site.spec.runtime.python,
             "address": site.node.address,

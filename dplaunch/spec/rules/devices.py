@@ -8,7 +8,7 @@ from typing import NamedTuple
 from dplaunch.model.cluster import RoleSpec
 from dplaunch.ranges import fold, grouped
 from dplaunch.spec.finding import Finding, KeyPath, counted
-from dplaunch.spec.rules.rule import SEATING, Case, Rule, ranks_per_node
+from dplaunch.spec.rules.rule import SEATING, Case, Rule
 
 
 class Load(NamedTuple):
@@ -21,7 +21,7 @@ class Load(NamedTuple):
     @property
     def need(self) -> int:
         """Devices that the seats of one such node need."""
-        return sum(ranks_per_node(role) * role.devices_per_rank for role in self.roles)
+        return sum(role.seats_per_node * role.devices_per_seat for role in self.roles)
 
     @property
     def path(self) -> KeyPath:
@@ -30,7 +30,7 @@ class Load(NamedTuple):
 
     def __str__(self) -> str:
         return " + ".join(
-            f"{counted(ranks_per_node(role), 'rank')} of {role.name} × {role.devices_per_rank}"
+            f"{counted(role.seats_per_node, 'rank')} of {role.name} × {role.devices_per_seat}"
             for role in self.roles
         )
 

@@ -50,15 +50,42 @@ def groups_divide(_: Case, role: RoleSpec) -> Iterator[Finding]:
         )
 
 
-def dp_divides(_: Case, role: RoleSpec) -> Iterator[Finding]:
-    """Each node of a group takes the same number of ranks."""
+def dp_divides(case: Case, role: RoleSpec) -> Iterator[Finding]:
+    """Each node of a group takes the same number of ranks, or an engine is spread over its nodes."""
     share = len(role.nodes) // role.groups
-    if share and role.dp % share:
-        yield Finding(
-            ("roles", role.name, "dp"),
-            f"{role.name} has dp {role.dp}, which cannot be split evenly over the {share} nodes of a group",
-            f"use a multiple of {share} for dp, or change groups",
+    if not share or not role.dp % share or (role.nodes_per_rank > 1 and case.engine.spans_nodes):
+        return
+    yield Finding(
+        ("roles", role.name, "dp"),
+        f"{role.name} has dp {role.dp}, which cannot be split evenly over the {share} nodes of a group",
+        f"use a multiple of {share} for dp, or change groups",
+    )
+
+
+def parts_divide(case: Case, role: RoleSpec) -> Iterator[Finding]:
+    """An engine that is spread over nodes is one group, with as many devices on each of them."""
+    nodes = role.nodes_per_rank
+    if nodes == 1 or not case.engine.spans_nodes:
+        return
+    if role.dp > 1:
+        text = f"{role.name} has {role.dp} ranks in each group, and each would be spread over {nodes} nodes"
+        hint = f"dp: 1 with groups: {role.groups * role.dp}, or fewer nodes"
+        yield Finding(("roles", role.name, "dp"), text, hint)
+    elif role.devices_per_rank % nodes:
+        text = (
+            f"one engine of {role.name} would be spread over {nodes} nodes, and its tp × pp × pcp = "
+            f"{role.devices_per_rank} cannot be split evenly over them"
         )
+        hint = f"dp: {nodes} for a rank on each node, or groups: {len(role.nodes)} for an engine on each"
+        yield Finding(("roles", role.name, "dp"), text, hint)
+
+
+def lb_known(case: Case, role: RoleSpec) -> Iterator[Finding]:
+    """An engine balances over its ranks only in the ways that it knows."""
+    if role.lb not in case.engine.lb:
+        known = " or ".join(case.engine.lb)
+        text = f"lb {role.lb} of {role.name} is not possible with engine.kind {case.file.engine.kind}"
+        yield Finding(("roles", role.name, "lb"), text, f"use {known}, or another engine")
 
 
 def ep_agrees(case: Case, role: RoleSpec) -> Iterator[Finding]:
@@ -127,7 +154,9 @@ ROLE_RULES = (
     RoleRule((_HERE + "groups", _HERE + "dp"), ranks_bounded),
     RoleRule(("nodes.*.name", _HERE + "nodes"), nodes_exist),
     RoleRule(_DEALT, groups_divide),
-    RoleRule((*_DEALT, _HERE + "dp"), dp_divides),
+    RoleRule((*_DEALT, _HERE + "dp", "engine.kind"), dp_divides),
+    RoleRule((*_DEALT, *(_HERE + key for key in ("dp", "tp", "pp", "pcp")), "engine.kind"), parts_divide),
+    RoleRule((_HERE + "lb", "engine.kind"), lb_known),
     RoleRule((_HERE + "ep", _HERE + "dp", _HERE + "tp", _HERE + "pcp"), ep_agrees),
     RoleRule((_HERE + "dbo", "engine.kind"), dbo_known),
     RoleRule((_HERE + "dcp", _HERE + "tp", _HERE + "pcp"), dcp_divides),

@@ -51,8 +51,3 @@ class RoleRule(Struct, frozen=True):
 
 SEATING = ("nodes.*.name", "roles.*.nodes", "roles.*.groups", "roles.*.dp")
 """What decides how many ranks sit where."""
-
-
-def ranks_per_node(role: RoleSpec) -> int:
-    """Engines of the role on each of its nodes; valid once groups and dp divide."""
-    return role.groups * role.dp // len(role.nodes)

@@ -170,7 +170,7 @@ def test_a_rank_table_is_for_llmdatadist_and_only_for_it():
         ({"tp": 1}, {"tp": 2}, "roles.prefill.tp"),
         ({"tp": 6}, {"tp": 4}, "roles.prefill.tp"),
         ({}, {"pp": 2}, "roles.decode.pp"),
-        ({"pp": 2, "pcp": 2, "dp": 1, "groups": 2}, {}, "roles.prefill.pcp"),
+        ({"pp": 2, "pcp": 2, "dp": 1, "groups": 4}, {}, "roles.prefill.pcp"),
         ({}, {"tp": 4, "dcp": 2}, "roles.decode.dcp"),
         ({"dcp": 2}, {"tp": 8, "dcp": 4}, "roles.decode.dcp"),
     ],
@@ -194,7 +194,9 @@ def test_order_of_connector_and_router_must_agree():
     assert keys(four_p_four_d(kv_transfer=LAYERWISE, router=None)) == []
     assert keys(four_p_four_d(router=layerwise)) == ["router.path"]
     assert keys(four_p_four_d(router=proxy)) == []
-    assert keys(pd(decode={"pcp": 2, "dp": 1}, kv_transfer=LAYERWISE, router=None)) == ["roles.decode.pcp"]
+    assert keys(pd(decode={"pcp": 2, "dp": 1, "groups": 4}, kv_transfer=LAYERWISE, router=None)) == [
+        "roles.decode.pcp"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from specs import cluster, serve
 from dplaunch import plan
 from dplaunch.engines import adapter
 from dplaunch.engines.script.adapter import contracts
-from dplaunch.engines.vllm.shell import CONTRACT_A, CONTRACT_B
+from dplaunch.engines.vllm.forms import CONTRACT_A, CONTRACT_B
 from dplaunch.model.cluster import EngineSpec, KvTransferSpec, RuntimeSpec
 
 A = """#!/bin/sh
