@@ -1,33 +1,18 @@
-"""``runtime.container``: engines, guards, sessions, state and logs inside a podman container, here and over SSH.
+"""``runtime.container``: engines, guards, sessions, state and logs inside a podman container, here and over SSH."""
 
-No image is pulled: ours holds empty folders, and the container sees the machine's programs read-only.
-"""
-
-import io
 import json
-import os
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
+from boxes import IMAGE, LIMITS, MOUNTS, give_podman, leave_no_cgroup, shell
 from lab import HOME, Lab
 from waiting import until
 
 pytestmark = pytest.mark.lab
 
 DPLAUNCH = str(Path(sys.executable).parent / "dplaunch")
-CGROUP = f"dplaunch-lab-{os.getpid()}"
-PODMAN = (
-    '#!/bin/sh\nexec /usr/bin/podman --runtime runc --cgroup-manager cgroupfs --events-backend file "$@"\n'
-)
-# The ulimits are no higher than a machine without CAP_SYS_RESOURCE allows; no limit needs a cgroup controller.
-RUN = f"podman run -d --name box --network host --cgroup-parent /{CGROUP} --pids-limit 0 --ulimit nofile=1024:1024 --ulimit nproc=4096:4096"
-PREPARE = f"""
-mount -t tmpfs tmpfs /var && mkdir /var/tmp /var/lib /var/cache
-mount -t cgroup2 cgroup2 /sys/fs/cgroup
-podman import -q {HOME}/image.tar dplaunch-lab
-"""
+RUN = f"podman run -d --name box --network host {' '.join(LIMITS)}"
 CLUSTER = """\
 cluster: boxed
 engine: {{kind: rehearsal}}
@@ -46,20 +31,6 @@ ready_timeout: 1m
 HOSTS = {"here": "localhost", "ssh": "192.0.2.1"}
 
 
-def image() -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as tar:
-        for name in ("dev", "etc", "proc", "root", "run", "sys", "tmp", "usr", "var", HOME[1:]):
-            folder = tarfile.TarInfo(name)
-            folder.type, folder.mode = tarfile.DIRTYPE, 0o755
-            tar.addfile(folder)
-        for name in ("bin", "lib", "lib64", "sbin"):
-            link = tarfile.TarInfo(name)
-            link.type, link.linkname = tarfile.SYMTYPE, f"usr/{name}"
-            tar.addfile(link)
-    return packed.getvalue()
-
-
 class Box:
     """The container on h1, and dplaunch at h1's console (``here``) or on the operator's machine (``ssh``)."""
 
@@ -68,14 +39,11 @@ class Box:
         self.host = lab["h1"]
 
     def sh(self, command: str, code: int = 0) -> str:
-        done = self.host.run(["sh", "-euc", command], timeout=60)
-        assert done.returncode == code, f"{command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        return shell(self.host, command, code)
 
     def run(self) -> None:
-        places = dict.fromkeys(("/usr", "/etc", sys.prefix, sys.base_prefix))
-        mounts = " ".join(f"-v {place}:{place}:ro" for place in places)
-        self.sh(f"{RUN} {mounts} dplaunch-lab sleep infinity")
+        mounts = " ".join(f"-v {place}:{place}:ro" for place in MOUNTS)
+        self.sh(f"{RUN} {mounts} {IMAGE} sleep infinity")
 
     def remove(self) -> None:
         self.sh("podman rm -f -t 0 box")
@@ -106,12 +74,9 @@ class Box:
 def machine():
     with Lab(1) as lab:
         box = Box(lab)
-        lab["h1"].stub("podman", PODMAN)
-        lab["h1"].path("~/image.tar").write_bytes(image())
-        box.sh(PREPARE)
+        give_podman(lab["h1"])
         yield box
-        gone = ["find", f"/sys/fs/cgroup/{CGROUP}", "-depth", "-type", "d", "-exec", "rmdir", "{}", "+"]
-        until(lambda: lab["h1"].run(gone).returncode == 0)
+        leave_no_cgroup(lab["h1"])
 
 
 @pytest.fixture
