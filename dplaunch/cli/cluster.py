@@ -31,6 +31,12 @@ def open_cluster(call: Invocation, *, untitled: bool = False) -> Cluster:
     return cluster
 
 
+def say_without_container(call: Invocation, cluster: Cluster) -> None:
+    """A rehearsal starts no container, and reaches none: everything runs on this machine itself."""
+    if cluster.plan.local and cluster.spec.container:
+        call.screen.say("the rehearsal runs on this machine itself, not in the container of the file")
+
+
 def load(call: Invocation) -> Cluster:
     """The same, but the caller prints the warnings."""
     with _without_plugins():

@@ -17,11 +17,12 @@ Diff = Annotated[Path | None, option("--diff", help="Print the differences to th
 def plan(call: Invocation, save: Save = None, diff: Diff = None) -> ExitCode:
     """Show what would run where: ranks, devices, ports. Reach no node."""
     from dplaunch import plan as plans
-    from dplaunch.cli.cluster import load, open_cluster
+    from dplaunch.cli.cluster import load, open_cluster, say_without_container
     from dplaunch.view import plan as drawing
     from dplaunch.workspace import read_plan, write_by_rename
 
     cluster = open_cluster(call) if call.screen.json or diff else load(call)
+    say_without_container(call, cluster)
     if save is not None:
         write_by_rename(save, plans.dump(cluster.plan))
         call.screen.say(f"saved as {save}")

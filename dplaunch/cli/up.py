@@ -65,7 +65,7 @@ def up(  # noqa: PLR0913 - the flags that operators need, one line each
 ) -> ExitCode:
     """Start what the file describes, wait until it is ready, prove it with real completions."""
     from dplaunch import durations
-    from dplaunch.cli.cluster import open_cluster
+    from dplaunch.cli.cluster import open_cluster, say_without_container
     from dplaunch.fleet.change.options import ChangeOptions
     from dplaunch.fleet.targets import role
     from dplaunch.preflight import FirstLook
@@ -74,6 +74,7 @@ def up(  # noqa: PLR0913 - the flags that operators need, one line each
     if detailed_exitcode and not dry_run:
         raise UsageError("--detailed-exitcode is about what --dry-run finds", hint="add --dry-run")
     cluster = open_cluster(call)
+    say_without_container(call, cluster)
     options = ChangeOptions(
         wish=Wish(only=role(only, cluster.plan), force=force),
         keep=keep,
@@ -94,8 +95,8 @@ def _preview(call: Invocation, cluster: Cluster, options: ChangeOptions, *, deta
     from dplaunch.view import actions as drawing
 
     with at_work(cluster.plan, Warnings(call)) as job:
-        decision = preview(job, options)
-        found = decision.actions, decision.waves, find_differences(job, decision.restarts)
+        decision, preparation = preview(job, options)
+        found = decision.actions, decision.waves, find_differences(job, decision.restarts), preparation
     call.screen.present(drawing.render(*found), drawing.to_json(*found))
     return ExitCode.CHANGES if detailed and decision.changes else ExitCode.DONE
 

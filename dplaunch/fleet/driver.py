@@ -157,8 +157,14 @@ class Driver(Protocol):
 class Machines(Driver, Protocol):
     """What a driver also offers where nodes are machines: surveys, commands and connections."""
 
+    def reopen(self, nodes: Collection[str], *, outside: bool) -> None:
+        """End the sessions of these nodes and begin new ones: in their containers, or ``outside``."""
+
     def execute(self, nodes: Collection[str], argv: Sequence[str], timeout: float) -> tuple[ExecResult, ...]:
         """Run a command on these nodes at once; a result for each, in the plan's order."""
+
+    def execute_each(self, wanted: Mapping[str, Sequence[str]], timeout: float) -> tuple[ExecResult, ...]:
+        """Run on each of these nodes its own command, all at once; a result for each, in the plan's order."""
 
     def survey(
         self,

@@ -107,16 +107,34 @@ class RuntimeSpec(Struct, frozen=True, kw_only=True):
     """The engine's Python, which also runs the router."""
 
 
+class Image(Struct, frozen=True, kw_only=True):
+    """What dplaunch starts a container from, one on each node."""
+
+    reference: str
+    """As docker and podman take it: ``quay.io/ascend/vllm-ascend:v0.23.0-a3``."""
+    archive: str | None = None
+    """A file of ``docker save`` on some node, loaded where the image is missing; None: it is pulled."""
+    args: tuple[str, ...] = ()
+    """Further words of the run command, after those that dplaunch writes."""
+    mounts: tuple[str, ...] = ()
+    """``PATH``, ``PATH:PATH`` or ``PATH:PATH:ro``: machine, container."""
+    shm_size: str | None = None
+    """Of its own ``/dev/shm``; None: it shares the machine's."""
+
+
 class Container(Struct, frozen=True):
-    """A running container with this name on every node, in which everything runs."""
+    """The container on every node in which everything runs."""
 
     name: str
     engine: Literal["docker", "podman"] = "docker"
-
-    @property
-    def prefix(self) -> tuple[str, ...]:
-        """The words before a command that run it inside the container."""
-        return (self.engine, "exec", "-i", self.name)
+    image: Image | None = None
+    """What dplaunch starts it from, and removes it again; None: it is another's, and runs."""
+    owner: str = ""
+    """``CLUSTER/NODE``: the label by which ours is known. Set by the plan, where there is an image."""
+    stamp: str = ""
+    """Digest of its run command: one with another stamp is started again. Set by the plan."""
+    needs: tuple[str, ...] = ()
+    """Paths of the machine that it is given, and that must be there. Set by the plan."""
 
 
 class DboSpec(Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from enum import Enum
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dplaunch.model.plan import Place
 from dplaunch.model.trail import Entry, Lock
@@ -66,7 +67,10 @@ class ObservedProcess(Struct, frozen=True, kw_only=True):
     exit_code: int | None = None
     signal: str = ""
     how: str = ""
-    """How it ended, as its guard reports it: TERM, KILL, swept; ``rebooted``: with its machine."""
+    """How it ended, as its guard reports it: TERM, KILL, swept; ``rebooted``: with its machine.
+
+    ``container``: with its container.
+    """
     endpoints: tuple[ObservedEndpoint, ...] = ()
     restarts: int = 0
     fingerprint: str = ""
@@ -132,6 +136,8 @@ class ObservedProcess(Struct, frozen=True, kw_only=True):
         """How it ended: ``killed by SIGKILL``, ``exited with code 1``."""
         if self.how == "rebooted":
             return "ended when the machine rebooted"
+        if self.how == "container":
+            return "ended with its container"
         return ending(self.exit_code, self.signal)
 
 
@@ -148,6 +154,12 @@ class ObservedNode(Struct, frozen=True, kw_only=True):
     lock: Lock | None = None
     last: Entry | None = None
     """The last entry of its audit trail."""
+
+    @property
+    def boxed(self) -> ObservedNode:
+        """The same where all runs in a container: its end is to processes what a reboot is elsewhere."""
+        ended = (replace(p, how="container") if p.how == "rebooted" else p for p in self.processes)
+        return replace(self, processes=tuple(ended))
 
 
 class Observed(Struct, frozen=True, kw_only=True):

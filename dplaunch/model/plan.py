@@ -28,6 +28,8 @@ Place = tuple[str, str]
 
 Flow = Literal["alone", "pull", "push"]
 ROUTER = "router"
+CONTAINER = "container.sh"
+"""The file of a node's folder that starts its container; every process in that depends on it."""
 
 
 class PortRange(Struct, frozen=True):

@@ -18,6 +18,10 @@ class Hello(Struct, frozen=True, kw_only=True):
     writable: bool = True
     problem: str = ""
     """Why its state cannot be written."""
+    container: str = ""
+    """Stamp of the container of ours in which the session runs; empty: on the machine itself."""
+    image: str = ""
+    """Id of the image of that container."""
 
 
 class Refusal(Struct, frozen=True, kw_only=True):

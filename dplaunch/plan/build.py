@@ -18,6 +18,7 @@ from dplaunch.errors import Problem, SpecError
 from dplaunch.model.cluster import ClusterSpec, NodeSpec, RouterSpec, ServiceSpec
 from dplaunch.model.plan import Endpoint, File, NodePlan, Overlap, Plan, Process
 from dplaunch.plan.check import check, placed
+from dplaunch.plan.container import complete
 from dplaunch.plan.ports import bound
 from dplaunch.plan.rehearse import programs, rehearsed, standing_in
 from dplaunch.plan.router import RouterSite, flow, members_file, router_files, router_process
@@ -128,9 +129,10 @@ def _url(spec: ClusterSpec, router: RouterSpec | None, endpoints: Sequence[Endpo
 
 def _node(draft: _Draft, node: NodeSpec, router: RouterSpec | None) -> NodePlan:
     here = [engines for engines in draft.engines if engines.node == node.name]
+    container, boxed = complete(draft.spec, node)
     beside = services(draft.spec)
     played = programs(draft.stand_in, services=bool(beside)) if draft.stand_in else ()
-    files = [*played, *node_files(draft.spec, node)]
+    files = [*boxed, *played, *node_files(draft.spec, node)]
     files += (file for engines in here for file in engines.files)
     processes = [process for engines in here for process in engines.processes]
     for service in beside:
@@ -151,6 +153,7 @@ def _node(draft: _Draft, node: NodeSpec, router: RouterSpec | None) -> NodePlan:
         files += own
         process = router_process(site_of_router, own)
         processes.append(replace(process, fingerprint=_fingerprint(process, own)))
+    processes = [_inside(process, boxed) for process in processes]
     return NodePlan(
         name=node.name,
         host=node.host,
@@ -159,7 +162,7 @@ def _node(draft: _Draft, node: NodeSpec, router: RouterSpec | None) -> NodePlan:
         runtime=draft.spec.runtime,
         files=tuple(files),
         processes=tuple(processes),
-        container=draft.spec.container,
+        container=container,
     )
 
 
@@ -167,6 +170,15 @@ def _service(draft: _Draft, node: NodeSpec, service: ServiceSpec, own: Sequence[
     shared = node_files(draft.spec, node)
     process = service_process(node, service, (*own, *shared), draft.names)
     return replace(process, fingerprint=_fingerprint(process, (*own, *shared)))
+
+
+def _inside(process: Process, boxed: Sequence[File]) -> Process:
+    """A process that also depends on what starts its container: with that it starts again."""
+    if not boxed:
+        return process
+    files = (*(file.path for file in boxed), *process.files)
+    fingerprint = _digest(f"{process.fingerprint}{[file.text for file in boxed]}".encode(), 16)
+    return replace(process, files=files, fingerprint=fingerprint)
 
 
 def _engines(spec: ClusterSpec, engine: EngineAdapter) -> Iterator[_Engines]:

@@ -9,9 +9,10 @@ from msgspec.structs import replace
 
 from dplaunch.fleet.job import Job
 from dplaunch.model.check import Command, Facts, Output
-from dplaunch.model.cluster import ClusterSpec
+from dplaunch.model.cluster import ClusterSpec, RuntimeSpec
 from dplaunch.model.event import Surveyed
 from dplaunch.model.remote import SurveyReply
+from dplaunch.preflight.containers import is_outside
 from dplaunch.probes.probe import EarlierFacts, Probe, ProbeTarget
 from dplaunch.ranges import grouped
 
@@ -29,10 +30,12 @@ def make_targets(job: Job, spec: ClusterSpec) -> tuple[ProbeTarget, ...]:
         ProbeTarget(
             spec=spec,
             node=replace(by_name[plan.name], host=plan.host, address=plan.address),
-            plan=plan,
+            plan=replace(plan, runtime=RuntimeSpec()) if outside else plan,
+            outside=outside,
             rehearsal=job.plan.rehearsal,
         )
         for plan in job.plan.nodes
+        for outside in [is_outside(job, plan)]
     )
 
 
@@ -73,7 +76,8 @@ def make_request(
     target: ProbeTarget, probes: Sequence[Probe], seen: EarlierFacts, *, titles: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Return the fields of a survey request with all commands of these probes for one node."""
-    commands = [(probe, command) for probe in probes for command in probe.commands(target, seen)]
+    asked = [probe for probe in probes if not (probe.inside and target.outside)]
+    commands = [(probe, command) for probe in asked for command in probe.commands(target, seen)]
     ports = sorted({port for process in target.plan.processes for port in process.ports})
     return {
         "commands": [_encode(probe, command) for probe, command in commands],

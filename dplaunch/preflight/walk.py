@@ -13,6 +13,7 @@ from dplaunch.model.check import CheckReport, Facts, Finding, Level, NodeSurvey
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.model.remote import SurveyReply
 from dplaunch.preflight import basics, fingerprint, reach
+from dplaunch.preflight.containers import check_containers
 from dplaunch.preflight.ranktable import judge_table, name_devices_of
 from dplaunch.preflight.survey import make_targets, parse_facts, run_surveys
 from dplaunch.probes.gpu import PROBE as GPUS
@@ -55,6 +56,7 @@ def check(job: Job, spec: ClusterSpec, options: CheckOptions) -> CheckReport:
     named = name_devices_of(options.table, spec)
     probes = choose_probes(options, rehearsal=job.plan.rehearsal, named=named)
     observed = job.driver.observe()
+    boxes = tuple(check_containers(job))
     nodes = make_targets(job, spec)
     with phase(job, "probe", plural(len(job.driver.reached), "node")):
         seen, surveys = _run_stages(job, nodes, probes)
@@ -68,6 +70,7 @@ def check(job: Job, spec: ClusterSpec, options: CheckOptions) -> CheckReport:
     findings = (
         *basics.judge_logins(job),  # at the end, since a node may be lost on the way
         *basics.judge_clocks(job),
+        *boxes,
         *basics.judge_ports(known, surveys, observed),
         *basics.find_claims(surveys),
         *basics.find_leftovers(job, observed),

@@ -78,4 +78,4 @@ def _judge_node(program: str, node: str, facts: Facts) -> Finding:
     return Finding(probe=NAME, level=level, text=text, node=node, remedy=remedy)
 
 
-PROBE = Probe(name=NAME, commands=_commands, parse=_parse, compare=_compare)
+PROBE = Probe(name=NAME, inside=True, commands=_commands, parse=_parse, compare=_compare)

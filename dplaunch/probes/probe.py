@@ -27,6 +27,8 @@ class ProbeTarget(Struct, frozen=True, kw_only=True):
     spec: ClusterSpec
     node: NodeSpec
     plan: NodePlan
+    outside: bool = False
+    """Its container does not run yet: what is in the image cannot be asked, the machine can."""
     rehearsal: bool = False
     """Stand-ins run there instead of engines."""
     ours: frozenset[int] = frozenset()
@@ -79,6 +81,8 @@ class Probe(Struct, frozen=True, kw_only=True):
     """Takes all targets, and the facts of the nodes of which at least something could be read."""
     quick: bool = False
     """``up`` runs it before it starts anything: it is cheap, and no tool of it can hang."""
+    inside: bool = False
+    """It asks what comes with the image, where everything runs in a container of dplaunch's."""
     stage: int = 0
     """1: its commands depend on the facts of stage 0."""
     steady: tuple[str, ...] = ()

@@ -60,4 +60,4 @@ def _judge_node(target: ProbeTarget, facts: Facts) -> Finding:
     return Finding(probe=NAME, level=level, text=text, node=target.name, remedy=remedy)
 
 
-PROBE = Probe(name=NAME, commands=_commands, parse=_parse, compare=_compare, quick=True)
+PROBE = Probe(name=NAME, inside=True, commands=_commands, parse=_parse, compare=_compare, quick=True)

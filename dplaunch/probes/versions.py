@@ -131,4 +131,6 @@ def _may_be_missing(key: str, output: Output) -> bool:
 
 
 _STEADY = dict.fromkeys((*(name for kind in kinds() for name in facts(kind).packages), *MACHINE))
-PROBE = Probe(name=NAME, commands=_commands, parse=_parse, compare=compare, steady=tuple(_STEADY))
+PROBE = Probe(
+    name=NAME, inside=True, commands=_commands, parse=_parse, compare=compare, steady=tuple(_STEADY)
+)

@@ -21,6 +21,7 @@ from dplaunch.model.cluster import (
     EngineSpec,
     Family,
     Hardware,
+    Image,
     KvTransferSpec,
     NodeSpec,
     Override,
@@ -66,7 +67,7 @@ def resolve(file: schema.File, source: str, scripts: Mapping[str, str]) -> Clust
             for name, role in file.roles.given().items()
         ),
         runtime=RuntimeSpec(setup=tuple(file.runtime.setup), python=file.runtime.python),
-        container=Container(file.runtime.container, file.runtime.engine) if file.runtime.container else None,
+        container=_container(file),
         kv_transfer=_kv_transfer(file),
         router=_router(file.router, nodes),
         warmup=WarmupSpec(**dict(file.warmup)) if file.warmup else None,
@@ -81,6 +82,21 @@ def resolve(file: schema.File, source: str, scripts: Mapping[str, str]) -> Clust
         ready_timeout=file.ready_timeout,
         source=source,
     )
+
+
+def _container(file: schema.File) -> Container | None:
+    """The plan completes the name of one that dplaunch starts: it has the node's in it."""
+    given = file.runtime
+    if given.image is None:
+        return Container(given.container, given.engine) if given.container else None
+    image = Image(
+        reference=given.image,
+        archive=given.archive,
+        args=tuple(given.args),
+        mounts=tuple(given.mounts),
+        shm_size=given.shm_size,
+    )
+    return Container(given.container or "", given.engine, image)
 
 
 def beside(source: str, path: str) -> str:

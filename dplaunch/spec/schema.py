@@ -140,6 +140,11 @@ class Runtime(_Section):
     python: Text = "python3"
     container: Name | None = None
     engine: Literal["docker", "podman"] = "docker"
+    image: Word | None = None
+    archive: values.Folder | None = None
+    args: list[Text] = Field(default_factory=list)
+    mounts: list[values.Mount] = Field(default_factory=list)
+    shm_size: values.Memory | None = None
 
 
 class EnvAndArgs(_Section):

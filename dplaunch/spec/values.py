@@ -268,6 +268,19 @@ Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, AfterValidator(_name)]
 Word = Annotated[str, AfterValidator(checked(_WORD, "must be one word that does not begin with a dash"))]
 Folder = Annotated[str, AfterValidator(checked(_FOLDER, "is not an absolute path"))]
+Mount = Annotated[
+    str,
+    AfterValidator(
+        checked(
+            re.compile(r"/[^:\s]*(?::/[^:\s]*(?::[A-Za-z,]+)?)?"),
+            "is not a mount",
+            "write PATH, PATH:PATH or PATH:PATH:ro, with absolute paths",
+        )
+    ),
+]
+Memory = Annotated[
+    str, AfterValidator(checked(re.compile(r"[1-9][0-9]*[bkmg]?"), "is not a size of memory", "as in 64g"))
+]
 MOST = 65536
 """Parallel sizes and groups beyond any cluster: a slip of the finger must not take all memory."""
 

@@ -14,6 +14,7 @@ from msgspec import Struct, field
 
 from dplaunch.errors import HostError
 from dplaunch.model.cluster import Container
+from dplaunch.transport.enter import enter
 from dplaunch.transport.failures import NOT_FOUND, container_failure, missing_program
 from dplaunch.transport.once import Once
 from dplaunch.transport.stream import Pipe, Stream
@@ -64,7 +65,7 @@ class Host(ABC):
         def explain(code: int, err: str) -> HostError:
             return self._explain(argv, code, err)
 
-        pipe = self._open((*(self._container.prefix if self._container else ()), *argv))
+        pipe = self._open(enter(self._container, argv) if self._container else argv)
         return Stream(self.node, self.label, pipe, silence=self._silence, explain=explain)
 
     def _explain(self, argv: Sequence[str], code: int, err: str) -> HostError:
@@ -75,6 +76,8 @@ class Host(ABC):
             )
             if failure is not None:
                 return failure
+            if self._container.image and code == NOT_FOUND:
+                return missing_program(self.node, self.label, "python3", err)
         elif code == NOT_FOUND:
             return missing_program(self.node, self.label, argv[0], err)
         where = f"in container {self._container.name} on" if self._container else "on"

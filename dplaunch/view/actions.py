@@ -9,6 +9,7 @@ from msgspec import to_builtins
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from dplaunch.model.container import Preparation
 from dplaunch.model.difference import Difference
 from dplaunch.model.plan import Action, Change
 from dplaunch.model.step import Wave
@@ -31,15 +32,19 @@ _LONGEST = 12
 
 
 def render(
-    actions: Sequence[Action], waves: Sequence[Wave] = (), differences: Sequence[Difference] = ()
+    actions: Sequence[Action],
+    waves: Sequence[Wave] = (),
+    differences: Sequence[Difference] = (),
+    preparation: Preparation | None = None,
 ) -> RenderableType:
-    """The table of changes, what differs, the steps of ``waves`` and the counts; or that nothing changes."""
+    """The table of changes, what differs, containers, the steps and the counts; or that nothing changes."""
     if all(action.change is Change.KEEP for action in actions):
         return Text(_unchanged(len(actions)), style.GOOD)
     table = tabulate(("", "CHANGE", "PROCESSES", "NODES", "WHY"), _rows(actions), flex=("PROCESSES", "NODES"))
     steps = [Text(line) for line in _steps(waves)]
     parts: list[RenderableType] = [table, Text("")]
-    for lines in (render_differences(differences), steps):
+    boxes = [Text(line) for line in _preparation(preparation)] if preparation else []
+    for lines in (render_differences(differences), boxes, steps):
         parts += [*lines, Text("")] if lines else []
     return Group(*parts, Text(_sums(actions)))
 
@@ -58,9 +63,12 @@ def render_differences(differences: Sequence[Difference]) -> list[Text]:
 
 
 def to_json(
-    actions: Sequence[Action], waves: Sequence[Wave] = (), differences: Sequence[Difference] = ()
+    actions: Sequence[Action],
+    waves: Sequence[Wave] = (),
+    differences: Sequence[Difference] = (),
+    preparation: Preparation | None = None,
 ) -> dict[str, Any]:
-    """``{actions, counts, waves, differences}``.
+    """``{actions, counts, waves, differences, containers}``; ``containers``: what is done → nodes.
 
     An action is ``{change, process, node, reason}``, a wave a list of ``{step, group, processes}``, a
     difference ``{nodes, path, processes, removed, added}``.
@@ -78,7 +86,21 @@ def to_json(
         for wave in waves
     ]
     found = [to_builtins(one) for one in differences]
-    return {"actions": listed, "counts": counts, "waves": steps, "differences": found}
+    boxes = to_builtins(preparation or Preparation())
+    return {"actions": listed, "counts": counts, "waves": steps, "differences": found, "containers": boxes}
+
+
+def _preparation(preparation: Preparation) -> Iterator[str]:
+    """``image: pulled on n[1-2]``, ``container: started on n[1-2]``."""
+    for what, nodes in (
+        ("image: pulled on", preparation.pulled),
+        ("image: loaded from the archive on", preparation.loaded),
+        ("image: copied from another node to", preparation.copied),
+        ("container: started on", preparation.started),
+        ("container: removed and started again on", preparation.replaced),
+    ):
+        if nodes:
+            yield f"{what} {fold(nodes)}"
 
 
 def _steps(waves: Sequence[Wave]) -> Iterator[str]:

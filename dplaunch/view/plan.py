@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from dplaunch.errors import Problem
-from dplaunch.model.plan import Overlap, Plan, Seat
+from dplaunch.model.plan import CONTAINER, Overlap, Plan, Seat
 from dplaunch.ranges import fold, grouped, ranges
 from dplaunch.view import problems, style
 from dplaunch.view.table import Table, tabulate
@@ -34,7 +34,7 @@ def render(
     rows = _engine_table(plan) if verbose else _node_table(plan)
     notes = (Text(""), problems.render(warnings)) if warnings else ()
     split = [_overlap(role, one) for role, one in overlaps.items()]
-    return Group(_headline(plan), Text(""), rows, Text(""), _legend(plan), *split, *notes)
+    return Group(_headline(plan), Text(""), rows, Text(""), _legend(plan), *split, *_containers(plan), *notes)
 
 
 def _headline(plan: Plan) -> Text:
@@ -139,6 +139,24 @@ def _overlap(role: str, overlap: Overlap) -> Text:
             for number, condition in enumerate(overlap.conditions)
         ),
     )
+
+
+def _containers(plan: Plan) -> list[Text]:
+    """The command that starts the first node's container, and how the others' differ."""
+    boxed = [node for node in plan.nodes if node.container and node.container.image]
+    scripts = {node.name: file.text for node in boxed for file in node.files if file.path == CONTAINER}
+    if not boxed or boxed[0].container is None:
+        return []
+    first = boxed[0].name
+    command = scripts[first].partition("exec ")[2].rstrip()
+    parts = [Text(""), Text(f"one container per node holds all its processes; on {first}:", style.DIM)]
+    parts.append(Text(f"  {style.plain(command)}".replace("\n", "\n  ")))
+    if len(boxed) > 1:
+        names = fold(node.container.name for node in boxed if node.container)
+        parts.append(
+            Text(f"{names}: the same, but for name and label, and devices where they differ", style.DIM)
+        )
+    return parts
 
 
 def _unit(plan: Plan) -> str:

@@ -333,12 +333,24 @@ class MemoryDriver:
         return tuple(sorted(entries, key=lambda entry: entry.at)[-count:])
 
     def hello(self, node: str) -> Hello:
-        return Hello(hostname=node, clock=CLOCK + self.nodes[node].clock_ahead, python="3.11.2")
+        one = self.nodes[node]
+        inside = "" if one.outside else one.container
+        return Hello(hostname=node, clock=CLOCK + one.clock_ahead, python="3.11.2", container=inside)
 
     def ahead(self) -> dict[str, float]:
         offsets = {name: self.nodes[name].clock_ahead for name in self._reached}
         middle = statistics.median_low(offsets.values()) if offsets else 0.0
         return {name: offset - middle for name, offset in offsets.items()}
+
+    def reopen(self, nodes: Collection[str], *, outside: bool) -> None:
+        self._call("reopen", (tuple(nodes), outside))
+        for name in nodes:
+            self.nodes[name].outside = outside
+
+    def execute_each(self, wanted: Mapping[str, Sequence[str]], timeout: float) -> tuple[ExecResult, ...]:
+        self._call("execute_each", {name: tuple(argv) for name, argv in wanted.items()})
+        found = {name: self.nodes[name].execute(argv) for name, argv in wanted.items()}
+        return tuple(ExecResult(node=name, **found[name]) for name in self.nodes if name in found)
 
     def execute(self, nodes: Collection[str], argv: Sequence[str], timeout: float) -> tuple[ExecResult, ...]:
         self._call("execute", tuple(argv))

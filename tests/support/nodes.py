@@ -121,6 +121,12 @@ class Node:
     """Address, or address:port, that cannot be connected to from here → why."""
     lost: set[str] = field(default_factory=set)
     """Processes whose state was lost: only a search finds them."""
+    container: str = ""
+    """Stamp of the container of ours that runs there."""
+    outside: bool = False
+    """Its session runs on the machine though the container runs."""
+    execute: Callable[[Sequence[str]], dict[str, Any]] = lambda argv: {"code": 0, "out": " ".join(argv[1:])}
+    """What a command of its own comes to."""
     opened: int = 0
     """How often it was reached."""
     asked: int = 0

@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from dplaunch.errors import HostError
-from dplaunch.model.cluster import Container, RuntimeSpec, SshSpec
+from dplaunch.model.cluster import Container, Image, RuntimeSpec, SshSpec
 from dplaunch.model.plan import NodePlan
 from dplaunch.transport import Options, connect
 
@@ -97,6 +98,34 @@ def test_a_session_that_fails_inside_is_not_the_containers_fault(engines, code):
     host = connect(node("up"), options=Options())
     with pytest.raises(HostError, match=rf"the session in container up on n1 .* ended with exit code {code}"):
         list(host.stream(["sh", "-c", f"exit {code}"]).lines())
+
+
+INSPECTING = """#!/bin/sh
+case "$1 $2" in
+    "container inspect") [ "$5" = box ] && echo "$STATE" || exit 1 ;;
+    "exec -i") shift 3; echo inside; exec "$@" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("state", "where"),
+    [("true c/n1", "inside"), ("false c/n1", "outside"), ("true c/n2", "outside"), ("true ", "outside")],
+)
+def test_a_session_runs_in_a_container_of_ours_that_runs_and_else_on_the_machine(
+    tmp_path, monkeypatch, state, where
+):
+    (tmp_path / "docker").write_text(INSPECTING)
+    (tmp_path / "docker").chmod(0o755)
+    (tmp_path / "python3").write_text("#!/bin/sh\necho outside\n")
+    (tmp_path / "python3").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("STATE", state)
+    ours = replace(node("box"), container=Container("box", "docker", Image(reference="x"), "c/n1"))
+    host = connect(ours, options=Options())
+    first, *_ = host.stream(["true", "-c", "1"]).lines()
+    assert first.decode() == where
+    host.close()
 
 
 def test_no_container_engine_is_a_sentence(tmp_path, monkeypatch):

@@ -50,9 +50,14 @@ def check(spec: ClusterSpec, engine: Engine) -> Iterator[Problem]:
 
 def _container(spec: ClusterSpec) -> Iterator[Problem]:
     if spec.container and not spec.runtime.setup:
+        which = (
+            f"a container of {spec.container.image.reference}"
+            if spec.container.image
+            else spec.container.name
+        )
         yield warning(
-            f"nothing sets CANN up in the container {spec.container.name}: a command in it reads no .bashrc",
-            "runtime.container",
+            f"nothing sets CANN up in {which}: a command in it reads no .bashrc",
+            "runtime.image" if spec.container.image else "runtime.container",
             'add runtime.setup: ["source /usr/local/Ascend/ascend-toolkit/set_env.sh"]',
             "vllm-ascend, Dockerfile: it sources CANN's set_env.sh in .bashrc",
         )

@@ -6,7 +6,7 @@ are outcomes; only Ctrl-C and a lock that was lost are raised.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from msgspec import Struct
 
@@ -16,6 +16,7 @@ from dplaunch.fleet.change.drain import drain
 from dplaunch.fleet.change.options import ChangeOptions
 from dplaunch.fleet.change.ready import Readiness
 from dplaunch.fleet.change.stop import GRACE, stop_in_order
+from dplaunch.fleet.containers import is_replaced, start_containers
 from dplaunch.fleet.job import Job, as_error, phase
 from dplaunch.fleet.logs.cause import explain_delay, explain_failures
 from dplaunch.fleet.membership import align, read_states, release
@@ -78,19 +79,20 @@ class Carrying(Struct, frozen=True):
 
     def replace(self) -> None:
         """Drain, stop, hold, put and start."""
-        self._stop()
+        beside = self._handing_over()
+        self._stop(beside)
         for error in self.job.driver.put(self.job.plan, self._nodes_to_write()).values():
             raise error
         starting = self.wave.places(StepKind.START)
         if starting:
+            start_containers(self.job, {node for node, _ in starting})
             align(self.job, {step.group for step in self.wave.of(StepKind.HOLD)}, "held")
             with phase(self.job, "start", plural(len(starting), "process")):
-                self._start(starting)
+                self._start(starting, beside)
 
-    def _start(self, places: Collection[Place]) -> None:
+    def _start(self, places: Collection[Place], beside: Mapping[Place, float]) -> None:
         """Start these processes, all nodes at once. Raises what was refused."""
         job, failures = self.job, []
-        beside = self._handing_over()
         for result in job.driver.start(job.plan, places, job.secrets, beside):
             name, node, refusal = result.process, result.node, result.refusal
             if refusal is None:
@@ -116,7 +118,9 @@ class Carrying(Struct, frozen=True):
         return {
             process.place: longest if seconds is None else seconds
             for process in self._processes(StepKind.START)
-            if process.place in restarted & running.keys() and _takes_over(process, running[process.place])
+            if process.place in restarted & running.keys()
+            and _takes_over(process, running[process.place])
+            and not is_replaced(self.job, process.node)
         }
 
     def _nodes_to_write(self) -> set[str]:
@@ -127,8 +131,8 @@ class Carrying(Struct, frozen=True):
             wanted |= {node.name for node in self.observed.nodes if node.revision != revision}
         return wanted
 
-    def _stop(self) -> None:
-        leaving = self.wave.places(StepKind.STOP) - self._handing_over().keys()
+    def _stop(self, beside: Mapping[Place, float]) -> None:
+        leaving = self.wave.places(StepKind.STOP) - beside.keys()
         stopping = [p for p in self.observed.processes if p.alive and p.place in leaving]
         if not stopping:
             return

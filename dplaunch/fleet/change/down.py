@@ -8,6 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from dplaunch.fleet.change.stop import stop_in_order
+from dplaunch.fleet.containers import remove_containers
 from dplaunch.fleet.job import Job, connect, phase, record
 from dplaunch.model.event import Stopped
 from dplaunch.model.observed import Observed, ObservedProcess, State
@@ -53,6 +54,8 @@ def down(job: Job, confirm: Callable[[Observed], bool], grace: float = GRACE) ->
         result = DownResult(_stop(job, [*alive, *foreign], grace), ())
         if result.clean:
             result = replace(result, kept=_forget(job))  # otherwise a later ``down`` must find what is left
+        if result.clean:
+            result = replace(result, kept=_remove(job))
         if alive:
             record(job, "down", Result.STOPPED if result.clean else Result.INCOMPLETE)
     return replace(result, unreached=tuple(sorted(job.driver.unreached)))
@@ -63,6 +66,14 @@ def _forget(job: Job) -> tuple[str, ...]:
     kept = {node: error for node, error in job.driver.forget().items() if node in job.driver.reached}
     for error in kept.values():
         job.note(error.text)
+    return tuple(sorted(kept))
+
+
+def _remove(job: Job) -> tuple[str, ...]:
+    """Remove the containers that dplaunch started; the nodes whose container is still there."""
+    kept = remove_containers(job)
+    for node, why in kept.items():
+        job.note(f"the container of {node} could not be removed: {why}")
     return tuple(sorted(kept))
 
 

@@ -10,10 +10,12 @@ from dplaunch.fleet.change.differences import find_differences
 from dplaunch.fleet.change.options import ChangeOptions, Preflight, UpResult
 from dplaunch.fleet.change.stop import stop_in_order
 from dplaunch.fleet.client_keys import write_client_keys
+from dplaunch.fleet.containers import foresee
 from dplaunch.fleet.job import Job, connect_all, need_all, need_started, phase, record
 from dplaunch.fleet.membership import release
 from dplaunch.fleet.proof.cluster import prove_entrance
 from dplaunch.fleet.verdict import last_proof
+from dplaunch.model.container import Preparation
 from dplaunch.model.difference import Difference
 from dplaunch.model.observed import Observed, State
 from dplaunch.model.plan import Action, Change, Place
@@ -28,12 +30,13 @@ Confirm = Callable[[tuple[Action, ...], tuple[Difference, ...]], bool]
 """Shown what would stop; True continues."""
 
 
-def preview(job: Job, options: ChangeOptions) -> Decision:
+def preview(job: Job, options: ChangeOptions) -> tuple[Decision, Preparation]:
     """What ``up`` would do, from a fresh look at every node. Touches nothing."""
     connect_all(job)
     observed = job.driver.observe(search=True)
     need_all(job)
-    return decide(job.plan, observed, options.wish)
+    decision = decide(job.plan, observed, options.wish)
+    return decision, foresee(job, decision.waves, observed)
 
 
 def up(
@@ -58,6 +61,7 @@ def up(
         observed = _look(job)
         decision = decide(job.plan, observed, options.wish)
         differences = find_differences(job, decision.restarts)
+        foresee(job, decision.waves, observed)
         with job.driver.unheard():
             agreed = confirm(decision.actions, differences)
         if not agreed:
@@ -75,6 +79,7 @@ def restart(job: Job, options: ChangeOptions) -> UpResult:
     with job.driver.locked(job.operator, options.verb):
         observed = _look(job)
         decision = decide(job.plan, observed, options.wish)
+        foresee(job, decision.waves, observed)
         return _carry_all(job, options, decision, observed, Preflight())
 
 

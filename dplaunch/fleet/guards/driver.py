@@ -79,7 +79,8 @@ class Guards(Mailbox):
         wanted = {node: requests.observe(health=health, search=search) for node in self.reached}
         found = self.each(wanted, OBSERVE_DEADLINE, replies.observed)
         unreached = {node: _reason(error) for node, error in sorted(self.unreached.items())}
-        return Observed(nodes=tuple(found[n] for n in self.names if n in found), unreached=unreached)
+        nodes = (found[n].boxed if self._nodes[n].container else found[n] for n in self.names if n in found)
+        return Observed(nodes=tuple(nodes), unreached=unreached)
 
     def put(self, plan: Plan, nodes: Collection[str]) -> dict[str, DplaunchError]:
         """Write the files of these nodes and their part of the plan; node → why that failed."""

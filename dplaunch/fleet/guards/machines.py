@@ -21,9 +21,13 @@ class GuardedMachines(Guards):
 
     def execute(self, nodes: Collection[str], argv: Sequence[str], timeout: float) -> tuple[ExecResult, ...]:
         """Run a command on these nodes at once, in the environment that processes start from."""
-        wanted = {node: requests.execute(argv, timeout) for node in nodes if node in self.reached}
-        answers = self.gather(wanted, timeout + SLACK)
-        return tuple(self._executed(node, answers.get(node)) for node in self.names if node in nodes)
+        return self.execute_each(dict.fromkeys(nodes, argv), timeout)
+
+    def execute_each(self, wanted: Mapping[str, Sequence[str]], timeout: float) -> tuple[ExecResult, ...]:
+        """The same with a command for each node."""
+        asked = {n: requests.execute(argv, timeout) for n, argv in wanted.items() if n in self.reached}
+        answers = self.gather(asked, timeout + SLACK)
+        return tuple(self._executed(node, answers.get(node)) for node in self.names if node in wanted)
 
     def _executed(self, node: str, reply: Reply | None) -> ExecResult:
         refusal = None if reply is None else replies.refusal(reply)

@@ -8,8 +8,10 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+
+from msgspec.structs import replace
 
 from dplaunch.errors import HostError, Interrupted
 from dplaunch.fleet.guards.session import Arrived, GuardSession, Interrupt, Mail, Message, Opener
@@ -51,6 +53,8 @@ class Mailbox:
         self.on_interrupt: Callable[[], bool] = lambda: False
         self.on_tick: Callable[[float], None] = lambda _: None
         self._nodes = {node.name: node for node in nodes}
+        self._outside: set[str] = set()
+        """Nodes whose sessions run on the machine itself, whether or not their container runs."""
         self.names = tuple(self._nodes)
         """Every node, in the plan's order."""
         self._opener = opener
@@ -69,7 +73,7 @@ class Mailbox:
         wanted = list(names or self._nodes)
         for name in (name for name in wanted if name in self.sessions):
             self.unreached.pop(name, None)
-        by_name = {name: self._nodes[name] for name in wanted if name not in self.sessions}
+        by_name = {name: self._way(name) for name in wanted if name not in self.sessions}
         longest = max((node.ssh.connect_timeout for node in by_name.values()), default=0.0) + CONNECT_SLACK
         patience = longest if self._patience is None else self._patience
         door = _Door(self._opener)
@@ -81,6 +85,19 @@ class Mailbox:
             elif outcome.value is not None:
                 self._enter(name, outcome.value)
         door.shut(self.sessions.values())
+
+    def _way(self, name: str) -> NodePlan:
+        node = self._nodes[name]
+        return replace(node, container=None) if name in self._outside else node
+
+    def reopen(self, names: Collection[str], *, outside: bool) -> None:
+        """End the sessions of these nodes and begin new ones: in their containers, or ``outside``."""
+        self._outside = self._outside | set(names) if outside else self._outside - set(names)
+        ending = {name: session for name in names if (session := self.sessions.pop(name, None))}
+        self._aside = {asked: take for asked, take in self._aside.items() if asked[0] not in ending}
+        fan_out(ending, lambda name: ending[name].close(), deadline=5.0)
+        if names:
+            self.open(names)
 
     def _enter(self, name: str, session: GuardSession) -> None:
         self.unreached.pop(name, None)

@@ -116,6 +116,8 @@ class Session:
                 "root": folder.root,
                 "writable": not problem,
                 "problem": problem,
+                "container": os.environ.get("DPLAUNCH_CONTAINER", ""),
+                "image": os.environ.get("DPLAUNCH_IMAGE", ""),
             }
         )
 

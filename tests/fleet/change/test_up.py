@@ -103,7 +103,7 @@ def test_up_again_starts_nothing_and_still_proves_and_admits():
 
 def test_a_preview_touches_nothing():
     stage = scene()
-    decision = preview(stage.job, ChangeOptions())
+    decision, _ = preview(stage.job, ChangeOptions())
     assert {action.change for action in decision.actions} == {Change.START}
     assert [call.verb for call in stage.driver.calls] == ["open", "observe"]
 

@@ -302,6 +302,30 @@ def test_commands_are_run_on_every_node_that_is_reached(world, opened):
     ]
 
 
+def test_each_node_runs_a_command_of_its_own(world, opened):
+    _, driver = opened(world.a_process("serve-0", "n1"), world.a_process("serve-1", "n2"))
+    results = driver.execute_each({"n2": ["echo", "two"], "n1": ["echo", "one"]}, 10.0)
+    assert [(one.node, one.out.strip()) for one in results] == [("n1", "one"), ("n2", "two")]
+
+
+def test_a_node_that_is_reached_anew_keeps_its_lock(world, opened):
+    _, driver = opened(world.a_process("serve-0", "n1"), world.a_process("serve-1", "n2"))
+    with driver.locked("ada", "up"):
+        driver.reopen(["n1"], outside=True)
+        driver.reopen(["n1"], outside=False)
+        until_locked_again(driver, "n1")
+    assert (set(driver.reached), driver.unreached) == ({"n1", "n2"}, {})
+
+
+def until_locked_again(driver, name):
+    for _ in range(100):
+        [lock] = [node.lock for node in driver.observe().nodes if node.name == name]
+        if lock is not None:
+            return
+        driver.pause(0.1)
+    raise AssertionError(f"{name} is not locked")
+
+
 def test_ports_are_opened_for_others_to_try(world, opened):
     _, driver = opened(world.a_process("serve-0", "n1"))
     with driver.listening({"n1": ("127.0.0.1", [])}, 2, 30.0) as found:
