@@ -16,6 +16,7 @@ ENGINES = {
     "deepseek-gpu-nixl": 32,
     "deepseek-gpu-supervisor": 2,
     "deepseek-r1-a2-2node": 4,
+    "deepseek-r1-a2-docker": 4,
     "deepseek-r1-a3-4node": 36,
     "deepseek-r1-a3-4p4d": 72,
     "deepseek-r1-a3-4p4d-v0.9.1": 72,
@@ -27,6 +28,7 @@ ENGINES = {
     "llama-gpu-2node": 2,
     "qwen3-235b-a3-3node": 10,
     "qwen3-235b-a3-internal": 2,
+    "qwen3-gpu-docker": 16,
     "script": 4,
 }
 

@@ -25,6 +25,7 @@ SMALLER = {
     "name",
     [
         "deepseek-gpu-dbo",
+        "deepseek-r1-a2-docker",
         "deepseek-r1-a3-dbo-v0.9.1",
         "deepseek-r1-a3-layerwise",
         "ernie-gpu-dp",
