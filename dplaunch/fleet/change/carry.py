@@ -81,11 +81,11 @@ class Carrying(Struct, frozen=True):
         """Drain, stop, hold, put and start."""
         beside = self._handing_over()
         self._stop(beside)
+        starting = self.wave.places(StepKind.START)
+        start_containers(self.job, {node for node, _ in starting})
         for error in self.job.driver.put(self.job.plan, self._nodes_to_write()).values():
             raise error
-        starting = self.wave.places(StepKind.START)
         if starting:
-            start_containers(self.job, {node for node, _ in starting})
             align(self.job, {step.group for step in self.wave.of(StepKind.HOLD)}, "held")
             with phase(self.job, "start", plural(len(starting), "process")):
                 self._start(starting, beside)

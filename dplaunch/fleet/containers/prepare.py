@@ -15,7 +15,7 @@ from dplaunch.fleet.job import Job, need_all, phase
 from dplaunch.model.check import Finding, Level, fold_findings
 from dplaunch.model.container import Preparation
 from dplaunch.model.observed import Observed
-from dplaunch.model.plan import CONTAINER, NodePlan
+from dplaunch.model.plan import CONTAINER, File, NodePlan
 from dplaunch.model.step import StepKind, Wave
 from dplaunch.ranges import fold, grouped
 from dplaunch.words import plural
@@ -46,7 +46,10 @@ def is_replaced(job: Job, name: str) -> bool:
 
 
 def start_containers(job: Job, names: Collection[str]) -> None:
-    """Start the containers of these nodes where the plan's does not run yet; then sessions run inside."""
+    """Start the containers of these nodes where the plan's does not run yet; then sessions run inside.
+
+    Files outside the node's folder are put only then: they belong into the container.
+    """
     nodes = _stale(job, names)
     if not nodes:
         return
@@ -62,12 +65,18 @@ def start_containers(job: Job, names: Collection[str]) -> None:
     with phase(job, "container", plural(len(nodes), "container")):
         kept = remove_from_outside(job, nodes)
         _need_none(kept, "remove the old container", "remove it there, then run the command again")
+        for error in job.driver.write({name: _script(node) for name, node in nodes.items()}).values():
+            raise error
         results = job.driver.execute_each(dict.fromkeys(nodes, ("sh", CONTAINER)), TIMEOUT)
         failed = {r.node: r.problem or _last(r.err) for r in results if r.code != 0}
         _need_none(failed, "start its container", "`dplaunch plan` prints the command; correct runtime.args")
         job.driver.reopen(list(nodes), outside=False)
         need_all(job)
     _need_running(job, nodes)
+
+
+def _script(node: NodePlan) -> File:
+    return next(file for file in node.files if file.path == CONTAINER)
 
 
 def _stale(job: Job, names: Collection[str]) -> dict[str, NodePlan]:

@@ -14,6 +14,7 @@ from dplaunch.fleet.change.down import down
 from dplaunch.fleet.change.options import ChangeOptions
 from dplaunch.fleet.change.up import preview, restart, up
 from dplaunch.model.cluster import Container, Image
+from dplaunch.model.plan import File
 from dplaunch.reconcile import Wish
 
 IMAGE = Image(reference="engines:1", archive="/data/engines.tar")
@@ -70,7 +71,11 @@ def boxed(image=IMAGE, **dockers):
     processes = [a_process(f"serve-{number}", name) for number, name in enumerate(NAMES)]
     planned = a_plan(*processes, a_process("router", "n1"))
     nodes = tuple(
-        replace(node, container=Container("box", "docker", image, f"c/{node.name}", "new"))
+        replace(
+            node,
+            container=Container("box", "docker", image, f"c/{node.name}", "new"),
+            files=(File("container.sh", "run"),),
+        )
         for node in planned.nodes
     )
     stage = Scene(replace(planned, nodes=nodes))
@@ -92,7 +97,8 @@ def test_an_archive_spreads_from_node_to_node_and_every_container_runs_before_it
     ran = [what for what in stage.dockers["n4"].ran if what != "look"]
     assert ran == ["copy", "load", "remove", "run"]
     verbs = [call.verb for call in stage.driver.calls]
-    assert verbs.index("put") < verbs.index("execute_each", verbs.index("put")) < verbs.index("start")
+    assert verbs.index("write") < verbs.index("execute_each", verbs.index("write")) < verbs.index("put")
+    assert stage.nodes["n4"].files["container.sh"] == "run"
 
 
 def test_nothing_is_done_about_containers_that_run():
