@@ -91,6 +91,8 @@ class EngineFacts(Struct, frozen=True, kw_only=True):
     """What a file without hardware could say."""
     default_version: str = ""
     default_connector: str = ""
+    stores: tuple[str, ...] = ()
+    """Connectors that keep KV beside an engine, or combine such: one role can use them alone."""
     ports: Mapping[str, int] = field(default_factory=lambda: {"http": 9000})
     """Names of its ports, each with the base to count from unless the file gives another."""
     reserved: tuple[ReservedPorts, ...] = ()

@@ -215,6 +215,27 @@ class KvTransferSpec(Struct, frozen=True, kw_only=True):
     rank_table: str | None = None
     """For LLMDataDist only: the path of the rank table on the nodes."""
 
+    @property
+    def entries(self) -> tuple[tuple[str, tuple[Mapping[str, ArgValue], ...]], ...]:
+        """Where connectors are listed that work as one, and what each list holds."""
+        blocks = {"extra": self.extra, **self.by_role}
+        return tuple(found for name, block in blocks.items() if (found := _listed(name, block))[1])
+
+    @property
+    def connectors(self) -> tuple[str, ...]:
+        """Every connector named: the outer one, then those that it combines."""
+        listed = (str(entry.get("kv_connector", "")) for _, entries in self.entries for entry in entries)
+        return tuple(dict.fromkeys((self.connector, *listed)))
+
+
+def _listed(place: str, block: Mapping[str, ArgValue]) -> tuple[str, tuple[Mapping[str, ArgValue], ...]]:
+    """The key of ``connectors`` in a block, written there or one level below, and its entries."""
+    inner, found = block.get("kv_connector_extra_config"), block.get("connectors")
+    if found is None and isinstance(inner, Mapping):
+        place, found = f"{place}.kv_connector_extra_config", inner.get("connectors")
+    entries = tuple(e for e in found if isinstance(e, Mapping)) if isinstance(found, tuple) else ()
+    return f"{place}.connectors", entries
+
 
 class RouterSpec(Struct, frozen=True, kw_only=True):
     """The process that clients connect to."""

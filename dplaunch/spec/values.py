@@ -376,7 +376,7 @@ UrlPath = Annotated[str, AfterValidator(checked(_URL_PATH, "is not a path such a
 FilePath = Annotated[
     str,
     AfterValidator(
-        checked(_FILE_PATH, "is not the path of a file", "write /etc/mooncake.json, or mooncake.json")
+        checked(_FILE_PATH, "is not the path of a file", "write /etc/limits.json, or limits.json")
     ),
 ]
 Pattern = Annotated[str, Field(min_length=1), AfterValidator(_pattern)]

@@ -101,7 +101,7 @@ class Ascend(Vllm):
         """What addresses, hardware, connector and version need."""
         return env.computed(site, seat, _version(site.spec))
 
-    def transfer(self, site: Site, seat: Seat) -> kv.Block | None:
+    def transfer(self, site: Site, seat: Seat) -> dict[str, Any] | None:
         """The ``--kv-transfer-config`` of one engine; None without KV transfer."""
         return kv.block(site, seat, _version(site.spec))
 

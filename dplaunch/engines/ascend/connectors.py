@@ -24,7 +24,7 @@ class Kind(Enum):
     RANK_TABLE = "rank table"
     """LLMDataDist: addresses come from a rank table."""
     STORE = "store"
-    """A pool beside the engines; every engine reads and writes."""
+    """A pool beside the engines, or the memory of their hosts."""
     MULTI = "multi"
     """Several connectors in one, listed in the extra configuration."""
 
@@ -37,6 +37,8 @@ class Connector(Struct, frozen=True):
     first: str
     gone: str = ""
     mooncake: bool = False
+    alone: bool = False
+    """A role that does both can use it."""
 
     def in_version(self, version: str) -> bool:
         """Registered in that vllm-ascend."""
@@ -46,14 +48,15 @@ class Connector(Struct, frozen=True):
 CONNECTORS = (
     Connector("LLMDataDistCMgrConnector", Kind.RANK_TABLE, "0.9.1", "0.12.0rc1"),
     Connector("MooncakeConnectorV1", Kind.PULL, "0.10.1rc1", mooncake=True),
-    Connector("MooncakeConnectorStoreV1", Kind.STORE, "0.11.0rc0", mooncake=True),
+    Connector("MooncakeConnectorStoreV1", Kind.STORE, "0.11.0rc0", mooncake=True, alone=True),
     Connector("MooncakeLayerwiseConnector", Kind.PUSH, "0.11.0", mooncake=True),
-    Connector("MultiConnector", Kind.MULTI, "0.11.0rc0"),
-    Connector("AscendStoreConnector", Kind.STORE, "0.12.0rc1", mooncake=True),
-    Connector("UCMConnector", Kind.STORE, "0.13.0"),
-    Connector("LMCacheAscendConnector", Kind.STORE, "0.18.0"),
+    Connector("MultiConnector", Kind.MULTI, "0.11.0rc0", alone=True),
+    Connector("AscendStoreConnector", Kind.STORE, "0.12.0rc1", mooncake=True, alone=True),
+    Connector("OffloadingConnector", Kind.STORE, "0.12.0rc1", alone=True),
+    Connector("UCMConnector", Kind.STORE, "0.13.0", alone=True),
+    Connector("LMCacheAscendConnector", Kind.STORE, "0.18.0", alone=True),
     Connector("MooncakeHybridConnector", Kind.PULL, "0.20.2rc1", mooncake=True),
-    Connector("SimpleCPUOffloadConnector", Kind.STORE, "0.23.0"),
+    Connector("SimpleCPUOffloadConnector", Kind.STORE, "0.23.0", alone=True),
     Connector("RecomputeCPUOffloadConnector", Kind.STORE, "0.23.0"),
 )
 
@@ -63,6 +66,11 @@ _BY_NAME = {connector.name: connector for connector in CONNECTORS}
 def find(name: str) -> Connector | None:
     """The connector of that name, in whatever version."""
     return _BY_NAME.get(name)
+
+
+def alone() -> tuple[str, ...]:
+    """Names of those that need no second role."""
+    return tuple(connector.name for connector in CONNECTORS if connector.alone)
 
 
 def registered(version: str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from dplaunch.engines.ascend.connectors import alone
 from dplaunch.engines.facts import RandomPorts, ReservedPorts
 from dplaunch.engines.vllm import facts as vllm
 
@@ -29,6 +30,7 @@ FACTS = replace(
     families=(("a3", A3_DEVICES), ("a2", 0)),
     example_hardware="atlas-800t-a3",
     default_connector="MooncakeConnectorV1",
+    stores=alone(),
     reserved=(HCCL_HOST_PORTS,),
     random_ports=(MOONCAKE_DIRECT,),
     packages={

@@ -10,30 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from dplaunch.engines.adapter import Site
+from dplaunch.engines.ascend import store
 from dplaunch.engines.ascend.connectors import Connector, Kind, find, transfer_connectors
-from dplaunch.engines.flags import plain
 from dplaunch.engines.versions import at_least
-from dplaunch.engines.vllm.transfer import BOTH, KV_ROLES
-from dplaunch.model.cluster import DECODE, PREFILL, ArgValue, ClusterSpec, KvTransferSpec, RoleSpec
+from dplaunch.engines.vllm.transfer import BOTH, KV_ROLES, Block, extra_of, merged
+from dplaunch.model.cluster import DECODE, PREFILL, ClusterSpec, KvTransferSpec, RoleSpec
 from dplaunch.model.plan import Flow, Seat
-
-FIELDS = frozenset(
-    (
-        "engine_id",
-        "kv_buffer_device",
-        "kv_buffer_size",
-        "kv_connector_extra_config",
-        "kv_connector_module_path",
-        "kv_ip",
-        "kv_load_failure_policy",
-        "kv_parallel_size",
-        "kv_port",
-        "kv_rank",
-        "kv_role",
-        "enable_permute_local_kv",
-    )
-)
-"""Fields of KVTransferConfig: these of ``extra`` stand at the top, all others are the connector's own."""
 
 _FLOWS: dict[Kind, Flow] = {Kind.PULL: "pull", Kind.PUSH: "push"}
 POINT_TO_POINT = (Kind.PULL, Kind.PUSH, Kind.RANK_TABLE)
@@ -42,8 +24,6 @@ _LISTENERS = {
     Kind.PUSH: (DECODE,),
     Kind.RANK_TABLE: (PREFILL, DECODE),
 }
-
-Block = dict[str, Any]
 
 ENDPOINTS = "/etc/hixlep"
 """Where a 950 node describes its links (vllm-ascend, tutorials of the 950DT and vllm_ascend/utils.py)."""
@@ -56,8 +36,8 @@ def block(site: Site, seat: Seat, version: str) -> Block | None:
     transfer = site.spec.kv_transfer
     if transfer is None:
         return None
-    extra = _merged(extra_of(transfer.extra), extra_of(transfer.by_role.get(site.role.name, {})))
-    return _entry(transfer.connector, _merged(_links(site, version), extra), site, seat, version)
+    extra = merged(extra_of(transfer.extra), extra_of(transfer.by_role.get(site.role.name, {})))
+    return _entry(transfer.connector, merged(_links(site, version), extra), site, seat, version)
 
 
 def _links(site: Site, version: str) -> Block:
@@ -69,14 +49,6 @@ def _links(site: Site, version: str) -> Block:
     return {"kv_connector_extra_config": {"ascend_local_comm_res_path": ENDPOINTS}}
 
 
-def extra_of(extra: Mapping[str, ArgValue]) -> Block:
-    """``extra`` as KVTransferConfig wants it: unknown keys belong to the connector's own configuration."""
-    given = plain(extra)
-    top = {key: value for key, value in given.items() if key in FIELDS}
-    own = {key: value for key, value in given.items() if key not in FIELDS}
-    return _merged(top, {"kv_connector_extra_config": own}) if own else top
-
-
 def _entry(name: str, extra: Block, site: Site, seat: Seat, version: str) -> Block:
     connector = find(name)
     computed: Block = {"kv_connector": name, "kv_role": KV_ROLES.get(site.role.name, BOTH)}
@@ -85,12 +57,14 @@ def _entry(name: str, extra: Block, site: Site, seat: Seat, version: str) -> Blo
     if not at_least(version, "0.18.0rc1"):
         computed["kv_buffer_device"] = "npu"
     own = _own_config(connector, extra, site, seat, version)
-    return _merged(_merged(computed, extra), {"kv_connector_extra_config": own} if own else {})
+    return merged(merged(computed, extra), {"kv_connector_extra_config": own} if own else {})
 
 
 def _own_config(connector: Connector | None, extra: Block, site: Site, seat: Seat, version: str) -> Block:
     if connector is None:
         return {}
+    if connector.kind is Kind.STORE:
+        return store.own_config(connector, extra, site, seat, version)
     if connector.kind is Kind.MULTI:
         entries = extra.get("kv_connector_extra_config", {}).get("connectors", [])
         return {"connectors": [_nested_entry(e, site, seat, version) for e in entries]}
@@ -113,15 +87,6 @@ def sizes(spec: ClusterSpec) -> Block:
 def _size(role: RoleSpec) -> Block:
     more = {"pp_size": role.pp} if role.pp > 1 else {}
     return {"dp_size": role.dp, "tp_size": role.tp, **more}
-
-
-def _merged(below: Block, above: Block) -> Block:
-    """``above`` laid over ``below``, maps into maps."""
-    result = dict(below)
-    for key, value in above.items():
-        old = result.get(key)
-        result[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return result
 
 
 def mover(transfer: KvTransferSpec | None) -> Connector | None:

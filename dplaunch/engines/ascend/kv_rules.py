@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from dplaunch.engines.ascend.connectors import Connector, Kind, find, registered, transfer_connectors
-from dplaunch.engines.ascend.kv import extra_of, mover
+from dplaunch.engines.ascend.kv import mover
 from dplaunch.engines.flags import plain
 from dplaunch.engines.routers import NONE, router_kind
 from dplaunch.engines.rules import warning
 from dplaunch.engines.versions import at_least
 from dplaunch.engines.vllm.lint import CONFIG, as_map
-from dplaunch.engines.vllm.transfer import names, nested
+from dplaunch.engines.vllm.transfer import extra_of, names, nested
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import DECODE, PREFILL, ClusterSpec, KvTransferSpec, RoleSpec
 
@@ -71,12 +71,12 @@ def _connectors(transfer: KvTransferSpec, version: str) -> Iterator[Problem]:
 
 
 def _typed_by_hand(transfer: KvTransferSpec) -> Iterator[Problem]:
-    inner = "kv_connector_extra_config." if "connectors" not in transfer.extra else ""
     blocks = [("extra.", "", extra_of(transfer.extra))]
     blocks += [(f"{role}.", "", extra_of(extra)) for role, extra in transfer.by_role.items()]
     blocks += [
-        (f"extra.{inner}connectors.{index}.", str(entry.get("kv_connector")), plain(entry))
-        for index, entry in enumerate(nested(transfer))
+        (f"{place}.{index}.", str(entry.get("kv_connector")), plain(entry))
+        for place, entries in transfer.entries
+        for index, entry in enumerate(entries)
     ]
     for place, name, block in blocks:
         for key, value in {**block, **as_map(block.get("kv_connector_extra_config"))}.items():

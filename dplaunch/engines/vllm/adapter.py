@@ -9,7 +9,7 @@ from typing import Any
 from dplaunch.engines import rules
 from dplaunch.engines.adapter import PortNeed, Site, Template
 from dplaunch.engines.facts import Dense, Software
-from dplaunch.engines.flags import plain, words
+from dplaunch.engines.flags import words
 from dplaunch.engines.settings import Env, Flags, user_flags
 from dplaunch.engines.versions import at_least
 from dplaunch.engines.vllm import (
@@ -19,6 +19,7 @@ from dplaunch.engines.vllm import (
     env_names,
     flag_rules,
     forms,
+    kv,
     lint,
     parallel,
     releases,
@@ -29,17 +30,14 @@ from dplaunch.engines.vllm.flagtable import negatable
 from dplaunch.engines.vllm.forms import Lines
 from dplaunch.engines.vllm.releases import dense
 from dplaunch.engines.vllm.shell import Scripted, needs
-from dplaunch.engines.vllm.transfer import BOTH, KV_ROLES
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
 from dplaunch.model.plan import Overlap, Seat
 
-NIXL = "NixlConnector"
 ONE_NIXL_PORT_PER_RANK = "0.14.0"
 """Before it NIXL counted ports by device, as Mooncake does."""
 
 COMPUTED_ENV = ("VLLM_NIXL_SIDE_CHANNEL_HOST", "VLLM_NIXL_SIDE_CHANNEL_PORT")
-COMPUTED_EXTRA = ("kv_role", "kv_port", "kv_rank", "engine_id", "kv_connector_module_path")
 
 
 class Vllm(Scripted):
@@ -60,7 +58,7 @@ class Vllm(Scripted):
             *unknown,
             *rules.forbidden(spec, COMPUTED_ENV, computed, "remove it"),
             *rules.devices_chosen(spec, "CUDA_VISIBLE_DEVICES"),
-            *_transfer(spec),
+            *kv.check(spec),
             *_quantization(spec),
             *context_parallel.check(spec, spec.engine.version),
             *context_parallel.check_alone(spec, spec.engine.version),
@@ -88,7 +86,7 @@ class Vllm(Scripted):
 
     def ports(self, spec: ClusterSpec, role: RoleSpec) -> tuple[PortNeed, ...]:
         """With KV transfer both sides listen; the engine adds its rank to the group's base."""
-        if spec.kv_transfer is None:
+        if not kv.moves(spec):
             return tuple(needs(role))
         width = 1 if at_least(spec.engine.version, ONE_NIXL_PORT_PER_RANK) else role.tp
         return tuple(needs(role, width, listens=True))
@@ -114,7 +112,7 @@ class Vllm(Scripted):
         if at_least(site.spec.engine.version, "0.14.0"):
             env["VLLM_ENGINE_READY_TIMEOUT_S"] = str(int(site.spec.ready_timeout))
         env |= dbo.env(site.role, site.spec.engine.version)
-        if site.spec.kv_transfer is not None:
+        if kv.moves(site.spec):
             # the same base for the whole group: the engine adds its rank itself
             env["VLLM_NIXL_SIDE_CHANNEL_HOST"] = "${local_ip}"
             env["VLLM_NIXL_SIDE_CHANNEL_PORT"] = str(seat.ports["kv"].base)
@@ -139,13 +137,7 @@ class Vllm(Scripted):
 
     def transfer(self, site: Site, seat: Seat) -> dict[str, Any] | None:
         """The ``--kv-transfer-config`` of one engine; None without KV transfer."""
-        transfer = site.spec.kv_transfer
-        if transfer is None:
-            return None
-        on_cpu = {} if seat.devices else {"kv_buffer_device": "cpu"}
-        role = KV_ROLES.get(site.role.name, BOTH)
-        extra = {**transfer.extra, **transfer.by_role.get(site.role.name, {})}
-        return {"kv_connector": transfer.connector, "kv_role": role, **on_cpu, **plain(extra)}
+        return kv.block(site, seat)
 
 
 def _lint(spec: ClusterSpec) -> Iterator[Problem]:
@@ -165,27 +157,6 @@ def _quantization(spec: ClusterSpec) -> Iterator[Problem]:
                 key=f"{place}.quantization",
                 hint="remove it, or engine: {kind: vllm-ascend, …}",
             )
-
-
-def _transfer(spec: ClusterSpec) -> Iterator[Problem]:
-    transfer = spec.kv_transfer
-    if transfer is None:
-        return
-    if transfer.connector != NIXL:
-        yield Problem(
-            f"dplaunch supports only {NIXL} for vllm, not '{transfer.connector}'",
-            key="kv_transfer.connector",
-            hint=f"connector: {NIXL}",
-        )
-    if transfer.rank_table:
-        yield Problem(
-            "vllm does not read a rank table", key="kv_transfer.rank_table", hint="remove rank_table"
-        )
-    for place, extra in {"extra": transfer.extra, **transfer.by_role}.items():
-        for key in COMPUTED_EXTRA:
-            if key in extra:
-                text = f"'{key}' is computed by dplaunch"
-                yield Problem(text, key=f"kv_transfer.{place}.{key}", hint=f"remove {key}")
 
 
 ADAPTER = Vllm()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dplaunch.engines.facts import EngineFacts, Help
+from dplaunch.engines.vllm.transfer import MULTI, NIXL, STORES
 from dplaunch.model.plan import Api, Stage
 
 PORTS = {"http": 9000, "rpc": 13395, "kv": 61000}
@@ -98,7 +99,8 @@ FACTS = EngineFacts(
     needs=frozenset(("version", "hardware", "kv_transfer")),
     families=(("gpu", 1),),
     example_hardware="gpu-8, or cpu",
-    default_connector="NixlConnector",
+    default_connector=NIXL,
+    stores=(*STORES, MULTI),
     ports={**PORTS, **FORMS_PORTS},
     script=SCRIPT,
     key_env=KEY_ENV,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import combinations
 from typing import NamedTuple
 
@@ -85,9 +85,7 @@ def kv_quiet(case: Case) -> Iterator[Finding]:
 
 def _drawn(case: Case, role: RoleSpec, transfer: KvTransferSpec | None) -> Iterator[_Noise]:
     """Where the engine's connectors bind at random, alone or listed in another one's ``connectors``."""
-    entries = transfer.extra.get("connectors") if transfer else None
-    listed = [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, tuple) else []
-    names = (transfer.connector if transfer else "", *(str(entry.get("kv_connector")) for entry in listed))
+    names = transfer.connectors if transfer else ()
     devices = [device for node in case.spec.nodes if node.name in role.nodes for device in node.devices]
     for drawn in case.engine.random_ports:
         if any(name.startswith(drawn.connector) for name in names):

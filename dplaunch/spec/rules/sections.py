@@ -110,15 +110,15 @@ def hardware_given(case: Case) -> Iterator[Finding]:
 
 
 def kv_transfer_fits(case: Case) -> Iterator[Finding]:
-    """Prefill hands its KV cache to decode; a single role has no receiver."""
+    """Prefill hands its KV cache to decode; a single role has no receiver, yet may have a store."""
     transfer = case.file.kv_transfer
-    if transfer and case.file.roles.serve:
-        yield Finding(
-            ("kv_transfer",),
-            "kv_transfer needs prefill and decode, and there is only serve",
-            "remove it",
-            at_key=True,
-        )
+    if transfer and case.spec.kv_transfer and case.file.roles.serve:
+        stores = case.engine.stores
+        movers = [name for name in case.spec.kv_transfer.connectors if name not in stores]
+        if movers:
+            hint = f"remove it; alone work {', '.join(stores)}" if stores else "remove it"
+            text = f"{movers[0]} needs prefill and decode, and there is only serve"
+            yield Finding(("kv_transfer",), text, hint, at_key=True)
     if transfer is None and case.spec.disaggregated and "kv_transfer" in case.engine.needs:
         yield Finding(
             ("kv_transfer",),

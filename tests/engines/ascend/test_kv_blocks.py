@@ -87,7 +87,7 @@ def test_entries_of_multi_connector_are_filled_too():
                 {
                     "kv_connector": "AscendStoreConnector",
                     "kv_role": "kv_consumer",
-                    "kv_connector_extra_config": {"backend": "mooncake"},
+                    "kv_connector_extra_config": {"backend": "mooncake", "lookup_rpc_port": "4"},
                 },
             ]
         },
@@ -131,6 +131,62 @@ def test_connectors_come_and_go():
     assert "LLMDataDistCMgrConnector" in registered("0.11.0")
     assert "LLMDataDistCMgrConnector" not in registered("0.12.0rc1")
     assert "MooncakeLayerwiseConnector" not in registered("0.11.0rc3")
+
+
+def serving(connector: str, version: str = "0.23.0", **extra):
+    """The blocks of the engines of two groups that serve from one node, in order."""
+    role = RoleSpec(name="serve", nodes=("n1",), groups=2, dp=2, tp=2)
+    spec = cluster(role, version=version, kv_transfer=KvTransferSpec(connector=connector, extra=extra))
+    words = [command.argv for command in plan.commands(spec).values()]
+    return [json.loads(argv[argv.index("--kv-transfer-config") + 1]) for argv in words]
+
+
+def test_a_store_of_engines_that_serve_alone_plays_both_parts():
+    found = serving("AscendStoreConnector", backend="yuanrong")
+    assert [block["kv_role"] for block in found] == ["kv_both"] * 4
+    assert "kv_port" not in found[0]
+    sockets = [block["kv_connector_extra_config"]["lookup_rpc_port"] for block in found]
+    assert sockets == ["0", "0", "1", "1"], "the rank is in the path"
+
+
+def test_before_0_13_each_rank_has_a_lookup_socket_of_its_own():
+    found = serving("AscendStoreConnector", "0.12.0rc1", backend="yuanrong")
+    assert len({block["kv_connector_extra_config"]["lookup_rpc_port"] for block in found}) == 4
+
+
+def test_offloading_to_the_hosts_memory_names_the_npus_own_part():
+    assert serving("OffloadingConnector", num_cpu_blocks=1000)[0]["kv_connector_extra_config"] == {
+        "num_cpu_blocks": 1000,
+        "spec_name": "NPUOffloadingSpec",
+        "spec_module_path": "vllm_ascend.kv_offload.npu",
+    }
+
+
+def test_decode_loads_from_a_store_that_is_all_it_shares_with_prefill():
+    extra = {"backend": "yuanrong"}
+    transfer = KvTransferSpec(connector="AscendStoreConnector", extra=extra)
+    prefill, decode = blocks(four_p_four_d(kv_transfer=transfer))
+    assert prefill["kv_connector_extra_config"] == {"backend": "yuanrong", "lookup_rpc_port": "0"}
+    assert decode["kv_connector_extra_config"] == {
+        "backend": "yuanrong",
+        "lookup_rpc_port": "4",
+        "consumer_is_to_load": True,
+    }
+
+
+def test_a_role_may_combine_connectors_of_its_own():
+    mover, keeper = ({"kv_connector": n} for n in ("MooncakeConnectorV1", "RecomputeCPUOffloadConnector"))
+    transfer = KvTransferSpec(
+        connector="MultiConnector",
+        extra={"connectors": (mover,)},
+        by_role={"decode": {"connectors": (mover, keeper)}},
+    )
+    prefill, decode = blocks(four_p_four_d(kv_transfer=transfer))
+    named = [
+        [entry["kv_connector"] for entry in block["kv_connector_extra_config"]["connectors"]]
+        for block in (prefill, decode)
+    ]
+    assert named == [["MooncakeConnectorV1"], ["MooncakeConnectorV1", "RecomputeCPUOffloadConnector"]]
 
 
 def test_no_transfer_no_block():

@@ -117,6 +117,40 @@ def test_extra_is_merged(stage):
     assert json.loads(ran.option("kv-transfer-config"))["kv_connector_extra_config"] == {"backends": ["UCX"]}
 
 
+POOLED = KvTransferSpec(
+    connector="MultiConnector",
+    extra={"connectors": ({"kv_connector": "NixlConnector"}, {"kv_connector": "LMCacheConnectorV1"})},
+)
+
+
+def test_nixl_and_a_store_work_as_one(stage):
+    ran = run(stage, plan.build(pd(kv_transfer=POOLED)), "decode-0")
+    assert json.loads(ran.option("kv-transfer-config")) == {
+        "kv_connector": "MultiConnector",
+        "kv_role": "kv_consumer",
+        "kv_connector_extra_config": {
+            "connectors": [
+                {"kv_connector": "NixlConnector", "kv_role": "kv_consumer"},
+                {"kv_connector": "LMCacheConnectorV1", "kv_role": "kv_consumer"},
+            ]
+        },
+    }
+    assert ran.env["VLLM_NIXL_SIDE_CHANNEL_PORT"] == "61000"
+
+
+def test_a_store_of_engines_that_serve_alone_has_no_side_channel(stage):
+    transfer = KvTransferSpec(connector="OffloadingConnector", extra={"cpu_bytes_to_use": 8})
+    spec = cluster(serve(), kind="vllm", hardware=GPU, nodes=nodes(1, devices=8), kv_transfer=transfer)
+    assert found(spec) == []
+    ran = run(stage, plan.build(spec), "serve-0")
+    assert json.loads(ran.option("kv-transfer-config")) == {
+        "kv_connector": "OffloadingConnector",
+        "kv_role": "kv_both",
+        "kv_connector_extra_config": {"cpu_bytes_to_use": 8},
+    }
+    assert not [name for name in ran.env if "NIXL" in name]
+
+
 def found(spec):
     return [problem.key for problem in adapter("vllm").check(spec)]
 
@@ -132,6 +166,8 @@ def test_a_sound_file_has_no_problem():
         ({"version": "0.9.1"}, "engine.version"),
         ({"version": "main"}, "engine.version"),
         ({"kv_transfer": KvTransferSpec(connector="MooncakeConnectorV1")}, "kv_transfer.connector"),
+        ({"kv_transfer": KvTransferSpec(connector="LMCacheConnectorV1")}, "kv_transfer.connector"),
+        ({"kv_transfer": KvTransferSpec(connector="MultiConnector")}, "kv_transfer.connector"),
         ({"kv_transfer": replace(NIXL, rank_table="/t")}, "kv_transfer.rank_table"),
         ({"kv_transfer": replace(NIXL, extra={"kv_role": "kv_both"})}, "kv_transfer.extra.kv_role"),
     ],
