@@ -64,5 +64,6 @@ def give_podman(host: LabHost) -> None:
 
 def leave_no_cgroup(host: LabHost) -> None:
     """Wait until nothing of the containers is left among the machine's cgroups."""
-    gone = ["find", f"/sys/fs/cgroup/{CGROUP}", "-depth", "-type", "d", "-exec", "rmdir", "{}", "+"]
+    folder = f"/sys/fs/cgroup/{CGROUP}"
+    gone = ["sh", "-c", f"[ ! -d {folder} ] || find {folder} -depth -type d -exec rmdir {{}} +"]
     until(lambda: host.run(gone).returncode == 0)
