@@ -42,6 +42,7 @@ def exit_code(summary: Summary) -> ExitCode:
 
     codes = {
         ClusterHealth.SERVING: ExitCode.DONE,
+        ClusterHealth.DONE: ExitCode.DONE,
         ClusterHealth.STARTING: ExitCode.NOT_READY,
         ClusterHealth.CLOSED: ExitCode.NOT_READY,
         ClusterHealth.DEGRADED: ExitCode.DEGRADED,

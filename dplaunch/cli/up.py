@@ -68,7 +68,7 @@ def up(  # noqa: PLR0913 - the flags that operators need, one line each
     from dplaunch.cli.cluster import open_cluster, say_without_container
     from dplaunch.fleet.change.options import ChangeOptions
     from dplaunch.fleet.targets import role
-    from dplaunch.preflight import FirstLook
+    from dplaunch.preflight import FirstLook, Provided
     from dplaunch.reconcile import Wish
 
     if detailed_exitcode and not dry_run:
@@ -85,7 +85,7 @@ def up(  # noqa: PLR0913 - the flags that operators need, one line each
     )
     if dry_run:
         return _preview(call, cluster, options, detailed=detailed_exitcode)
-    return _bring_up(call, cluster, options, None if no_check else FirstLook(cluster.spec))
+    return _bring_up(call, cluster, options, Provided(cluster.spec) if no_check else FirstLook(cluster.spec))
 
 
 def _preview(call: Invocation, cluster: Cluster, options: ChangeOptions, *, detailed: bool) -> ExitCode:
@@ -101,7 +101,7 @@ def _preview(call: Invocation, cluster: Cluster, options: ChangeOptions, *, deta
     return ExitCode.CHANGES if detailed and decision.changes else ExitCode.DONE
 
 
-def _bring_up(call: Invocation, cluster: Cluster, options: ChangeOptions, look: Preflight | None) -> ExitCode:
+def _bring_up(call: Invocation, cluster: Cluster, options: ChangeOptions, look: Preflight) -> ExitCode:
     from dplaunch.cli.work import at_work, interruptible, watching
     from dplaunch.fleet.change.up import up as walk
     from dplaunch.view import up as drawing

@@ -58,6 +58,8 @@ register("vllm-ascend", _from("ascend.adapter"))
 register("vllm", _from("vllm.adapter"))
 register("fastdeploy", _from("fastdeploy.adapter"))
 register("script", _from("script.adapter"))
+register("mindie-atb", _from("mindie.atb"))
+register("mindie", _from("mindie.service"))
 register("rehearsal", _from("rehearsal"))
 
 __all__ = [

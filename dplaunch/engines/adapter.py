@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from dplaunch.engines.facts import Dense, EngineFacts, Software
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, NodeSpec, RoleSpec
-from dplaunch.model.plan import File, Flow, Overlap, Process, Seat
+from dplaunch.model.plan import File, Flow, Overlap, Process, RankTable, Seat
 
 
 class Site(Struct, frozen=True, kw_only=True):
@@ -27,6 +27,11 @@ class Site(Struct, frozen=True, kw_only=True):
     def script_path(self) -> str:
         """``prefill/run_dp_template.sh``, relative to the node's folder."""
         return f"{self.role.name}/{self.facts.script}"
+
+    @property
+    def interface(self) -> str:
+        """The node's network interface where it need not be found: given, or the loopback."""
+        return self.node.nic or ("lo" if self.node.address.startswith("127.") else "")
 
 
 class Template(Struct, frozen=True):
@@ -106,6 +111,11 @@ class EngineAdapter(Protocol):
         """
         del spec, model
         return ()
+
+    def rank_table(self, spec: ClusterSpec) -> RankTable | None:
+        """The rank table that its engines read; None where they need none."""
+        del spec
+        return None
 
     def flow(self, spec: ClusterSpec) -> Flow | None:
         """How its KV transfer wants requests to go through split roles; None: as the router does it."""

@@ -124,6 +124,10 @@ class EngineFacts(Struct, frozen=True, kw_only=True):
     """Ways to balance over the ranks of a group that it knows."""
     spans_nodes: bool = False
     """One engine can be spread over several nodes."""
+    takes_rank_table: bool = False
+    """The cluster file may name the rank table of its engines (``engine.rank_table``)."""
+    serves: bool = True
+    """It has endpoints; else it is a job, and nothing is routed to it."""
     without_dbo: str = "it has no dual-batch overlap"
     """Why ``dbo`` of a role has no effect; empty for an engine that knows it."""
     rehearsal: bool = False

@@ -26,6 +26,24 @@ def per_rank(site: Site) -> Iterator[Process]:
         yield _process(site, seat.name, (seat,), (_endpoint(site, seat, (seat.rank,)),))
 
 
+def per_device(site: Site) -> Iterator[Process]:
+    """One process without an endpoint for each device, named by its rank in the group: ``serve-12``.
+
+    Its seat is that rank's. Ranks of a node follow its devices in numeric order, as a rank table has them.
+    """
+    for seats in _groups(site):
+        first, size = seats[0], site.role.devices_per_seat * len(seats)
+        offset = (first.rank * first.parts + first.part) * site.role.devices_per_seat
+        devices = sorted(device for seat in seats for device in seat.devices)
+        before = first.group * site.role.dp * site.role.devices_per_rank
+        for local in range(size):
+            name = f"{first.role}-{before + offset + local}"
+            own = tuple(devices[local : local + 1])
+            whole = replace(first, name=name, devices=own, part=0, parts=1)
+            seat = replace(whole, rank=offset + local, local_rank=local, local_size=size)
+            yield _process(site, name, (seat,), ())
+
+
 def per_node(site: Site) -> Iterator[Process]:
     """One parent process for all ranks that a group has on the node, and an endpoint for each rank."""
     for seats in _groups(site):

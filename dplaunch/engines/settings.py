@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from dplaunch.engines.adapter import Site
 from dplaunch.engines.flags import words
-from dplaunch.model.cluster import EnvValue, Override, SecretRef
+from dplaunch.model.cluster import ArgValue, EnvValue, Override, SecretRef
 from dplaunch.model.plan import Seat
 
 Env = dict[str, EnvValue]
@@ -29,18 +29,23 @@ def user_env(site: Site, seat: Seat) -> Env:
     return {name: value for layer in layers for name, value in layer.items()}
 
 
+def user_args(site: Site, seat: Seat) -> dict[str, ArgValue]:
+    """The cluster file's ``args`` for one engine, as they are."""
+    layers = (site.role.args, site.node.args, *(o.args for o in _overrides(site, seat)))
+    return {key: value for layer in layers for key, value in layer.items()}
+
+
 def user_flags(site: Site, seat: Seat, negatable: Callable[[str], bool]) -> Flags:
     """The cluster file's flags for one engine; ``negatable``: which of its flags have a ``--no-`` form."""
-    layers = (site.role.args, site.node.args, *(o.args for o in _overrides(site, seat)))
-    given = {key: value for layer in layers for key, value in layer.items()}
+    given = user_args(site, seat)
     return {key: words(key, value, negatable=negatable(key)) for key, value in given.items()}
 
 
 def secrets(site: Site, seat: Seat) -> dict[str, SecretRef]:
-    """Secrets of one engine: its own environment's, and the API key."""
+    """Secrets of one engine: its own environment's, and the API key where it can ask for one."""
     own = {name: value for name, value in user_env(site, seat).items() if isinstance(value, SecretRef)}
     key = site.spec.api_key
-    return {site.facts.key_env: key, **own} if key else own
+    return {site.facts.key_env: key, **own} if key and site.facts.key_env else own
 
 
 def _overrides(site: Site, seat: Seat) -> tuple[Override, Override]:

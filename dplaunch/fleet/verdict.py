@@ -84,7 +84,8 @@ def _judge_health(
         return ClusterHealth.UNKNOWN
     found = [seen.get(process.place) for process in plan.processes]
     if all(process is not None and process.serves for process in found):
-        # also where nothing but jobs was to run, and all are done
+        if plan.is_job:
+            return ClusterHealth.DONE
         opened = {endpoint.role for endpoint in plan.endpoints if endpoint.group not in held}
         return ClusterHealth.SERVING if opened.issuperset(_roles(plan)) else ClusterHealth.CLOSED
     if not any(p.alive for p in observed.processes):

@@ -219,6 +219,19 @@ class NodePlan(Struct, frozen=True, kw_only=True):
     """Where its guards, their state and all processes are; None: on the machine itself."""
 
 
+class RankTable(Struct, frozen=True, kw_only=True):
+    """The rank table by which the engines of a group find one another's devices."""
+
+    path: str
+    """Where they read it: absolute, or relative to the node's state folder."""
+    nodes: tuple[str, ...]
+    """In the order of their ranks."""
+    made: bool = True
+    """`up` makes it of what devices report; else it is a file of the plan, or on the nodes already."""
+    containers: bool = False
+    """Each server names its container's address too."""
+
+
 class Stage(Struct, frozen=True):
     """A start-up stage: its pattern matches a log line. The group ``percent`` is the progress inside it."""
 
@@ -251,6 +264,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     drain_timeout: Mapping[str, float] = field(default_factory=dict)
     """Role → seconds that requests of a group have to finish before it is stopped."""
     warmup: WarmupSpec | None = None
+    rank_table: RankTable | None = None
     hooks: Mapping[str, str] = field(default_factory=dict)
     stages: tuple[Stage, ...] = ()
     """Start-up stages of the engine, in order."""
@@ -273,6 +287,11 @@ class Plan(Struct, frozen=True, kw_only=True):
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Every endpoint of an engine, nodes in order."""
         return tuple(e for p in self.processes if p.kind == "engine" for e in p.endpoints)
+
+    @property
+    def is_job(self) -> bool:
+        """All that runs ends by itself: there is nothing to ask for an answer."""
+        return bool(self.processes) and all(process.kind == "job" for process in self.processes)
 
     @property
     def router_process(self) -> Process | None:

@@ -115,6 +115,7 @@ def _plan(draft: _Draft) -> Plan:
         ready_timeout=spec.ready_timeout,
         drain_timeout={role.name: role.drain_timeout for role in spec.roles},
         warmup=spec.warmup,
+        rank_table=draft.engine.rank_table(spec),
         hooks=spec.hooks,
         stages=draft.engine.facts.stages,
     )

@@ -23,8 +23,8 @@ export PYTHONPATH="${DPLAUNCH_ROOT:-$(cd "$(dirname "$0")/.." && pwd)}/bin${PYTH
 def rehearsed(spec: ClusterSpec, played: Collection[str] = ()) -> ClusterSpec:
     """The cluster with every node on this machine, each at an address of its own in 127.0.0.0/8.
 
-    Addresses follow from the cluster's name, so that two rehearsals do not meet. SSH, container and
-    setup are dropped: they belong to the real machines. ``played``: kinds of foreign routers that stay.
+    Addresses follow from the cluster's name, so that two rehearsals do not meet. SSH, container, setup and
+    rank table are dropped: they belong to the real machines. ``played``: kinds of foreign routers that stay.
     """
     return replace(
         spec,
@@ -32,6 +32,7 @@ def rehearsed(spec: ClusterSpec, played: Collection[str] = ()) -> ClusterSpec:
         runtime=RuntimeSpec(),
         container=None,
         router=_own_router(spec.router, played),
+        engine=replace(spec.engine, rank_table=None, rank_table_text=None),
     )
 
 

@@ -14,6 +14,7 @@ from dplaunch.model.cluster import ClusterSpec
 from dplaunch.model.observed import Observed
 from dplaunch.model.remote import SurveyReply
 from dplaunch.preflight import basics, fingerprint
+from dplaunch.preflight.provide import provide
 from dplaunch.preflight.survey import make_request, make_targets, parse_facts, run_surveys
 from dplaunch.preflight.walk import CheckOptions, choose_probes, judge
 from dplaunch.probes.probe import Probe
@@ -35,7 +36,10 @@ class FirstLook(Preflight):
         self._changed: list[Finding] = []
 
     def before(self, job: Job, observed: Observed) -> None:
-        """Check the nodes quickly. Warnings become notes; raises DplaunchError for anything worse."""
+        """Check the nodes quickly, then provide what a start needs there.
+
+        Warnings become notes; raises DplaunchError for anything worse.
+        """
         with phase(job, "check", plural(len(job.driver.reached), "node")):
             found = self._quick(job, observed)
         need_all(job)
@@ -48,6 +52,7 @@ class FirstLook(Preflight):
             raise DplaunchError(
                 f"{first}; nothing was started", hint=hint or "run `dplaunch check`", detail=tuple(more)
             )
+        provide(job, self._spec)
 
     def meanwhile(self, job: Job) -> None:
         """Ask the nodes with a fingerprint for the rest of their facts, which takes too long before a start.

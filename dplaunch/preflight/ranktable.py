@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from dplaunch.engines import adapter
 from dplaunch.errors import DplaunchError, SpecError, UsageError
 from dplaunch.fleet.job import Job, connect_all, need_all, phase
 from dplaunch.model.check import Facts, Finding, Level
@@ -22,7 +23,7 @@ from dplaunch.probes.npu_pairs import NamedDevices, list_addresses
 from dplaunch.probes.npu_superpod import is_unset
 from dplaunch.probes.probe import Probe, ProbeTarget, find_peers
 from dplaunch.ranges import fold, grouped
-from dplaunch.ranktable import Device, NodeDevices, Site, make_table, make_transfer_table, verify
+from dplaunch.ranktable import Device, NodeDevices, Site, make_table, make_transfer_table, site_of, verify
 from dplaunch.words import join_words, plural
 
 TABLE = "npu.ranktable"
@@ -56,6 +57,9 @@ def list_nodes(spec: ClusterSpec) -> tuple[NodeSpec, ...]:
 
 def find_site(spec: ClusterSpec) -> Site:
     """Return what the cluster's rank table is for. Raises UsageError as ``list_nodes`` does."""
+    table = adapter(spec.engine.kind).rank_table(spec)
+    if table:
+        return site_of(spec, table)
     return Site(
         nodes=list_nodes(spec),
         family=spec.hardware.family,
@@ -70,7 +74,8 @@ def make(job: Job, spec: ClusterSpec) -> str:
         raise UsageError("a rehearsal has no devices that could be asked", hint="leave --rehearse out")
     site = find_site(spec)
     names = [node.name for node in site.nodes]
-    nodes = tuple(target for target in make_targets(job, spec) if target.name in names)
+    targets = {target.name: target for target in make_targets(job, spec)}
+    nodes = tuple(targets[name] for name in names)
     connect_all(job, names)
     with phase(job, "ask devices", plural(len(nodes), "node")):
         seen = _ask_all(job, nodes, site, avoids_hccs=_avoids_hccs(spec))
@@ -83,7 +88,8 @@ def make(job: Job, spec: ClusterSpec) -> str:
 
 def _make_text(nodes: Sequence[ProbeTarget], seen: Seen, site: Site) -> str:
     if not site.transfer:
-        return make_table([_read_node(t, seen[t.name], sorted(t.node.devices)) for t in nodes])
+        read = [_read_node(t, seen[t.name], sorted(t.node.devices)) for t in nodes]
+        return make_table(read, containers=site.containers)
     prefill, decode = (
         [_read_node(t, seen[t.name], found) for t in nodes if (found := _list_devices(t, role))]
         for role in (PREFILL, DECODE)

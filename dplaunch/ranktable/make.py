@@ -15,13 +15,21 @@ from dplaunch.ranges import grouped
 from dplaunch.ranktable.table import VERSION_A2, VERSION_A3, Device, NodeDevices
 
 
-def make_table(nodes: Sequence[NodeDevices]) -> str:
-    """Return the text of a table of these nodes: version 1.2 where devices are in super pods, else 1.0."""
+def make_table(nodes: Sequence[NodeDevices], *, containers: bool = False) -> str:
+    """Return the text of a table of these nodes: version 1.2 where devices are in super pods, else 1.0.
+
+    ``containers``: each server also gets the address of its container, which is that of its node.
+    """
     ranks = count()
     table: dict[str, Any] = {
         "server_count": str(len(nodes)),
         "server_list": [
-            {"device": list(_list_devices(node.devices, ranks)), "server_id": node.address} for node in nodes
+            {
+                "device": list(_list_devices(node.devices, ranks)),
+                "server_id": node.address,
+                **({"container_ip": node.address} if containers else {}),
+            }
+            for node in nodes
         ],
         "status": "completed",
         "version": VERSION_A2,

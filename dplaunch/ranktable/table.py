@@ -41,6 +41,10 @@ class Site(Struct, frozen=True, kw_only=True):
 
     transfer: bool = False
     """The table is read by the LLMDataDist connector of vllm-ascend."""
+    whole: bool = False
+    """Its readers take their ranks from it: all devices of the nodes, in the order of ``nodes``."""
+    containers: bool = False
+    """Its readers find themselves by ``container_ip``."""
 
     def index(self) -> dict[str, NodeSpec]:
         """Return the nodes by what a server_id may call them."""

@@ -24,6 +24,7 @@ from dplaunch.ranktable.table import (
     TransferTable,
 )
 from dplaunch.ranktable.transfer import is_transfer_table, judge_transfer, read_transfer_table
+from dplaunch.ranktable.whole import judge_whole
 
 MODE = 0o640
 """Of the file, on every node."""
@@ -70,6 +71,8 @@ def _judge_site(table: Table, site: Site) -> Iterator[Problem]:
         text = f"version {version.text} is not that of the hardware in the cluster file ({site.family})"
         yield breach(version.place, version.key, text, f'"{wanted}" is made for it', warning=True)
     yield from _judge_nodes(table, site)
+    if site.whole:
+        yield from judge_whole(table, site)
 
 
 def _judge_nodes(table: Table, site: Site) -> Iterator[Problem]:

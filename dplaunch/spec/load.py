@@ -111,7 +111,7 @@ def _texts(file: File, source: str, read_file: ReadFile) -> tuple[dict[str, str]
             reason, hint = error.strerror, "paths start at the cluster file's folder"
         except UnicodeDecodeError as error:
             reason, hint = "it is not UTF-8 text", encoding_hint(error)
-        what = "script" if key[-1] == "path" else "file"
+        what = {"path": "script", "rank_table": "rank table"}.get(str(key[-1]), "file")
         unread.append(Finding(key, f"the {what} {path} cannot be read: {reason}", hint))
     return texts, tuple(unread)
 
@@ -124,6 +124,9 @@ def _named(file: File) -> Iterator[tuple[KeyPath, str]]:
         for name, role in file.roles.given().items():
             if role.path is not None:
                 yield ("roles", name, "path"), role.path
+    table = file.engine.rank_table
+    if table and facts(file.engine.kind).takes_rank_table and not table.startswith("/"):
+        yield ("engine", "rank_table"), table
     for number, one in enumerate(file.files):
         for key in ("source", "template"):
             written = getattr(one, key)

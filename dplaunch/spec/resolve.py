@@ -69,7 +69,7 @@ def resolve(file: schema.File, source: str, scripts: Mapping[str, str]) -> Clust
         runtime=RuntimeSpec(setup=tuple(file.runtime.setup), python=file.runtime.python),
         container=_container(file),
         kv_transfer=_kv_transfer(file),
-        router=_router(file.router, nodes),
+        router=_router(file, nodes),
         warmup=WarmupSpec(**dict(file.warmup)) if file.warmup else None,
         api_key=file.api_key,
         api_keys=dict(file.api_keys),
@@ -108,7 +108,12 @@ def _engine(engine: schema.Engine, source: str, scripts: Mapping[str, str]) -> E
     version = engine.version or facts(engine.kind).default_version
     path = beside(source, engine.path) if engine.path else None
     return EngineSpec(
-        kind=engine.kind, version=version, path=path, script_text=scripts.get(engine.path or "")
+        kind=engine.kind,
+        version=version,
+        path=path,
+        script_text=scripts.get(engine.path or ""),
+        rank_table=beside(source, engine.rank_table) if engine.rank_table else None,
+        rank_table_text=scripts.get(engine.rank_table or ""),
     )
 
 
@@ -191,8 +196,10 @@ def _kv_transfer(file: schema.File) -> KvTransferSpec | None:
     return None
 
 
-def _router(router: schema.Router, nodes: tuple[NodeSpec, ...]) -> RouterSpec | None:
-    if router.kind == "none":
+def _router(file: schema.File, nodes: tuple[NodeSpec, ...]) -> RouterSpec | None:
+    router = file.router
+    unasked = "router" not in file.model_fields_set and not facts(file.engine.kind).serves
+    if router.kind == "none" or unasked:
         return None
     return RouterSpec(**{**dict(router), "node": router.node or nodes[0].name})
 

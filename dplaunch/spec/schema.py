@@ -73,6 +73,7 @@ class Engine(_Section):
     kind: Annotated[str, PlainValidator(values.engine_kind), _OneOf(kinds)]
     version: values.Version | None = None
     path: Text | None = None
+    rank_table: Text | None = None
 
 
 class Weights(_Section):

@@ -79,6 +79,8 @@ def _verdict(name: str, proof: Proof) -> Text:
         parts.append("the router does not" if any(a.wrong for a in proof.router) else well)
     if counted := [one for one in proof.kv_growth if one.grown is not None]:
         parts.append(f"KV reached {sum(not one.wrong for one in counted)} of {len(counted)} decode engines")
+    if not (parts or proof.router):
+        parts.append("every process of the job ended with code 0")
     word = ("passed", style.GOOD) if proof.passed else ("FAILED", style.BAD)
     return Text.assemble((name, style.HEAD), ": ", word, f": {', '.join(parts)}" if parts else "")
 

@@ -44,7 +44,7 @@ def _headline(plan: Plan) -> Text:
     return style.lines(
         Text.assemble((plan.title, style.HEAD), f": {plan.engine}, revision {plan.revision}"),
         f"model     {model}",
-        Text.assemble("endpoint  ", (plan.url, style.NAME), where),
+        *((Text.assemble("endpoint  ", (plan.url, style.NAME), where),) if plan.url else ()),
     )
 
 
@@ -160,6 +160,8 @@ def _containers(plan: Plan) -> list[Text]:
 
 
 def _unit(plan: Plan) -> str:
+    if plan.is_job:
+        return "1 process = 1 rank of a job, which ends; all start at once"
     ranks = {len(process.seats) for process in plan.processes if process.kind == "engine"}
     parts = {seat.parts for seat in _seats(plan)} - {1}
     if parts:

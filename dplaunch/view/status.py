@@ -24,6 +24,7 @@ from dplaunch.words import plural
 
 _COLOUR = {
     ClusterHealth.SERVING: style.GOOD,
+    ClusterHealth.DONE: style.GOOD,
     ClusterHealth.CLOSED: style.BAD,
     ClusterHealth.STARTING: style.WARN,
     ClusterHealth.DEGRADED: style.BAD,
@@ -59,16 +60,20 @@ def headline(plan: Plan, summary: Summary) -> Text:
     sentence = Text.assemble((plan.title, style.HEAD), ": ", (word, colour))
     if summary.state is ClusterHealth.DOWN:
         return sentence.append(" — nothing runs")
+    if summary.state is ClusterHealth.DONE:
+        return sentence.append(f" — {plural(len(plan.processes), 'process')} ended with code 0")
     if summary.cause is not None:
         return sentence.append(
             f" — {_what_serves(summary)} ({describe_cause(summary.cause)}); {describe_remedy(summary.cause)}"
         )
     ready = sum(role.engines_ready for role in summary.roles)
     engines = sum(role.engines for role in summary.roles)
-    facts = [f"{ready} of {plural(engines, 'engine')} ready"]
+    running = plural(len(plan.processes), "process")
+    facts = [f"a job of {running}" if plan.is_job else f"{ready} of {plural(engines, 'engine')} ready"]
     if summary.router_ok is not None:
         facts.append("router ok" if summary.router_ok else "router not ready")
-    return sentence.append(f" — {', '.join([*facts, plan.url])}")
+    facts += [plan.url] if plan.url else []
+    return sentence.append(f" — {', '.join(facts)}")
 
 
 def _what_serves(summary: Summary) -> str:

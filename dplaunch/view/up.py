@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -20,6 +20,8 @@ from dplaunch.words import plural
 
 def render_done(plan: Plan, took: float, *, changed: bool = True, only: str | None = None) -> RenderableType:
     """``up`` has succeeded: the endpoint, a request to paste, the next commands. ``only``: the one role."""
+    if plan.is_job:
+        return _render_job(plan, took, changed=changed)
     engines = sum(only in (None, endpoint.role) for endpoint in plan.endpoints)
     proved = f"{plural(engines, 'engine')} ready and proved" if engines else "ready and proved"
     summary = f"{proved} in {durations.describe(took)}" if changed else f"nothing to do, {proved}"
@@ -35,6 +37,20 @@ def render_done(plan: Plan, took: float, *, changed: bool = True, only: str | No
     )
 
 
+def _render_job(plan: Plan, took: float, *, changed: bool) -> RenderableType:
+    """Every process of a job has ended with code 0, now or before."""
+    count = plural(len(plan.processes), "process")
+    summary = f"{count} ended with code 0"
+    summary = f"{summary} in {durations.describe(took)}" if changed else f"nothing to do, {summary} before"
+    commands = {
+        f"dplaunch logs {plan.processes[0].name}": "show what it wrote",
+        "dplaunch up --force": "run it again",
+        "dplaunch down": "remove its state from the nodes",
+    }
+    done = Text.assemble((f"{plan.title} is done", style.GOOD), f": {summary}")
+    return Group(done, Text(""), *_aligned(commands))
+
+
 def render_detached(plan: Plan, started: int, took: float) -> RenderableType:
     """``up --detach`` has started ``started`` processes; our router proves and opens their groups."""
     summary = (
@@ -43,9 +59,11 @@ def render_detached(plan: Plan, started: int, took: float) -> RenderableType:
     later = (
         "the router proves each group and opens it" if plan.router_process else "it loads and is not proved"
     )
+    later = "it runs to its end" if plan.is_job else later
+    where = Text.assemble("endpoint  ", (plan.url, style.NAME), "  (503 until every role serves)")
     return Group(
         Text(f"{plan.title}: {summary}; {later}"),
-        Text.assemble("endpoint  ", (plan.url, style.NAME), "  (503 until every role serves)"),
+        *(() if plan.is_job else (where,)),
         Text(""),
         *_commands(plan, "dplaunch status --wait ready"),
     )
@@ -105,6 +123,10 @@ def _commands(plan: Plan, first: str) -> list[Text]:
         f"dplaunch logs -f {engine}": "follow its log",
         "dplaunch down": "stop everything",
     }
+    return _aligned(commands)
+
+
+def _aligned(commands: Mapping[str, str]) -> list[Text]:
     width = max(map(len, commands))
     return [
         Text.assemble((f"{command:<{width}}", style.NAME), f"  {why}") for command, why in commands.items()

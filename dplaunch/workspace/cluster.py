@@ -11,6 +11,7 @@ from dplaunch import plan as plans
 from dplaunch.errors import Problem, UsageError
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.model.plan import Plan
+from dplaunch.ranktable import check_named
 from dplaunch.spec import load
 from dplaunch.spec.syntax import encoding_hint
 from dplaunch.workspace.memory import Pick
@@ -36,7 +37,7 @@ def load_cluster(pick: Pick, *, rehearse: bool = False) -> Cluster:
     """
     rehearse = rehearse or pick.rehearse
     text, name = read_text(pick), shorten_path(pick.path)
-    loaded = load(text, name, read_file=_read_script, check=plans.check)
+    loaded = load(text, name, read_file=_read_script, check=_check)
     plan = plans.build(
         loaded.spec,
         rehearse=rehearse,
@@ -45,6 +46,11 @@ def load_cluster(pick: Pick, *, rehearse: bool = False) -> Cluster:
         checked=loaded.warnings,
     )
     return Cluster(loaded.spec, plan, pick.path, text, rehearse, loaded.warnings)
+
+
+def _check(spec: ClusterSpec) -> tuple[Problem, ...]:
+    """Return what is wrong with a cluster beyond its file."""
+    return (*plans.check(spec), *check_named(spec))
 
 
 def _read_script(path: str) -> str:

@@ -58,5 +58,5 @@ def test_up_waits_for_a_job_and_status_calls_it_done(cli, write):
     write("toy-job", "kind: none")
     assert cli.json("up", "--rehearse")["ready"]
     seen = cli.json("status")
-    assert (seen["state"], {entry["state"] for entry in seen["processes"]}) == ("serving", {"done"})
+    assert (seen["state"], {entry["state"] for entry in seen["processes"]}) == ("done", {"done"})
     cli("down", "-y")

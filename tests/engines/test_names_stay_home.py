@@ -11,7 +11,10 @@ from dplaunch.engines import facts, kinds
 from dplaunch.render import templates_root
 
 PRODUCT = Path(__file__).parents[2] / "dplaunch"
-HOMES = ("engines/fastdeploy/", "engines/vllm/", "engines/ascend/", "engines/script/", "node/rehearsal/")
+HOMES = (
+    *("engines/fastdeploy/", "engines/vllm/", "engines/ascend/", "engines/mindie/", "engines/script/"),
+    "node/rehearsal/",
+)
 PLAIN = {"script", "rehearsal"}
 """Kinds that are words of the language too."""
 SPOKEN = r"vllm|mooncake|nixl|EngineCore|mindie|load_balance_proxy"

@@ -16,6 +16,7 @@ from dplaunch.model.plan import (
     Plan,
     PortRange,
     Process,
+    RankTable,
     Ready,
     Seat,
     StopStep,
@@ -63,6 +64,7 @@ def every_field():
         ready_timeout=9.0,
         hooks={"after_up": "true"},
         warmup=WarmupSpec(prompt_tokens=9),
+        rank_table=RankTable(path="/etc/t.json", nodes=("n2", "n1"), made=False, containers=True),
         warnings=("w",),
         rehearsal=True,
         local=True,
@@ -116,7 +118,7 @@ def test_the_json_has_stable_names():
     assert set(data) == {
         "format", "cluster", "revision", "engine", "model", "served_model_name", "nodes", "router",
         "url", "flow", "members", "api_key",
-        "api_keys", "ready_timeout", "drain_timeout", "warmup", "hooks", "stages", "warnings", "rehearsal", "local",
+        "api_keys", "ready_timeout", "drain_timeout", "warmup", "rank_table", "hooks", "stages", "warnings", "rehearsal", "local",
     }  # fmt: skip
     assert data["api_key"] == {"source": "env", "name": "KEY"}
     (seat,) = data["nodes"][4]["processes"][2]["seats"]

@@ -50,6 +50,7 @@ def test_a_key_that_is_switched_off_is_one_of_the_schema(schema):
     off = [entry for entry in entries() if any(line.startswith("#" + entry.path[-1]) for line in entry.lines)]
     assert [".".join(entry.path) for entry in off] == [
         "engine.path",
+        "engine.rank_table",
         "roles.prefill.dbo",
         "roles.prefill.dbo.decode_token_threshold",
         "roles.prefill.dbo.prefill_token_threshold",

@@ -143,7 +143,7 @@ class Scripted(EngineAdapter):
     def _command(self, site: Site, seat: Seat, sizes: Lines, flags: Flags) -> Command:
         contract = self.contract(site)
         known = dict(zip(contract, arguments(contract, site, seat), strict=True))
-        known |= {"local_ip": site.node.address, "nic_name": _interface(site) or "${nic_name}"}
+        known |= {"local_ip": site.node.address, "nic_name": site.interface or "${nic_name}"}
 
         def fill(text: str) -> str:
             return re.sub(r"\$\{?(\w+)\}?", lambda found: known.get(found[1], found[0]), text)
@@ -180,7 +180,7 @@ class Scripted(EngineAdapter):
             "setup": site.spec.runtime.setup,
             "python": site.spec.runtime.python,
             "address": site.node.address,
-            "nic": _interface(site),
+            "nic": site.interface,
             "sizes": self.sizes(site),
             "model": site.spec.model,
             "served_names": _served_names(site),
@@ -224,8 +224,3 @@ def _selector(site: Site) -> str:
 def _labels(site: Site) -> Sequence[str]:
     by_rank = _selector(site) == "dp_rank"
     return [str(s.rank if by_rank else s.port("http")) for s in site.seats]
-
-
-def _interface(site: Site) -> str:
-    """Where it need not be found: given, or the loopback, whose addresses are listed nowhere."""
-    return site.node.nic or ("lo" if site.node.address.startswith("127.") else "")

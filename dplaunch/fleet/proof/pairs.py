@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
+from dplaunch.errors import DplaunchError
 from dplaunch.fleet.job import Job, connect_all, need_started, phase, record
 from dplaunch.fleet.membership import read_report
 from dplaunch.fleet.proof.completion import QUICK, ask_alone, completion, failure, knows, read, weigh
@@ -18,6 +19,7 @@ from dplaunch.fleet.proof.tokens import compare_tokens
 from dplaunch.fleet.verdict import mark_stuck
 from dplaunch.model.cluster import DECODE
 from dplaunch.model.event import Failed, Proved
+from dplaunch.model.observed import State
 from dplaunch.model.plan import Endpoint, Process
 from dplaunch.model.proof import Answer, KvGrowth, Pair, Proof
 from dplaunch.model.remote import HttpReply
@@ -80,6 +82,8 @@ def examine(job: Job, *, everything: bool) -> Proof:
     """The walk of ``test``: prove the routes of a running cluster. Raises nothing for a wrong answer."""
     connect_all(job)
     need_started(job, "test")
+    if job.plan.is_job:
+        need_done(job)
     pairs, total = choose_pairs(job.plan.endpoints, everything=everything)
     silent = find_silent(job)
     able = [pair for pair in pairs if not silent.intersection(pair.engines)]
@@ -93,6 +97,17 @@ def examine(job: Job, *, everything: bool) -> Proof:
     else:
         record(job, "test", Result.PROVED)
     return proof
+
+
+def need_done(job: Job) -> None:
+    """Raise DplaunchError where a process of a job still runs, or has failed."""
+    seen = {process.place: process for process in job.driver.observe().processes}
+    for process in job.plan.processes:
+        found = seen[process.place]
+        if found.state is not State.DONE:
+            what = "still runs" if found.alive else found.ending
+            hint = f"`dplaunch logs {process.name}` shows what it wrote"
+            raise DplaunchError(f"{process.name} on {process.node} {what}: the job is not done", hint=hint)
 
 
 def find_silent(job: Job) -> frozenset[str]:

@@ -49,6 +49,10 @@ def main(argv: list[str]) -> int:
         from . import fastdeploy  # noqa: PLC0415
 
         return fastdeploy.main(program, argv[1:])
+    if program in ("run_pa.py", "mindie_llm_server"):
+        from . import mindie  # noqa: PLC0415
+
+        return mindie.main(program, argv[1:])
     if program == "redis-server":
         from . import redis  # noqa: PLC0415
 

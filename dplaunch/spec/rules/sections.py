@@ -88,6 +88,13 @@ def engine_complete(case: Case) -> Iterator[Finding]:
             yield Finding(path, text, "remove it", at_key=True)
 
 
+def rank_table_fits(case: Case) -> Iterator[Finding]:
+    """Only some engines read a rank table that the engine's section names."""
+    if case.file.engine.rank_table is not None and not case.engine.takes_rank_table:
+        text = f"engine.rank_table has no effect with engine.kind {case.file.engine.kind}"
+        yield Finding(("engine", "rank_table"), text, "remove it", at_key=True)
+
+
 def hardware_given(case: Case) -> Iterator[Finding]:
     """Without it no device could be assigned, and engines would share them."""
     kind, needs = case.file.engine.kind, case.engine.needs
@@ -190,6 +197,7 @@ def overrides_exist(case: Case) -> Iterator[Finding]:
 RULES = (
     Rule(("roles.*",), roles_complete),
     Rule(("engine.kind", "engine.version", "engine.path", "roles.*.path"), engine_complete),
+    Rule(("engine.kind", "engine.rank_table"), rank_table_fits),
     Rule(("engine.kind", "hardware.**", "nodes.*.name", "nodes.*.devices", "roles.*.nodes"), hardware_given),
     Rule(("engine.kind", "kv_transfer", "roles.*"), kv_transfer_fits),
     Rule(("nodes.*.name", "router.**"), router_fits),

@@ -1,0 +1,1 @@
+"""MindIE LLM: the model library's own script as a job, and the service."""
