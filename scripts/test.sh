@@ -10,6 +10,7 @@ lacking() { # programs of those packages that are not here, as package names
     command -v ip > /dev/null || echo iproute2
     command -v podman > /dev/null || echo podman # for runtime.container; runc because it runs on every cgroup
     command -v runc > /dev/null || echo runc
+    command -v redis-check-rdb > /dev/null || echo redis-tools # is redis-server by another name, and no service
 }
 
 left_out=

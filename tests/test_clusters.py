@@ -25,6 +25,7 @@ ENGINES = {
     "deepseek-r1-mindie-2node": 2,
     "ernie-gpu-dp": 2,
     "ernie-gpu-pd": 2,
+    "ernie-gpu-redis": 2,
     "laptop": 6,
     "llama-gpu-2node": 2,
     "llama2-70b-atb-2node": 0,

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from dplaunch.engines.facts import Dense, EngineFacts, Software
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, NodeSpec, RoleSpec
-from dplaunch.model.plan import File, Flow, Overlap, Process, RankTable, Seat
+from dplaunch.model.plan import File, Flow, Overlap, Process, RankTable, Registry, Seat
 
 
 class Site(Struct, frozen=True, kw_only=True):
@@ -119,6 +119,11 @@ class EngineAdapter(Protocol):
 
     def flow(self, spec: ClusterSpec) -> Flow | None:
         """How its KV transfer wants requests to go through split roles; None: as the router does it."""
+        del spec
+        return None
+
+    def registry(self, spec: ClusterSpec) -> Registry | None:
+        """Where its ranks report to; None where they do not."""
         del spec
         return None
 

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from dplaunch.fleet.change.differences import find_differences
 from dplaunch.fleet.job import Job
 from dplaunch.fleet.membership import read_report
+from dplaunch.fleet.proof.registry import read_registered
 from dplaunch.fleet.verdict import mark_stuck, summarise
 from dplaunch.model.observed import Observed
 from dplaunch.model.summary import Summary
@@ -21,7 +22,12 @@ def look(job: Job) -> tuple[Observed, Summary]:
     router = read_report(job)
     observed = mark_stuck(job.driver.observe(health=True), router.stuck)
     summary = summarise(job.plan, observed, router.closed)
-    summary = replace(summary, skipped_prefill=router.skipped_prefill)
+    registered = read_registered(job) if any(process.alive for process in observed.processes) else None
+    summary = replace(
+        summary,
+        skipped_prefill=router.skipped_prefill,
+        registered=registered.describe() if registered else "",
+    )
     if summary.stale:
         restarts = decide(job.plan, observed, Wish()).restarts
         summary = replace(summary, differences=find_differences(job, restarts))

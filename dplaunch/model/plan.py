@@ -205,6 +205,21 @@ class Process(Struct, frozen=True, kw_only=True):
         return (self.name,)
 
 
+class Registry(Struct, frozen=True, kw_only=True):
+    """The hash in Redis to which ranks report: ``UUID_RANK`` → JSON with ``ts``, ``role`` and ``host``."""
+
+    address: str
+    """HOST:PORT."""
+    node: str
+    """Which node asks."""
+    key: str
+    password: SecretRef | None = None
+    expires: float = 3.0
+    """Seconds after which a report counts no more."""
+    roles: Mapping[str, str] = field(default_factory=dict)
+    """What it calls a role, where that has another name there."""
+
+
 class NodePlan(Struct, frozen=True, kw_only=True):
     """All of one node."""
 
@@ -263,6 +278,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     """Seconds."""
     drain_timeout: Mapping[str, float] = field(default_factory=dict)
     """Role → seconds that requests of a group have to finish before it is stopped."""
+    registry: Registry | None = None
+    """Where ranks report, if they do."""
     warmup: WarmupSpec | None = None
     rank_table: RankTable | None = None
     hooks: Mapping[str, str] = field(default_factory=dict)

@@ -100,6 +100,8 @@ class Summary(Struct, frozen=True, kw_only=True):
     """Nodes that run another revision than that of the plan."""
     differences: tuple[Difference, ...] = ()
     """What differs between the plan and what runs there."""
+    registered: str = ""
+    """How many ranks have reported to Redis, and which have not; empty where they do not report."""
     router_ok: bool | None = None
     """None: the plan has no router."""
     skipped_prefill: int = 0

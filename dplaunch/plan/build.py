@@ -114,6 +114,7 @@ def _plan(draft: _Draft) -> Plan:
         api_keys=spec.api_keys,
         ready_timeout=spec.ready_timeout,
         drain_timeout={role.name: role.drain_timeout for role in spec.roles},
+        registry=draft.engine.registry(spec),
         warmup=spec.warmup,
         rank_table=draft.engine.rank_table(spec),
         hooks=spec.hooks,

@@ -14,7 +14,7 @@ from dplaunch.engines.flags import words
 from dplaunch.engines.layout import url
 from dplaunch.engines.routers import OURS, router_kind
 from dplaunch.engines.versions import at_least
-from dplaunch.model.cluster import DECODE, PREFILL, ArgValue, ClusterSpec, NodeSpec, RouterSpec
+from dplaunch.model.cluster import DECODE, PREFILL, SERVE, ArgValue, ClusterSpec, NodeSpec, RouterSpec
 from dplaunch.model.plan import ROUTER, Api, Endpoint, File, Flow, Plan, Process
 from dplaunch.render import render
 
@@ -43,16 +43,17 @@ def members_file(plan: Plan) -> File:
         "revision": plan.revision,
         "model": plan.served_model_name,
         "flow": plan.flow,
-        "members": [_member(endpoint) for endpoint in plan.endpoints],
+        "members": [_member(endpoint, plan.flow) for endpoint in plan.endpoints],
     }
     return File(MEMBERS, json.dumps(document, indent=1) + "\n")
 
 
-def _member(endpoint: Endpoint) -> dict[str, Any]:
+def _member(endpoint: Endpoint, flow: Flow) -> dict[str, Any]:
+    """Each one serves alone where the engines themselves bring prefill and decode together."""
     api = endpoint.api
     return {
         "name": endpoint.name,
-        "role": endpoint.role,
+        "role": SERVE if flow == "alone" else endpoint.role,
         "group": endpoint.group,
         "url": endpoint.url,
         "state": "serving",

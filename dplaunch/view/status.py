@@ -110,7 +110,7 @@ def to_json(plan: Plan, observed: Observed, summary: Summary) -> dict[str, Any]:
     """The stable form.
 
     ``{cluster, revision, state, outage, cause, endpoint, model, roles, nodes, processes, router, held,
-    skipped_prefill, differences, proof}``
+    skipped_prefill, registered, differences, proof}``
     """
     processes = [_process(record) for record in records(plan, observed, summary.out)]
     return {
@@ -127,6 +127,7 @@ def to_json(plan: Plan, observed: Observed, summary: Summary) -> dict[str, Any]:
         "router": next((p for p in processes if p["role"] == "router"), None),
         "held": list(summary.held),
         "skipped_prefill": summary.skipped_prefill,
+        "registered": summary.registered,
         "differences": [to_builtins(one) for one in summary.differences],
         "proof": _proof(summary),
     }
@@ -201,6 +202,8 @@ def _remarks(observed: Observed, summary: Summary) -> list[Text]:
     if summary.skipped_prefill:
         count = plural(summary.skipped_prefill, "request")
         remarks.append(Text(f"{count} skipped prefill: decode engines computed the prompts themselves"))
+    if summary.registered:
+        remarks.append(Text(summary.registered))
     return remarks
 
 

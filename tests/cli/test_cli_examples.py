@@ -17,6 +17,7 @@ SMALLER = {
     "deepseek-r1-a3-layerwise": (("dp: 32", "dp: 2"), ("ep: 32", "ep: 2")),
     "ernie-gpu-dp": (("dp: 8", "dp: 2"), ("ep: 8", "ep: 2")),
     "ernie-gpu-pd": (("dp: 8", "dp: 2"), ("ep: 8", "ep: 2")),
+    "ernie-gpu-redis": (("dp: 8", "dp: 2"), ("ep: 8", "ep: 2")),
 }
 """Example → what is replaced in it, so that fewer engines run."""
 
@@ -31,6 +32,7 @@ SMALLER = {
         "ernie-gpu-dp",
         "ernie-gpu-pd",
         *FORMS,
+        "ernie-gpu-redis",
     ],
 )
 def test_an_example_is_rehearsed_from_up_to_down(cli, name):

@@ -18,6 +18,7 @@ from dplaunch.model.plan import (
     Process,
     RankTable,
     Ready,
+    Registry,
     Seat,
     StopStep,
 )
@@ -68,6 +69,7 @@ def every_field():
         warnings=("w",),
         rehearsal=True,
         local=True,
+        registry=Registry(address="h:1", node="n1", key="c.cluster", roles={"serve": "mixed"}),
     )
     inside = tuple(replace(node, container=Container("box", "podman")) for node in whole.nodes)
     return replace(whole, nodes=inside)
@@ -118,7 +120,7 @@ def test_the_json_has_stable_names():
     assert set(data) == {
         "format", "cluster", "revision", "engine", "model", "served_model_name", "nodes", "router",
         "url", "flow", "members", "api_key",
-        "api_keys", "ready_timeout", "drain_timeout", "warmup", "rank_table", "hooks", "stages", "warnings", "rehearsal", "local",
+        "api_keys", "ready_timeout", "drain_timeout", "registry", "warmup", "rank_table", "hooks", "stages", "warnings", "rehearsal", "local",
     }  # fmt: skip
     assert data["api_key"] == {"source": "env", "name": "KEY"}
     (seat,) = data["nodes"][4]["processes"][2]["seats"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal
 
 from msgspec.structs import replace
 
@@ -11,11 +12,11 @@ from dplaunch.engines.facts import Software
 from dplaunch.engines.fastdeploy import command, forms, rules
 from dplaunch.engines.fastdeploy.facts import FACTS
 from dplaunch.engines.fastdeploy.standin import PROGRAMS
-from dplaunch.engines.layout import per_node
+from dplaunch.engines.layout import per_node, whole_cluster
 from dplaunch.engines.settings import secrets, user_env
 from dplaunch.errors import Problem
-from dplaunch.model.cluster import ClusterSpec, RoleSpec
-from dplaunch.model.plan import Api, Endpoint, Flow, LogFile, Process, Seat, StopStep
+from dplaunch.model.cluster import SERVE, ClusterSpec, RoleSpec, SecretRef
+from dplaunch.model.plan import Api, Endpoint, Flow, LogFile, Process, Registry, Seat, StopStep
 from dplaunch.ranges import grouped
 
 STOP = (StopStep("INT", 30.0), StopStep("TERM", 10.0), StopStep("KILL", 10.0))
@@ -45,11 +46,25 @@ class FastDeploy(EngineAdapter):
         """One engine is asked: whoever it is, FastDeploy itself brings prefill and decode together."""
         return "alone" if spec.disaggregated else None
 
+    def registry(self, spec: ClusterSpec) -> Registry | None:
+        """Where the splitwise scheduler of every rank reports its load."""
+        if spec.redis is None:
+            return None
+        host = spec.redis.host
+        return Registry(
+            address=f"[{host}]:{spec.redis.port}" if ":" in host else f"{host}:{spec.redis.port}",
+            node=spec.redis.node or spec.nodes[0].name,
+            key=f"{spec.name}.cluster",
+            password=spec.redis.password,
+            roles={SERVE: "mixed"},
+        )
+
     def ports(self, spec: ClusterSpec, role: RoleSpec) -> tuple[PortNeed, ...]:
         """All that a rank would otherwise choose at random."""
-        needs = [PortNeed("http", "HTTP")]
+        each: Literal["node", "rank"] = "node" if forms.form(spec) == "scheduled" else "rank"
+        needs = [PortNeed("http", "HTTP", per=each)]
         if forms.has_metrics_ports(spec.engine.version):
-            needs.append(PortNeed("metrics", "metrics"))
+            needs.append(PortNeed("metrics", "metrics", per=each))
         needs += [PortNeed("queue", "engine worker queue"), PortNeed("cache", "cache queue")]
         if spec.disaggregated:
             needs.append(PortNeed("pd", "prefill/decode"))
@@ -62,13 +77,13 @@ class FastDeploy(EngineAdapter):
         return tuple(_script(self.release(site.spec), site, seats) for seats in _groups(site))
 
     def processes(self, site: Site) -> Iterator[Process]:
-        """One parent for each group, with an endpoint for each of its ranks."""
-        for process in per_node(site):
+        """One for each group: a parent with an endpoint for each rank, or one server for all of them."""
+        for process in _laid_out(site):
             yield replace(
                 process,
                 argv=("bash", command.script_path(site, process.seats)),
                 flags=tuple(line[0] for line in command.lines(site, process.seats)),
-                env=secrets(site, process.seats[0]),
+                env=_secrets(site, process.seats),
                 stop=STOP,
                 endpoints=tuple(_endpoint(site.spec, endpoint) for endpoint in process.endpoints),
                 logs=_logs(site, process.seats),
@@ -76,13 +91,24 @@ class FastDeploy(EngineAdapter):
 
     def commands(self, site: Site) -> Mapping[str, Command]:
         """What each script starts in the end."""
-        return {process.name: _command(site, process.seats) for process in per_node(site)}
+        return {process.name: _command(site, process.seats) for process in _laid_out(site)}
 
     def stand_in(self, spec: ClusterSpec) -> StandIn:
         """Modules of FastDeploy's names, found before an installed one's."""
         env = {"DPLAUNCH_REHEARSAL_VERSION": spec.engine.version}
         nics = {"KVCACHE_RDMA_NICS": "mlx5_0"} if forms.uses_rdma(spec) else {}
         return StandIn(PROGRAMS, env | nics, routers=(forms.OWN_ROUTER,))
+
+
+def _laid_out(site: Site) -> Iterable[Process]:
+    return whole_cluster(site) if forms.form(site.spec) == "scheduled" else per_node(site)
+
+
+def _secrets(site: Site, seats: Sequence[Seat]) -> dict[str, SecretRef]:
+    """The API key, those of the file, and the password of Redis."""
+    redis = site.spec.redis
+    password = {forms.REDIS_PASSWORD: redis.password} if redis and redis.password else {}
+    return secrets(site, seats[0]) | password
 
 
 def _groups(site: Site) -> list[tuple[Seat, ...]]:
@@ -101,33 +127,39 @@ def _endpoint(spec: ClusterSpec, endpoint: Endpoint) -> Endpoint:
 
 def _logs(site: Site, seats: Sequence[Seat]) -> tuple[LogFile, ...]:
     """What each server writes itself; worker logs of a group are all its first server's."""
-    where = f"{command.folder(site, seats)}/{_log_folder(site)}"
-    files = (
-        (seat, name) for seat in seats for name in KEPT_LOGS if name != "workerlog" or seat.local_rank == 0
+    where = command.folder(site, seats)
+    if forms.form(site.spec) == "scheduled":
+        folder = f"{where}/{command.FOLDER_OF_LOGS}"
+        names = (*KEPT_LOGS, "scheduler")
+        return tuple(LogFile(name, f"{folder}/{_log_name(name)}") for name in names)
+    folder = f"{where}/{forms.log_folder(site.spec.engine.version, command.FOLDER_OF_LOGS)}log_"
+    return tuple(
+        LogFile(f"{name}-{seat.local_rank}", f"{folder}{seat.local_rank}/{_log_name(name)}")
+        for seat in seats
+        for name in KEPT_LOGS
+        if name != "workerlog" or seat.local_rank == 0
     )
-    return tuple(_log_file(where, seat, name) for seat, name in files)
 
 
-def _log_folder(site: Site) -> str:
-    """Where the parent has its servers write: before 2.3 it does not follow FD_LOG_DIR."""
-    return forms.log_folder(site.spec.engine.version, command.FOLDER_OF_LOGS)
-
-
-def _log_file(where: str, seat: Seat, name: str) -> LogFile:
-    own = f"{name}.*" if name == "workerlog" else f"{name}.log"
-    return LogFile(f"{name}-{seat.local_rank}", f"{where}log_{seat.local_rank}/{own}")
+def _log_name(name: str) -> str:
+    return f"{name}.*" if name == "workerlog" else f"{name}.log"
 
 
 def _command(site: Site, seats: Sequence[Seat]) -> Command:
     python = site.spec.runtime.python
-    argv = (python, "-m", command.SERVERS, *(word for line in command.lines(site, seats) for word in line))
-    written = command.environment(seats) | user_env(site, seats[0])
+    argv = (
+        python,
+        "-m",
+        command.module(site.spec),
+        *(word for line in command.lines(site, seats) for word in line),
+    )
+    written = command.environment(site.spec, seats) | user_env(site, seats[0])
     return Command(argv, {name: value for name, value in written.items() if isinstance(value, str)})
 
 
 def _script(release: str, site: Site, seats: Sequence[Seat]) -> Template:
     written = user_env(site, seats[0])
-    computed = {name: v for name, v in command.environment(seats).items() if name not in written}
+    computed = {name: v for name, v in command.environment(site.spec, seats).items() if name not in written}
     context: dict[str, object] = {
         "title": f"{site.spec.name}: {seats[0].group_name} on {site.node.name} ({site.node.address})",
         "release": release,
@@ -140,10 +172,12 @@ def _script(release: str, site: Site, seats: Sequence[Seat]) -> Template:
             ("What layout and devices need", list(computed.items())),
             ("From the cluster file", [(n, v) for n, v in written.items() if isinstance(v, str)]),
         ],
-        "secrets": sorted(secrets(site, seats[0])),
+        "secrets": sorted(_secrets(site, seats)),
         "rdma": forms.uses_rdma(site.spec) and "KVCACHE_RDMA_NICS" not in written,
         "sysfs": "/sys",
-        "module": command.SERVERS,
+        "module": command.module(site.spec),
+        "redis": site.spec.redis,
+        "redis_password": forms.REDIS_PASSWORD if site.spec.redis and site.spec.redis.password else "",
         "lines": command.lines(site, seats),
     }
     return Template(command.script_path(site, seats), "fastdeploy/run_fastdeploy.sh.j2", context)

@@ -8,9 +8,13 @@ from dplaunch.engines.adapter import Site
 from dplaunch.engines.fastdeploy import forms
 from dplaunch.engines.flags import words
 from dplaunch.engines.settings import Env, Flags, user_flags
+from dplaunch.model.cluster import ClusterSpec
 from dplaunch.model.plan import Seat
 
 SERVERS = "fastdeploy.entrypoints.openai.multi_api_server"
+SERVER = "fastdeploy.entrypoints.openai.api_server"
+TTL = 9000
+"""Seconds that a request may wait in Redis, as in FastDeploy's document."""
 WITH_NO_FORM = frozenset(("enable-prefix-caching", "enable-chunked-prefill"))
 """Flags of argparse's BooleanOptionalAction in FastDeploy."""
 FOLDER_OF_LOGS = "log"
@@ -26,9 +30,17 @@ def script_path(site: Site, seats: Sequence[Seat]) -> str:
     return f"{folder(site, seats)}/{site.facts.script}"
 
 
-def environment(seats: Sequence[Seat]) -> Env:
+def module(spec: ClusterSpec) -> str:
+    """What runs."""
+    return SERVER if forms.form(spec) == "scheduled" else SERVERS
+
+
+def environment(spec: ClusterSpec, seats: Sequence[Seat]) -> Env:
     """What dplaunch computes of its environment."""
-    env: Env = {"FD_ENABLE_MULTI_API_SERVER": "1", "FD_LOG_DIR": FOLDER_OF_LOGS}
+    scheduled = forms.form(spec) == "scheduled"
+    # the scheduler on Redis goes with the older way of managing KV blocks only
+    env: Env = {"ENABLE_V1_KVCACHE_SCHEDULER": "0"} if scheduled else {"FD_ENABLE_MULTI_API_SERVER": "1"}
+    env["FD_LOG_DIR"] = FOLDER_OF_LOGS
     if devices := [str(device) for seat in seats for device in seat.devices]:
         env["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
     return env
@@ -36,17 +48,36 @@ def environment(seats: Sequence[Seat]) -> Env:
 
 def lines(site: Site, seats: Sequence[Seat]) -> list[tuple[str, ...]]:
     """The words after the module, as they are printed line by line."""
+    given = user_flags(site, seats[0], WITH_NO_FORM.__contains__)
+    own = _layout(site, seats) | _transfer(site, seats) | given
+    served = ("--served-model-name", site.spec.served_model_name)
+    if forms.form(site.spec) == "scheduled":
+        whole = _front(site, seats[0]) | own
+        return [flag for flag in (*whole.values(), served) if flag]
     servers: Flags = {
         "ports": _ports("ports", seats, "http"),
         "num-servers": words("num-servers", len(seats)),
     }
     if forms.has_metrics_ports(site.spec.engine.version):
         servers["metrics-ports"] = _ports("metrics-ports", seats, "metrics")
-    own = (
-        _layout(site, seats) | _transfer(site, seats) | user_flags(site, seats[0], WITH_NO_FORM.__contains__)
-    )
-    served = ("--served-model-name", site.spec.served_model_name)
     return [flag for flag in (*servers.values(), ("--args",), *own.values(), served) if flag]
+
+
+def _front(site: Site, seat: Seat) -> Flags:
+    """The one server of a group, and the scheduler behind it."""
+    redis = site.spec.redis
+    front: Flags = {"port": words("port", seat.port("http"))}
+    if forms.has_metrics_ports(site.spec.engine.version):
+        front["metrics-port"] = words("metrics-port", seat.port("metrics"))
+    if redis is not None:
+        front |= {
+            "scheduler-name": words("scheduler-name", "splitwise"),
+            "scheduler-host": words("scheduler-host", redis.host),
+            "scheduler-port": words("scheduler-port", redis.port),
+            "scheduler-topic": words("scheduler-topic", site.spec.name),
+            "scheduler-ttl": words("scheduler-ttl", TTL),
+        }
+    return front
 
 
 def _layout(site: Site, seats: Sequence[Seat]) -> Flags:

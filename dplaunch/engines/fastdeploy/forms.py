@@ -15,13 +15,20 @@ METRICS_ON_API_PORT = "2.5"
 """From PR #5415 on a server without a port for metrics has them on its own."""
 LOGS_BELOW_FD_LOG_DIR = "2.3"
 
-Form = Literal["balanced", "registered"]
+REDIS_UNTIL = "2.5"
+"""PR #5742 calls the scheduler on Redis not recommended from then on."""
+REDIS_PASSWORD = "DPLAUNCH_REDIS_PASSWORD"  # noqa: S105 - the variable's name
+
+Form = Literal["balanced", "registered", "scheduled"]
 """``balanced``: any router chooses among the ranks. ``registered``: FastDeploy's own router, at which they
-register, and which pairs prefill with decode."""
+register, and which pairs prefill with decode. ``scheduled``: one API server for all ranks of a group, whose
+scheduler distributes requests over all groups through Redis, wherever they come in."""
 
 
 def form(spec: ClusterSpec) -> Form:
-    """By the kind of the router."""
+    """By Redis, or else by the kind of the router."""
+    if spec.redis is not None:
+        return "scheduled"
     return "registered" if spec.router is not None and spec.router.kind == OWN_ROUTER else "balanced"
 
 

@@ -26,6 +26,8 @@ def check(spec: ClusterSpec) -> Iterator[Problem]:
     yield from rules.devices_chosen(spec, "CUDA_VISIBLE_DEVICES")
     yield from _sizes(spec)
     yield from _router(spec)
+    if spec.redis is not None:
+        yield from _redis(spec)
     yield from _shared_by_ranks(spec)
     yield from _sequences(spec)
     if spec.kv_transfer is not None:
@@ -74,13 +76,35 @@ def _router(spec: ClusterSpec) -> Iterator[Problem]:
         )
 
 
+def _redis(spec: ClusterSpec) -> Iterator[Problem]:
+    """Its scheduler: one server for each group, on one node."""
+    if spec.router is not None and spec.router.kind == forms.OWN_ROUTER:
+        text = "FastDeploy schedules through Redis or through its own router, and the file has both"
+        yield Problem(text, key="router.kind", hint="remove redis, or router.kind")
+    if at_least(spec.engine.version, forms.REDIS_UNTIL):
+        yield rules.warning(
+            f"FastDeploy {spec.engine.version} no longer recommends its scheduler on Redis",
+            "redis",
+            "router: {kind: fastdeploy} instead of redis",
+            "PaddlePaddle/FastDeploy#5742",
+        )
+    for role in spec.roles:
+        if len(role.nodes) > role.groups:
+            yield Problem(
+                f"with redis a group of FastDeploy is one server on one node, and {role.name} has "
+                f"{len(role.nodes)} nodes for {role.groups}",
+                key=f"roles.{role.name}.groups",
+                hint=f"groups: {len(role.nodes)}; requests go to all groups through Redis",
+            )
+
+
 def _split(spec: ClusterSpec) -> Iterator[Problem]:
     """Prefill and decode must find each other, and their KV must fit."""
     if forms.form(spec) == "balanced":
         yield Problem(
-            "FastDeploy's prefill and decode find one another through its own router only",
+            "FastDeploy's prefill and decode find one another through its own router, or through Redis",
             key="router.kind",
-            hint="router: {kind: fastdeploy}",
+            hint="router: {kind: fastdeploy}; before 2.5 redis: {node: …}",
             source="FastDeploy, engine/args_utils.py",
         )
     prefill, decode = spec.roles

@@ -17,7 +17,7 @@ PATIENCE = 30.0
 LOOK_EVERY = 1.0
 
 
-def await_registered(job: Job) -> tuple[Failed, ...]:
+def await_counted(job: Job) -> tuple[Failed, ...]:
     """Wait until the router has counted every endpoint of the plan by role. Returns the failure, reported.
 
     Nothing where engines do not register.

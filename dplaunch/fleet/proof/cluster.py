@@ -7,10 +7,11 @@ from collections.abc import Collection
 from dplaunch.errors import DplaunchError, Interrupted, LockedError
 from dplaunch.fleet.job import Job, as_error, phase
 from dplaunch.fleet.logs.cause import explain_failures, find_dead
-from dplaunch.fleet.proof.census import await_registered
+from dplaunch.fleet.proof.census import await_counted
 from dplaunch.fleet.proof.completion import prove_alone
 from dplaunch.fleet.proof.others import excuse_others
 from dplaunch.fleet.proof.pairs import prove_pairs, prove_router, report
+from dplaunch.fleet.proof.registry import await_registered
 from dplaunch.fleet.proof.routes import choose_pairs, count_pairs
 from dplaunch.fleet.proof.warm_up import warm_up
 from dplaunch.model.event import Failed
@@ -68,7 +69,7 @@ def _prove(job: Job, processes: tuple[Process, ...], beside: Collection[Place], 
 def prove_entrance(job: Job) -> None:
     """Ask the router as a client would. Raises its failure."""
     if job.plan.router_process is not None:
-        _need(await_registered(job))
+        _need((*await_counted(job), *await_registered(job)))
         pairs, _ = choose_pairs(job.plan.endpoints, everything=False)
         with phase(job, "prove router"):
             _need(report(job, prove_router(job, pairs)))

@@ -13,6 +13,8 @@ import threading
 import time
 import urllib.parse
 
+from . import redis
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -104,6 +106,8 @@ class _Exchange:
 
     def _exchange(self) -> tuple[int, str]:
         host, port, target = _split(self._request["url"])
+        if self._request["url"].startswith("redis:"):
+            return 200, redis.ask((host, port), self._timeout + _SLACK, self._request)
         if self._request["url"].startswith("tcp:"):
             socket.create_connection((host, port), self._timeout + _SLACK).close()
             return 200, ""
@@ -120,10 +124,10 @@ class _Exchange:
 
 
 def _split(url: str) -> tuple[str, int, str]:
-    """Host, port, and path with query. Raises ValueError for what is no ``http://`` or ``tcp://`` address."""
+    """Host, port, and path with query. Raises ValueError for an address of another kind."""
     parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("http", "tcp") or not parts.hostname or url.split() != [url]:
-        raise ValueError("this is neither an http:// nor a tcp:// address")
+    if parts.scheme not in ("http", "tcp", "redis") or not parts.hostname or url.split() != [url]:
+        raise ValueError("this is neither an http:// nor a tcp:// nor a redis:// address")
     target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
     return parts.hostname, parts.port or http.client.HTTP_PORT, target
 

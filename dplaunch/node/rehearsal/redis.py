@@ -37,6 +37,7 @@ class Keys:
         self.commands: dict[str, Callable[..., Reply]] = {
             "PING": lambda *text: text[0] if text else True,
             "SELECT": lambda _: True,
+            "TIME": lambda: [str(int(part)).encode() for part in divmod(time.time() * 1e6, 1e6)],
             "CLIENT": lambda *_: True,
             "INFO": lambda *_: f"# Server\r\nredis_version:{VERSION}\r\n".encode(),
             "SET": self.set,

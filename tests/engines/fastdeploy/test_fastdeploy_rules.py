@@ -1,5 +1,7 @@
 """What FastDeploy refuses, and what it would do silently and wrong, is said before anything starts."""
 
+import os
+import subprocess
 from itertools import pairwise
 
 import pytest
@@ -56,6 +58,8 @@ def words(process, planned):
         ({"roles": SERVE % ", args: {max-num-seqs: 300}"}, "roles.serve.args.max-num-seqs"),
         ({"roles": SERVE % ", env: {CUDA_VISIBLE_DEVICES: '0,1'}"}, "roles.serve.env.CUDA_VISIBLE_DEVICES"),
         ({"roles": SERVE % ", env: {FD_LOG_DIR: /x}"}, "roles.serve.env.FD_LOG_DIR"),
+        ({"more": "redis: {node: n1}", "router": OWN, "version": "2.3.0"}, "router.kind"),
+        ({"roles": "\n  serve: {nodes: 'n[1-2]', dp: 16}", "more": "redis: {node: n1}", "version": "2.3.0"}, "roles.serve.groups"),
     ],
 )  # fmt: skip
 def test_what_it_refuses_is_a_problem_of_its_key(given, key):
@@ -140,3 +144,31 @@ def test_adapters_given_in_the_file_are_not_looked_for():
     ]
     assert ["infiniband" in text for text in texts] == [False, True]
     assert "export KVCACHE_RDMA_NICS=mlx5_2" in texts[0]
+
+
+def test_with_redis_a_group_is_one_server_with_one_http_port():
+    planned = built(version="2.3.0", more="redis: {url: 'redis://192.0.2.9:6380', password: {from_env: P}}")
+    first, second = (p for p in planned.processes if p.kind == "engine")
+    assert [(e.name, e.url) for e in (*first.endpoints, *second.endpoints)] == [
+        ("serve-0", "http://192.0.2.1:9000"),
+        ("serve-8", "http://192.0.2.2:9000"),
+    ]
+    found = words(first, planned)
+    assert (found["--scheduler-host"], found["--scheduler-port"], found["--scheduler-topic"]) == (
+        *("192.0.2.9", "6380"),
+        "c",
+    )
+    assert len(found["--engine-worker-queue-port"].split(",")) == 8
+    assert list(first.env) == ["DPLAUNCH_REDIS_PASSWORD"]
+    assert (planned.registry.address, planned.registry.key) == ("192.0.2.9:6380", "c.cluster")
+
+
+def test_the_script_ends_where_redis_cannot_be_reached(tmp_path):
+    planned = built(version="2.3.0", more="redis: {url: 'redis://127.0.0.1:1'}")
+    [text] = [f.text for f in planned.nodes[0].files if f.path.endswith("run_fastdeploy.sh")]
+    (tmp_path / "serve" / "0").mkdir(parents=True)
+    ended = subprocess.run(
+        ["bash", "-c", text], env={"PATH": os.environ["PATH"], "DPLAUNCH_ROOT": str(tmp_path)},
+        capture_output=True, text=True, check=False, timeout=20, cwd=tmp_path,
+    )  # fmt: skip
+    assert (ended.returncode, "Redis at 127.0.0.1:1 cannot be reached" in ended.stderr) == (1, True)

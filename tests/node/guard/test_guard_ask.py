@@ -130,7 +130,7 @@ def test_what_is_not_a_complete_response_is_an_error(says, answer):
     "url", ["https://127.0.0.1/", "http://", "http://a b/", "http://::1/", "127.0.0.1:80"]
 )
 def test_only_http_addresses_are_asked(url):
-    assert ask(url)["error"] == f"{url}: this is neither an http:// nor a tcp:// address"
+    assert ask(url)["error"] == f"{url}: this is neither an http:// nor a tcp:// nor a redis:// address"
 
 
 def test_a_tcp_address_is_well_when_it_accepts_a_connection():

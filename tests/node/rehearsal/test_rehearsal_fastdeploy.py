@@ -1,6 +1,8 @@
 """FastDeploy's stand-in starts, serves and dies as the real one: a parent, and a server for each rank."""
 
+import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -9,11 +11,15 @@ from pathlib import Path
 import pytest
 from waiting import until
 
+from dplaunch.node.guard import ask
 from dplaunch.node.unpack import unpack
 from dplaunch.wire.bundle import bundle as packed
 
 PARENT = "fastdeploy.entrypoints.openai.multi_api_server"
+SERVER = "fastdeploy.entrypoints.openai.api_server"
 ROUTER = "fastdeploy.router.launch"
+REDIS = shutil.which("redis-check-rdb")
+"""The program of redis-server; Debian's package of that name would start a service."""
 
 
 @pytest.fixture(scope="module")
@@ -180,3 +186,62 @@ def test_a_role_without_a_router_ends_its_servers(servers):
 def test_an_unknown_flag_ends_a_server(servers):
     parent = servers("--no-such-flag", "1", ready=False)
     assert "unrecognized arguments: --no-such-flag" in parent.logged("error:")
+
+
+@pytest.fixture
+def redis(engine_of, free_port_block):
+    """A real Redis."""
+    if REDIS is None:
+        pytest.skip("redis-tools is not installed")
+    port = free_port_block()
+    argv = ["-c", f"exec -a redis-server {REDIS} --port {port} --bind 127.0.0.1 --save ''"]
+    server = engine_of(["bash", *argv], dict(os.environ), port)
+    server.logged("Ready to accept connections")
+    return server
+
+
+@pytest.fixture
+def scheduled(play, free_port_block):
+    """``scheduled(redis_port, role)``: one server with two ranks whose scheduler is on Redis."""
+
+    def one(redis_port, *words: str, **env):
+        base = free_port_block(9)
+        lists = [f"{first},{first + 1}" for first in range(base + 1, base + 9, 2)]
+        return play(
+            *(SERVER, "--model", "m", "--port", str(base), "--data-parallel-size", "2"),
+            *("--engine-worker-queue-port", lists[0], "--cache-queue-port", lists[1]),
+            *("--pd-comm-port", lists[2], "--rdma-comm-ports", lists[3]),
+            *("--scheduler-name", "splitwise", "--scheduler-host", "127.0.0.1"),
+            *("--scheduler-port", str(redis_port), "--scheduler-topic", "t", *words),
+            port=base,
+            **env,
+        )
+
+    return one
+
+
+def reported(redis):
+    """Who has reported: (role, rank), sorted."""
+    request = {"url": f"redis://127.0.0.1:{redis.port}", "body": '[["HGETALL", "t.cluster"]]'}
+    [pairs] = json.loads(ask.ask_all([request])[0]["body"])
+    return sorted(
+        (json.loads(text)["role"], name[-1]) for name, text in zip(pairs[::2], pairs[1::2], strict=True)
+    )
+
+
+def test_ranks_meet_in_a_real_redis_whichever_server_is_asked(scheduled, redis):
+    prefill = scheduled(redis.port, "--splitwise-role", "prefill").ready()
+    until(lambda: reported(redis) == [("prefill", "0"), ("prefill", "1")])
+    status, body = prefill.complete("one two")
+    assert (status, "No Schedule Nodes" in json.dumps(body)) == (500, True)
+    decode = scheduled(redis.port, "--splitwise-role", "decode", DPLAUNCH_REHEARSAL_UNREGISTERED="1").ready()
+    until(lambda: ("decode", "0") in reported(redis))
+    assert prefill.text("one two", tokens=2) == decode.text("one two", tokens=2) == "one two"
+    assert ("decode", "1") not in reported(redis)
+
+
+def test_without_redis_a_server_ends_and_names_its_address(scheduled, free_port_block):
+    port = free_port_block()
+    ended = scheduled(port)
+    assert ended.code() == 1
+    assert f"connecting to 127.0.0.1:{port}" in ended.log

@@ -6,8 +6,11 @@ console and to the same files below FD_LOG_DIR, register with the router, and an
 answers. Prefill hands a prompt over to decode by a connection to its port for that. As with the engine,
 SIGTERM ends the parent alone, and the end of a child is not noticed by it.
 
-Faults are those of every stand-in, see the package above; ONLY_RANK counts servers of a node from 0. What it
-does not play: worker processes of their own, shared memory, and a router's policies (it takes turns).
+With the splitwise scheduler one server holds all ranks: each reports to Redis, and takes requests there.
+
+A fault of its own is UNREGISTERED, numbers of ranks that do not report to Redis; others are those of every
+stand-in, see the package above. ONLY_RANK counts servers of a node from 0. What it does not play: worker
+processes of their own, shared memory, and a router's policies (it takes turns).
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ from ..vllm import shapes
 from ..vllm.completion import Completion, RefusalError
 from ..vllm.shapes import CHAT, COMPLETION, Shape
 from ..web import Connection, Request, dump, reason
+from .resp import RedisError
+from .scheduler import NobodyError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from ..record import Record
     from .handover import Handover
     from .log import Log
+    from .scheduler import Scheduler
     from .settings import Settings
 
 NESTED_ERRORS = (0, 11)
@@ -35,6 +38,7 @@ class Api:
         self, settings: Settings, knobs: Knobs, record: Record, handover: Handover | None, log: Log
     ) -> None:
         self.healthy = False
+        self.scheduler: Scheduler | None = None
         self._settings = settings
         self._knobs = knobs
         self._record = record
@@ -124,6 +128,11 @@ class Api:
 
     def _prefilled(self, body: dict[str, Any], completion: Completion) -> list[list[str]]:
         """The words that the answer is made of: its own, or those that prefill handed over."""
+        if self.scheduler is not None:
+            try:
+                return [self.scheduler.compute(words) for words in completion.words]
+            except (NobodyError, RedisError) as fault:
+                raise RefusalError(500, str(fault), "InternalServerError") from None
         role, info = self._settings.role, body.get("disaggregate_info")
         if role == "mixed" or self._handover is None:
             return completion.words

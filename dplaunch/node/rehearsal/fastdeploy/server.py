@@ -13,10 +13,12 @@ from ..knobs import Knobs
 from ..record import Record
 from ..web import Server
 from .api import Api
-from .arguments import UsageError, known, parse, refuse
+from .arguments import UsageError, known, numbers, parse, refuse
 from .handover import Handover
 from .log import Log
 from .registration import register_for_ever
+from .resp import RedisError
+from .scheduler import Scheduler
 from .settings import Settings
 
 STAGES = ("workers", "weights", "engine", "listening")
@@ -34,7 +36,7 @@ def run(words: list[str], env: dict[str, str]) -> int:
     knobs = Knobs(env, int(flags.get("local-data-parallel-id", "0")), STAGES)
     log = Log(env)
     settings = Settings(flags, env, knobs)
-    if settings.role != "mixed" and not settings.router:
+    if settings.role != "mixed" and not (settings.router or settings.scheduled):
         wrong = f"When using {settings.role} role and the local scheduler, please provide --router argument."
         log.uncaught(f"ValueError: {wrong}")
         return 1
@@ -59,16 +61,23 @@ class _Life:
         faults.arm(self._knobs, self._log.console, self._report_death)
         try:
             self._listen()
+            scheduler = self._find_scheduler()
         except OSError as fault:
             self._log.uncaught(f"AssertionError: {fault}")
+            return 1
+        except RedisError as fault:
+            self._log.uncaught(f"redis.exceptions.ConnectionError: {fault}")
             return 1
         api = Api(
             self._settings, self._knobs, Record(self._knobs.requests, self._env), self._handover, self._log
         )
+        api.scheduler = scheduler
         self._serve(api)
         self._attach() if self._settings.rank else self._launch()
         if not self._ended.is_set():
             api.healthy = True
+            if scheduler is not None:
+                scheduler.start()
             self._log.plain("INFO:     Application startup complete.")
             threading.Thread(target=register_for_ever, args=(self._settings, self._log), daemon=True).start()
         while not self._ended.wait(0.5):
@@ -77,6 +86,10 @@ class _Life:
             "api_server.log", "api_server.py[line:210]", "Engine shut down, exiting sub services..."
         )
         return self._code
+
+    def _find_scheduler(self) -> Scheduler | None:
+        silent = frozenset(numbers(self._knobs.fault("UNREGISTERED")))
+        return Scheduler(self._settings, self._log, silent) if self._settings.scheduled else None
 
     def _bound(self, port: int, name: str) -> socket.socket:
         sock = socket.socket()
@@ -100,6 +113,15 @@ class _Life:
             self._open(port, "rdma_comm_ports")
         pd = settings.own(settings.pds)
         self._handover = Handover(self._bound(pd, "pd_comm_port")) if pd else None
+        if settings.scheduled:  # the ranks beyond the first are in this process too
+            beyond = (
+                *settings.queues[1:],
+                *settings.caches[1:],
+                *settings.pds[1:],
+                *settings.rdmas[settings.tp :],
+            )
+            for port in beyond:
+                self._open(port, "port of a rank")
 
     def _open(self, port: int, name: str) -> socket.socket | None:
         if not port:

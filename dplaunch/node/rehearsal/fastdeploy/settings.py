@@ -30,6 +30,12 @@ class Settings:
         self.pds = numbers(flags.get("pd-comm-port", ""))
         self.rdmas = numbers(flags.get("rdma-comm-ports", ""))
         self.devices = env.get("CUDA_VISIBLE_DEVICES", "")
+        self.dp = int(flags.get("data-parallel-size", "1"))
+        self.scheduled = flags.get("scheduler-name") == "splitwise"
+        self.redis_host = flags.get("scheduler-host", "127.0.0.1")
+        self.redis_port = int(flags.get("scheduler-port", "6379"))
+        self.redis_password = flags.get("scheduler-password", "")
+        self.topic = flags.get("scheduler-topic", "default")
         self.keys = [key for key in env.get("FD_API_KEY", "").split(",") if key]
 
     def own(self, ports: list[int]) -> int:
