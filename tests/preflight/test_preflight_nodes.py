@@ -9,6 +9,7 @@ from specs import cluster, serve
 
 from dplaunch.model.check import Level
 from dplaunch.model.observed import Observed, State
+from dplaunch.model.plan import Registry
 from dplaunch.model.remote import Claim, SurveyReply
 from dplaunch.plan import build
 from dplaunch.preflight import CheckOptions, basics, check, fingerprint
@@ -17,9 +18,9 @@ from dplaunch.probes.probe import ProbeTarget
 
 @pytest.fixture
 def scene():
-    def make(*nodes: Node):
+    def make(*nodes: Node, **plan):
         engines = [a_process(f"serve-{i}", f"n{i + 1}", ports=(9000 + i,)) for i in range(3)]
-        made = Scene(a_plan(*engines), *nodes)
+        made = Scene(a_plan(*engines, **plan), *nodes)
         made.driver.open()
         return made
 
@@ -53,6 +54,13 @@ def test_a_small_difference_is_a_warning_and_a_tiny_one_none(scene):
     assert bad(basics.judge_clocks(scene(*nodes).job)) == [
         ("host.clock", Level.WARN, "n1", "the clock is 5 s ahead of the other nodes")
     ]
+
+
+def test_ranks_that_report_to_redis_bear_no_more_than_their_reports_live(scene):
+    registry = Registry(address="h:1", node="n1", key="k", expires=3.0)
+    nodes = [Node("n1", clock_ahead=5), Node("n3", clock_ahead=0.3)]
+    [(_, level, node, _)] = bad(basics.judge_clocks(scene(*nodes, registry=registry).job))
+    assert (level, node) == (Level.FAIL, "n1")
 
 
 def targets_of(scene):
