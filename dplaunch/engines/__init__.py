@@ -7,7 +7,6 @@ from functools import cache
 from importlib import import_module
 from typing import cast
 
-from dplaunch.engines import others
 from dplaunch.engines.adapter import EngineAdapter, PortNeed, Site, StandIn, Template
 from dplaunch.engines.facts import EngineFacts
 
@@ -45,8 +44,8 @@ def facts(kind: str) -> EngineFacts:
 
 
 def titles() -> tuple[str, ...]:
-    """How command lines of any known engine begin, of those too that dplaunch does not start."""
-    return (*(title for kind in kinds() for title in facts(kind).titles), *others.TITLES)
+    """How command lines of any known engine begin."""
+    return tuple(title for kind in kinds() for title in facts(kind).titles)
 
 
 def _from(module: str) -> Loader:
