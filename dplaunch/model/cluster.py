@@ -74,7 +74,7 @@ class EngineSpec(Struct, frozen=True, kw_only=True):
     script_text: str | None = None
     """``script``: its content, read together with the cluster file."""
     rank_table: str | None = None
-    """Where its rank table is: absolute on the nodes, or on the operator's machine; None: dplaunch makes it."""
+    """Its rank table: absolute on the nodes, or on the operator's machine; None: dplaunch makes it."""
     rank_table_text: str | None = None
     """The content of one on the operator's machine."""
 

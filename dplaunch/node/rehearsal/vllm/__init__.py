@@ -28,8 +28,8 @@ BAD_KV_FROM         HOST:PORT of a prefill engine's KV side channel, or its HOST
 
 Several ranks in one process are one engine to it: it has a process for each core, and one queue.
 
-What it does not play: ``--config`` files. Asked for one it logs that and ends. Model paths and rank tables are
-not looked for: they lie on the real nodes.
+What it does not play: ``--config`` files. Asked for one it logs that and ends. Model paths and rank tables
+are not looked for: they lie on the real nodes.
 """
 
 from __future__ import annotations
