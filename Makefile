@@ -11,7 +11,7 @@ STAMP := .venv/.set-up-$(shell cat requirements.lock pyproject.toml | sha256sum 
 # Thousands of short programs start in demo and tests: what Python compiles is kept, as in any installation.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test setup lint bench mutants soak fuzz clean
+.PHONY: demo test test-real setup lint bench mutants soak fuzz clean
 
 demo: setup
 	@$(BIN)/python scripts/demo.py
@@ -48,6 +48,11 @@ mutants: setup
 # Forty clients with streams of a minute while every group restarts in turn: some ten minutes.
 soak: setup
 	DPLAUNCH_SOAK_STREAM_SECONDS=60 $(BIN)/pytest -m whole tests/cli/test_cli_traffic.py
+
+# The real vLLM's own parser takes every flag that we write: needs Python 3.11 and 3 GB; five minutes the first time.
+test-real: setup
+	sh tests/real/setup.sh .real
+	$(BIN)/pytest tests/real/real_*.py
 
 # Anything at random where somebody else sends or breaks it: a quarter of an hour. For more, or to repeat one:
 #   make fuzz FUZZ="--rounds 1000 --seed 7"
