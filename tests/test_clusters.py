@@ -23,6 +23,7 @@ ENGINES = {
     "deepseek-r1-a3-dbo-v0.9.1": 1,
     "deepseek-r1-a3-layerwise": 36,
     "deepseek-r1-mindie-2node": 2,
+    "deepseek-r1-a3-pool": 6,
     "ernie-gpu-dp": 2,
     "ernie-gpu-pd": 2,
     "ernie-gpu-redis": 2,

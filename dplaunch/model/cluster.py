@@ -216,6 +216,8 @@ class KvTransferSpec(Struct, frozen=True, kw_only=True):
     extra: Mapping[str, ArgValue] = field(default_factory=dict)
     by_role: Mapping[str, Mapping[str, ArgValue]] = field(default_factory=dict)
     """Role → what is laid over ``extra`` for its engines."""
+    store: Mapping[str, ArgValue] = field(default_factory=dict)
+    """What the file that a pool's clients read holds beside, or instead of, what is computed."""
     rank_table: str | None = None
     """For LLMDataDist only: the path of the rank table on the nodes."""
 

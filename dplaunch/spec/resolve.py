@@ -188,6 +188,7 @@ def _kv_transfer(file: schema.File) -> KvTransferSpec | None:
             connector=given.connector,
             extra=given.extra,
             by_role={role: extra for role, extra in by_role.items() if extra},
+            store=given.store,
             rank_table=given.rank_table,
         )
     engine = facts(file.engine.kind)

@@ -228,6 +228,7 @@ class KvTransfer(_Section):
     extra: dict[str, ArgAny] = Field(default_factory=dict)
     prefill: dict[str, ArgAny] = Field(default_factory=dict)
     decode: dict[str, ArgAny] = Field(default_factory=dict)
+    store: dict[str, ArgAny] = Field(default_factory=dict)
     rank_table: Text | None = None
 
 
@@ -371,7 +372,7 @@ _DEPTH |= {"services": 2, "jobs": 2, "files": 2}
 """Keys down from the top at which env, args, extra and content stand."""
 _READINGS = {
     "env": Reading.WRITTEN,
-    **dict.fromkeys(("args", "extra", "prefill", "decode", "content"), Reading.ANY),
+    **dict.fromkeys(("args", "extra", "prefill", "decode", "store", "content"), Reading.ANY),
 }
 
 

@@ -7,14 +7,14 @@ from typing import Any
 
 from dplaunch.engines import rules
 from dplaunch.engines.adapter import PortNeed, Site
-from dplaunch.engines.ascend import advice, dbo, env, kv, kv_rules, lint, releases
+from dplaunch.engines.ascend import advice, dbo, env, kv, kv_rules, lint, releases, store
 from dplaunch.engines.ascend.facts import FACTS
 from dplaunch.engines.ascend.releases import is_contract_a
 from dplaunch.engines.facts import Software
 from dplaunch.engines.settings import Env
 from dplaunch.engines.versions import at_least, neighbours
 from dplaunch.engines.vllm import advice as vllm_advice
-from dplaunch.engines.vllm import context_parallel, env_names, flag_rules, forms
+from dplaunch.engines.vllm import context_parallel, env_names, flag_rules, forms, pool
 from dplaunch.engines.vllm import releases as vllm_releases
 from dplaunch.engines.vllm.adapter import Vllm
 from dplaunch.engines.vllm.forms import CONTRACT_A, Contract, Lines
@@ -99,7 +99,11 @@ class Ascend(Vllm):
 
     def env(self, site: Site, seat: Seat) -> Env:
         """What addresses, hardware, connector and version need."""
-        return env.computed(site, seat, _version(site.spec))
+        return env.computed(site, seat, _version(site.spec)) | pool.env(self.client(site))
+
+    def client(self, site: Site) -> pool.Client | None:
+        """By the pool's backend."""
+        return store.client(site, _version(site.spec))
 
     def transfer(self, site: Site, seat: Seat) -> dict[str, Any] | None:
         """The ``--kv-transfer-config`` of one engine; None without KV transfer."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from dplaunch.engines.ascend import store
 from dplaunch.engines.ascend.connectors import Connector, Kind, find, registered, transfer_connectors
 from dplaunch.engines.ascend.kv import mover
 from dplaunch.engines.flags import plain
@@ -45,6 +46,7 @@ def check(spec: ClusterSpec, version: str) -> Iterator[Problem]:
     yield from _connectors(transfer, version)
     yield from _typed_by_hand(transfer)
     yield from _rank_table(transfer)
+    yield from store.check(spec)
     connector = mover(transfer)
     if connector is not None:
         yield from _roles(spec, connector)

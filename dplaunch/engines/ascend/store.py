@@ -6,18 +6,27 @@ Source: vllm-ascend, kv_pool.md and kv_cache_cpu_offload.md, and get_zmq_rpc_pat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dplaunch.engines.adapter import Site
 from dplaunch.engines.ascend.connectors import Connector, Kind, transfer_connectors
+from dplaunch.engines.flags import plain
 from dplaunch.engines.versions import at_least
-from dplaunch.model.cluster import DECODE, RoleSpec
+from dplaunch.engines.vllm import pool
+from dplaunch.engines.vllm.transfer import extra_of, nested
+from dplaunch.errors import Problem
+from dplaunch.model.cluster import DECODE, ClusterSpec, RoleSpec
 from dplaunch.model.plan import Seat
 
 OFFLOADING = "OffloadingConnector"
 OLD_POOL = "MooncakeConnectorStoreV1"
 POOLS = (OLD_POOL, "AscendStoreConnector")
+META = "MetaService"
+"""What the command of MemCache's service names."""
+META_PORTS = 2
+META_URL = "ock.mmc.meta_service_url"
+MEMCACHE_VARIABLE = "MMC_LOCAL_CONFIG_PATH"
 PATH_HAS_RANK = "0.13.0"
 """From it on the path of a pool's lookup socket ends in the data-parallel rank."""
 
@@ -55,3 +64,92 @@ def _number(roles: tuple[RoleSpec, ...], own: RoleSpec, seat: Seat) -> int:
     """The group's number among all groups of the cluster."""
     before = roles[: [role.name for role in roles].index(own.name)]
     return sum(role.groups for role in before) + seat.group
+
+
+def backends(spec: ClusterSpec) -> tuple[str, ...]:
+    """Where pools of this cluster keep KV: ``mooncake``, ``memcache`` or another, each once."""
+    transfer = spec.kv_transfer
+    if transfer is None:
+        return ()
+    outer = [extra_of(extra) for extra in (transfer.extra, *transfer.by_role.values())]
+    blocks = [(transfer.connector, block) for block in outer]
+    blocks += [(str(entry.get("kv_connector")), plain(entry)) for entry in nested(transfer)]
+    found = (
+        "mooncake" if name == OLD_POOL else str(block.get("kv_connector_extra_config", {}).get("backend", ""))
+        for name, block in blocks
+        if name in POOLS
+    )
+    named = tuple(dict.fromkeys(backend for backend in found if backend))
+    pooled = any(name in POOLS for name, _ in blocks)
+    return named or (("mooncake",) if pooled else ())
+
+
+def client(site: Site, version: str) -> pool.Client | None:
+    """The file that this role's pool reads; None without a pool, or with one that reads none."""
+    spec = site.spec
+    if "memcache" in backends(spec):
+        return _memcache(spec)
+    if "mooncake" not in backends(spec):
+        return None
+    old = {} if at_least(version, "0.13.0") else {"local_hostname": site.node.address}
+    direct = {} if at_least(version, "0.12.0rc1") else {"use_ascend_direct": True}
+    return pool.mooncake(spec, protocol="ascend", **old, **direct)
+
+
+def _memcache(spec: ClusterSpec) -> pool.Client:
+    """``mmc-local.conf``; ``store`` of the cluster file wins."""
+    service = pool.find(spec, META)
+    urls = {}
+    if service is not None:
+        meta, config = (pool.address(spec, service, port) for port in service.ports[:2])
+        urls = {META_URL: f"tcp://{meta}", "ock.mmc.local_service.config_store_url": f"tcp://{config}"}
+    computed = {
+        **urls,
+        "ock.mmc.log_level": "error",
+        "ock.mmc.local_service.world_size": 256,
+        "ock.mmc.local_service.protocol": "device_rdma" if spec.hardware.family == "a2" else "device_sdma",
+    }
+    given = plain(spec.kv_transfer.store) if spec.kv_transfer else {}
+    lines = (f"{name} = {_conf(value)}\n" for name, value in {**computed, **given}.items())
+    return pool.Client(MEMCACHE_VARIABLE, "mmc-local.conf", "".join(lines))
+
+
+def _conf(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def check(spec: ClusterSpec) -> Iterator[Problem]:
+    """Whether pools have what they need beside the engines."""
+    transfer = spec.kv_transfer
+    if transfer is None:
+        return
+    used = backends(spec)
+    name = next((name for name in transfer.connectors if name in POOLS), transfer.connector)
+    if "mooncake" in used:
+        yield from pool.check(spec, name)
+    if "memcache" in used:
+        yield from _check_memcache(spec, name)
+    if transfer.store and not {"mooncake", "memcache"} & set(used):
+        text = f"store holds what a pool's file says, and {transfer.connector} reads none"
+        yield Problem(text, key="kv_transfer.store", hint="remove store")
+
+
+def _check_memcache(spec: ClusterSpec, name: str) -> Iterator[Problem]:
+    service = pool.find(spec, META)
+    given = spec.kv_transfer.store if spec.kv_transfer else {}
+    if service is None and META_URL not in given and not pool.is_given(spec, MEMCACHE_VARIABLE):
+        yield Problem(
+            f"{name} keeps KV in MemCache, and the file neither starts its MetaService nor names one",
+            key="kv_transfer.connector",
+            hint="services: {memcache: {command: [python3, -c, 'from memcache_hybrid import MetaService; "
+            f"MetaService.main()'], ports: [5000, 6000]}}}}; or store: {{{META_URL}: tcp://HOST:PORT}}",
+        )
+    elif service is not None and len(service.ports) < META_PORTS:
+        yield Problem(
+            f"{service.name} listens for clients and as a config store, and {len(service.ports)} of these "
+            "two ports is given",
+            key=f"services.{service.name}.ports",
+            hint="ports: [5000, 6000]",
+        )
+    elif service is not None:
+        yield from pool.check_order(service, name)

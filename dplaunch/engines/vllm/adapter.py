@@ -22,6 +22,7 @@ from dplaunch.engines.vllm import (
     kv,
     lint,
     parallel,
+    pool,
     releases,
     weights,
 )
@@ -32,7 +33,7 @@ from dplaunch.engines.vllm.releases import dense
 from dplaunch.engines.vllm.shell import Scripted, needs
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
-from dplaunch.model.plan import Overlap, Seat
+from dplaunch.model.plan import File, Overlap, Seat
 
 ONE_NIXL_PORT_PER_RANK = "0.14.0"
 """Before it NIXL counted ports by device, as Mooncake does."""
@@ -96,9 +97,14 @@ class Vllm(Scripted):
         del spec
         return "vllm/run_dp_template.sh.j2"
 
-    def files(self, site: Site) -> tuple[Template, ...]:
-        """The script of this role on this node."""
-        return (Template(site.script_path, self.template(site.spec), self.context(site)),)
+    def files(self, site: Site) -> tuple[Template | File, ...]:
+        """The script of this role on this node, and what its store reads."""
+        script = Template(site.script_path, self.template(site.spec), self.context(site))
+        return (script, *pool.files(site, self.client(site)))
+
+    def client(self, site: Site) -> pool.Client | None:
+        """The file that the engines' store reads; None without one."""
+        return kv.client(site.spec)
 
     def sizes(self, site: Site) -> Lines:
         """The layout."""
@@ -116,7 +122,9 @@ class Vllm(Scripted):
             # the same base for the whole group: the engine adds its rank itself
             env["VLLM_NIXL_SIDE_CHANNEL_HOST"] = "${local_ip}"
             env["VLLM_NIXL_SIDE_CHANNEL_PORT"] = str(seat.ports["kv"].base)
-        return env
+        client = self.client(site)
+        hashes: Env = {"PYTHONHASHSEED": "0"} if client else {}
+        return env | hashes | pool.env(client)
 
     def flags(self, site: Site) -> list[Flags]:
         """The topology's, the file's, and KV transfer."""

@@ -10,11 +10,13 @@ from collections.abc import Iterator, Mapping
 
 from dplaunch.engines.adapter import Site
 from dplaunch.engines.versions import at_least
+from dplaunch.engines.vllm import pool
 from dplaunch.engines.vllm.transfer import (
     BOTH,
     KV_ROLES,
     MULTI,
     NIXL,
+    POOL,
     STORES,
     Block,
     extra_of,
@@ -53,6 +55,13 @@ def _entry(name: str, extra: Block, site: Site, seat: Seat) -> Block:
     return entry | extra
 
 
+def client(spec: ClusterSpec) -> pool.Client | None:
+    """The file that a pool reads; None without one."""
+    if spec.kv_transfer is None or POOL not in spec.kv_transfer.connectors:
+        return None
+    return pool.mooncake(spec, protocol="tcp" if spec.hardware.family == "cpu" else "rdma")
+
+
 def check(spec: ClusterSpec) -> Iterator[Problem]:
     """Problems of the file's KV transfer with this vLLM."""
     transfer = spec.kv_transfer
@@ -67,6 +76,11 @@ def check(spec: ClusterSpec) -> Iterator[Problem]:
             key="kv_transfer.connector",
             hint=f"connector: {MULTI}, extra: {{connectors: {listed}}}",
         )
+    if POOL in transfer.connectors:
+        yield from pool.check(spec, POOL)
+    elif transfer.store:
+        text = f"store holds what a pool's file says, and {transfer.connector} reads none"
+        yield Problem(text, key="kv_transfer.store", hint="remove store")
     if transfer.rank_table:
         yield Problem(
             "vllm does not read a rank table", key="kv_transfer.rank_table", hint="remove rank_table"

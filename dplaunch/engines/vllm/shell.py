@@ -177,6 +177,7 @@ class Scripted(EngineAdapter):
             "engines": [
                 (name, arguments(contract, site, s)) for name, s in zip(names, site.seats, strict=True)
             ],
+            "folder": any("${script_folder}" in str(value) for env in envs for value in env.values()),
             "setup": site.spec.runtime.setup,
             "python": site.spec.runtime.python,
             "address": site.node.address,

@@ -127,7 +127,8 @@ def test_what_is_for_one_role_is_checked_too():
 
 
 def test_which_part_a_store_plays_is_the_users_choice():
-    store = {"kv_connector": "AscendStoreConnector", "kv_role": "kv_both"}
+    other = {"backend": "yuanrong"}
+    store = {"kv_connector": "AscendStoreConnector", "kv_role": "kv_both", "kv_connector_extra_config": other}
     mover = {"kv_connector": "MooncakeConnectorV1", "kv_role": "kv_both"}
     transfer = KvTransferSpec(connector="MultiConnector", extra={"connectors": (mover, store)})
     assert keys(four_p_four_d(kv_transfer=transfer)) == ["kv_transfer.extra.connectors.0.kv_role"]

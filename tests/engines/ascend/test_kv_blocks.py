@@ -70,7 +70,8 @@ def test_entries_of_multi_connector_are_filled_too():
         {"kv_connector": "MooncakeConnectorV1"},
         {"kv_connector": "AscendStoreConnector", "kv_connector_extra_config": {"backend": "mooncake"}},
     )
-    transfer = KvTransferSpec(connector="MultiConnector", extra={"connectors": entries})
+    store = {"master_server_address": "192.0.2.9:50088"}
+    transfer = KvTransferSpec(connector="MultiConnector", extra={"connectors": entries}, store=store)
     spec = four_p_four_d(kv_transfer=transfer)
     _, decode = blocks(spec)
     assert decode == {

@@ -10,7 +10,7 @@ import time
 from .. import faults
 from ..record import Record
 from ..web import STACK, Server
-from . import narration
+from . import narration, store
 from .api import Api
 from .cores import Cores
 from .failure import FatalError, Stopped, report
@@ -171,8 +171,10 @@ class Engine:
             text = "WorkerProc failed to start.\nRuntimeError: rehearsed failure in the worker"
             self.log.error(settings.parallel.worker(0), "multiproc_executor.py:559", text)
             self._wait_for_ever()
-        elif stage == "kv" and settings.transfer and settings.transfer.ports:
-            self._listen(settings.transfer)
+        elif stage == "kv":
+            store.connect(settings.given.get("kv_transfer_config"), self.machine.env)
+            if settings.transfer and settings.transfer.ports:
+                self._listen(settings.transfer)
 
     def _listen(self, transfer: Transfer) -> None:
         """Open the side channel, on the side that has one."""

@@ -44,6 +44,7 @@ REGISTERED = {
     "MultiConnector": ((0,), (999,)),
     "NixlConnector": ((0,), (999,)),
     "LMCacheConnectorV1": ((0,), (999,)),
+    "MooncakeStoreConnector": ((0, 21), (999,)),
     "SharedStorageConnector": ((0,), (0, 13)),
     "ExampleConnector": ((0, 13), (999,)),
     "OffloadingConnector": ((0, 11), (999,)),
@@ -92,11 +93,11 @@ def read(arguments: Arguments, parallel: Parallel, machine: Machine) -> Transfer
     if not isinstance(config, dict) or not config.get("kv_connector"):
         return None
     _check_fields(config, machine.release)
-    chosen = [one for one in _list_connectors(config) if _hands_over(one, machine.release)]
+    chosen = [one for one in list_connectors(config) if _hands_over(one, machine.release)]
     return Transfer(chosen[0], parallel, machine) if chosen else None
 
 
-def _list_connectors(config: dict[str, object]) -> list[dict[str, object]]:
+def list_connectors(config: dict[str, object]) -> list[dict[str, object]]:
     """The connector itself, or those inside a MultiConnector, whose policy is that of the whole."""
     extra = config.get("kv_connector_extra_config")
     inner = extra.get("connectors") if isinstance(extra, dict) else None
