@@ -10,12 +10,14 @@ from collections.abc import Container, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from dplaunch import progress
 from dplaunch.cli.verb import Invocation
-from dplaunch.fleet.guards import Address, GuardedMachines, open_session
+from dplaunch.fleet.guards import Address, GuardedMachines, NodeSession, open_session
 from dplaunch.fleet.job import Job
 from dplaunch.model.event import Event, NodeFailed, Note
-from dplaunch.model.plan import Plan
+from dplaunch.model.plan import NodePlan, Plan
 from dplaunch.transport import Options, connect
 from dplaunch.view.display import Display
 from dplaunch.workspace import read_secrets
@@ -36,9 +38,7 @@ def at_work(plan: Plan, display: Display | Warnings, *, base: Path | None = None
     ``base``: secrets are read; their files are named from there.
     """
     options = Options()
-    driver = GuardedMachines(
-        plan.nodes, lambda node: open_session(node, lambda n: connect(n, options=options), address(plan))
-    )
+    driver = _driver(plan, options)
     driver.on_tick = display.tick
     secrets = {} if base is None else read_secrets(plan, os.environ, base)
     before = signal.getsignal(signal.SIGINT)
@@ -48,6 +48,21 @@ def at_work(plan: Plan, display: Display | Warnings, *, base: Path | None = None
     finally:
         signal.signal(signal.SIGINT, before)
         options.shared.close()
+
+
+def _driver(plan: Plan, options: Options) -> GuardedMachines:
+    """The driver that the cluster file names: machines, or pods that stand for them."""
+
+    def enter(node: NodePlan) -> NodeSession:
+        return open_session(node, lambda n: connect(n, options=options), address(plan))
+
+    if plan.kubernetes is None:
+        return GuardedMachines(plan.nodes, enter)
+    from dplaunch.fleet.kubernetes import Client, Pods
+
+    outside = replace(plan.nodes[0], name="kubectl", host=plan.kubernetes.host, pod=None)
+    client = Client(plan.kubernetes.kubectl, lambda: connect(outside, options=options))
+    return Pods(plan, plan.kubernetes, enter, client)
 
 
 class Warnings:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from dplaunch.errors import DplaunchError, HostError
+from dplaunch.model.check import Finding
 from dplaunch.model.cluster import SecretRef
 from dplaunch.model.observed import Observed
 from dplaunch.model.plan import File, Place, Plan, Process
@@ -53,6 +54,15 @@ class Driver(Protocol):
 
     def clock(self) -> float:
         """The launcher's monotonic clock, seconds."""
+
+    def prepare(self, report: Callable[[str], None]) -> None:
+        """Make the nodes that the driver itself makes, where they are not there. Raises DplaunchError.
+
+        ``report``: given a sentence about what is waited for.
+        """
+
+    def examine(self) -> tuple[Finding, ...]:
+        """What is right and wrong with the substrate itself, beside its nodes."""
 
     def open(self, nodes: Iterable[str] | None = None) -> None:
         """Reach every node (or ``nodes``) at once; nodes that are reached already stay reached."""

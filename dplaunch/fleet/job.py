@@ -73,9 +73,14 @@ def connect(job: Job) -> None:
             job.lost(node)
 
 
-def connect_all(job: Job, nodes: Sequence[str] | None = None) -> None:
-    """Reach every node (or ``nodes``), or raise HostError naming all that are unreachable."""
+def connect_all(job: Job, nodes: Sequence[str] | None = None, *, prepare: bool = False) -> None:
+    """Reach every node (or ``nodes``), or raise HostError naming all that are unreachable.
+
+    ``prepare``: nodes that the driver makes are made first.
+    """
     with phase(job, "connect", plural(len(job.plan.nodes if nodes is None else nodes), "node")):
+        if prepare:
+            job.driver.prepare(job.note)
         job.driver.open(nodes)
         need_all(job)
 

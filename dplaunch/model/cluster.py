@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, Union
 
 from msgspec import Struct, field
 
+from dplaunch.model.kubernetes import KubernetesSpec
+
 if TYPE_CHECKING:
     ArgValue = Union[str, int, float, bool, "tuple[ArgValue, ...]", "Mapping[str, ArgValue]", None]
 else:
@@ -98,6 +100,10 @@ class NodeSpec(Struct, frozen=True, kw_only=True):
     devices: tuple[int, ...] = ()
     """Numbers of the devices that may be used, in the order in which seats take them."""
     ssh: SshSpec = SshSpec()
+    pod: str = ""
+    """The pod that stands for it; its address is then a name."""
+    workload: str = ""
+    """The object that makes the pod."""
     env: Mapping[str, EnvValue] = field(default_factory=dict)
     args: Mapping[str, ArgValue] = field(default_factory=dict)
 
@@ -339,6 +345,8 @@ class ClusterSpec(Struct, frozen=True, kw_only=True):
     """Prefill and decode, in this order; or one role that does both."""
     runtime: RuntimeSpec = RuntimeSpec()
     container: Container | None = None
+    kubernetes: KubernetesSpec | None = None
+    """How nodes are made as pods; None: they are machines."""
     weights: WeightsSpec = WeightsSpec()
     kv_transfer: KvTransferSpec | None = None
     router: RouterSpec | None = None

@@ -22,6 +22,7 @@ from dplaunch.model.cluster import (
     SshSpec,
     WarmupSpec,
 )
+from dplaunch.model.kubernetes import KubernetesPlan, Pod
 
 Place = tuple[str, str]
 """Node and name: a name alone may stand on two nodes for a while, in what was planned and in what runs."""
@@ -232,6 +233,8 @@ class NodePlan(Struct, frozen=True, kw_only=True):
     processes: tuple[Process, ...]
     container: Container | None = None
     """Where its guards, their state and all processes are; None: on the machine itself."""
+    pod: Pod | None = None
+    """The same where a pod stands for the machine; ``host`` is then where kubectl runs."""
 
 
 class RankTable(Struct, frozen=True, kw_only=True):
@@ -285,6 +288,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     hooks: Mapping[str, str] = field(default_factory=dict)
     stages: tuple[Stage, ...] = ()
     """Start-up stages of the engine, in order."""
+    kubernetes: KubernetesPlan | None = None
+    """What makes the pods; None: nodes are machines."""
     warnings: tuple[str, ...] = ()
     rehearsal: bool = False
     local: bool = False

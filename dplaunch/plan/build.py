@@ -19,6 +19,7 @@ from dplaunch.model.cluster import ClusterSpec, NodeSpec, RouterSpec, ServiceSpe
 from dplaunch.model.plan import Endpoint, File, NodePlan, Overlap, Plan, Process
 from dplaunch.plan.check import check, placed
 from dplaunch.plan.container import complete
+from dplaunch.plan.objects import objects, pods
 from dplaunch.plan.ports import bound
 from dplaunch.plan.rehearse import programs, rehearsed, standing_in
 from dplaunch.plan.router import RouterSite, flow, members_file, router_files, router_process
@@ -106,7 +107,7 @@ def _plan(draft: _Draft) -> Plan:
         engine=draft.engine.release(spec),
         model=spec.model,
         served_model_name=spec.served_model_name,
-        nodes=tuple(_node(draft, node, router) for node in spec.nodes),
+        nodes=_in_pods(spec, tuple(_node(draft, node, router) for node in spec.nodes)),
         router=router,
         url=_url(spec, router, draft.endpoints),
         flow=flow(spec, router),
@@ -119,6 +120,32 @@ def _plan(draft: _Draft) -> Plan:
         rank_table=draft.engine.rank_table(spec),
         hooks=spec.hooks,
         stages=draft.engine.facts.stages,
+        kubernetes=objects(spec, router),
+    )
+
+
+def _in_pods(spec: ClusterSpec, nodes: tuple[NodePlan, ...]) -> tuple[NodePlan, ...]:
+    """Nodes with their pods; a process starts again where its pod is made from something else.
+
+    Nothing hands over there: what takes over may need another pod, in which the one before does not run.
+    """
+    made = pods(spec)
+    return tuple(
+        replace(
+            node,
+            pod=made[node.name],
+            processes=tuple(
+                replace(
+                    process,
+                    hands_over=False,
+                    fingerprint=_digest(f"{process.fingerprint} {made[node.name].template}".encode(), 16),
+                )
+                for process in node.processes
+            ),
+        )
+        if node.name in made
+        else node
+        for node in nodes
     )
 
 

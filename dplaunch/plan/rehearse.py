@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from dplaunch.engines import StandIn
 from dplaunch.model.cluster import ClusterSpec, EnvValue, NodeSpec, RouterSpec, RuntimeSpec, SshSpec
+from dplaunch.model.kubernetes import POD_IP
 from dplaunch.model.plan import File
 
 LOCAL_HOST = "localhost"
@@ -23,21 +24,23 @@ export PYTHONPATH="${DPLAUNCH_ROOT:-$(cd "$(dirname "$0")/.." && pwd)}/bin${PYTH
 def rehearsed(spec: ClusterSpec, played: Collection[str] = ()) -> ClusterSpec:
     """The cluster with every node on this machine, each at an address of its own in 127.0.0.0/8.
 
-    Addresses follow from the cluster's name, so that two rehearsals do not meet. SSH, container, setup and
-    rank table are dropped: they belong to the real machines. ``played``: kinds of foreign routers that stay.
+    Addresses follow from the cluster's name, so that two rehearsals do not meet. SSH, container, pods, setup
+    and rank table are dropped: they belong to the real machines. ``played``: kinds of foreign routers that stay.
     """
     return replace(
         spec,
         nodes=tuple(_local(spec.name, index, node) for index, node in enumerate(spec.nodes)),
         runtime=RuntimeSpec(),
         container=None,
+        kubernetes=None,
         router=_own_router(spec.router, played),
         engine=replace(spec.engine, rank_table=None, rank_table_text=None),
     )
 
 
 def _local(cluster: str, index: int, node: NodeSpec) -> NodeSpec:
-    return replace(node, host=LOCAL_HOST, address=address(cluster, index), nic="lo", ssh=SshSpec())
+    here = address(cluster, index)
+    return replace(node, host=LOCAL_HOST, address=here, nic="lo", ssh=SshSpec(), pod="", workload="")
 
 
 def address(cluster: str, index: int) -> str:
@@ -70,7 +73,7 @@ def programs(stand_in: StandIn, *, services: bool) -> tuple[File, ...]:
 
 def standing_in(spec: ClusterSpec, stand_in: StandIn, python: str) -> ClusterSpec:
     """What every rehearsal needs, on this machine or over SSH: the stand-in first in PATH, its knobs."""
-    local = all(_is_local(node) for node in spec.nodes)
+    local = all(_is_local(node) for node in spec.nodes) and spec.kubernetes is None
     default = RuntimeSpec().python
     runtime = replace(
         spec.runtime,
@@ -96,4 +99,5 @@ def _is_local(node: NodeSpec) -> bool:
 def _knobs(node: NodeSpec, stand_in: StandIn) -> dict[str, EnvValue]:
     installed = str(max(node.devices, default=-1) + 1)
     devices = {"DPLAUNCH_REHEARSAL_DEVICES": installed} if node.devices else {}
-    return {"DPLAUNCH_REHEARSAL_BIND": node.address, **stand_in.env, **devices}
+    bind = f"${{{POD_IP}}}" if node.pod else node.address
+    return {"DPLAUNCH_REHEARSAL_BIND": bind, **stand_in.env, **devices}

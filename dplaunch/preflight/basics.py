@@ -33,6 +33,10 @@ def judge_logins(job: Job) -> Iterator[Finding]:
             text = text.removeprefix(f"({node.host}) ")
             yield Finding(probe="host.login", level=Level.FAIL, node=node.name, text=text, remedy=error.hint)
             continue
+        if node.name not in job.driver.reached:
+            text = "there is no pod yet; `dplaunch up` makes it"
+            yield Finding(probe="host.login", level=Level.ABSENT, node=node.name, text=text)
+            continue
         hello = job.driver.hello(node.name)
         text = f"reachable, Python {hello.python}"
         yield Finding(probe="host.login", level=Level.OK, node=node.name, text=text)

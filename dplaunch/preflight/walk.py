@@ -68,6 +68,7 @@ def check(job: Job, spec: ClusterSpec, options: CheckOptions) -> CheckReport:
     drift = tuple(fingerprint.find_drift(prints, surveys, results))
     saved = _save(job, prints, options.save) if options.save else _report_unchanged(surveys, drift)
     findings = (
+        *job.driver.examine(),
         *basics.judge_logins(job),  # at the end, since a node may be lost on the way
         *basics.judge_clocks(job),
         *boxes,

@@ -34,7 +34,9 @@ def parse_interfaces(text: str) -> list[list[str]]:
     return found
 
 
-def _commands(_target: ProbeTarget, _seen: EarlierFacts) -> Iterator[Command]:
+def _commands(target: ProbeTarget, _seen: EarlierFacts) -> Iterator[Command]:
+    if target.plan.pod is not None:
+        return  # its address is a name, and the scripts ask the pod for what it stands for
     yield Command(key="interfaces", argv=("sh", "-c", _LISTING % render("shell/interfaces.py.j2", {})))
 
 
@@ -51,10 +53,10 @@ def _find_carriers(found: Iterable[Sequence[str]], address: str) -> list[str]:
 
 
 def _compare(targets: Sequence[ProbeTarget], seen: Mapping[str, Facts]) -> Iterator[Finding]:
-    one_machine = all(_is_loopback(target) for target in targets)
-    for target in targets:
-        if target.name in seen:
-            yield _judge_node(target, seen[target.name]["interfaces"], one_machine=one_machine)
+    looked = [target for target in targets if target.name in seen]
+    one_machine = all(_is_loopback(target) for target in looked)
+    for target in looked:
+        yield _judge_node(target, seen[target.name]["interfaces"], one_machine=one_machine)
 
 
 def _is_loopback(target: ProbeTarget) -> bool:

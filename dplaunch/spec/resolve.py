@@ -33,7 +33,7 @@ from dplaunch.model.cluster import (
     WeightsSpec,
 )
 from dplaunch.ranges import expand
-from dplaunch.spec import additions, schema
+from dplaunch.spec import additions, pods, schema
 
 NODE = "node:"
 """What marks a node among the keys of ``overrides``."""
@@ -49,6 +49,18 @@ def resolve(file: schema.File, source: str, scripts: Mapping[str, str]) -> Clust
     hardware = _hardware(file)
     served, *aliases = file.served_model_name or (file.model,)
     nodes = tuple(node for entry in file.nodes for node in _nodes(entry, file, hardware))
+    roles = tuple(
+        replace(
+            _role(name, role, file, nodes),
+            path=beside(source, role.path) if role.path else None,
+            script_text=scripts.get(role.path or ""),
+        )
+        for name, role in file.roles.given().items()
+    )
+    router = _router(file, nodes)
+    kubernetes = pods.kubernetes(file)
+    if kubernetes is not None:
+        nodes = pods.as_pods(file.cluster, nodes, roles, router, kubernetes)
     return ClusterSpec(
         name=file.cluster,
         engine=_engine(file.engine, source, scripts),
@@ -58,18 +70,12 @@ def resolve(file: schema.File, source: str, scripts: Mapping[str, str]) -> Clust
         weights=_weights(file),
         hardware=hardware,
         nodes=nodes,
-        roles=tuple(
-            replace(
-                _role(name, role, file, nodes),
-                path=beside(source, role.path) if role.path else None,
-                script_text=scripts.get(role.path or ""),
-            )
-            for name, role in file.roles.given().items()
-        ),
+        roles=roles,
         runtime=RuntimeSpec(setup=tuple(file.runtime.setup), python=file.runtime.python),
         container=_container(file),
+        kubernetes=kubernetes,
         kv_transfer=_kv_transfer(file),
-        router=_router(file, nodes),
+        router=router,
         warmup=WarmupSpec(**dict(file.warmup)) if file.warmup else None,
         api_key=file.api_key,
         api_keys=dict(file.api_keys),
@@ -136,6 +142,8 @@ def _nodes(entry: schema.Node, file: schema.File, hardware: Hardware) -> Iterato
     ssh = SshSpec(**{**dict(file.ssh), **given})
     hosts = entry.host or entry.name
     addresses = entry.address or tuple(_LOOPBACK if host == "localhost" else host for host in hosts)
+    if file.driver == "kubernetes" and not entry.address:
+        addresses = ("",) * len(hosts)  # the name of its pod, which follows from the roles
     for name, host, address in zip(entry.name, hosts, addresses, strict=True):
         yield NodeSpec(
             name=name,

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -25,6 +24,8 @@ from dplaunch.spec import values
 from dplaunch.spec.document import Reading
 from dplaunch.spec.finding import KeyPath, counted
 from dplaunch.spec.flags import Args, RouterArgs
+from dplaunch.spec.kubernetes import Kubernetes
+from dplaunch.spec.section import Section
 from dplaunch.spec.values import (
     ArgAny,
     Devices,
@@ -45,10 +46,6 @@ from dplaunch.spec.values import (
 )
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
-
-
 def _empty() -> Any:
     """A section left out has nothing in it: as if ``{}`` stood there, judged by the file's one validator."""
     return Field(default_factory=dict, validate_default=True)
@@ -67,7 +64,7 @@ class _OneOf:
         return {"enum": list(self._known()), "type": "string"}
 
 
-class Engine(_Section):
+class Engine(Section):
     """Which engine runs."""
 
     kind: Annotated[str, PlainValidator(values.engine_kind), _OneOf(kinds)]
@@ -76,14 +73,14 @@ class Engine(_Section):
     rank_table: Text | None = None
 
 
-class Weights(_Section):
+class Weights(Section):
     """Where the weights are, for ``check``."""
 
     path: values.Folder | None = None
     check: Literal["size", "sha256"] = "size"
 
 
-class Ssh(_Section):
+class Ssh(Section):
     """How to log in."""
 
     user: Word | None = None
@@ -94,7 +91,7 @@ class Ssh(_Section):
     connect_timeout: Duration = 10.0
 
 
-class Hardware(_Section):
+class Hardware(Section):
     """What a node holds."""
 
     name: Text | None = None
@@ -111,7 +108,7 @@ class _OrPreset:
         return {"anyOf": [{"enum": list(values.PRESETS)}, handler(core)]}
 
 
-class Node(_Section):
+class Node(Section):
     """One node, or several with ranges that go in step."""
 
     name: NodeNames
@@ -134,7 +131,7 @@ class Node(_Section):
         return self
 
 
-class Runtime(_Section):
+class Runtime(Section):
     """What surrounds every process on a node."""
 
     setup: list[Text] = Field(default_factory=list)
@@ -148,14 +145,14 @@ class Runtime(_Section):
     shm_size: values.Memory | None = None
 
 
-class EnvAndArgs(_Section):
+class EnvAndArgs(Section):
     """Environment and flags."""
 
     env: Env = Field(default_factory=dict)
     args: Args = Field(default_factory=dict)
 
 
-class Ports(_Section):
+class Ports(Section):
     """First ports to hand out: those that most engines have, and whatever else an engine has."""
 
     model_config = ConfigDict(extra="allow")
@@ -172,7 +169,7 @@ class Ports(_Section):
         return {name: port for name, port in self if port is not None}
 
 
-class Dbo(_Section):
+class Dbo(Section):
     """Dual-batch overlap."""
 
     decode_token_threshold: values.Threshold | None = None
@@ -188,7 +185,7 @@ class _OrSwitch:
         return {"anyOf": [{"type": "boolean"}, handler(core)]}
 
 
-class Role(_Section):
+class Role(Section):
     """One role."""
 
     nodes: Names
@@ -209,7 +206,7 @@ class Role(_Section):
     drain_timeout: Duration | None = None
 
 
-class Roles(_Section):
+class Roles(Section):
     """Prefill and decode, or one that serves alone; in the order in which seats are counted."""
 
     prefill: Role | None = None
@@ -221,7 +218,7 @@ class Roles(_Section):
         return {name: role for name, role in self if role is not None}
 
 
-class KvTransfer(_Section):
+class KvTransfer(Section):
     """How prefill hands its KV cache to decode."""
 
     connector: Text
@@ -232,7 +229,7 @@ class KvTransfer(_Section):
     rank_table: Text | None = None
 
 
-class Router(_Section):
+class Router(Section):
     """The process clients talk to."""
 
     node: Text | None = None
@@ -244,7 +241,7 @@ class Router(_Section):
     args: RouterArgs = Field(default_factory=dict)
 
 
-class Warmup(_Section):
+class Warmup(Section):
     """Requests before "ready"."""
 
     requests_per_engine: Size = 2
@@ -252,7 +249,7 @@ class Warmup(_Section):
     output_tokens: Tokens = 8
 
 
-class Readiness(_Section):
+class Readiness(Section):
     """What makes a service ready: one of these."""
 
     tcp: Port | None = None
@@ -271,7 +268,7 @@ class Readiness(_Section):
         return self
 
 
-class Job(_Section):
+class Job(Section):
     """A program that runs to its end."""
 
     node: Text | None = None
@@ -287,7 +284,7 @@ class Service(Job):
     ready: Readiness | None = None
 
 
-class Redis(_Section):
+class Redis(Section):
     """The Redis that engines meet at: one to start, or one that runs."""
 
     node: Text | None = None
@@ -306,7 +303,7 @@ class Redis(_Section):
         return self
 
 
-class NodeFile(_Section):
+class NodeFile(Section):
     """A file on nodes."""
 
     path: values.FilePath
@@ -329,7 +326,7 @@ class NodeFile(_Section):
         return self
 
 
-class Hooks(_Section):
+class Hooks(Section):
     """Commands on the operator's machine."""
 
     before_up: Text | None = None
@@ -337,10 +334,11 @@ class Hooks(_Section):
     after_down: Text | None = None
 
 
-class File(_Section):
+class File(Section):
     """A cluster file of dplaunch."""
 
     cluster: Name
+    driver: Literal["machines", "kubernetes"] = "machines"
     engine: Engine
     model: Text
     served_model_name: values.ModelNames | None = None
@@ -349,6 +347,7 @@ class File(_Section):
     hardware: Annotated[Hardware, BeforeValidator(values.preset), _OrPreset()] | None = None
     nodes: Annotated[list[Node], Field(min_length=1)]
     runtime: Runtime = _empty()
+    kubernetes: Kubernetes | None = None
     defaults: EnvAndArgs = _empty()
     roles: Roles
     kv_transfer: KvTransfer | None = None

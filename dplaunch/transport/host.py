@@ -59,6 +59,10 @@ class Host(ABC):
     def close(self) -> None:
         """Ends the connection and what runs over it."""
 
+    def start(self, argv: Sequence[str]) -> Pipe:
+        """Starts a command on the machine itself; raises HostError."""
+        return self._open(argv)
+
     def stream(self, argv: Sequence[str]) -> Stream:
         """Starts a command whose stdin and stdout stay open; one that ends badly raises from ``lines``."""
 

@@ -8,6 +8,7 @@ from specs import four_p_four_d
 from dplaunch import plan
 from dplaunch.errors import UsageError
 from dplaunch.model.cluster import Container, RouterSpec, RuntimeSpec, SecretRef, SshSpec, WarmupSpec
+from dplaunch.model.kubernetes import Kubectl, KubernetesPlan, Manifest, Pod
 from dplaunch.model.plan import (
     Api,
     Endpoint,
@@ -71,8 +72,18 @@ def every_field():
         local=True,
         registry=Registry(address="h:1", node="n1", key="c.cluster", roles={"serve": "mixed"}),
     )
-    inside = tuple(replace(node, container=Container("box", "podman")) for node in whole.nodes)
-    return replace(whole, nodes=inside)
+    pod = Pod(name="c-decode-0", workload="c-decode", kubectl=Kubectl(context="far"), template="t")
+    inside = tuple(replace(node, container=Container("box", "podman"), pod=pod) for node in whole.nodes)
+    service = Manifest(kind="Service", name="c", text="{}", nodes=("n1",))
+    objects = KubernetesPlan(
+        kubectl=Kubectl(namespace="n"),
+        host="h",
+        image="i",
+        resource="r",
+        devices={"n1": 8},
+        manifests=(service,),
+    )
+    return replace(whole, nodes=inside, kubernetes=objects)
 
 
 def test_every_field_survives_its_json():
@@ -120,7 +131,7 @@ def test_the_json_has_stable_names():
     assert set(data) == {
         "format", "cluster", "revision", "engine", "model", "served_model_name", "nodes", "router",
         "url", "flow", "members", "api_key",
-        "api_keys", "ready_timeout", "drain_timeout", "registry", "warmup", "rank_table", "hooks", "stages", "warnings", "rehearsal", "local",
+        "api_keys", "ready_timeout", "drain_timeout", "registry", "warmup", "rank_table", "hooks", "stages", "kubernetes", "warnings", "rehearsal", "local",
     }  # fmt: skip
     assert data["api_key"] == {"source": "env", "name": "KEY"}
     (seat,) = data["nodes"][4]["processes"][2]["seats"]

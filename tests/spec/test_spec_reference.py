@@ -51,6 +51,7 @@ def test_a_key_that_is_switched_off_is_one_of_the_schema(schema):
     assert [".".join(entry.path) for entry in off] == [
         "engine.path",
         "engine.rank_table",
+        *(".".join(entry.path) for entry in entries() if entry.path[0] == "kubernetes"),
         "roles.prefill.dbo",
         "roles.prefill.dbo.decode_token_threshold",
         "roles.prefill.dbo.prefill_token_threshold",

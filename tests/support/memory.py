@@ -18,6 +18,7 @@ from nodes import CLOCK, Node, Report, following, watching
 
 from dplaunch.errors import DplaunchError, HostError, Interrupted, LockedError
 from dplaunch.fleet.driver import OnSignal
+from dplaunch.model.check import Finding
 from dplaunch.model.cluster import SecretRef
 from dplaunch.model.observed import Observed, State
 from dplaunch.model.plan import File, Place, Plan, Process
@@ -74,6 +75,12 @@ class MemoryDriver:
         self._hurried: set[Place] = set()
         self._presses = 0
         self._unheard = False
+
+    def prepare(self, report: Callable[[str], None]) -> None:
+        """Its nodes are there."""
+
+    def examine(self) -> tuple[Finding, ...]:
+        return ()
 
     @property
     def reached(self) -> Collection[str]:

@@ -181,6 +181,7 @@ class Scripted(EngineAdapter):
             "setup": site.spec.runtime.setup,
             "python": site.spec.runtime.python,
             "address": site.node.address,
+            "pod": bool(site.node.pod),
             "nic": site.interface,
             "sizes": self.sizes(site),
             "model": site.spec.model,

@@ -40,7 +40,8 @@ def down(job: Job, confirm: Callable[[Observed], bool], grace: float = GRACE) ->
     """Stop router, engines, services; drop the state of what has ended. None when the user declined."""
     connect(job)
     if not job.driver.reached:
-        return DownResult((), tuple(sorted(job.driver.unreached)))
+        kept = _forget(job)
+        return DownResult((), tuple(sorted(job.driver.unreached)), kept)
     with job.driver.locked(job.operator, "down"):
         observed = job.driver.observe(search=True)
         alive = [p for p in observed.processes if p.alive]

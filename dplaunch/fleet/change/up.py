@@ -56,7 +56,7 @@ def up(
             "--detach cannot start processes that must start after the engines are ready",
             hint="omit --detach, or use `router: {kind: dplaunch}`, which starts together with them",
         )
-    connect_all(job)
+    connect_all(job, prepare=True)
     with job.driver.locked(job.operator, options.verb):
         observed = _look(job)
         decision = decide(job.plan, observed, options.wish)
@@ -75,7 +75,7 @@ def up(
 
 def restart(job: Job, options: ChangeOptions) -> UpResult:
     """Restart the groups that ``options.wish`` names, one after the other, each proved before it serves."""
-    connect_all(job)
+    connect_all(job, prepare=True)
     with job.driver.locked(job.operator, options.verb):
         observed = _look(job)
         decision = decide(job.plan, observed, options.wish)

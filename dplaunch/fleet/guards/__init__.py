@@ -1,6 +1,6 @@
 """The driver whose steps guards carry out: one session per node, over the transport that reaches it."""
 
 from dplaunch.fleet.guards.machines import GuardedMachines
-from dplaunch.fleet.guards.session import Address, open_session
+from dplaunch.fleet.guards.session import Address, NodeSession, open_session
 
-__all__ = ["Address", "GuardedMachines", "open_session"]
+__all__ = ["Address", "GuardedMachines", "NodeSession", "open_session"]

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dplaunch.errors import DplaunchError
 from dplaunch.fleet.guards.driver import SLACK, Guards, refusal_error
 from dplaunch.fleet.guards.session import Message
+from dplaunch.model.check import Finding
 from dplaunch.model.remote import Connected, ExecResult, Listening, SurveyReply
 from dplaunch.wire import replies, requests
 from dplaunch.wire.replies import Reply
@@ -18,6 +19,13 @@ OPEN_WITHIN = 10.0
 
 class GuardedMachines(Guards):
     """The whole of what guards can do on machines."""
+
+    def prepare(self, report: Callable[[str], None]) -> None:
+        """Machines are there."""
+
+    def examine(self) -> tuple[Finding, ...]:
+        """There is nothing beside the machines, which probes look at."""
+        return ()
 
     def execute(self, nodes: Collection[str], argv: Sequence[str], timeout: float) -> tuple[ExecResult, ...]:
         """Run a command on these nodes at once, in the environment that processes start from."""

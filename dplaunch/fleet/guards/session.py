@@ -142,7 +142,9 @@ def open_session(node: NodePlan, connect: Connect, address: Address) -> NodeSess
     """Connect, start a guard session, read its hello. Raises HostError with one clear sentence."""
     host = connect(node)
     try:
-        stream = host.stream(bundle.bootstrap(node.runtime.python if node.container else "python3"))
+        stream = host.stream(
+            bundle.bootstrap(node.runtime.python if node.container or node.pod else "python3")
+        )
         opening = bundle.opening(address.cluster, node.name, address.state, bundle.bundle())
         hello = lines.greet(stream, node.name, opening)
         replies.read(node.name, hello, replies.hello)  # refuses another shape here, once
