@@ -27,6 +27,7 @@ ENGINES = {
     "ernie-gpu-dp": 2,
     "ernie-gpu-pd": 2,
     "ernie-gpu-redis": 2,
+    "deepseek-r1-a3-kubernetes": 36,
     "laptop": 6,
     "llama-gpu-2node": 2,
     "llama2-70b-atb-2node": 0,
