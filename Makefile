@@ -11,7 +11,7 @@ STAMP := .venv/.set-up-$(shell cat requirements.lock pyproject.toml | sha256sum 
 # Thousands of short programs start in demo and tests: what Python compiles is kept, as in any installation.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-real setup lint bench mutants soak fuzz clean
+.PHONY: demo test test-real test-kubernetes setup lint bench mutants soak fuzz clean
 
 demo: setup
 	@$(BIN)/python scripts/demo.py
@@ -36,6 +36,12 @@ lint: setup
 	$(BIN)/vermin --quiet --violations --no-tips --target=3.8- dplaunch/node
 	$(BIN)/vermin --quiet --violations --no-tips --target=3.9- dplaunch/router
 	$(BIN)/mypy
+
+# On a real Kubernetes on this machine, built once in some five minutes: tests/kubernetes/README.md.
+test-kubernetes: export DPLAUNCH_KUBERNETES ?= $(HOME)/.cache/dplaunch-kubernetes
+test-kubernetes: setup
+	@test -x $(DPLAUNCH_KUBERNETES)/bin/kubelet || bash tests/kubernetes/build.sh $(DPLAUNCH_KUBERNETES)
+	$(BIN)/pytest -m kubernetes tests/kubernetes
 
 bench: setup
 	@for file in benchmarks/bench_*.py; do $(BIN)/python "$$file" || exit 1; done

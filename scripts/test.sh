@@ -33,7 +33,7 @@ else
     fi
 fi
 
-marks="not lab and not whole"
+marks="not lab and not whole and not kubernetes"
 case $left_out in rungs*) marks="$marks and not sshd" ;; esac
 if [ -n "$left_out" ]; then
     echo "Left out: $left_out."
