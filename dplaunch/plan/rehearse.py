@@ -25,7 +25,8 @@ def rehearsed(spec: ClusterSpec, played: Collection[str] = ()) -> ClusterSpec:
     """The cluster with every node on this machine, each at an address of its own in 127.0.0.0/8.
 
     Addresses follow from the cluster's name, so that two rehearsals do not meet. SSH, container, pods, setup
-    and rank table are dropped: they belong to the real machines. ``played``: kinds of foreign routers that stay.
+    and rank table are dropped: they belong to the real machines. ``played``: kinds of foreign routers that
+    stay.
     """
     return replace(
         spec,

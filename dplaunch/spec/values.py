@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from dplaunch import durations
@@ -38,8 +38,6 @@ _HOST = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9._:%-]*")
 _FOLDER = re.compile(r"/\S.*")
 _DEVICES = re.compile(r"[0-9]+-[0-9]+|[0-9]+(?:-[0-9]+)?(?:\s*,\s*[0-9]+(?:-[0-9]+)?)+")
 _WORD = re.compile(r"[^\s-]\S*")
-DNS_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_QUANTITY = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:m|k|[KMGTPE]i?)?")
 _INTERFACE = re.compile(r"[^\s/]{1,15}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ENV_DOLLAR = re.compile(r"\$(?:\$|\{[A-Za-z_][A-Za-z0-9_]*\}|(\{[^}]*\}?|[A-Za-z_][A-Za-z0-9_]*)|)")
@@ -269,15 +267,6 @@ _host = checked(_HOST, "is neither a host name nor an address")
 Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, AfterValidator(_name)]
 Word = Annotated[str, AfterValidator(checked(_WORD, "must be one word that does not begin with a dash"))]
-DnsLabel = Annotated[
-    str, AfterValidator(checked(DNS_LABEL, "must be lower-case letters, digits and dashes, 63 at most"))
-]
-Quantity = Annotated[
-    str,
-    BeforeValidator(lambda value: str(value) if isinstance(value, int) else value),
-    AfterValidator(checked(_QUANTITY, "is not a quantity of Kubernetes", "write 32, 500m, 64Gi or 1.5T")),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]}),
-]
 Folder = Annotated[str, AfterValidator(checked(_FOLDER, "is not an absolute path"))]
 Mount = Annotated[
     str,

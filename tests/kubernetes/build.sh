@@ -47,5 +47,6 @@ done
 for program in kube-apiserver kube-controller-manager kube-scheduler kubelet; do
   go build -trimpath -tags "providerless notest" -ldflags "-s -w $stamp" -o "$lab/bin/$program" "./cmd/$program"
 done
-cp "$lab"/root/usr/bin/{etcd,containerd,containerd-shim-runc-v2,ctr} "$lab/root/bin/busybox" "$lab/bin/"
+cd "$lab/root"
+cp usr/bin/{etcd,containerd,containerd-shim-runc-v2,ctr} bin/busybox "$lab/bin/"
 rm -rf "$lab"/{gocache,gopath,src,root,packages,apt}

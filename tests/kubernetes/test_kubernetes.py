@@ -77,7 +77,7 @@ def test_a_cluster_serves_loses_a_pod_and_leaves_nothing(run):
     run("test")
     assert "startup complete" in run("logs", "decode-3", "--grep", "startup complete").stdout
     kubectl("delete", "pod", "lab-decode-1", "--grace-period=1")
-    until(lambda: "Running" in kubectl("get", "pod", "lab-decode-1", "--ignore-not-found"), seconds=60)
+    until(lambda: "Running" in kubectl("get", "pod", "lab-decode-1", "--ignore-not-found"), 60.0)
     assert "decode-[2-3]" in run("status", code=7).stdout
     run("up", "-y")
     assert "serving" in run("status").stdout

@@ -162,6 +162,7 @@ class Atb(EngineAdapter):
             "setup": site.spec.runtime.setup,
             "python": site.spec.runtime.python,
             "address": site.node.address,
+            "pod": bool(site.node.pod),
             "nic": site.interface,
             "exports": shared.environment(site, self._env(site)),
             "secrets": sorted(secrets(site, site.seats[0])),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dplaunch.spec.finding import Finding
+from dplaunch.spec.kubernetes import DNS_LABEL
 from dplaunch.spec.rules.rule import Case, Rule
-from dplaunch.spec.values import DNS_LABEL
 
 DRIVER = "kubernetes"
 LONGEST = 40
