@@ -160,7 +160,7 @@ def test_probe_asks_all_at_once_and_past_every_proxy(clients, web, monkeypatch, 
     )
     assert results["none"]["status"] == 404
     assert "refused" in results["refused"]["error"].lower()
-    assert "neither an http:// nor a tcp:// address" in results["odd"]["error"]
+    assert "this is neither an http:// nor a tcp://" in results["odd"]["error"]
 
 
 def test_a_server_that_drips_is_not_waited_for(client, spec, script, until):
