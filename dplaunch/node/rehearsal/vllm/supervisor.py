@@ -97,7 +97,7 @@ class Supervisor:
         rank = options.pop("data-parallel-start-rank", 0) + local
         for name in (FLAG, "data-parallel-size-local", "data-parallel-supervisor-port"):
             options.pop(name, None)
-        options |= {"port": self._port + local, "data-parallel-rank": rank}
+        options.update({"port": self._port + local, "data-parallel-rank": rank})
         env = {**self._env, **_devices(self._arguments, self._env, local)}
         return play(Arguments(self._arguments.model, options), env, f"ExternalLBRank{rank}")
 
