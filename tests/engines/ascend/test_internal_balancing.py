@@ -1,7 +1,9 @@
-"""Our files for deployments of vLLM-Ascend's own multi-node tests start what those start (``internal/*.commands``)."""
+"""Our files for deployments of vLLM-Ascend's own multi-node tests start what those start.
+
+``internal/flags.json`` holds the flags of each: those of every process, and each node's own.
+"""
 
 import json
-import shlex
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from dplaunch import plan, spec
 
 FOLDER = Path(__file__).parent / "internal"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+FLAGS = json.loads((FOLDER / "flags.json").read_text())
 
 BY_VERSION = {"disable-access-log-for-endpoints", "shutdown-timeout", "served-model-name"}
 """What ours adds."""
@@ -53,14 +55,17 @@ def ours(name):
     return [(node.address, parsed(by_node[node.name].argv[3:])) for node in found.nodes]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FLAGS)
 def test_every_node_is_started_with_the_flags_of_their_test(name):
-    mine = ours(name)
-    lines = (FOLDER / f"{name}.commands").read_text().splitlines()
     master = ""
-    for line, (address, flags) in zip(lines, mine, strict=True):
-        wanted = parsed(shlex.split(line)[3:])
+    for own, (address, flags) in zip(FLAGS[name]["node"], ours(name), strict=True):
+        wanted = {**FLAGS[name]["every"], **own}
         master = master if "headless" in wanted else address
-        wanted |= {"data-parallel-address": master, "port": 8080}
+        wanted |= {"data-parallel-address": master}
         wanted.setdefault("data-parallel-rpc-port", flags.get("data-parallel-rpc-port"))
         assert comparable(flags) == comparable(wanted)
+
+
+def test_all_29_deployments_are_compared():
+    assert len(FLAGS) == 29
+    assert set(FLAGS) == {path.stem for path in FOLDER.glob("*.yaml")}
