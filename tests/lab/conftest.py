@@ -1,9 +1,10 @@
-"""What the fault tests share: three machines for a module, and the rule that every test leaves them empty."""
+"""What tests of the lab share: machines for a module, and the rule that every fault test leaves them empty."""
 
 from collections.abc import Iterator
 
 import pytest
 from faulty import Site
+from fleetlab import CheckedLab
 from lab import Lab
 
 
@@ -19,3 +20,20 @@ def nothing_is_left(site: Site) -> Iterator[None]:
     site.mend()
     yield
     site.clean()
+
+
+@pytest.fixture(scope="module")
+def ascend() -> Iterator[Lab]:
+    """Eight machines, which ``a2`` or ``a3`` dresses: the tests of one family come after those of the other."""
+    with Lab(8, disk="8g") as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def a2(ascend: Lab) -> CheckedLab:
+    return CheckedLab(ascend, "a2")
+
+
+@pytest.fixture(scope="module")
+def a3(ascend: Lab) -> CheckedLab:
+    return CheckedLab(ascend, "a3")

@@ -2,11 +2,11 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from fleetlab import DRIVER, PACKAGES, WEIGHTS, CheckedLab, put
-from lab import HOME, Lab, LabHost
+from lab import HOME, LabHost
 from npustub import hccs_ping, ping, roce, smi_info, spod, tls
 
 pytestmark = pytest.mark.lab
@@ -21,22 +21,6 @@ $code" "$@"
 """
 
 Break = Callable[[CheckedLab, LabHost], None]
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with Lab(8, disk="8g") as lab:
-        yield lab
-
-
-@pytest.fixture(scope="module")
-def a2(lab: Lab) -> CheckedLab:
-    return CheckedLab(lab, "a2")
-
-
-@pytest.fixture(scope="module")
-def a3(lab: Lab) -> CheckedLab:
-    return CheckedLab(lab, "a3")
 
 
 def hccn(words: str, text: str | bytes) -> Break:
