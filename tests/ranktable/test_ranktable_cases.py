@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from specs import nodes
 
-from dplaunch.ranktable import Site, verify
+from dplaunch.ranktable import Device, NodeDevices, Site, make_table, verify
 from dplaunch.view.problems import render
 
 CASES = Path(__file__).parent / "cases"
@@ -69,3 +69,37 @@ def test_a_table_of_the_other_kind_is_a_warning():
     [found, *_] = verify(text, "t.json", replace(SITE, family="a3", transfer=True))
     assert (found.line, found.warning) == (1, True)
     assert "LLMDataDist" in found.text
+
+
+def a_table(servers: int, devices: int) -> str:
+    """A table in which nothing else is wrong."""
+    return make_table(
+        [
+            NodeDevices(
+                name=f"n{server}",
+                address=f"192.0.{server}.1",
+                devices=tuple(Device(number=n, address=f"10.{server}.0.{n + 1}") for n in range(devices)),
+            )
+            for server in range(servers)
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("servers", "devices", "line", "text"),
+    [
+        (61, 1, '    "server_list":[', "there are 61 servers"),
+        (2, 33, "        {", "this server has 33 devices"),
+    ],
+)
+def test_more_than_readers_take_is_found_where_it_begins(servers, devices, line, text):
+    made = a_table(servers, devices)
+    first, *_ = verify(made, "t.json", None)
+    assert (first.source_line, first.column) == (line, len(line))
+    assert text in first.text
+
+
+def test_a_file_that_nests_too_deep_is_one_problem():
+    [found] = verify("[" * 100_000 + "]" * 100_000, "t.json", None)
+    assert (found.line, found.column) == (1, 1)
+    assert "too deep" in found.text

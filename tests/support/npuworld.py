@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import npustub
 from msgspec.structs import replace
@@ -87,7 +87,7 @@ class World:
 
     def _output(self, target: ProbeTarget, command: Command) -> Output:
         node = int(target.name[1:])
-        call = called(command)
+        call = called(command.argv)
         self.asked.append((target.name, call))
         answers = self._healthy[node]
         any_call = f"{call.rpartition(' ')[0]} any"
@@ -101,12 +101,12 @@ class World:
         return Output(code=0, out=healthy if broken is None else broken)
 
 
-def called(command: Command) -> str:
+def called(argv: Sequence[str]) -> str:
     """``hccn_tool -i 3 -link -g``, out of its wrapping."""
-    if command.argv[0] != "sh":
-        return " ".join(command.argv[2:])
-    tool = command.argv[2].rpartition("exec ")[2].split()[0]
-    return " ".join((tool, *command.argv[4:]))
+    if argv[0] != "sh":
+        return " ".join(argv[2:])
+    tool = argv[2].rpartition("exec ")[2].split()[0]
+    return " ".join((tool, *argv[4:]))
 
 
 def an_engine(node: NodeSpec, devices: tuple[int, ...]) -> Process:
