@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from dplaunch.errors import Problem
-from dplaunch.model.plan import CONTAINER, Overlap, Plan, Seat
+from dplaunch.model.plan import CONTAINER, Overlap, Plan, Process, Seat
 from dplaunch.ranges import fold, grouped, ranges
 from dplaunch.view import problems, style
 from dplaunch.view.table import Table, tabulate
@@ -17,7 +17,7 @@ from dplaunch.words import plural
 
 _HEADS = ("ROLE", "NODES", "GROUPS", "ENGINES", "RANKS", "DEVICES")
 _PORTS = ("http", "rpc", "kv")
-"""Columns in every plan; an engine's further ports follow."""
+"""The first columns of ports; an engine's further ones follow."""
 
 
 def render(
@@ -49,19 +49,19 @@ def _headline(plan: Plan) -> Text:
 
 
 def _node_table(plan: Plan) -> Table:
-    rows = []
+    rows, names = [], _engines(plan)
     for (role, _, *ports_and_devices), nodes in _folded(plan).items():
         seats = [seat for _, mine in nodes for seat in mine]
         groups, ranks = ranges(seat.group for seat in seats), ranges(seat.rank for seat in seats)
-        engines = fold(seat.name for seat in seats)
+        engines = fold(dict.fromkeys(names[seat.name] for seat in seats))
         rows.append((role, fold(node for node, _ in nodes), groups, engines, ranks, *ports_and_devices))
     return _tabulate(plan, rows, flex=("NODES", "ENGINES", "HTTP", "KV"))
 
 
 def _engine_table(plan: Plan) -> Table:
-    names = _port_names(plan)
+    names, engines = _port_names(plan), _engines(plan)
     rows = [
-        (seat.role, seat.node, str(seat.group), seat.name, str(seat.rank), *_columns([seat], names))
+        (seat.role, seat.node, str(seat.group), engines[seat.name], str(seat.rank), *_columns([seat], names))
         for seat in _seats(plan)
     ]
     return _tabulate(plan, rows, flex=("NODES", "ENGINES"))
@@ -83,9 +83,18 @@ def _offsets(seats: Sequence[Seat]) -> str:
 
 
 def _tabulate(plan: Plan, rows: Sequence[tuple[str, ...]], flex: tuple[str, ...]) -> Table:
+    """The rows with those of the services, without columns that are empty in all of them."""
     heads = (*_HEADS, *(name.upper() for name in _port_names(plan)))
     services = [row + ("-",) * (len(heads) - len(row)) for row in _services(plan)]
-    return tabulate(heads, [*rows, *services], flex=flex)
+    columns = zip(heads, *rows, *services, strict=True)
+    used = [column for column in columns if set(column[1:]) != {"-"}]
+    return tabulate([head for head, *_ in used], zip(*(cells for _, *cells in used), strict=True), flex=flex)
+
+
+def _engines(plan: Plan) -> dict[str, str]:
+    """Each seat's name → that of the engine that answers for its rank; its own where nothing answers."""
+    answers = {(e.group, rank): e.name for e in plan.endpoints for rank in e.ranks}
+    return {seat.name: answers.get((seat.group_name, seat.rank), seat.name) for seat in _seats(plan)}
 
 
 def _port_names(plan: Plan) -> tuple[str, ...]:
@@ -121,12 +130,12 @@ def _legend(plan: Plan) -> Text:
     sums = [_sum(role, seats) + _masters(seats, names) for role, seats in by_role.items()]
     seats = [seat for members in by_role.values() for seat in members]
     devices = sum(len(seat.devices) for seat in seats)
-    engines = sum(seat.part == 0 for seat in seats)
     where = f"{plural(devices, 'device')} of " if devices else ""
+    units = "; ".join((*_units(plan), "a group starts and stops as one"))
     return style.lines(
-        Text(f"{_unit(plan)}; a group starts and stops as one", style.DIM),
+        Text(units, style.DIM),
         *sums,
-        f"total: {plural(engines, 'engine')} on {where}{plural(len(plan.nodes), 'node')}",
+        f"total: {problems.size(plan)} on {where}{plural(len(plan.nodes), 'node')}",
     )
 
 
@@ -159,26 +168,35 @@ def _containers(plan: Plan) -> list[Text]:
     return parts
 
 
-def _unit(plan: Plan) -> str:
+def _units(plan: Plan) -> list[str]:
+    """What an engine is made of: once, where all roles are alike."""
     if plan.is_job:
-        return "1 process = 1 rank of a job, which ends; all start at once"
-    ranks = {len(process.seats) for process in plan.processes if process.kind == "engine"}
-    parts = {seat.parts for seat in _seats(plan)} - {1}
-    if parts:
-        return f"1 engine = 1 data-parallel rank, with a process on each of its {ranges(parts)} nodes"
-    if ranks == {1}:
+        return ["1 process = 1 rank of a job, which ends; all start at once"]
+    roles = grouped((process.role, process) for process in plan.processes if process.seats)
+    units = grouped((_unit(processes), role) for role, processes in roles.items())
+    return [unit if len(units) == 1 else f"{', '.join(of)}: {unit}" for unit, of in units.items()]
+
+
+def _unit(processes: Sequence[Process]) -> str:
+    """Of one role."""
+    engines = sum(len(process.endpoints) for process in processes) or len(processes)
+    ranks = sum(seat.part == 0 for process in processes for seat in process.seats)
+    if engines == ranks == len(processes):
         return "1 engine = 1 process = 1 data-parallel rank"
-    return f"1 engine = 1 data-parallel rank; 1 process holds {ranges(ranks)} of them"
+    if engines > len(processes):
+        return f"1 engine = 1 data-parallel rank; 1 process holds {engines // len(processes)} of them"
+    of = plural(ranks // engines, "data-parallel rank")
+    return f"1 engine = {of} in {plural(len(processes) // engines, 'process')}"
 
 
 def _sum(role: str, seats: Sequence[Seat]) -> str:
     groups = len({seat.group for seat in seats})
-    engines = len(seats) // seats[0].parts
+    ranks = sum(seat.part == 0 for seat in seats)
     devices = len(seats[0].devices) * seats[0].parts
-    product = f"{plural(groups, 'group')} × {plural(engines // groups, 'engine')}"
+    product = f"{plural(groups, 'group')} × {plural(ranks // groups, 'rank')}"
     if not devices:
-        return f"{role}: {product} = {plural(engines, 'engine')}"
-    return f"{role}: {product} × {plural(devices, 'device')} = {plural(devices * engines, 'device')}"
+        return f"{role}: {product} = {plural(ranks, 'rank')}"
+    return f"{role}: {product} × {plural(devices, 'device')} = {plural(devices * ranks, 'device')}"
 
 
 def _masters(seats: Sequence[Seat], names: Mapping[str, str]) -> str:

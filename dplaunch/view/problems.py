@@ -60,10 +60,16 @@ def count(problems: Iterable[Problem]) -> Text:
 
 def verdict(plan: Plan, warnings: Sequence[Problem]) -> Text:
     """``validate`` of a good file: its warnings, its engine and its size."""
-    engines = sum(process.kind == "engine" for process in plan.processes)
-    size = f"{plural(engines, 'engine')} on {plural(len(plan.nodes), 'node')}"
-    good = Text.assemble((f"{plan.title} is valid", style.GOOD), f": {plan.engine}, {size}")
+    where = f"{size(plan)} on {plural(len(plan.nodes), 'node')}"
+    good = Text.assemble((f"{plan.title} is valid", style.GOOD), f": {plan.engine}, {where}")
     return style.lines(render(warnings), good) if warnings else good
+
+
+def size(plan: Plan) -> str:
+    """``72 engines``: as many as answer, whatever ranks stand behind each; of a job, ``16 ranks``."""
+    if plan.is_job:
+        return plural(sum(len(process.seats) for process in plan.processes), "rank")
+    return plural(len(plan.endpoints), "engine")
 
 
 def verdict_json(warnings: Sequence[Problem]) -> dict[str, Any]:

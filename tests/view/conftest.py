@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from rich.console import Console, RenderableType
 from seating import an_endpoint, some_ports
 
@@ -68,8 +69,9 @@ def engine(
         master=str(seat["master"]),
         ports=some_ports(9000 + local, 13395, (61000 + local * width, 61000 + (local + 1) * width, 61000)),
     )  # fmt: skip
-    endpoint = an_endpoint(
-        made.name, made.node, f"http://{address}:{9000 + local}", model="deepseek_r1", rank=rank
+    url = f"http://{address}:{9000 + local}"
+    endpoint = replace(
+        an_endpoint(made.name, made.node, url, model="deepseek_r1", rank=rank), group=made.group_name
     )
     return Process(
         name=made.name, kind="engine", role=role, group=made.group_name, node=made.node, argv=("bash",),

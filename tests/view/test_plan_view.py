@@ -3,13 +3,19 @@ from __future__ import annotations
 from msgspec.structs import replace
 from plans import a_job, a_plan, a_process
 
+from dplaunch import plan, spec
 from dplaunch.errors import Problem
 from dplaunch.model.difference import Difference
 from dplaunch.model.plan import Action, Change, Overlap, PortRange, Steps
 from dplaunch.plan import to_json
 from dplaunch.plan.waves import waves
+from dplaunch.render import clusters_root
 from dplaunch.view import actions as actions_view
 from dplaunch.view import plan as plan_view
+
+
+def example(name):
+    return clusters_root() / f"{name}.yaml"
 
 
 def test_seventy_two_engines_fit_on_a_screen(draw, golden, big_plan):
@@ -62,8 +68,24 @@ def test_stand_alone_engines_have_no_master(draw, golden, big_plan):
     engine = node.processes[0]
     (seat,) = engine.seats
     alone = replace(engine, seats=(replace(seat, ports={"http": seat.ports["http"]}, devices=()),))
-    plan = replace(big_plan, nodes=(replace(node, processes=(alone,)),), router=None)
-    golden("plan-stand-alone", draw(plan_view.render(plan), 80))
+    lonely = replace(big_plan, nodes=(replace(node, processes=(alone,)),), router=None)
+    golden("plan-stand-alone", draw(plan_view.render(lonely), 80))
+
+
+FORMS = (
+    "qwen3-235b-a3-internal",
+    "deepseek-gpu-hybrid",
+    "deepseek-gpu-supervisor",
+    "llama-gpu-2node",
+    "llama2-70b-atb-2node",
+)
+"""Examples whose engines are not one process and one rank each."""
+
+
+def test_an_engine_is_what_answers_whatever_ranks_stand_behind_it(draw, golden):
+    found = [spec.load(path.read_text(), str(path), read_file=str).spec for path in map(example, FORMS)]
+    drawn = [draw(plan_view.render(plan.build(one)), 100).partition("ROLE")[2] for one in found]
+    golden("plan-forms", "\n\n".join(f"ROLE{text}" for text in drawn))
 
 
 ACTIONS = (
@@ -145,7 +167,9 @@ def test_ports_of_an_engines_own_names_have_columns_of_their_own(draw, big_plan)
     [first, *rest] = big_plan.nodes[0].processes
     seat = replace(first.seats[0], ports={**first.seats[0].ports, "hand-over": PortRange(8200, 4)})
     processes = (replace(first, seats=(seat,)), *rest)
-    plan = replace(big_plan, nodes=(replace(big_plan.nodes[0], processes=processes), *big_plan.nodes[1:]))
-    table = draw(plan_view.render(plan, verbose=1), 120).split("\n\n")[1].split("\n")
+    nodes = (replace(big_plan.nodes[0], processes=processes), *big_plan.nodes[1:])
+    table = (
+        draw(plan_view.render(replace(big_plan, nodes=nodes), verbose=1), 120).split("\n\n")[1].split("\n")
+    )
     assert table[0].split()[-4:] == ["HTTP", "RPC", "KV", "HAND-OVER"]
     assert [line.split()[-1] for line in table[1:3]] == ["8200-8203", "-"]

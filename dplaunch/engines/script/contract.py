@@ -18,7 +18,8 @@ from dplaunch.engines.vllm.forms import CONTRACT_A, Contract
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, NodeSpec, RoleSpec
 
-NODE_FLAGS = ("headless", "data-parallel-size-local", "data-parallel-start-rank", "data-parallel-hybrid-lb")
+HYBRID = "data-parallel-hybrid-lb"
+NODE_FLAGS = ("headless", "data-parallel-size-local", "data-parallel-start-rank", HYBRID)
 _RANK_TOO = ("data-parallel-start-rank", "dpr")
 _VISIBLE = ("ASCEND_RT_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES", "ASCEND_VISIBLE_DEVICES")
 
@@ -171,13 +172,15 @@ def _node_script(own: Own, commands: list[list[Given]]) -> Iterator[Problem]:
     found = [flag for command in commands for flag in command if flag.name in NODE_FLAGS]
     if found:
         names = ", ".join(dict.fromkeys(f"--{flag.name}" for flag in found))
+        lb = "hybrid" if any(flag.name == HYBRID for flag in found) else "internal"
         yield Problem(
-            f"{own.name} line {found[0].line}: {names}: this is a node script of vLLM's internal load "
+            f"{own.name} line {found[0].line}: {names}: this is a node script of vLLM's {lb} load "
             "balancer, which starts all ranks of a node, and dplaunch calls a script once for each rank",
             key=own.key,
-            hint=f"remove {names}; write ASCEND_RT_VISIBLE_DEVICES=$1 --port $2 --data-parallel-size $3 "
-            "--data-parallel-rank $4 --data-parallel-address $5 --data-parallel-rpc-port $6 "
-            "--tensor-parallel-size $7",
+            hint=f"let dplaunch write it: engine: {{kind: vllm-ascend}}, or vllm, and lb: {lb} in the role "
+            f"give each node such a command, with its other flags in args; or remove {names} and write "
+            "ASCEND_RT_VISIBLE_DEVICES=$1 --port $2 --data-parallel-size $3 --data-parallel-rank $4 "
+            "--data-parallel-address $5 --data-parallel-rpc-port $6 --tensor-parallel-size $7",
         )
 
 
