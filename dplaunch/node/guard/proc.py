@@ -173,20 +173,25 @@ class Births:
 
 
 class Tree:
-    """Everything below ``root``, kept current cheaply: only pids not seen before are read.
+    """Everything below the process ``root``, kept current cheaply: only pids not seen before are read.
 
     A process never joins a tree later than at its birth. Where many are born (a machine that starts a
     hundred engines) the look at them is put off, so that it costs at most ``share`` of a core.
     """
 
-    def __init__(self, root: int, births: Births, share: float = SHARE) -> None:
-        self.root = root
+    def __init__(self, births: Births, share: float = SHARE) -> None:
+        self.root = 0
         self._share = share
-        self._early = 1 - root % _HERD / (2 * _HERD)
+        self._early = 1.0
         self.members: dict[int, Proc] = {}
         self._seen = births.seen
         self._newest = births.newest
         self._looked = self._renewed = time.monotonic()
+
+    def take_root(self, pid: int) -> None:
+        """Everything below this process is the tree from now on."""
+        self.root = pid
+        self._early = 1 - pid % _HERD / (2 * _HERD)
 
     def adopt(self, pid: int) -> None:
         """Add a child of the root that was just born."""

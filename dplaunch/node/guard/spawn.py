@@ -1,7 +1,12 @@
-"""A guard leaves its session, a process its guard; each parent learns whether that worked."""
+"""A guard leaves its session, a process its guard; each parent learns whether that worked.
+
+A fork copies each page of memory that either side writes, and Python writes wherever it looks. So what a
+guard needs is made before the fork, and little happens between one fork and the next.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -12,13 +17,26 @@ from .store import Refused, refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from .shapes import Spec
 
 BUNDLE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ)
 _BLOCKED = (signal.SIGCHLD, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def signals_of_a_guard() -> Iterator[None]:
+    """What is forked meanwhile has the signals of a guard from its first moment. In the main thread only."""
+    before = [(number, signal.signal(number, signal.SIG_IGN)) for number in _IGNORED]
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in before:
+            signal.signal(number, handler)
 
 
 def detach(work: Callable[[int, bool], None], log: str) -> tuple[int, int]:
@@ -40,11 +58,8 @@ def detach(work: Callable[[int, bool], None], log: str) -> tuple[int, int]:
 
 
 def _let_go(kept: int) -> bool:
-    """Own session, no streams, no other descriptor (the session's lock!), only the signals we handle."""
+    """Own session, no streams, no other descriptor (the session's lock!)."""
     os.setsid()
-    signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
-    for number in _IGNORED:
-        signal.signal(number, signal.SIG_IGN)
     for fd in [int(name) for name in os.listdir("/proc/self/fd")]:
         if fd != kept:
             os.closerange(fd, fd + 1)  # ignores that the descriptor of the listing itself is closed
@@ -64,10 +79,10 @@ def _leave_note(path: str) -> None:
         return
 
 
-def spawn(spec: Spec, root: str, folder: str, more: dict[str, str]) -> tuple[int, int]:
-    """Start the process of ``spec``: pid and start time. Raises Refused when its exec failed.
+def spawn(spec: Spec, root: str, folder: str, env: dict[str, str]) -> tuple[int, int]:
+    """Start the process of ``spec`` with this environment: pid and start time.
 
-    ``more`` is added to its environment.
+    Raises Refused when its exec failed.
     """
     path = os.path.join(folder, "log")
     try:
@@ -81,9 +96,9 @@ def spawn(spec: Spec, root: str, folder: str, more: dict[str, str]) -> tuple[int
         text = f"{spec['name']}: its working folder {cwd} cannot be used: {error.strerror}"
         raise Refused("exec", text) from error
     try:
-        pid = _exec(spec["argv"], {**environment(spec, root), **more}, log)
+        pid = _exec(spec["argv"], env, log)
     except OSError as error:
-        raise _refusal(spec, root, error) from error
+        raise _refusal(spec, env, error) from error
     except (TypeError, ValueError, RuntimeError) as error:  # not words; a libc without setsid here
         raise Refused("exec", f"{spec['name']}: it cannot be started: {error}") from error
     finally:
@@ -123,10 +138,10 @@ def environment(spec: Spec, root: str) -> dict[str, str]:
     return {**os.environ, **(spec.get("env") or {}), **(spec.get("secrets") or {}), **ours}
 
 
-def _refusal(spec: Spec, root: str, error: OSError) -> Refused:
+def _refusal(spec: Spec, env: dict[str, str], error: OSError) -> Refused:
     name, program = spec["name"], spec["argv"][0]
     if error.errno == errno.ENOENT:
-        where = "" if "/" in program else f" in PATH={environment(spec, root).get('PATH', os.defpath)}"
+        where = "" if "/" in program else f" in PATH={env.get('PATH', os.defpath)}"
         hint = "install it on the node, or let runtime.setup put its folder into PATH"
         return Refused("exec", f"{name}: {program} (or the interpreter it names) was not found{where}", hint)
     text = f"{name}: {program} cannot be executed: {error.strerror}"

@@ -33,18 +33,20 @@ def answer(call: Call) -> dict[str, Any]:
     others = list_claims(call.folder)
     errors = [_refused(call.folder, spec, others) for spec in specs]
     births = proc.Births()
-    results: dict[int, dict[str, Any]] = {}
-    waiting: dict[int, int] = {}
+    guards = {
+        place: supervise.Guard(spec, call.folder.root, call.folder.proc(spec["name"]), births)
+        for place, spec in enumerate(specs)
+        if errors[place] is None
+    }
+    pipes: dict[int, int] = {}
     gc.freeze()  # what the guards share must stay shared memory
-    for place, spec in enumerate(specs):  # only forks: any other work here would copy shared memory
-        error = errors[place]
-        if error is None:
-            pid, pipe = _launch(call.folder, spec, births)
+    with spawn.signals_of_a_guard():
+        for place, guard in guards.items():  # only forks: any other work here would copy shared memory
+            pid, pipe = _launch(guard)
             call.guards.append(pid)
-            waiting[pipe] = place
-        else:
-            results[place] = {"ok": False, "error": error}
-    results.update(_gather(waiting))
+            pipes[pipe] = place
+    results = {place: {"ok": False, "error": error} for place, error in enumerate(errors) if error}
+    results.update(_gather(pipes))
     return {"results": [{"name": spec.get("name"), **results[place]} for place, spec in enumerate(specs)]}
 
 
@@ -61,25 +63,24 @@ def _refused(folder: Folder, spec: Spec, others: list[Claim]) -> dict[str, Any] 
     return None
 
 
-def _launch(folder: Folder, spec: Spec, births: proc.Births) -> tuple[int, int]:
+def _launch(guard: supervise.Guard) -> tuple[int, int]:
     """Fork the guard: its pid and the pipe it will answer on."""
-    home = folder.proc(spec["name"])
 
     def work(pipe: int, keeps_orphans: bool) -> None:
-        guard = supervise.Guard(spec, folder.root, home, births, keeps_orphans=keeps_orphans)
-        seconds = spec.get("takes_over")
-        before = None if seconds is None else load_state(folder, spec["name"])
+        guard.enter(keeps_orphans=keeps_orphans)
+        seconds = guard.spec.get("takes_over")
+        before = None if seconds is None else load_state(Folder(guard.root), guard.spec["name"])
         try:
             pid = guard.begin() if seconds is None or before is None else guard.take_over(before, seconds)
         except Refused as refused:
             _send(pipe, {"ok": False, "error": refused.error})
         except OSError as error:
-            _send(pipe, {"ok": False, "error": refusal(error, home).error})
+            _send(pipe, {"ok": False, "error": refusal(error, guard.folder).error})
         else:
             _send(pipe, {"ok": True, "pid": pid})
             guard.run()
 
-    return spawn.detach(work, os.path.join(home, "guard.log"))
+    return spawn.detach(work, os.path.join(guard.folder, "guard.log"))
 
 
 def _send(pipe: int, result: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from .shapes import Ending
+    from .shapes import Ending, LastExit
 
 STEPS: list[list[Any]] = [["TERM", 30], ["KILL", 10]]
 """The steps of a process that names none."""
@@ -154,3 +154,17 @@ def kill_grace(steps: list[list[Any]]) -> float:
 def patience(steps: list[list[Any]], grace: float | None) -> float:
     """Seconds after which a guard that was asked to stop must have finished."""
     return sum(own for _, own in polite_steps(steps, grace)) + SETTLE + kill_grace(steps) + 10.0
+
+
+def how_it_ended(status: int | None) -> LastExit:
+    """A wait status as an exit of this moment; neither code nor signal where the guard could not wait."""
+    code, name = None, ""
+    if status is not None and os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        try:
+            name = signal.Signals(number).name
+        except ValueError:  # a real-time signal
+            name = f"signal {number}"
+    elif status is not None:
+        code = os.WEXITSTATUS(status)
+    return {"code": code, "signal": name, "at": time.time()}

@@ -12,7 +12,7 @@ from .handover import TAKES_OVER, Leaving, explain
 from .log import begin_run
 from .segments import Segments
 from .state import PROTOCOL, load_state
-from .stop_sequence import STEPS, Stopping, deliver
+from .stop_sequence import STEPS, Stopping, deliver, how_it_ended
 from .store import Folder, Refused, read_json, refusal, remove, try_flock, write_json
 
 TYPE_CHECKING = False
@@ -39,17 +39,15 @@ _CLAIM = 1.0
 
 
 class Guard:
-    """One guard. ``folder`` is the process's own folder; ``keeps_orphans``: see ``kernel.become_guard``."""
+    """One guard, made before its own process is forked. ``folder`` is the guarded process's own folder."""
 
-    def __init__(
-        self, spec: Spec, root: str, folder: str, births: proc.Births, *, keeps_orphans: bool
-    ) -> None:
+    def __init__(self, spec: Spec, root: str, folder: str, births: proc.Births) -> None:
         self.spec = spec
         self.root = root
         self.folder = folder
         limits = spec.get("limits") or {}
         self.bound = Bound(folder, int(limits.get("log", LIMIT)), int(limits.get("keep", KEEP)))
-        self.tree = proc.Tree(os.getpid(), births, float(limits.get("share", proc.SHARE)))
+        self.tree = proc.Tree(births, float(limits.get("share", proc.SHARE)))
         self.main = (0, 0)
         self.status: int | None = None
         """The wait status of the main process, once it has ended."""
@@ -73,14 +71,22 @@ class Guard:
         self._terminated = False
         self._childless = False
         self._segments = Segments(self._began)
-        self._keeps_orphans = keeps_orphans
+        self._environment = spawn.environment(spec, root)
+        self._keeps_orphans = False
         self._saved: State | None = None
         self._written: tuple[int, ...] = ()
         """What tells whether state.json still is the file that this guard wrote."""
         self._claimed = -1
         """The descriptor whose lock says that this guard owns the folder."""
-        me = proc.read(os.getpid())
-        self._me = (os.getpid(), me.start if me else 0)
+        self._me = (0, 0)
+
+    def enter(self, *, keeps_orphans: bool) -> None:
+        """This process is the guard from now on. ``keeps_orphans``: see ``kernel.become_guard``."""
+        self._keeps_orphans = keeps_orphans
+        pid = os.getpid()
+        me = proc.read(pid)
+        self._me = (pid, me.start if me else 0)
+        self.tree.take_root(pid)
 
     def begin(self) -> int:
         """Take the process's place, start it; its pid. Raises Refused and leaves no state behind."""
@@ -155,9 +161,9 @@ class Guard:
         self._claimed = fd
         return True
 
-    def _spawn(self, env: dict[str, str] | None = None) -> None:
+    def _spawn(self, more: dict[str, str] | None = None) -> None:
         self.status, self._spawned, self.signal, self._childless = None, time.time(), "", False
-        self.main = spawn.spawn(self.spec, self.root, self.folder, env or {})
+        self.main = spawn.spawn(self.spec, self.root, self.folder, {**self._environment, **(more or {})})
         self.phase = "running"
         self._look = self._calm_look
         self._segments = Segments(self._spawned)
@@ -383,17 +389,3 @@ def identify(file: str | int) -> tuple[int, ...]:
     except OSError:
         return ()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def how_it_ended(status: int | None) -> LastExit:
-    """A wait status as an exit of this moment; neither code nor signal where the guard could not wait."""
-    code, name = None, ""
-    if status is not None and os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        try:
-            name = signal.Signals(number).name
-        except ValueError:  # a real-time signal
-            name = f"signal {number}"
-    elif status is not None:
-        code = os.WEXITSTATUS(status)
-    return {"code": code, "signal": name, "at": time.time()}

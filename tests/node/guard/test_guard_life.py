@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 
 
 def test_hello_says_who_and_where(client):
@@ -210,6 +211,23 @@ print([line.split()[1] for line in open("/proc/self/status") if line.startswith(
     assert signals == f"set() {client.observe('e-0')['guard_pid']}"
     numbers = {n for n in range(1, 32) if int(eval(ignored)[0], 16) >> (n - 1) & 1}
     assert numbers == {signal.SIGPIPE, signal.SIGXFSZ}, "Python itself ignores these"
+
+
+def signals_of(pid, field):
+    """The numbers in a signal mask of ``/proc/PID/status``."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    mask = int(text.split(f"{field}:")[1].split()[0], 16)
+    return {n for n in range(1, 32) if mask >> (n - 1) & 1}
+
+
+def test_a_guard_ignores_the_end_of_its_session_which_keeps_its_own_signals(client, spec):
+    session = client.process.pid
+    before = [signals_of(session, field) for field in ("SigBlk", "SigIgn", "SigCgt")]
+    client.start(spec("e-0", "sleep", "60"), spec("e-1", "no-such-program"))
+    guard = client.observe("e-0")["guard_pid"]
+    assert signals_of(guard, "SigBlk") == {signal.SIGCHLD, signal.SIGTERM}
+    assert signals_of(guard, "SigIgn") == {signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ}
+    assert [signals_of(session, field) for field in ("SigBlk", "SigIgn", "SigCgt")] == before
 
 
 def test_two_sessions_that_start_the_same_name_start_it_once(clients, spec):
