@@ -172,17 +172,21 @@ def _command(site: RouterSite) -> tuple[tuple[str, ...], Lines]:
 
 
 def _fastdeploy(site: RouterSite) -> tuple[tuple[str, ...], Lines]:
-    """The one in Go where the package has it, which listens on all addresses. Engines register with it."""
-    in_go = at_least(site.spec.engine.version, "2.5")
-    module = "fastdeploy.golang_router.launch" if in_go else "fastdeploy.router.launch"
+    """The one in Go where the release has it, which listens on all addresses. Engines register with it."""
+    version, python = site.spec.engine.version, site.spec.runtime.python
+    in_go = at_least(version, "2.5")
+    command: tuple[str, ...] = (python, "-m", "fastdeploy.router.launch")
+    if at_least(version, "2.7"):  # PaddlePaddle/FastDeploy#7668 puts the binary into the wheel
+        command = (python, "-m", "fastdeploy.golang_router.launch")
+    elif in_go:  # only FastDeploy's images have it, in /usr/local/bin
+        command = ("fd-router",)
     flags: Mapping[str, ArgValue] = {
         **({} if in_go else {"host": site.node.address}),
         "port": site.router.port,
         "splitwise": site.spec.disaggregated,
         **site.router.args,
     }
-    lines = (line for key, value in flags.items() if (line := words(key, value)))
-    return (site.spec.runtime.python, "-m", module), tuple(lines)
+    return command, tuple(line for key, value in flags.items() if (line := words(key, value)))
 
 
 def _vllm_router_engines(site: RouterSite) -> Lines:

@@ -9,9 +9,8 @@ from msgspec.structs import replace
 
 from dplaunch.engines.adapter import Command, EngineAdapter, PortNeed, Site, StandIn, Template
 from dplaunch.engines.facts import Software
-from dplaunch.engines.fastdeploy import command, forms, rules
+from dplaunch.engines.fastdeploy import command, forms, rules, standin
 from dplaunch.engines.fastdeploy.facts import FACTS
-from dplaunch.engines.fastdeploy.standin import PROGRAMS
 from dplaunch.engines.layout import per_node, whole_cluster
 from dplaunch.engines.settings import secrets, user_env
 from dplaunch.errors import Problem
@@ -65,11 +64,10 @@ class FastDeploy(EngineAdapter):
         needs = [PortNeed("http", "HTTP", per=each)]
         if forms.has_metrics_ports(spec.engine.version):
             needs.append(PortNeed("metrics", "metrics", per=each))
-        needs += [PortNeed("queue", "engine worker queue"), PortNeed("cache", "cache queue")]
-        if spec.disaggregated:
-            needs.append(PortNeed("pd", "prefill/decode"))
-        if forms.uses_rdma(spec):
-            needs.append(PortNeed("rdma", "RDMA", count=role.tp))
+        of_cache: Literal["node", "rank"] = "rank" if forms.lists_cache_ports(spec.engine.version) else "node"
+        needs += [PortNeed("queue", "engine worker queue"), PortNeed("cache", "cache queue", per=of_cache)]
+        if forms.has_transfer_ports(spec):
+            needs += [PortNeed("pd", "prefill/decode"), PortNeed("rdma", "RDMA", count=role.tp)]
         return tuple(needs)
 
     def files(self, site: Site) -> tuple[Template, ...]:
@@ -95,9 +93,11 @@ class FastDeploy(EngineAdapter):
 
     def stand_in(self, spec: ClusterSpec) -> StandIn:
         """Modules of FastDeploy's names, found before an installed one's."""
-        env = {"DPLAUNCH_REHEARSAL_VERSION": spec.engine.version}
+        version = spec.engine.version
+        flags = f"${{DPLAUNCH_ROOT}}/bin/{standin.FLAGS}"
+        env = {"DPLAUNCH_REHEARSAL_VERSION": version, "DPLAUNCH_REHEARSAL_FLAGS": flags}
         nics = {"KVCACHE_RDMA_NICS": "mlx5_0"} if forms.uses_rdma(spec) else {}
-        return StandIn(PROGRAMS, env | nics, routers=(forms.OWN_ROUTER,))
+        return StandIn(standin.programs(version), env | nics, routers=(forms.OWN_ROUTER,))
 
 
 def _laid_out(site: Site) -> Iterable[Process]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dplaunch.engines.adapter import Site
-from dplaunch.engines.fastdeploy import forms
+from dplaunch.engines.fastdeploy import flag_rules, forms
 from dplaunch.engines.flags import words
-from dplaunch.engines.settings import Env, Flags, user_flags
+from dplaunch.engines.settings import Env, Flags, user_args
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.model.plan import Seat
 
@@ -15,8 +15,6 @@ SERVERS = "fastdeploy.entrypoints.openai.multi_api_server"
 SERVER = "fastdeploy.entrypoints.openai.api_server"
 TTL = 9000
 """Seconds that a request may wait in Redis, as in FastDeploy's document."""
-WITH_NO_FORM = frozenset(("enable-prefix-caching", "enable-chunked-prefill"))
-"""Flags of argparse's BooleanOptionalAction in FastDeploy."""
 FOLDER_OF_LOGS = "log"
 
 
@@ -48,8 +46,7 @@ def environment(spec: ClusterSpec, seats: Sequence[Seat]) -> Env:
 
 def lines(site: Site, seats: Sequence[Seat]) -> list[tuple[str, ...]]:
     """The words after the module, as they are printed line by line."""
-    given = user_flags(site, seats[0], WITH_NO_FORM.__contains__)
-    own = _layout(site, seats) | _transfer(site, seats) | given
+    own = _layout(site, seats) | _transfer(site, seats) | _given(site, seats[0])
     served = ("--served-model-name", site.spec.served_model_name)
     if forms.form(site.spec) == "scheduled":
         whole = _front(site, seats[0]) | own
@@ -61,6 +58,15 @@ def lines(site: Site, seats: Sequence[Seat]) -> list[tuple[str, ...]]:
     if forms.has_metrics_ports(site.spec.engine.version):
         servers["metrics-ports"] = _ports("metrics-ports", seats, "metrics")
     return [flag for flag in (*servers.values(), ("--args",), *own.values(), served) if flag]
+
+
+def _given(site: Site, seat: Seat) -> Flags:
+    """The flags of the cluster file."""
+    version = site.spec.engine.version
+    return {
+        key: words(flag_rules.spelt(version, key), value, negatable=flag_rules.negatable(version, key))
+        for key, value in user_args(site, seat).items()
+    }
 
 
 def _front(site: Site, seat: Seat) -> Flags:
@@ -105,19 +111,17 @@ def _transfer(site: Site, seats: Sequence[Seat]) -> Flags:
     found: Flags = {}
     if forms.form(spec) == "registered":
         found["router"] = words("router", forms.router_address(spec))
-    if not spec.disaggregated:
-        return found
-    protocol = forms.transfer_protocol(spec)
-    found |= {
-        "splitwise-role": words("splitwise-role", site.role.name),
-        "cache-transfer-protocol": words("cache-transfer-protocol", protocol),
-        "pd-comm-port": _ports("pd-comm-port", seats, "pd"),
-    }
-    if forms.uses_rdma(spec):
+    if spec.disaggregated:
+        protocol = forms.transfer_protocol(spec)
+        found["splitwise-role"] = words("splitwise-role", site.role.name)
+        found["cache-transfer-protocol"] = words("cache-transfer-protocol", protocol)
+    if forms.has_transfer_ports(spec):
+        found["pd-comm-port"] = _ports("pd-comm-port", seats, "pd")
         found["rdma-comm-ports"] = _ports("rdma-comm-ports", seats, "rdma")
     return found
 
 
 def _ports(flag: str, seats: Sequence[Seat], name: str) -> tuple[str, str]:
     """All ports of a name, ranks in order: FastDeploy replaces a list of another length by random ports."""
-    return f"--{flag}", ",".join(str(port) for seat in seats for port in seat.ports[name].ports)
+    ports = dict.fromkeys(port for seat in seats for port in seat.ports[name].ports)
+    return f"--{flag}", ",".join(map(str, ports))

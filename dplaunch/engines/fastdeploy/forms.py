@@ -9,11 +9,15 @@ from dplaunch.engines.versions import at_least
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
 
 OWN_ROUTER = "fastdeploy"
-ROUTER_SINCE, ROUTER_GOOD_SINCE = "2.3", "2.5"
-"""The Python router came with PR #4709; the documents of PR #5742 want what comes after 2.4."""
+ROUTER_SINCE, ROUTER_GOOD_SINCE = "2.4", "2.5"
+"""2.4 is the first with ``--router`` (PR #4709); the documents of PR #5742 want what comes after it."""
 METRICS_ON_API_PORT = "2.5"
 """From PR #5415 on a server without a port for metrics has them on its own."""
 LOGS_BELOW_FD_LOG_DIR = "2.3"
+CACHE_PORT_FOR_EACH_RANK = "2.3"
+"""Before, ``--cache-queue-port`` takes a single number (PR #4356)."""
+FILLS_IN_PORTS = "2.5"
+"""From PR #5415 on every list of ports that is not given, or too short, becomes random ones."""
 
 REDIS_UNTIL = "2.5"
 """PR #5742 calls the scheduler on Redis not recommended from then on."""
@@ -43,6 +47,20 @@ def router_address(spec: ClusterSpec) -> str:
 def has_metrics_ports(version: str) -> bool:
     """Whether each server has a port of its own for metrics."""
     return not at_least(version, METRICS_ON_API_PORT)
+
+
+def lists_cache_ports(version: str) -> bool:
+    """Whether each rank has a port of its own for the queue of its cache."""
+    return at_least(version, CACHE_PORT_FOR_EACH_RANK)
+
+
+def has_transfer_ports(spec: ClusterSpec) -> bool:
+    """Whether ports for prefill/decode and RDMA are given: also where none of them is used.
+
+    Before 2.5 a split role slices the list of RDMA ports even if KV goes by IPC (engine/expert_service.py);
+    from then on FastDeploy draws the lists that it is not given.
+    """
+    return spec.disaggregated or at_least(spec.engine.version, FILLS_IN_PORTS)
 
 
 def transfer_protocol(spec: ClusterSpec) -> str:

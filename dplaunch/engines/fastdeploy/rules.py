@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dplaunch.engines import rules
-from dplaunch.engines.fastdeploy import forms
+from dplaunch.engines.fastdeploy import flag_rules, forms
 from dplaunch.engines.versions import at_least
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
@@ -30,6 +30,7 @@ def check(spec: ClusterSpec) -> Iterator[Problem]:
         yield from _redis(spec)
     yield from _shared_by_ranks(spec)
     yield from _sequences(spec)
+    yield from flag_rules.check(spec)
     if spec.kv_transfer is not None:
         text = "kv_transfer has no effect with FastDeploy, which moves KV itself"
         yield Problem(text, key="kv_transfer", hint="remove it; args: {cache-transfer-protocol: …} says how")

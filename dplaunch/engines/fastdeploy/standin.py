@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from dplaunch.engines.fastdeploy.flag_rules import listed
+
+FLAGS = "fastdeploy/flags.txt"
+ROUTER = "fd-router"
+_SHELL = f"""#!/bin/sh
+# Stands in for FastDeploy's router: the rehearsal takes the same arguments.
+exec python3 -I -S "${{DPLAUNCH_BUNDLE:?is not set: start rehearsals with dplaunch}}" rehearsal {ROUTER} "$@"
+"""
 _MODULES = (
     "entrypoints/openai/api_server",
     "entrypoints/openai/multi_api_server",
@@ -24,7 +34,11 @@ def _named(module: str) -> str:
     return f"fastdeploy.{module}".replace("/", ".")
 
 
-PROGRAMS = {f"fastdeploy/{package}__init__.py": _PACKAGE for package in _PACKAGES} | {
+_PROGRAMS = {f"fastdeploy/{package}__init__.py": _PACKAGE for package in _PACKAGES} | {
     f"fastdeploy/{module}.py": _MODULE.format(name=_named(module)) for module in _MODULES
 }
-"""Paths below the node's bin/ → texts."""
+
+
+def programs(version: str) -> Mapping[str, str]:
+    """Paths below the node's bin/ → texts: modules, the router in Go, and the flags of this version."""
+    return {**_PROGRAMS, FLAGS: listed(version), ROUTER: _SHELL}

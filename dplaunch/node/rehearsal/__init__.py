@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
         from . import vllm  # noqa: PLC0415 - only the stand-in that was asked for
 
         return vllm.main(argv[1:])
-    if program.startswith("fastdeploy."):
+    if program.startswith(("fastdeploy.", "fd-router")):
         from . import fastdeploy  # noqa: PLC0415
 
         return fastdeploy.main(program, argv[1:])

@@ -35,10 +35,14 @@ def built(roles=SERVE % "", **named):
     return plan.build(loaded(roles, **named), router_files={})
 
 
+def script(process, planned):
+    node = next(node for node in planned.nodes if node.name == process.node)
+    return next(file.text for file in node.files if file.path == process.argv[1])
+
+
 def words(process, planned):
     """Flag → its value on the command line that the script holds."""
-    node = next(node for node in planned.nodes if node.name == process.node)
-    text = next(file.text for file in node.files if file.path == process.argv[1])
+    text = script(process, planned)
     command = text[text.index("exec ") :].replace("\\\n", " ").split()
     return {flag: value for flag, value in pairwise(command) if flag.startswith("--")}
 
@@ -50,7 +54,7 @@ def words(process, planned):
         ({"roles": "\n  serve: {nodes: n1, dp: 4, pp: 2}"}, "roles.serve.pp"),
         ({"roles": "\n  serve: {nodes: n1, dp: 4, tp: 2, ep: true}"}, "roles.serve.tp"),
         ({"roles": SPLIT % ("", "")}, "router.kind"),
-        ({"version": "2.2.0", "router": OWN}, "router.kind"),
+        ({"version": "2.3.0", "router": OWN}, "router.kind"),
         ({"roles": "\n  prefill: {nodes: n1, dp: 4, tp: 2}\n  decode: {nodes: n2, dp: 2, tp: 4}", "router": OWN}, "roles.decode.tp"),
         ({"roles": SPLIT % (", args: {cache-transfer-protocol: ipc}", ", args: {cache-transfer-protocol: ipc}"), "router": OWN}, "roles.decode.args.cache-transfer-protocol"),
         ({"roles": SPLIT % (", args: {cache-transfer-protocol: ipc}", ""), "router": OWN}, "roles.decode.args.cache-transfer-protocol"),
@@ -97,7 +101,7 @@ def test_roles_of_one_node_share_no_port_no_device_and_no_folder():
     assert not set(prefill.ports) & set(decode.ports)
     assert {seat.devices for seat in prefill.seats}.isdisjoint(seat.devices for seat in decode.seats)
     assert words(decode, planned)["--cache-transfer-protocol"] == "ipc"
-    assert "--rdma-comm-ports" not in words(decode, planned)
+    assert "KVCACHE_RDMA_NICS" not in script(decode, planned)
     assert {log.path for log in prefill.logs}.isdisjoint(log.path for log in decode.logs)
 
 

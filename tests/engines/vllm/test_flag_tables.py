@@ -8,7 +8,8 @@ from specs import GPU, cluster, serve
 from dplaunch import plan, spec
 from dplaunch.engines import adapter
 from dplaunch.engines.ascend.releases import RELEASES
-from dplaunch.engines.vllm.flagtable import FOLDER, faults, flags
+from dplaunch.engines.flagtable import faults
+from dplaunch.engines.vllm.flagtable import FOLDER, flags
 from dplaunch.render import clusters_root
 
 VERSIONS = ("0.11.0", "0.18.0", "0.23.0", "0.32.0", "0.33.0")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from waiting import until
 
+from dplaunch.engines.fastdeploy.flag_rules import listed
 from dplaunch.node.guard import ask
 from dplaunch.node.unpack import unpack
 from dplaunch.wire.bundle import bundle as packed
@@ -37,7 +38,9 @@ def play(program, tmp_path, engine_of, monkeypatch):
 
     def one(module, *words: str, port, **env):
         argv = [sys.executable, "-I", "-S", program, "rehearsal", module, *words]
+        (flags := tmp_path / "flags.txt").write_text(listed(env.get("DPLAUNCH_REHEARSAL_VERSION", "2.5.0")))
         knobs = {
+            "DPLAUNCH_REHEARSAL_FLAGS": str(flags),
             "DPLAUNCH_REHEARSAL_SPEED": "0",
             "DPLAUNCH_REHEARSAL_TOKEN_MS": "0",
             "CUDA_VISIBLE_DEVICES": "0,1",

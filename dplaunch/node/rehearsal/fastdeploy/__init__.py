@@ -21,9 +21,9 @@ __all__ = ["PROGRAMS", "main"]
 
 SERVER = "fastdeploy.entrypoints.openai.api_server"
 SERVERS = "fastdeploy.entrypoints.openai.multi_api_server"
-ROUTERS = ("fastdeploy.router.launch", "fastdeploy.golang_router.launch")
+ROUTERS = ("fastdeploy.router.launch", "fastdeploy.golang_router.launch", "fd-router")
 PROGRAMS = (SERVER, SERVERS, *ROUTERS)
-"""Modules it plays."""
+"""What it plays."""
 
 
 def main(program: str, words: list[str]) -> int:

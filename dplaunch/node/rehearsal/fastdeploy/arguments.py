@@ -2,43 +2,46 @@
 
 from __future__ import annotations
 
-import os
-
 from ..vllm.log import ERR, write
 
-FLAGS = "flags.txt"
-SWITCHES = ("--enable-", "--disable-", "--no-", "--use-internode", "--dynamic-load-weight", "--splitwise")
-VALUED = ("--splitwise-role",)
+SWITCHES = ("flag", "bool")
+"""Kinds of flags that take no value; the latter also have a ``--no-`` form."""
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class UsageError(Exception):
     """What argparse refuses; the text is its message."""
 
 
-def known() -> frozenset[str]:
-    """Every flag of the servers."""
-    path = os.path.join(os.path.dirname(__file__), FLAGS)
+def known(path: str) -> dict[str, str]:
+    """Every flag of the servers → its kind, from a file with a line for each."""
+    found: dict[str, str] = {}
     with open(path, encoding="utf-8") as file:
-        return frozenset(f"--{line.strip()}" for line in file if line.strip())
+        for name, kind in (line.split() for line in file):
+            found[f"--{name}"] = kind
+            if kind == "bool":
+                found[f"--no-{name}"] = kind
+    return found
 
 
-def parse(words: list[str], flags: frozenset[str] | None = None) -> dict[str, str]:
-    """Flag without its dashes → value, ``true`` for a switch. ``flags``: those that exist; None: any."""
+def parse(words: list[str], flags: Mapping[str, str]) -> dict[str, str]:
+    """Flag without its dashes → value, ``true`` for a switch; ``flags`` has the kind of each."""
     found: dict[str, str] = {}
     place = 0
     while place < len(words):
         name, equals, value = words[place].partition("=")
         place += 1
-        if not name.startswith("--") or (flags is not None and name not in flags):
+        if name not in flags:
             raise UsageError(f"unrecognized arguments: {name}")
-        if not equals:
-            if name.startswith(SWITCHES) and name not in VALUED:
-                value = "true"
-            elif place < len(words):
-                value = words[place]
-                place += 1
-            else:
+        if flags[name] in SWITCHES:
+            value = "true"
+        elif not equals:
+            if place == len(words):
                 raise UsageError(f"argument {name}: expected one argument")
+            value = words[place]
+            place += 1
         found[name[2:]] = value
     return found
 

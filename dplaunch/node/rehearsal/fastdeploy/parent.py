@@ -13,6 +13,7 @@ from .log import Log
 
 FILE = "multi_api_server.log"
 PLACE = "multi_api_server.py[line:60]"
+FLAGS = dict.fromkeys(("--ports", "--num-servers", "--metrics-ports", "--controller-ports"), "text")
 RAISES_SINCE = (2, 5)
 """From then on a port in use is an error, and visible devices must be chosen."""
 
@@ -25,7 +26,7 @@ def run(words: list[str], env: dict[str, str]) -> int:
         else (words, [])
     )
     try:
-        flags = parse(own)
+        flags = parse(own, FLAGS)
     except UsageError as fault:
         return refuse("multi_api_server", fault)
     log = Log(env)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     Instance = dict[str, Any]
 
+FLAGS = {"--host": "text", "--port": "int", "--splitwise": "flag", "--config_path": "text"}
 ROLES = ("mixed", "prefill", "decode")
 LOOK_EVERY = 5.0
 """Seconds between two looks at every engine; one that fails is forgotten until it registers again."""
@@ -28,7 +29,7 @@ LOOK_EVERY = 5.0
 def run(words: list[str], env: dict[str, str]) -> int:
     """Play it until SIGTERM or SIGINT."""
     try:
-        flags = parse(words)
+        flags = parse(words, FLAGS)
     except UsageError as fault:
         return refuse("launch", fault)
     ended = threading.Event()

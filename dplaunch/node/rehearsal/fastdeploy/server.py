@@ -30,7 +30,7 @@ KEEP_ALIVE = 5.0
 def run(words: list[str], env: dict[str, str]) -> int:
     """Play it until it ends; SIGTERM and SIGINT end it."""
     try:
-        flags = parse(words, known())
+        flags = parse(words, known(env["DPLAUNCH_REHEARSAL_FLAGS"]))
     except UsageError as fault:
         return refuse("api_server", fault)
     knobs = Knobs(env, int(flags.get("local-data-parallel-id", "0")), STAGES)
