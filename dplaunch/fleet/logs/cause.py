@@ -159,6 +159,28 @@ def explain_failures(
     return (culprit, *(f for f in failures if f not in culprits))
 
 
+def explain_answers(
+    job: Job, failures: tuple[Failed, ...], processes: Sequence[Process]
+) -> tuple[Failed, ...]:
+    """Failures of a proof, which were reported; the first with the cause that its group's logs show, if any.
+
+    An engine answers 500 a second or more before it ends: what broke it stands in its log already.
+    """
+    failed = {failure.process for failure in failures}
+    loud = [p for p in processes if not failed.isdisjoint({p.name, *(e.name for e in p.endpoints)})]
+    groups = {process.group for process in loud}
+    diagnosis = _look_once_more(
+        job, [p for p in processes if p.group in groups], {process.name for process in loud}
+    )
+    first = diagnosis.first
+    if first is None or first.follows or not diagnosis.failed:
+        return failures
+    cause = f"{first.process} on {first.node}: {first.text}"
+    job.note(f"error in the log of {cause}")
+    hint = hint_of(first, diagnosis.silent) or failures[0].hint
+    return (replace(failures[0], cause=cause, hint=hint), *failures[1:])
+
+
 def explain_delay(
     job: Job, late: NotReadyError, processes: Sequence[Process], loud: Collection[str]
 ) -> NotReadyError:

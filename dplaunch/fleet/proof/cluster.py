@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from dplaunch.errors import DplaunchError, Interrupted, LockedError
 from dplaunch.fleet.job import Job, as_error, phase
-from dplaunch.fleet.logs.cause import explain_failures, find_dead
+from dplaunch.fleet.logs.cause import explain_answers, explain_failures, find_dead
 from dplaunch.fleet.proof.census import await_counted
 from dplaunch.fleet.proof.completion import prove_alone
 from dplaunch.fleet.proof.others import excuse_others
@@ -28,26 +28,40 @@ def prove_groups(
     many. Raises the first failure: a process that ended meanwhile comes before its consequences.
     """
     try:
-        _prove(job, processes, beside, everything=everything)
+        failures = _prove(job, processes, beside, everything=everything)
     except (Interrupted, LockedError):
         raise
     except DplaunchError:
-        dead = find_dead(job, processes)
-        for failure in dead:
-            job.emit(failure)
-        if dead:
-            raise as_error(explain_failures(job, dead, processes, ())) from None
+        _need_alive(job, processes)
         raise
+    if failures:
+        _need_alive(job, processes)
+        raise as_error(explain_answers(job, failures, processes))
 
 
-def _prove(job: Job, processes: tuple[Process, ...], beside: Collection[Place], *, everything: bool) -> None:
+def _need_alive(job: Job, processes: tuple[Process, ...]) -> None:
+    """Raises the failure of a process that ended meanwhile."""
+    dead = find_dead(job, processes)
+    for failure in dead:
+        job.emit(failure)
+    if dead:
+        raise as_error(explain_failures(job, dead, processes, ())) from None
+
+
+def _prove(
+    job: Job, processes: tuple[Process, ...], beside: Collection[Place], *, everything: bool
+) -> tuple[Failed, ...]:
+    """The failures of the first stage that has any."""
     endpoints = [e for process in processes if process.kind == "engine" for e in process.endpoints]
     if not endpoints:
-        return
+        return ()
     if by_itself := [endpoint for endpoint in endpoints if endpoint.api.completions]:
-        _need(warm_up(job, by_itself))
+        if failures := warm_up(job, by_itself):
+            return failures
         with phase(job, "prove", f"one completion on each of {plural(len(by_itself), 'engine')}"):
-            _need(prove_alone(job, by_itself))
+            failures = prove_alone(job, by_itself)
+        if failures:
+            return failures
     mine = {process.place for process in processes}
     able = [p for p in job.plan.processes if p.kind == "engine" and p.place in mine.union(beside)]
     pairs, total = choose_pairs(
@@ -63,7 +77,8 @@ def _prove(job: Job, processes: tuple[Process, ...], beside: Collection[Place], 
     elif pairs:
         with phase(job, "prove pairs", count_pairs(pairs, total)):
             proof = prove_pairs(job, pairs, total)
-            _need(report(job, excuse_others(job, proof, {endpoint.name for endpoint in endpoints})))
+            return report(job, excuse_others(job, proof, {endpoint.name for endpoint in endpoints}))
+    return ()
 
 
 def prove_entrance(job: Job) -> None:

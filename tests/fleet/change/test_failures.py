@@ -10,7 +10,7 @@ from scene import Scene
 from dplaunch.errors import DplaunchError, NotReadyError
 from dplaunch.fleet.change.options import ChangeOptions
 from dplaunch.fleet.change.up import up
-from dplaunch.model.event import Failed, Stopped
+from dplaunch.model.event import Failed, Note, Stopped
 from dplaunch.model.remote import HttpReply
 from dplaunch.model.trail import Result
 
@@ -174,6 +174,22 @@ def test_an_engine_that_dies_while_it_is_proved_is_the_failure():
     stage = scene(node)
     assert failure(stage).text == "decode-1 on n2 exited with code 1 after it was ready"
     assert stage.states["decode/0"] == "held"
+
+
+def test_an_engine_that_answers_500_before_it_ends_is_explained_by_its_log():
+    lines = ["ERROR 11-30 09:38:37 [x.py:1] TypeError: apply() missing an argument", "EngineDeadError: above"]
+    died = HttpReply(status=500, body="EngineCore encountered an issue. See stack trace (above)")
+    stage = scene(Node("n2", answers={"decode-1": died}, logs={"decode-1": lines}))
+    error = failure(stage)
+    assert "decode-1 on n2 answered 500" in error.text
+    assert error.detail == (f"decode-1 on n2: {lines[0]}",)
+    assert stage.of(Note)[-1].text == f"error in the log of decode-1 on n2: {lines[0]}"
+
+
+def test_a_wrong_answer_is_not_explained_by_the_log_of_another_group():
+    n1 = Node("n1", logs={"prefill-0": ["ERROR 11-30 09:38:37 [x.py:1] TypeError: missing"]})
+    stage = scene(n1, Node("n2", answers={"decode-1": HttpReply(status=500, body="no")}))
+    assert failure(stage).detail == ()
 
 
 @pytest.mark.parametrize(
