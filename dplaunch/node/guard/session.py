@@ -7,12 +7,12 @@ guarded processes keep running.
 
 from __future__ import annotations
 
+import _thread
 import errno
 import json
 import os
 import select
 import sys
-import threading
 import time
 
 from . import proc
@@ -23,6 +23,7 @@ from .verbs import FINISHING, QUICK, SLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import threading
     from typing import Any
 
     from .verbs import Verb
@@ -43,7 +44,7 @@ class Session:
         self._ended = self.shared.ended
         self._finishing: list[threading.Thread] = []
         self._out = out
-        self._writing = threading.Lock()
+        self._writing = _thread.allocate_lock()
 
     def send(self, message: dict[str, Any]) -> None:
         """Write one line; a stdout that is closed ends the session."""
@@ -71,7 +72,7 @@ class Session:
 
     def _serve(self, source: int) -> None:
         self._greet()
-        threading.Thread(target=self._send_beats, daemon=True).start()
+        _thread.start_new_thread(self._send_beats, ())
         rest = b""
         heard = time.monotonic()
         while not self._ended.is_set():
@@ -139,14 +140,20 @@ class Session:
         if verb in QUICK:
             self._answer(call, QUICK[verb])
         elif verb in SLOW:
-            self.shared.calls[call.id] = call
-            thread = threading.Thread(target=self._answer, args=(call, SLOW[verb]), daemon=True)
-            thread.start()
-            if verb in FINISHING:
-                self._finishing.append(thread)
+            self._answer_in_thread(call)
         else:
             text = f"the guard on this node does not know the verb {verb!r} (protocol {PROTOCOL})"
             self._refuse(call.id, Refused("verb", text))
+
+    def _answer_in_thread(self, call: Call) -> None:
+        import threading  # noqa: PLC0415 - see call.py
+
+        verb = call.request["verb"]
+        self.shared.calls[call.id] = call
+        thread = threading.Thread(target=self._answer, args=(call, SLOW[verb]), daemon=True)
+        thread.start()
+        if verb in FINISHING:
+            self._finishing.append(thread)
 
     def _answer(self, call: Call, verb: Verb) -> None:
         try:

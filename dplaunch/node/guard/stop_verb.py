@@ -12,7 +12,7 @@ from .segments import Segments
 from .state import guard_lives, load_exit, load_state
 from .stop_sequence import STEPS, Stopping, deliver, patience
 from .store import read_json, write_json
-from .strays import Search
+from .strays import find_strays
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .call import Call
+    from .proc import Proc
     from .shapes import Process, State, Verdict
 
 _LOOK = 0.02
@@ -35,7 +36,7 @@ def answer(call: Call) -> dict[str, Any]:
     """Stop all ``names`` at once: a verdict each, as event and in ``results``."""
     names = list(call.get("names", []))
     results: dict[str, Verdict] = {}
-    search = Search(call.folder.root)
+    search = _Search(call.folder.root)
 
     def stop_one(name: str) -> None:
         try:
@@ -66,10 +67,29 @@ def _verdict(name: str, how: str) -> Verdict:
     }
 
 
+class _Search:
+    """``find_strays`` for several at once: looking at all processes of a machine takes its time."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._lock = threading.Lock()
+        self._began = 0.0
+        self._found: dict[str, list[Proc]] = {}
+
+    def of(self, name: str) -> list[Proc]:
+        """Those of one process, by a look that began after this call."""
+        asked = time.monotonic()
+        with self._lock:
+            if self._began < asked:
+                self._began = time.monotonic()
+                self._found = find_strays(self._root)
+            return self._found.get(name, [])
+
+
 class _Stop:
     """The stop of one process."""
 
-    def __init__(self, call: Call, name: str, search: Search) -> None:
+    def __init__(self, call: Call, name: str, search: _Search) -> None:
         self._call = call
         self._name = name
         self._search = search

@@ -6,8 +6,6 @@ It finds what no state file names any more: a cleaner removed the folder, or a d
 from __future__ import annotations
 
 import os
-import threading
-import time
 
 from . import proc
 
@@ -17,25 +15,8 @@ if TYPE_CHECKING:
 
 _LONGEST = 1 << 20
 """Bytes of an environment that are read."""
-
-
-class Search:
-    """``find_strays`` for several at once: looking at all processes of a machine takes its time."""
-
-    def __init__(self, root: str) -> None:
-        self._root = root
-        self._lock = threading.Lock()
-        self._began = 0.0
-        self._found: dict[str, list[Proc]] = {}
-
-    def of(self, name: str) -> list[Proc]:
-        """Those of one process, by a look that began after this call."""
-        asked = time.monotonic()
-        with self._lock:
-            if self._began < asked:
-                self._began = time.monotonic()
-                self._found = find_strays(self._root)
-            return self._found.get(name, [])
+_USUAL = 1 << 16
+"""Bytes that are read at first: room for a megabyte costs more than looking at a process."""
 
 
 def find_strays(root: str) -> dict[str, list[Proc]]:
@@ -78,7 +59,9 @@ def _read_names(pid: int) -> tuple[str, str] | None:
     """DPLAUNCH_ROOT and DPLAUNCH_PROCESS of a process; None where it lacks one, or hides them."""
     try:
         with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
-            content = file.read(_LONGEST) or b""
+            content = file.read(_USUAL) or b""
+            if len(content) == _USUAL:
+                content += file.read(_LONGEST - _USUAL) or b""
     except OSError:
         return None
     if b"DPLAUNCH_ROOT=" not in content:
