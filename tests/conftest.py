@@ -4,6 +4,7 @@ With CI set a skip is a failure. A process that outlives the tests is a failure,
 Exact wording stands in files: ``pytest --accept`` writes what the product prints now, and CI refuses that option.
 """
 
+import compileall
 import gc
 import os
 import random
@@ -17,6 +18,8 @@ from leftovers import end, left_by
 from waiting import until as wait_until
 
 from dplaunch import engines
+from dplaunch.node.unpack import unpack
+from dplaunch.wire.bundle import bundle
 
 
 @pytest.fixture
@@ -74,6 +77,18 @@ def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_STATE_HOME", str(home))
     return home
+
+
+@pytest.fixture(scope="session")
+def lib(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What earlier starts left on a node: the bundle unpacked, its byte code compiled.
+
+    The commands of the README meet a node that nobody has used yet.
+    """
+    folder = tmp_path_factory.mktemp("node") / "lib"
+    unpack(bundle().data, str(folder / bundle().sha))
+    compileall.compile_dir(folder, quiet=1)
+    return folder
 
 
 @pytest.fixture

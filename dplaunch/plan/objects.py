@@ -143,6 +143,10 @@ def _leader_worker_set(cluster: str, name: str, template: Object, groups: int, s
         "spec": {
             "replicas": groups,
             "startupPolicy": "LeaderCreated",
+            "rolloutStrategy": {
+                "type": "RollingUpdate",
+                "rollingUpdateConfiguration": {"maxUnavailable": "100%"},  # nothing serves while pods change
+            },
             "leaderWorkerTemplate": {"size": size, "restartPolicy": "None", "workerTemplate": template},
         },
     }

@@ -1,4 +1,3 @@
-import compileall
 import json
 import os
 import shutil
@@ -9,8 +8,6 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from dplaunch.cli.app import app
-from dplaunch.node.unpack import unpack
-from dplaunch.wire.bundle import bundle
 
 LAPTOP = Path(__file__).parents[2] / "clusters" / "laptop.yaml"
 
@@ -34,18 +31,6 @@ class Cli:
         path = self.folder / name
         path.write_text(text)
         return path
-
-
-@pytest.fixture(scope="session")
-def lib(tmp_path_factory):
-    """What earlier starts left on a node: the bundle unpacked, its byte code compiled.
-
-    The commands of the README meet a node that nobody has used yet.
-    """
-    folder = tmp_path_factory.mktemp("node") / "lib"
-    unpack(bundle().data, str(folder / bundle().sha))
-    compileall.compile_dir(folder, quiet=1)
-    return folder
 
 
 @pytest.fixture

@@ -84,24 +84,48 @@ class Pods(GuardedMachines):
     def prepare(self, report: Callable[[str], None]) -> None:
         """Create the objects that are not there and wait until their pods run. Raises DplaunchError.
 
-        What is there already is left as it is: ``put`` replaces a pod that is made from something else.
+        What runs already is left as it is: ``put`` replaces a pod that is made from something else.
         """
-        there = {
-            (one["kind"], one["metadata"]["name"]) for one in self._client.list(self._kinds, self._cluster)
-        }
-        missing = [one for one in self._objects.manifests if (one.kind, one.name) not in there]
-        for manifest in missing:
-            self._client.apply(manifest)
+        self._create(report)
+        self._mend()
         self._await(set(self._pods), report)
+
+    def _create(self, report: Callable[[str], None]) -> None:
+        """Apply what is missing; report what an earlier file left, or refuse where it is in the way."""
+        wanted = {(one.kind, one.name): one for one in self._objects.manifests}
+        there = {(o["kind"], o["metadata"]["name"]) for o in self._client.list(self._kinds, self._cluster)}
+        makers = {name for kind, name in wanted if kind != "Service"}
+        for kind, name in sorted(there - wanted.keys()):
+            if kind != "Service" and name in makers:
+                text = f"{kind} {name} of an earlier cluster file makes pods of the same names"
+                raise DplaunchError(text, hint="run `dplaunch down` first: it deletes both")
+            report(f"{kind} {name} is not of this cluster file; `dplaunch down` deletes it")
+        for key, manifest in wanted.items():
+            if key not in there:
+                self._client.apply(manifest)
+
+    def _mend(self) -> None:
+        """Replace pods that do not run and are made from something else: nothing ends with them."""
+        seen = self._look()
+        old = {
+            name: pod.name
+            for name, pod in self._pods.items()
+            if pod.name in seen and not seen[pod.name].runs and seen[pod.name].template != pod.template
+        }
+        for manifest in self._objects.manifests:
+            if not old.keys().isdisjoint(manifest.nodes):
+                self._client.apply(manifest)
+        if old:
+            self._client.delete(("pods", *old.values()))
 
     def examine(self) -> tuple[Finding, ...]:
         """What is right and wrong with kubectl, the API server, our rights and the machines."""
         return tuple(examine(self._client, self._objects))
 
-    def _await(self, nodes: Collection[str], report: Callable[[str], None]) -> None:
-        """Wait until the pods of these nodes run, made from what the plan says or older."""
+    def _await(self, nodes: Collection[str], report: Callable[[str], None], *, new: bool = False) -> None:
+        """Wait until the pods of these nodes run; ``new``: made from what the plan says, nothing older."""
         began, told = self.clock(), set[str]()
-        while waiting := self._not_running(nodes):
+        while waiting := self._not_running(nodes, new=new):
             for name, pod in waiting.items():
                 late = self.clock() - began > (PLACED_WITHIN if pod and pod.unplaced else RUN_WITHIN)
                 if late or (pod and pod.hopeless):
@@ -112,10 +136,14 @@ class Pods(GuardedMachines):
             told |= texts
             self.pause(LOOK_EVERY)
 
-    def _not_running(self, nodes: Collection[str]) -> dict[str, PodSeen | None]:
+    def _not_running(self, nodes: Collection[str], *, new: bool) -> dict[str, PodSeen | None]:
         seen = self._look()
         found = {name: seen.get(self._pods[name].name) for name in self.names if name in nodes}
-        return {name: pod for name, pod in found.items() if pod is None or not pod.runs}
+        return {
+            name: pod
+            for name, pod in found.items()
+            if pod is None or not pod.runs or (new and pod.template != self._pods[name].template)
+        }
 
     def _will_not_run(
         self, name: str, pod: PodSeen | None, waiting: Mapping[str, PodSeen | None]
@@ -144,27 +172,27 @@ class Pods(GuardedMachines):
 
     def _replace_pods(self, nodes: Collection[str]) -> None:
         """Apply every object again, and let those of these pods be made anew that are out of date."""
-        for manifest in self._objects.manifests:
-            self._client.apply(manifest)
         seen = self._look()
         old = {
             name: seen[pod.name].uid
             for name, pod in self._pods.items()
             if name in nodes and pod.name in seen and seen[pod.name].template != pod.template
         }
-        if not old:
-            return
-        busy = [p for p in super().observe().processes if p.alive and p.node in old]
+        busy = [p for p in super().observe().processes if p.alive and p.node in old] if old else []
         if busy:
             raise DplaunchError(
                 f"{fold(p.name for p in busy)} would end with the pod that is replaced on {busy[0].node}",
                 hint="`dplaunch up` restarts everything whose pod changes",
             )
+        for manifest in self._objects.manifests:
+            self._client.apply(manifest)
+        if not old:
+            return
         for name in old:
             self.lose(name, HostError(name, f"{name}: its pod is being replaced"))
         self._client.delete(("pods", *(self._pods[name].name for name in old)))
         self._await_end({self._pods[name].name: uid for name, uid in old.items()})
-        self._await(old, lambda _: None)
+        self._await(old, lambda _: None, new=True)
         self.open(old)
         for name in old:
             if name not in self.sessions:
@@ -195,7 +223,10 @@ class Pods(GuardedMachines):
             yield
 
     def forget(self) -> dict[str, DplaunchError]:
-        """Delete every object of the cluster; node → why its pod is still there."""
+        """Delete every object, unless something lives in a pod; node → why its pod is still there."""
+        kept = super().forget()
+        if kept or any(one.alive for one in super().observe().processes):
+            return kept
         try:
             self._delete()
         except DplaunchError as error:

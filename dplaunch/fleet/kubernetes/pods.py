@@ -66,7 +66,7 @@ def read_pod(pod: Mapping[str, Any]) -> PodSeen:
         template=meta.get("annotations", {}).get(TEMPLATE, ""),
         machine=pod.get("spec", {}).get("nodeName", ""),
         why=why,
-        hopeless=waiting.get("reason") in HOPELESS,
+        hopeless=not leaving and waiting.get("reason") in HOPELESS,
         unplaced=unplaced,
         leaving=leaving,
     )

@@ -1,4 +1,4 @@
-"""One suite, two worlds: nodes in memory, and real guards on this machine with processes that obey the test."""
+"""One suite, three worlds: nodes in memory; real guards on this machine with processes that obey the test; those in pods."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import kubestub
 import pytest
 from memory import MemoryDriver
 from msgspec.structs import replace
@@ -19,10 +20,26 @@ from waiting import until
 
 from dplaunch.fleet.driver import Machines
 from dplaunch.fleet.guards import Address, GuardedMachines, open_session
+from dplaunch.fleet.kubernetes import Client, Pods
 from dplaunch.model.plan import Place, Plan, Process, StopStep
 from dplaunch.model.remote import Refusal, Signal
+from dplaunch.plan import build
+from dplaunch.spec import load
+from dplaunch.transport import Options, connect
 from dplaunch.transport.local import LocalHost
 
+FILE = """\
+cluster: c
+driver: kubernetes
+kubernetes: {{image: "engine:1", kubectl: {kubectl}}}
+engine: {{kind: rehearsal}}
+model: m
+hardware: {{devices: 1, family: a2}}
+nodes: [{{name: "n[1-2]"}}]
+roles: {{serve: {{nodes: "n[1-2]", dp: 2}}}}
+router: {{kind: none}}
+"""
+"""Its nodes are the pods c-serve-0 and c-serve-1."""
 PUPPET = Path(__file__).with_name("puppet.py")
 
 
@@ -85,10 +102,11 @@ class Memory:
 class Guarded:
     """Real guards on this machine, each node with a folder of its own below ``home``."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, lib: Path) -> None:
         self._home = home
+        (home / "dplaunch").mkdir(parents=True, mode=0o700)
+        (home / "dplaunch" / "lib").symlink_to(lib)
         self._orders = itertools.count()
-        self._plans: list[Plan] = []
         self._open: list[GuardedMachines] = []
         self._held: list[socket.socket] = []
 
@@ -113,13 +131,15 @@ class Guarded:
         )
 
     def launcher(self, plan: Plan) -> Machines:
-        address = Address(plan.cluster, str(self._home))
-        driver = GuardedMachines(
-            plan.nodes, lambda node: open_session(node, lambda n: LocalHost(n.name), address)
-        )
-        self._plans.append(plan)
+        driver = self._driver(plan)
         self._open.append(driver)
         return driver
+
+    def _driver(self, plan: Plan) -> GuardedMachines:
+        address = Address(plan.cluster, str(self._home))
+        return GuardedMachines(
+            plan.nodes, lambda node: open_session(node, lambda n: LocalHost(n.name), address)
+        )
 
     def hold(self, port: int) -> None:
         taken = socket.create_server(("127.0.0.1", port))
@@ -129,7 +149,7 @@ class Guarded:
         self._order(place, "say", *lines)
 
     def write(self, place: Place, log: str, *lines: str) -> None:
-        self._order(place, "write", log, *lines)
+        self._order(place, "write", f"{log}.log", *lines)
 
     def respond(self, place: Place, endpoint: str, status: int, model: str = "m") -> None:
         self._order(place, "respond", endpoint, status, model)
@@ -168,6 +188,37 @@ class Guarded:
             driver.close()
 
 
+class Podded(Guarded):
+    """The same in pods, which kubectl makes and enters."""
+
+    def __init__(self, home: Path, lib: Path) -> None:
+        super().__init__(home, lib)
+        program = kubestub.install(home / "kube", lib=lib)
+        planned = build(load(FILE.format(kubectl=program), "cluster.yaml", read_file=lambda _: None).spec)
+        assert planned.kubernetes
+        self._objects = planned.kubernetes
+        self._pods = {node.name: node.pod for node in planned.nodes}
+        self._cluster = kubestub.Cluster(program.parent)
+        for manifest in self._objects.manifests:
+            self._cluster.apply(json.loads(manifest.text))
+
+    def _driver(self, plan: Plan) -> Pods:
+        nodes = tuple(replace(node, host="localhost", pod=self._pods[node.name]) for node in plan.nodes)
+        address = Address(plan.cluster)
+        return Pods(
+            replace(plan, nodes=nodes),
+            self._objects,
+            lambda node: open_session(node, lambda n: connect(n, options=Options()), address),
+            Client(self._objects.kubectl, lambda: LocalHost("kubectl")),
+        )
+
+    def close(self) -> None:
+        super().close()
+        for pod in self._pods.values():
+            if pod:
+                self._cluster.delete("pod", pod.name)
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
@@ -191,9 +242,10 @@ class Heard:
         return [signal for signal in self.signals if isinstance(signal, kind)]
 
 
-@pytest.fixture(params=["memory", "guards"])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Memory | Guarded]:
-    made: Memory | Guarded = Memory() if request.param == "memory" else Guarded(tmp_path / "state")
+@pytest.fixture(params=["memory", "guards", "pods"])
+def world(request: pytest.FixtureRequest, tmp_path: Path, lib: Path) -> Iterator[Memory | Guarded]:
+    worlds = {"guards": Guarded, "pods": Podded}
+    made = worlds[request.param](tmp_path / "state", lib) if request.param in worlds else Memory()
     yield made
     made.close()
 

@@ -115,7 +115,7 @@ def test_a_service_that_its_guard_starts_again_continues_in_its_log(world, opene
 
 def test_files_that_a_process_writes_itself_are_logs_of_their_own(world, opened, heard):
     _, driver, _ = written(world, opened, heard, "out", logs=(LogFile("worker", "worker.log"),))
-    world.write(SERVE, "worker.log" if world.__class__.__name__ == "Guarded" else "worker", "in a file")
+    world.write(SERVE, "worker", "in a file")
     sources = [LogSource("serve-0", "worker")]
     seen = heard(driver)
     driver.follow("n1", [*OUTPUT, *sources], LogQuery(tail=None, follow=True))
