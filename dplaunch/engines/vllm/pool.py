@@ -6,6 +6,7 @@ Source: vLLM, mooncake_store_connector_usage.md; vllm-ascend, kv_pool.md.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from urllib.parse import urlsplit
@@ -65,7 +66,7 @@ def address(spec: ClusterSpec, service: ServiceSpec, port: int) -> str:
 
 
 def _port(service: ServiceSpec) -> int:
-    words = [part for word in service.command for part in word.split("=", 1)]
+    words = [part for word in service.command for part in re.split(r"[=\s]", word)]
     flags = ("--port", "-port", "--rpc_port", "-rpc_port")
     found = (value for flag, value in pairwise(words) if flag in flags)
     return next((int(value) for value in found if value.isdecimal()), MASTER_PORT)
@@ -99,6 +100,13 @@ def check(spec: ClusterSpec, name: str) -> Iterator[Problem]:
             key="kv_transfer.connector",
             hint='services: {mooncake: {command: [mooncake_master, --port, "50088"], ports: [50088]}}; or '
             "store: {master_server_address: HOST:PORT} in kv_transfer",
+        )
+    elif service is not None and _port(service) not in service.ports:
+        port = _port(service)
+        yield Problem(
+            f"{service.name} listens on {port}, which its ports do not name: engines would not wait for it",
+            key=f"services.{service.name}.ports",
+            hint=f"ports: [{port}]",
         )
     elif service is not None:
         yield from check_order(service, name)

@@ -9,11 +9,15 @@ GARBAGE = ("\u00ff", "\ufffd", "ÿÿ", "\u0001", "}{", "aaaaaaaa")
 
 
 class Prompt:
-    """``words`` an answer is made of; ``tokens`` the whole prompt has (a chat's other messages count too)."""
+    """``words`` an answer is made of; ``tokens`` the whole prompt has (a chat's other messages count too).
 
-    def __init__(self, words: list[str], tokens: int) -> None:
+    ``whole``: the words of all messages, where they are known.
+    """
+
+    def __init__(self, words: list[str], tokens: int, whole: list[str] | None = None) -> None:
         self.words = words
         self.tokens = tokens
+        self.whole = words if whole is None else whole
 
 
 class BadPromptError(ValueError):
@@ -35,15 +39,15 @@ def chat_prompt(messages: object) -> Prompt:
     """The last user message is echoed; all messages are counted."""
     if not isinstance(messages, list) or not messages:
         raise BadPromptError("1 validation error: messages must be a list with at least one message")
-    total, last = 0, []
+    whole, last = [], []
     for message in messages:
         words = _flatten_content(message.get("content") if isinstance(message, dict) else None).split()
-        total += len(words)
+        whole += words
         if isinstance(message, dict) and message.get("role") == "user":
             last = words
-    if not total:
+    if not whole:
         raise BadPromptError("The decoder prompt cannot be empty")
-    return Prompt(last or ["(none)"], total)
+    return Prompt(last or ["(none)"], len(whole), whole)
 
 
 def answer(words: list[str], tokens: int, manner: str = "") -> list[str]:

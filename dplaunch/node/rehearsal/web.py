@@ -189,10 +189,18 @@ class Server:
                 sock, address = self._sock.accept()
             except OSError:
                 return
-            connection = Connection(sock, f"{address[0]}:{address[1]}", self._keep_alive)
-            with self._lock:
-                self._connections.add(connection)
+            connection = self._admit(sock, f"{address[0]}:{address[1]}")
             threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
+
+    def converse(self, sock: socket.socket, peer: str) -> None:
+        """Serve a client that another one accepted, until it or the server closes."""
+        self._converse(self._admit(sock, peer))
+
+    def _admit(self, sock: socket.socket, peer: str) -> Connection:
+        connection = Connection(sock, peer, self._keep_alive)
+        with self._lock:
+            self._connections.add(connection)
+        return connection
 
     def _converse(self, connection: Connection) -> None:
         try:

@@ -57,10 +57,11 @@ def test_mooncakes_clients_find_the_master_that_the_file_starts():
     [
         (("/opt/bin/mooncake_master",), 50051),
         (("numactl", "-N0", "mooncake_master", "--rpc_port=7000"), 7000),
+        (("bash", "-c", "ulimit -n 65536; exec mooncake_master --port 7000 -v 1"), 7000),
     ],
 )
 def test_the_masters_port_is_that_of_its_command(command, port):
-    planned = plan.build(pooled(replace(MASTER, command=command)))
+    planned = plan.build(pooled(replace(MASTER, command=command, ports=(port,))))
     assert f'"192.0.0.2:{port}"' in file(planned, "prefill/mooncake.json")
 
 
@@ -94,6 +95,8 @@ def test_a_file_that_the_user_names_is_not_computed():
         (pooled(MASTER, transfer=MEMCACHE), "kv_transfer.connector"),
         (pooled(replace(META, ports=(5000,)), transfer=MEMCACHE), "services.meta.ports"),
         (pooled(replace(MASTER, before=False)), "services.mooncake.start"),
+        (pooled(replace(MASTER, ports=())), "services.mooncake.ports"),
+        (pooled(replace(MASTER, command=("mooncake_master",))), "services.mooncake.ports"),
         (
             pooled(transfer=KvTransferSpec(connector="MooncakeConnectorV1", store={"a": 1})),
             "kv_transfer.store",

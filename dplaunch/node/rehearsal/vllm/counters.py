@@ -8,19 +8,24 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LOCAL, EXTERNAL = "local_compute", "external_kv_transfer"
+LOCAL, CACHED, EXTERNAL = "local_compute", "local_cache_hit", "external_kv_transfer"
+EXTERNAL_SINCE = (0, 11, 1)
 
 
 class Counters:
-    """Running and waiting requests and token sums; ``seats`` requests run at once, the others wait."""
+    """Running and waiting requests and token sums; ``seats`` requests run at once, the others wait.
 
-    def __init__(self, seats: int) -> None:
+    ``connected``: the engine has a KV connector, which is asked for what its own cache lacks.
+    """
+
+    def __init__(self, seats: int, *, connected: bool = False) -> None:
         self.seats = max(1, seats)
+        self.connected = connected
         self.running = 0
         self.waiting = 0
         self.held_tokens = 0
         self.generated = 0
-        self.prompted = {LOCAL: 0, "local_cache_hit": 0, EXTERNAL: 0}
+        self.prompted = {LOCAL: 0, CACHED: 0, EXTERNAL: 0}
         self.finished = {"stop": 0, "length": 0, "abort": 0, "error": 0}
         self.changed = threading.Condition()
 
@@ -33,6 +38,17 @@ class Counters:
         """``count`` tokens were generated."""
         with self.changed:
             self.generated += count
+
+    def lookups(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """(tokens asked for, found): of the engine's own cache of prefixes, and of its connector."""
+        asked, own = sum(self.prompted.values()), self.prompted[CACHED]
+        return (asked, own), (asked - own if self.connected else 0, self.prompted[EXTERNAL])
+
+    def hit_rates(self) -> str:
+        """The end of the steady line: the connector's rate where it was asked."""
+        own, connector = self.lookups()
+        text = f"Prefix cache hit rate: {_percent(own)}"
+        return f"{text}, External prefix cache hit rate: {_percent(connector)}" if connector[0] else text
 
 
 class Ticket:
@@ -85,6 +101,7 @@ def prometheus(counters: Counters, model: str, ranks: range, usage: float, relea
         ("prompt_tokens_total", "counter", "", sum(counters.prompted.values())),
         ("generation_tokens_total", "counter", "", counters.generated),
     ]
+    rows += _cache_rows(counters, release)
     rows += [
         ("prompt_tokens_by_source_total", "counter", f',source="{source}"', count)
         for source, count in counters.prompted.items()
@@ -103,3 +120,20 @@ def prometheus(counters: Counters, model: str, ranks: range, usage: float, relea
             figure = float(value if rank == ranks[0] else 0)
             lines.append(f'vllm:{name}{{{engine}model_name="{model}"{more}}} {figure}')
     return "\n".join(lines) + "\n"
+
+
+def _cache_rows(counters: Counters, release: tuple[int, ...]) -> list[tuple[str, str, str, float]]:
+    """Hits of the caches of prefixes, in tokens; the connector's since 0.11.1."""
+    own, connector = counters.lookups()
+    caches = [("prefix_cache" if release >= (0, 10) else "gpu_prefix_cache", own)]
+    caches += [("external_prefix_cache", connector)] if release >= EXTERNAL_SINCE else []
+    return [
+        (f"{name}_{what}_total", "counter", "", figure)
+        for name, figures in caches
+        for what, figure in zip(("queries", "hits"), figures)
+    ]
+
+
+def _percent(cache: tuple[int, int]) -> str:
+    asked, found = cache
+    return f"{100 * found / max(1, asked):.1f}%"

@@ -12,6 +12,7 @@ from ..record import Record
 from ..web import STACK, Server
 from . import narration, store
 from .api import Api
+from .blocks import Blocks
 from .cores import Cores
 from .failure import FatalError, Stopped, report
 from .generation import Generator
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from .machine import Machine
     from .narration import Scene
     from .settings import Settings
+    from .store import Access
     from .transfer import Transfer
 
 HEALTHY = 200
@@ -61,6 +63,7 @@ class Engine:
         self._held: list[socket.socket] = []
         self._api: Api | None = None
         self._group: Group | None = None
+        self._pool: Access | None = None
 
     def run(self) -> int:
         """Start, serve, and end with the engine's own code."""
@@ -172,7 +175,7 @@ class Engine:
             self.log.error(settings.parallel.worker(0), "multiproc_executor.py:559", text)
             self._wait_for_ever()
         elif stage == "kv":
-            store.connect(settings.given.get("kv_transfer_config"), self.machine.env)
+            self._pool = store.connect(settings.given.get("kv_transfer_config"), self.machine, self.log)
             if settings.transfer and settings.transfer.ports:
                 self._listen(settings.transfer)
 
@@ -206,6 +209,8 @@ class Engine:
     def _make_api(self, group: Group) -> Api:
         generator = Generator(self.settings, self.knobs, group, self.shutdown, self.log)
         generator.producer = self.producer
+        if self._pool:
+            generator.blocks = Blocks(self._pool, self.settings, self.machine.env, self.log)
         transfer = self.settings.transfer
         generator.receiver = self.receiver
         if transfer and transfer.consumes and not transfer.pushed:
@@ -280,7 +285,7 @@ class Engine:
                 f"Engine {self.settings.parallel.rank:03d}: Avg prompt throughput: {prompt:.1f} tokens/s, "
                 f"Avg generation throughput: {generated:.1f} tokens/s, "
                 f"Running: {counters.running} reqs, Waiting: {counters.waiting} reqs, "
-                f"GPU KV cache usage: {100 * generator.cache_usage():.1f}%, Prefix cache hit rate: 0.0%"
+                f"GPU KV cache usage: {100 * generator.cache_usage():.1f}%, {counters.hit_rates()}"
             )
             self.log.info(API, "loggers.py:127", text)
 

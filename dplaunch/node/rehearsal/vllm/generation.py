@@ -11,7 +11,7 @@ from ..answers import GARBAGE, Prompt, answer, token_id
 from ..web import dump
 from . import shapes
 from .completion import EngineDeadError, GenerationError, RefusalError
-from .counters import EXTERNAL, LOCAL, Counters, Ticket
+from .counters import CACHED, EXTERNAL, LOCAL, Counters, Ticket
 from .group import closed_by_peer
 from .kv import BEAT, Consumer, Producer
 from .kv_failure import PullError, last_line, report_failure
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ..web import Connection
+    from .blocks import Blocks
     from .completion import Completion
     from .group import Group
     from .knobs import Knobs
@@ -53,10 +54,11 @@ class Generator:
         self.group = group
         self.shutdown = shutdown
         self.log = log
-        self.counters = Counters(settings.seats)
+        self.counters = Counters(settings.seats, connected=bool(settings.given.get("kv_transfer_config")))
         self.producer: Producer | None = None
         self.consumer: Consumer | None = None
         self.receiver: Receiver | None = None
+        self.blocks: Blocks | None = None
         self.on_dead: Callable[[str], None] = lambda _cause: None
         self.last_request = 0.0
         self._stuck = False
@@ -106,11 +108,23 @@ class Generator:
             return words
         ticket.hold(tokens)
         if pulled is None:
-            self.counters.prompt(LOCAL, tokens)
+            words = [self._compute_prompt(completion.shape.id, prompt) for prompt in completion.prompts]
             self._push(completion)
             return words
         self.counters.prompt(EXTERNAL, tokens)
         return [pulled.words] * len(words)
+
+    def _compute_prompt(self, request: str, prompt: Prompt) -> list[str]:
+        """Compute what neither the engine has kept nor the pool; the words that answers are made of."""
+        if self.blocks is None:
+            self.counters.prompt(LOCAL, prompt.tokens)
+            return prompt.words
+        hit = self.blocks.load(request, prompt.whole)
+        self.blocks.save(prompt.whole, hit)
+        self.counters.prompt(CACHED, hit.own)
+        self.counters.prompt(EXTERNAL, hit.pooled)
+        self.counters.prompt(LOCAL, prompt.tokens - hit.own - hit.pooled)
+        return prompt.words if hit.sound else list(GARBAGE)
 
     def _pull(self, completion: Completion, connection: Connection, ticket: Ticket) -> Prompt | None:
         """What the prefill engine computed; None when this one has to compute it."""

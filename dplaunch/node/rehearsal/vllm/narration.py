@@ -72,12 +72,9 @@ def loading(settings: Settings) -> list[Scene]:
         Scene("load", 2.6, _load(settings)),
         Scene("memory", 0.3, _memory(settings)),
     ]
-    if settings.transfer:
-        name = f"{settings.transfer.connector} and engine_id: {settings.transfer.engine_id}"
-        lines = [(CORE, "factory.py:51", f"Creating v1 connector with name: {name}")]
-        if settings.transfer.connector.startswith("Mooncake"):
-            lines.append((CORE, "mooncake_connector.py:240", "Initializing Mooncake Scheduler"))
-        scenes.append(Scene("kv", 0.2, lines))
+    given = settings.given.get("kv_transfer_config")
+    if isinstance(given, dict) and given.get("kv_connector"):
+        scenes.append(Scene("kv", 0.2, _kv(settings, given)))
     if not settings.eager:
         scenes.append(Scene("graphs", 0.8, _graphs(settings)))
     text = "init engine (profile, create kv cache, warmup model) took 3.16 seconds"
@@ -190,6 +187,17 @@ def _memory(settings: Settings) -> list[tuple[str, str, str]]:
         (settings.parallel.worker(0), "worker_v1.py:231", "Available KV cache memory: 11.62 GiB"),
         (CORE, "kv_cache_utils.py:1087", f"{device} KV cache size: 262,144 tokens"),
     ]
+
+
+def _kv(settings: Settings, given: dict[str, object]) -> list[tuple[str, str, str]]:
+    transfer = settings.transfer
+    connector = transfer.connector if transfer else given["kv_connector"]
+    engine_id = transfer.engine_id if transfer else given.get("engine_id")
+    text = f"Creating v1 connector with name: {connector} and engine_id: {engine_id}"
+    lines = [(CORE, "factory.py:51", text)]
+    if transfer and transfer.connector.startswith("Mooncake"):
+        lines.append((CORE, "mooncake_connector.py:240", "Initializing Mooncake Scheduler"))
+    return lines
 
 
 def _graphs(settings: Settings) -> list[tuple[str, str, str]]:

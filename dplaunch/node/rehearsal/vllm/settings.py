@@ -46,6 +46,9 @@ class Settings:
         self.platform = platform(env)
         overlap.check(arguments, env, machine.release, self.platform)
         self.parallel = Parallel(arguments, env, machine.release)
+        size = arguments.get("block-size", 128 if self.platform == "npu" else 16)
+        self.block_size = max(1, size) * self.parallel.pcp * self.parallel.dcp
+        self.prefix_caching = arguments.get("enable-prefix-caching", True)
         if arguments.get("config", ""):
             raise FatalError("RuntimeError: the rehearsal engine does not read --config files; give flags.")
         self.devices = usable_devices(env, self.parallel)

@@ -1,38 +1,82 @@
 """What an engine needs of a pool beside it when it starts: the file of its client, and a master that answers.
 
-KV itself is not kept there: a rehearsal computes what it does not get from a prefill engine. Read in
-vllm-ascend 0.23.0, ``mooncake_backend.py`` and ``memcache_backend.py``.
+Read in vllm-ascend 0.23.0, ``mooncake_backend.py`` and ``memcache_backend.py``.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import json
-import socket
 
+from ..pool import Client
 from .failure import FatalError
 from .log import CORE
 from .transfer import list_connectors
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .log import Log
+    from .machine import Machine
+
 POOLS = frozenset({"AscendStoreConnector", "MooncakeConnectorStoreV1", "MooncakeStoreConnector"})
 MOONCAKE, MEMCACHE = "MOONCAKE_CONFIG_PATH", "MMC_LOCAL_CONFIG_PATH"
 META = "ock.mmc.meta_service_url"
-LIMIT = 5.0
-"""Seconds for the master to accept a connection."""
 
 
-def connect(config: object, env: dict[str, str]) -> None:
-    """Connect to every pool of a ``--kv-transfer-config`` once; raises FatalError as the engine does."""
+class Access:
+    """One pool that the engine uses: ``config`` is its connector's, ``client`` its connection."""
+
+    def __init__(self, config: dict[str, object], client: Client) -> None:
+        self.config = config
+        self.client = client
+
+
+def connect(config: object, machine: Machine, log: Log) -> Access | None:
+    """Connect to every pool of a ``--kv-transfer-config``; returns the first.
+
+    Raises FatalError as the engine does. A pool elsewhere is left alone by an engine on this machine.
+    """
     if not isinstance(config, dict) or not config.get("kv_connector"):
-        return
-    for one in list_connectors(config):
-        if one.get("kv_connector") not in POOLS:
-            continue
-        extra = one.get("kv_connector_extra_config")
-        backend = extra.get("backend", "mooncake") if isinstance(extra, dict) else "mooncake"
-        if backend == "mooncake":
-            _reach(env.get("MOONCAKE_MASTER") or _master(_read(MOONCAKE, env)), "Initialize mooncake failed.")
-        elif backend == "memcache":
-            _reach(_meta(_read(MEMCACHE, env)), "Store initialization failed.")
+        return None
+    pools = [one for one in list_connectors(config) if one.get("kv_connector") in POOLS]
+    found = [_access(one, machine, log) for one in pools]
+    return next((access for access in found if access), None)
+
+
+def _access(config: dict[str, object], machine: Machine, log: Log) -> Access | None:
+    extra = config.get("kv_connector_extra_config")
+    backend = extra.get("backend", "mooncake") if isinstance(extra, dict) else "mooncake"
+    if backend == "mooncake":
+        master = machine.env.get("MOONCAKE_MASTER") or _master(_read(MOONCAKE, machine.env))
+        failure = "Initialize mooncake failed."
+    elif backend == "memcache":
+        master, failure = _meta(_read(MEMCACHE, machine.env)), "Store initialization failed."
+    else:
+        return None
+    host, _, port = master.rpartition(":")
+    host = host.strip("[]")
+    if _is_loopback(machine.host) and not _is_loopback(host):
+        log.warning(
+            CORE, "store.py:1", f"the pool at {master} is no part of this rehearsal, and stays unused"
+        )
+        return None
+    return Access(config, _reach(host, port, failure))
+
+
+def _reach(host: str, port: str, failure: str) -> Client:
+    try:
+        client = Client(host, int(port))
+        client.connect()
+    except (OSError, ValueError, OverflowError):
+        raise FatalError(f"RuntimeError: {failure}", who=CORE) from None
+    return client
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _read(variable: str, env: dict[str, str]) -> str:
@@ -57,11 +101,3 @@ def _meta(text: str) -> str:
     pairs = (line.partition("=") for line in text.splitlines())
     found = {name.strip(): value.strip() for name, _, value in pairs}
     return found.get(META, "").rpartition("//")[2]
-
-
-def _reach(address: str, failure: str) -> None:
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), LIMIT).close()
-    except (OSError, ValueError, OverflowError):
-        raise FatalError(f"RuntimeError: {failure}", who=CORE) from None
