@@ -88,7 +88,8 @@ def _tabulate(plan: Plan, rows: Sequence[tuple[str, ...]], flex: tuple[str, ...]
     services = [row + ("-",) * (len(heads) - len(row)) for row in _services(plan)]
     columns = zip(heads, *rows, *services, strict=True)
     used = [column for column in columns if set(column[1:]) != {"-"}]
-    return tabulate([head for head, *_ in used], zip(*(cells for _, *cells in used), strict=True), flex=flex)
+    cells = zip(*(column for _, *column in used), strict=True)
+    return tabulate([head for head, *_ in used], cells, flex=flex, key="ENGINES")
 
 
 def _engines(plan: Plan) -> dict[str, str]:

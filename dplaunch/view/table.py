@@ -1,7 +1,8 @@
 """A table as a list of lines: no rules, no trailing blanks, readable at 80 columns and in a file.
 
 Narrower than it needs to be, it first halves the gaps, then folds the flexible columns (at
-words where it can); if that is not enough, lines become too long rather than lose text.
+words where it can); if that is not enough, the last columns follow below beside the key column again.
+Without a key column lines become too long rather than lose text.
 """
 
 from __future__ import annotations
@@ -22,21 +23,50 @@ _BREAK = re.compile(r"(?<=[, /.-])")
 
 
 class Table(Struct, frozen=True):
-    """Heads and rows of equal length; ``flex`` names the columns that may be folded."""
+    """Heads and rows of equal length.
+
+    ``flex`` names the columns that may be folded, ``key`` the one that says what a row is about.
+    """
 
     heads: Sequence[str]
     rows: Sequence[Sequence[Text]]
     flex: frozenset[str]
+    key: str = ""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
-        """One Text per line."""
         del console
-        widths, gap = self._widths(options.max_width)
+        for number, part in enumerate(self._parts(options.max_width)):
+            if number:
+                yield Text()
+            yield from part.lines(options.max_width)
+
+    def lines(self, room: int) -> Iterator[Text]:
+        """One Text per line, side by side whatever the room."""
+        widths, gap = self._widths(room)
         yield _line([Text(head, style.HEAD) for head in self.heads], widths, gap)
         for row in self.rows:
             folded = [_folded(cell, width) for cell, width in zip(row, widths, strict=True)]
             for cells in zip_longest(*folded, fillvalue=Text()):
                 yield _line(cells, widths, gap)
+
+    def _parts(self, room: int) -> list[Table]:
+        """Tables that fit one below the other, each with the key column."""
+        widths, gap = self._widths(room)
+        if not self.key or sum(widths) + gap * (len(widths) - 1) <= room:
+            return [self]
+        key = self.heads.index(self.key)
+        parts: list[list[int]] = [[]]
+        for place in range(len(widths)):
+            taken = [*parts[-1], place]
+            if len(taken) > 1 and sum(widths[one] + gap for one in taken) - gap > room:
+                taken = [key, place]
+                parts.append(taken)
+            parts[-1] = taken
+        return [self._columns(places) for places in parts]
+
+    def _columns(self, places: Sequence[int]) -> Table:
+        rows = [[row[place] for place in places] for row in self.rows]
+        return Table([self.heads[place] for place in places], rows, self.flex)
 
     def _widths(self, room: int) -> tuple[list[int], int]:
         columns = zip(self.heads, *([cell.cell_len for cell in row] for row in self.rows), strict=True)
@@ -53,11 +83,11 @@ class Table(Struct, frozen=True):
 
 
 def tabulate(
-    heads: Sequence[str], rows: Iterable[Sequence[str | Text]], *, flex: Sequence[str] = ()
+    heads: Sequence[str], rows: Iterable[Sequence[str | Text]], *, flex: Sequence[str] = (), key: str = ""
 ) -> Table:
     """A table of the given rows; plain strings are taken as they are."""
     cells = [[cell if isinstance(cell, Text) else Text(cell) for cell in row] for row in rows]
-    return Table(heads, cells, frozenset(flex))
+    return Table(heads, cells, frozenset(flex), key)
 
 
 def _line(cells: Sequence[Text], widths: Sequence[int], gap: int) -> Text:

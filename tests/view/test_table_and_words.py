@@ -33,6 +33,18 @@ def test_a_table_without_room_runs_over_rather_than_lose_text(draw):
     assert "one, two, three, four" in draw(tabulate(HEADS, ROWS), 10)
 
 
+def test_columns_without_room_follow_below_the_others_beside_the_key_column(draw):
+    heads, rows = ("ROLE", "NAME", "HTTP", "QUEUE"), [("serve", "one-two", "9000-9007", "9100-9107")]
+    assert draw(tabulate(heads, rows, key="NAME"), 40).count("\n") == 1
+    assert draw(tabulate(heads, rows, key="NAME"), 24).split("\n") == [
+        "ROLE  NAME    HTTP",
+        "serve one-two 9000-9007",
+        "",
+        "NAME     QUEUE",
+        "one-two  9100-9107",
+    ]
+
+
 def test_text_of_any_length_survives_folding(draw):
     name = "atlas-800t-a3-rack07-unit[01-04].cluster.example.com"
     drawn = draw(tabulate(("NODE", "X"), [(name, "x")], flex=("NODE",)), 20)
