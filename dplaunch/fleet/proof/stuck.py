@@ -24,8 +24,11 @@ NOTICED_WITHIN = 15.0
 def find_stuck(job: Job, endpoints: Sequence[Endpoint]) -> tuple[Failed, ...]:
     """Ask endpoints that have served before for a word; those that the router then finds stuck.
 
-    The failures are reported. One that is silent because it is busy is none.
+    The failures are reported. One that is silent because it is busy is none. Only our own router sees that
+    nothing moves: behind another one nothing is asked.
     """
+    if job.plan.members is None:
+        return ()
     asked = (replace(completion(job, endpoint, max_tokens=1), timeout=QUICK) for endpoint in endpoints)
     replies = job.driver.ask(asked)
     silent = [e for e in endpoints if e.name in replies and replies[e.name].status is None]

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from msgspec.structs import replace
 from nodes import Node
 from plans import a_plan, a_process
 from scene import Scene
@@ -18,7 +19,7 @@ ENGINES = (a_process("prefill-0", "n1"), a_process("decode-0", "n2"), a_process(
 PLAN = a_plan(*ENGINES, a_process("router", "n1"))
 
 
-def running(reply_of_decode_1, stuck=""):
+def running(reply_of_decode_1, stuck="", plan=PLAN):
     """Everything runs; what decode-1 answers to completions, and what the router says of it."""
     members = [{"name": "decode-1", "group": "decode/0", "state": "serving", "stuck": stuck}]
     report = HttpReply(status=200, body=json.dumps({"members": members}))
@@ -26,7 +27,8 @@ def running(reply_of_decode_1, stuck=""):
     n2 = Node("n2", revision="r1", http=lambda asked: (asked.key == "decode-1" and reply_of_decode_1) or None)
     n1.observed("prefill-0").observed("router")
     n2.observed("decode-0").observed("decode-1")
-    return Scene(PLAN, n1, n2).admitted()
+    stage = Scene(plan, n1, n2)
+    return stage.admitted() if plan.members else stage
 
 
 def bring_up(stage):
@@ -59,6 +61,14 @@ def test_one_that_is_only_busy_gets_the_time_of_a_fresh_one():
     assert waits(stage)[:2] == [QUICK, COMPLETION_TIMEOUT]
     assert stage.job.now - began >= NOTICED_WITHIN
     assert any("decode-1" in note and "busy or stuck" in note for note in stage.notes)
+
+
+def test_behind_a_router_that_sees_no_stuck_engine_nothing_is_waited_for():
+    stage = running(SILENT, plan=replace(PLAN, members=None))
+    began = stage.job.now
+    assert "did not answer" in bring_up(stage).text
+    assert waits(stage)[0] == COMPLETION_TIMEOUT
+    assert stage.job.now - began < NOTICED_WITHIN
 
 
 def test_one_that_refuses_is_not_taken_for_stuck():
