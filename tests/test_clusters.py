@@ -25,6 +25,8 @@ ENGINES = {
     "deepseek-r1-mindie-2node": 2,
     "deepseek-r1-a3-pool": 6,
     "ernie-gpu-dp": 2,
+    "ernie-gpu-offline": 0,
+    "ernie-gpu-offline-tp": 0,
     "ernie-gpu-pd": 2,
     "ernie-gpu-redis": 2,
     "deepseek-r1-a3-kubernetes": 36,

@@ -56,6 +56,7 @@ def _from(module: str) -> Loader:
 register("vllm-ascend", _from("ascend.adapter"))
 register("vllm", _from("vllm.adapter"))
 register("fastdeploy", _from("fastdeploy.adapter"))
+register("fastdeploy-offline", _from("fastdeploy.offline"))
 register("script", _from("script.adapter"))
 register("mindie-atb", _from("mindie.atb"))
 register("mindie", _from("mindie.service"))

@@ -44,11 +44,16 @@ def per_device(site: Site) -> Iterator[Process]:
             yield _process(site, name, (seat,), ())
 
 
+def one_per_node(site: Site) -> Iterator[Process]:
+    """One process without an endpoint for all ranks that a group has on the node."""
+    for seats in _groups(site):
+        yield _process(site, _parent(site, seats[0]), seats, ())
+
+
 def per_node(site: Site) -> Iterator[Process]:
     """One parent process for all ranks that a group has on the node, and an endpoint for each rank."""
-    for seats in _groups(site):
-        endpoints = (_endpoint(site, seat, (seat.rank,)) for seat in seats)
-        yield _process(site, _parent(site, seats[0]), seats, endpoints)
+    for process in one_per_node(site):
+        yield replace(process, endpoints=tuple(_endpoint(site, s, (s.rank,)) for s in process.seats))
 
 
 def front_per_node(site: Site) -> Iterator[Process]:

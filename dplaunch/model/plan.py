@@ -311,9 +311,14 @@ class Plan(Struct, frozen=True, kw_only=True):
         return tuple(e for p in self.processes if p.kind == "engine" for e in p.endpoints)
 
     @property
+    def jobs(self) -> tuple[Process, ...]:
+        """Processes that end by themselves."""
+        return tuple(process for process in self.processes if process.kind == "job")
+
+    @property
     def is_job(self) -> bool:
-        """All that runs ends by itself: there is nothing to ask for an answer."""
-        return bool(self.processes) and all(process.kind == "job" for process in self.processes)
+        """There is nothing to ask for an answer: all that is not a service ends by itself."""
+        return bool(self.jobs) and not any(process.kind == "engine" for process in self.processes)
 
     @property
     def router_process(self) -> Process | None:

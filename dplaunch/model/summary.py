@@ -17,7 +17,7 @@ class ClusterHealth(Enum):
     SERVING = "serving"
     """Every engine and the router respond, and each role has a group that is open to clients."""
     DONE = "done"
-    """Nothing but jobs was to run, and all of them have ended with code 0."""
+    """Nothing but jobs, and services for them, was to run, and all jobs have ended with code 0."""
     CLOSED = "closed"
     """Every engine and the router respond, and the router refuses clients: a role has no open group."""
     STARTING = "starting"

@@ -172,7 +172,9 @@ def _containers(plan: Plan) -> list[Text]:
 def _units(plan: Plan) -> list[str]:
     """What an engine is made of: once, where all roles are alike."""
     if plan.is_job:
-        return ["1 process = 1 rank of a job, which ends; all start at once"]
+        ranks = {len(process.seats) for process in plan.jobs if process.seats}
+        size = plural(ranks.pop(), "rank") if len(ranks) == 1 else "some ranks"
+        return [f"1 process = {size} of a job, which ends; all start at once"]
     roles = grouped((process.role, process) for process in plan.processes if process.seats)
     units = grouped((_unit(processes), role) for role, processes in roles.items())
     return [unit if len(units) == 1 else f"{', '.join(of)}: {unit}" for unit, of in units.items()]

@@ -61,14 +61,14 @@ def headline(plan: Plan, summary: Summary) -> Text:
     if summary.state is ClusterHealth.DOWN:
         return sentence.append(" — nothing runs")
     if summary.state is ClusterHealth.DONE:
-        return sentence.append(f" — {plural(len(plan.processes), 'process')} ended with code 0")
+        return sentence.append(f" — {plural(len(plan.jobs), 'process')} ended with code 0")
     if summary.cause is not None:
         return sentence.append(
             f" — {_what_serves(summary)} ({describe_cause(summary.cause)}); {describe_remedy(summary.cause)}"
         )
     ready = sum(role.engines_ready for role in summary.roles)
     engines = sum(role.engines for role in summary.roles)
-    running = plural(len(plan.processes), "process")
+    running = plural(len(plan.jobs), "process")
     facts = [f"a job of {running}" if plan.is_job else f"{ready} of {plural(engines, 'engine')} ready"]
     if summary.router_ok is not None:
         facts.append("router ok" if summary.router_ok else "router not ready")

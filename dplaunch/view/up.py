@@ -39,13 +39,16 @@ def render_done(plan: Plan, took: float, *, changed: bool = True, only: str | No
 
 def _render_job(plan: Plan, took: float, *, changed: bool) -> RenderableType:
     """Every process of a job has ended with code 0, now or before."""
-    count = plural(len(plan.processes), "process")
+    count = plural(len(plan.jobs), "process")
     summary = f"{count} ended with code 0"
     summary = f"{summary} in {durations.describe(took)}" if changed else f"nothing to do, {summary} before"
+    beside = [process.name for process in plan.processes if process.kind != "job"]
+    down = "remove its state from the nodes"
+    down = f"stop {', '.join(beside)}, and {down}" if beside else down
     commands = {
-        f"dplaunch logs {plan.processes[0].name}": "show what it wrote",
+        f"dplaunch logs {plan.jobs[0].name}": "show what it wrote",
         "dplaunch up --force": "run it again",
-        "dplaunch down": "remove its state from the nodes",
+        "dplaunch down": down,
     }
     done = Text.assemble((f"{plan.title} is done", style.GOOD), f": {summary}")
     return Group(done, Text(""), *_aligned(commands))

@@ -9,19 +9,16 @@ from msgspec.structs import replace
 
 from dplaunch.engines.adapter import Command, EngineAdapter, PortNeed, Site, StandIn, Template
 from dplaunch.engines.facts import Software
-from dplaunch.engines.fastdeploy import command, forms, rules, standin
+from dplaunch.engines.fastdeploy import command, forms, logs, rules, standin
 from dplaunch.engines.fastdeploy.facts import FACTS
+from dplaunch.engines.fastdeploy.script import groups, script, secrets
 from dplaunch.engines.layout import per_node, whole_cluster
-from dplaunch.engines.settings import secrets, user_env
 from dplaunch.errors import Problem
-from dplaunch.model.cluster import SERVE, ClusterSpec, RoleSpec, SecretRef
-from dplaunch.model.plan import Api, Endpoint, Flow, LogFile, Process, Registry, Seat, StopStep
-from dplaunch.ranges import grouped
+from dplaunch.model.cluster import SERVE, ClusterSpec, RoleSpec
+from dplaunch.model.plan import Api, Endpoint, Flow, Process, Registry, Seat, StopStep
 
 STOP = (StopStep("INT", 30.0), StopStep("TERM", 10.0), StopStep("KILL", 10.0))
 """The parent ends its servers on SIGINT only: SIGTERM ends it alone, and they run on."""
-KEPT_LOGS = ("workerlog", "fastdeploy", "api_server", "cache_manager")
-"""What an error is looked for in, of some twenty files of each server."""
 
 
 class FastDeploy(EngineAdapter):
@@ -72,7 +69,7 @@ class FastDeploy(EngineAdapter):
 
     def files(self, site: Site) -> tuple[Template, ...]:
         """A script for each parent."""
-        return tuple(_script(self.release(site.spec), site, seats) for seats in _groups(site))
+        return tuple(self._script(site, seats) for seats in groups(site))
 
     def processes(self, site: Site) -> Iterator[Process]:
         """One for each group: a parent with an endpoint for each rank, or one server for all of them."""
@@ -81,10 +78,10 @@ class FastDeploy(EngineAdapter):
                 process,
                 argv=("bash", command.script_path(site, process.seats)),
                 flags=tuple(line[0] for line in command.lines(site, process.seats)),
-                env=_secrets(site, process.seats),
+                env=secrets(site, process.seats),
                 stop=STOP,
                 endpoints=tuple(_endpoint(site.spec, endpoint) for endpoint in process.endpoints),
-                logs=_logs(site, process.seats),
+                logs=logs.of_servers(site, process.seats),
             )
 
     def commands(self, site: Site) -> Mapping[str, Command]:
@@ -93,26 +90,16 @@ class FastDeploy(EngineAdapter):
 
     def stand_in(self, spec: ClusterSpec) -> StandIn:
         """Modules of FastDeploy's names, found before an installed one's."""
-        version = spec.engine.version
-        flags = f"${{DPLAUNCH_ROOT}}/bin/{standin.FLAGS}"
-        env = {"DPLAUNCH_REHEARSAL_VERSION": version, "DPLAUNCH_REHEARSAL_FLAGS": flags}
         nics = {"KVCACHE_RDMA_NICS": "mlx5_0"} if forms.uses_rdma(spec) else {}
-        return StandIn(standin.programs(version), env | nics, routers=(forms.OWN_ROUTER,))
+        return standin.of(spec.engine.version, nics, routers=(forms.OWN_ROUTER,))
+
+    def _script(self, site: Site, seats: Sequence[Seat]) -> Template:
+        words = (site.spec.runtime.python, "-m", command.module(site.spec))
+        return script(self.release(site.spec), site, seats, words, command.lines(site, seats))
 
 
 def _laid_out(site: Site) -> Iterable[Process]:
     return whole_cluster(site) if forms.form(site.spec) == "scheduled" else per_node(site)
-
-
-def _secrets(site: Site, seats: Sequence[Seat]) -> dict[str, SecretRef]:
-    """The API key, those of the file, and the password of Redis."""
-    redis = site.spec.redis
-    password = {forms.REDIS_PASSWORD: redis.password} if redis and redis.password else {}
-    return secrets(site, seats[0]) | password
-
-
-def _groups(site: Site) -> list[tuple[Seat, ...]]:
-    return [tuple(seats) for seats in grouped((seat.group, seat) for seat in site.seats).values()]
 
 
 def _endpoint(spec: ClusterSpec, endpoint: Endpoint) -> Endpoint:
@@ -125,62 +112,10 @@ def _endpoint(spec: ClusterSpec, endpoint: Endpoint) -> Endpoint:
     return replace(endpoint, api=api)
 
 
-def _logs(site: Site, seats: Sequence[Seat]) -> tuple[LogFile, ...]:
-    """What each server writes itself; worker logs of a group are all its first server's."""
-    where = command.folder(site, seats)
-    if forms.form(site.spec) == "scheduled":
-        folder = f"{where}/{command.FOLDER_OF_LOGS}"
-        names = (*KEPT_LOGS, "scheduler")
-        return tuple(LogFile(name, f"{folder}/{_log_name(name)}") for name in names)
-    folder = f"{where}/{forms.log_folder(site.spec.engine.version, command.FOLDER_OF_LOGS)}log_"
-    return tuple(
-        LogFile(f"{name}-{seat.local_rank}", f"{folder}{seat.local_rank}/{_log_name(name)}")
-        for seat in seats
-        for name in KEPT_LOGS
-        if name != "workerlog" or seat.local_rank == 0
-    )
-
-
-def _log_name(name: str) -> str:
-    return f"{name}.*" if name == "workerlog" else f"{name}.log"
-
-
 def _command(site: Site, seats: Sequence[Seat]) -> Command:
-    python = site.spec.runtime.python
-    argv = (
-        python,
-        "-m",
-        command.module(site.spec),
-        *(word for line in command.lines(site, seats) for word in line),
-    )
-    written = command.environment(site.spec, seats) | user_env(site, seats[0])
-    return Command(argv, {name: value for name, value in written.items() if isinstance(value, str)})
-
-
-def _script(release: str, site: Site, seats: Sequence[Seat]) -> Template:
-    written = user_env(site, seats[0])
-    computed = {name: v for name, v in command.environment(site.spec, seats).items() if name not in written}
-    context: dict[str, object] = {
-        "title": f"{site.spec.name}: {seats[0].group_name} on {site.node.name} ({site.node.address})",
-        "release": release,
-        "ranks": [seat.name for seat in seats],
-        "setup": site.spec.runtime.setup,
-        "python": site.spec.runtime.python,
-        "folder": command.folder(site, seats),
-        "logs": command.FOLDER_OF_LOGS,
-        "exports": [
-            ("What layout and devices need", list(computed.items())),
-            ("From the cluster file", [(n, v) for n, v in written.items() if isinstance(v, str)]),
-        ],
-        "secrets": sorted(_secrets(site, seats)),
-        "rdma": forms.uses_rdma(site.spec) and "KVCACHE_RDMA_NICS" not in written,
-        "sysfs": "/sys",
-        "module": command.module(site.spec),
-        "redis": site.spec.redis,
-        "redis_password": forms.REDIS_PASSWORD if site.spec.redis and site.spec.redis.password else "",
-        "lines": command.lines(site, seats),
-    }
-    return Template(command.script_path(site, seats), "fastdeploy/run_fastdeploy.sh.j2", context)
+    lines = (word for line in command.lines(site, seats) for word in line)
+    argv = (site.spec.runtime.python, "-m", command.module(site.spec), *lines)
+    return Command(argv, command.literal_env(site, seats))
 
 
 ADAPTER = FastDeploy()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dplaunch.engines.adapter import Site
 from dplaunch.engines.fastdeploy import flag_rules, forms
 from dplaunch.engines.flags import words
-from dplaunch.engines.settings import Env, Flags, user_args
+from dplaunch.engines.settings import Env, Flags, user_args, user_env
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.model.plan import Seat
 
@@ -35,13 +35,20 @@ def module(spec: ClusterSpec) -> str:
 
 def environment(spec: ClusterSpec, seats: Sequence[Seat]) -> Env:
     """What dplaunch computes of its environment."""
-    scheduled = forms.form(spec) == "scheduled"
-    # the scheduler on Redis goes with the older way of managing KV blocks only
-    env: Env = {"ENABLE_V1_KVCACHE_SCHEDULER": "0"} if scheduled else {"FD_ENABLE_MULTI_API_SERVER": "1"}
+    env: Env = {"FD_ENABLE_MULTI_API_SERVER": "1"} if forms.form(spec) in ("balanced", "registered") else {}
+    if spec.redis is not None:
+        # the scheduler on Redis goes with the older way of managing KV blocks only
+        env["ENABLE_V1_KVCACHE_SCHEDULER"] = "0"
     env["FD_LOG_DIR"] = FOLDER_OF_LOGS
     if devices := [str(device) for seat in seats for device in seat.devices]:
         env["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
     return env
+
+
+def literal_env(site: Site, seats: Sequence[Seat]) -> dict[str, str]:
+    """What is computed and what the file gives, without secrets."""
+    whole = environment(site.spec, seats) | user_env(site, seats[0])
+    return {name: value for name, value in whole.items() if isinstance(value, str)}
 
 
 def lines(site: Site, seats: Sequence[Seat]) -> list[tuple[str, ...]]:
@@ -122,6 +129,9 @@ def _transfer(site: Site, seats: Sequence[Seat]) -> Flags:
 
 
 def _ports(flag: str, seats: Sequence[Seat], name: str) -> tuple[str, str]:
+    return f"--{flag}", ports_of(seats, name)
+
+
+def ports_of(seats: Sequence[Seat], name: str) -> str:
     """All ports of a name, ranks in order: FastDeploy replaces a list of another length by random ports."""
-    ports = dict.fromkeys(port for seat in seats for port in seat.ports[name].ports)
-    return f"--{flag}", ",".join(map(str, ports))
+    return ",".join(map(str, dict.fromkeys(port for seat in seats for port in seat.ports[name].ports)))

@@ -29,7 +29,7 @@ COMPUTED = {
 
 STAGES = (
     Stage("servers", r"Starting servers on ports:"),
-    Stage("workers", r"Waiting for worker processes to be ready"),
+    Stage("workers", r"Waiting (?:for )?worker processes (?:to be )?ready"),
     Stage("weights", r"Loading (?:Weights|Layers): +(?P<percent>\d+)%"),
     Stage("engine", r"Worker processes are launched with"),
     Stage("listening", r"Uvicorn running on|Launch (?:chat )?completion service at"),
@@ -38,6 +38,11 @@ STAGES = (
 """Of the console; PaddlePaddle/FastDeploy, fastdeploy/engine/engine.py and entrypoints/openai/."""
 
 API = Api(running="fastdeploy:num_requests_running", waiting="fastdeploy:num_requests_waiting")
+
+PACKAGES = {
+    "fastdeploy": ("fastdeploy-gpu", "fastdeploy-xpu"),
+    "paddle": ("paddlepaddle-gpu", "paddlepaddle-xpu"),
+}
 
 FACTS = EngineFacts(
     kind="fastdeploy",
@@ -51,10 +56,7 @@ FACTS = EngineFacts(
     stages=STAGES,
     banners=("Starting servers on ports:",),
     chatter=(r'"[A-Z]+ \S+ HTTP/1\.\d" \d{3}', r"Receive request|Cache task with request_id"),
-    packages={
-        "fastdeploy": ("fastdeploy-gpu", "fastdeploy-xpu"),
-        "paddle": ("paddlepaddle-gpu", "paddlepaddle-xpu"),
-    },
+    packages=PACKAGES,
     must_agree=("fastdeploy",),
     computed=COMPUTED,
     titles=(r"fastdeploy\.", r"fastdeploy (?:serve|bench)", r"fd-router(?: |$)"),

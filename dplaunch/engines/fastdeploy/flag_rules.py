@@ -38,18 +38,23 @@ def spelt(version: str, name: str) -> str:
     return next((own for own in known.known if own.replace("_", "-") == name), name) if known else name
 
 
-def check(spec: ClusterSpec) -> Iterator[Problem]:
-    """Every flag of the file, at its place."""
-    known = flags(spec.engine.version)
-    parser = Parser(
-        engine=f"fastdeploy {spec.engine.version}",
+def parser(version: str) -> Parser:
+    """Whose command line is judged."""
+    known = flags(version)
+    return Parser(
+        engine=f"fastdeploy {version}",
         known=known,
-        source=f"FastDeploy {known.version if known else ''}, fastdeploy/engine/args_utils.py",
+        source=f"FastDeploy {known.version if known else version}, fastdeploy/engine/args_utils.py",
         listing=LISTING,
     )
+
+
+def check(spec: ClusterSpec) -> Iterator[Problem]:
+    """Every flag of the file, at its place."""
+    version = spec.engine.version
     for place, args in arguments(spec):
         for name, value in args.items():
-            for problem in flag_rules.judge(parser, spelt(spec.engine.version, name), value):
+            for problem in flag_rules.judge(parser(version), spelt(version, name), value):
                 yield replace(problem, key=f"{place}.{name}")
 
 

@@ -23,14 +23,19 @@ REDIS_UNTIL = "2.5"
 """PR #5742 calls the scheduler on Redis not recommended from then on."""
 REDIS_PASSWORD = "DPLAUNCH_REDIS_PASSWORD"  # noqa: S105 - the variable's name
 
-Form = Literal["balanced", "registered", "scheduled"]
+OFFLINE = "fastdeploy-offline"
+"""The kind of a job; everything else is a server."""
+Form = Literal["balanced", "registered", "scheduled", "offline"]
 """``balanced``: any router chooses among the ranks. ``registered``: FastDeploy's own router, at which they
 register, and which pairs prefill with decode. ``scheduled``: one API server for all ranks of a group, whose
-scheduler distributes requests over all groups through Redis, wherever they come in."""
+scheduler distributes requests over all groups through Redis, wherever they come in. ``offline``: one program
+with all ranks, which ends."""
 
 
 def form(spec: ClusterSpec) -> Form:
-    """By Redis, or else by the kind of the router."""
+    """By the kind of the engine, by Redis, or else by the kind of the router."""
+    if spec.engine.kind == OFFLINE:
+        return "offline"
     if spec.redis is not None:
         return "scheduled"
     return "registered" if spec.router is not None and spec.router.kind == OWN_ROUTER else "balanced"

@@ -19,23 +19,28 @@ MOST_SEQUENCES = 256
 
 def check(spec: ClusterSpec) -> Iterator[Problem]:
     """Problems of the file with this FastDeploy."""
+    yield from shared(spec)
+    yield from _router(spec)
+    if spec.redis is not None:
+        yield from _redis(spec)
+    yield from flag_rules.check(spec)
+    if spec.disaggregated:
+        yield from _split(spec)
+
+
+def shared(spec: ClusterSpec) -> Iterator[Problem]:
+    """What servers and offline programs have in common."""
     yield from _version(spec)
     yield from rules.forbidden(
         spec, COMPUTED_ENV, "'{name}' is computed by dplaunch for every node", "remove it"
     )
     yield from rules.devices_chosen(spec, "CUDA_VISIBLE_DEVICES")
     yield from _sizes(spec)
-    yield from _router(spec)
-    if spec.redis is not None:
-        yield from _redis(spec)
     yield from _shared_by_ranks(spec)
     yield from _sequences(spec)
-    yield from flag_rules.check(spec)
     if spec.kv_transfer is not None:
         text = "kv_transfer has no effect with FastDeploy, which moves KV itself"
         yield Problem(text, key="kv_transfer", hint="remove it; args: {cache-transfer-protocol: …} says how")
-    if spec.disaggregated:
-        yield from _split(spec)
 
 
 def _version(spec: ClusterSpec) -> Iterator[Problem]:
@@ -89,6 +94,7 @@ def _redis(spec: ClusterSpec) -> Iterator[Problem]:
             "router: {kind: fastdeploy} instead of redis",
             "PaddlePaddle/FastDeploy#5742",
         )
+    yield from need_experts(spec)
     for role in spec.roles:
         if len(role.nodes) > role.groups:
             yield Problem(
@@ -96,6 +102,21 @@ def _redis(spec: ClusterSpec) -> Iterator[Problem]:
                 f"{len(role.nodes)} nodes for {role.groups}",
                 key=f"roles.{role.name}.groups",
                 hint=f"groups: {len(role.nodes)}; requests go to all groups through Redis",
+            )
+
+
+def need_experts(spec: ClusterSpec) -> Iterator[Problem]:
+    """Before 2.5 one server, or one program, starts further ranks with expert parallelism only."""
+    if at_least(spec.engine.version, forms.FILLS_IN_PORTS):
+        return
+    for role in spec.roles:
+        if role.dp > 1 and not role.expert_parallel:
+            yield Problem(
+                f"FastDeploy {spec.engine.version} starts the ranks beyond the first with expert parallelism "
+                f"only, and {role.name} has dp {role.dp} without it",
+                key=f"roles.{role.name}.dp",
+                hint=f"ep: {role.dp}; or, without redis, a server for each rank",
+                source="FastDeploy, engine/engine.py",
             )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dplaunch.engines.adapter import StandIn
 from dplaunch.engines.fastdeploy.flag_rules import listed
 
 FLAGS = "fastdeploy/flags.txt"
@@ -18,7 +19,21 @@ _MODULES = (
     "router/launch",
     "golang_router/launch",
 )
-_PACKAGES = ("", "entrypoints/", "entrypoints/openai/", "router/", "golang_router/")
+_PACKAGES = ("entrypoints/", "entrypoints/openai/", "router/", "golang_router/")
+_WHOLE = '''"""Stands in for FastDeploy in a rehearsal: what offline programs import of it."""
+
+import os
+import sys
+
+
+def __getattr__(name):
+    if name not in ("LLM", "SamplingParams"):
+        raise AttributeError(name)
+    sys.path.insert(0, os.environ["DPLAUNCH_BUNDLE"])
+    from rehearsal.fastdeploy import offline
+
+    return getattr(offline, name)
+'''
 _PACKAGE = '"""Stands in for FastDeploy in a rehearsal."""\n'
 _MODULE = '''"""Stands in for {name}: the rehearsal takes the same arguments and environment."""
 
@@ -34,11 +49,20 @@ def _named(module: str) -> str:
     return f"fastdeploy.{module}".replace("/", ".")
 
 
-_PROGRAMS = {f"fastdeploy/{package}__init__.py": _PACKAGE for package in _PACKAGES} | {
-    f"fastdeploy/{module}.py": _MODULE.format(name=_named(module)) for module in _MODULES
+_PROGRAMS = {
+    "fastdeploy/__init__.py": _WHOLE,
+    **{f"fastdeploy/{package}__init__.py": _PACKAGE for package in _PACKAGES},
+    **{f"fastdeploy/{module}.py": _MODULE.format(name=_named(module)) for module in _MODULES},
 }
 
 
 def programs(version: str) -> Mapping[str, str]:
     """Paths below the node's bin/ → texts: modules, the router in Go, and the flags of this version."""
     return {**_PROGRAMS, FLAGS: listed(version), ROUTER: _SHELL}
+
+
+def of(version: str, env: Mapping[str, str], routers: tuple[str, ...] = ()) -> StandIn:
+    """The stand-in of a version; ``env``: what it needs besides."""
+    flags = f"${{DPLAUNCH_ROOT}}/bin/{FLAGS}"
+    own = {"DPLAUNCH_REHEARSAL_VERSION": version, "DPLAUNCH_REHEARSAL_FLAGS": flags}
+    return StandIn(programs(version), own | dict(env), routers=routers)

@@ -102,7 +102,7 @@ def examine(job: Job, *, everything: bool) -> Proof:
 def need_done(job: Job) -> None:
     """Raise DplaunchError where a process of a job still runs, or has failed."""
     seen = {process.place: process for process in job.driver.observe().processes}
-    for process in job.plan.processes:
+    for process in job.plan.jobs:
         found = seen[process.place]
         if found.state is not State.DONE:
             what = "still runs" if found.alive else found.ending

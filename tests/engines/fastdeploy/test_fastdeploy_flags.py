@@ -9,8 +9,8 @@ from dplaunch.render import clusters_root
 PARENT = {"--ports", "--num-servers", "--metrics-ports", "--args"}
 FORMS = {
     "balanced": "roles: {serve: {nodes: n1, dp: 4}}\nrouter: {node: n1}",
-    "scheduled": "roles: {serve: {nodes: n1, dp: 4}}\nredis: {node: n1, password: {from_env: P}}\nrouter: {node: n1}",
-    "scheduled and split": "roles: {prefill: {nodes: n1, dp: 4}, decode: {nodes: n2, dp: 4}}\nredis: {node: n1}",
+    "scheduled": "roles: {serve: {nodes: n1, ep: 4, dp: 4}}\nredis: {node: n1, password: {from_env: P}}\nrouter: {node: n1}",
+    "scheduled and split": "roles: {prefill: {nodes: n1, ep: 4, dp: 4}, decode: {nodes: n2, ep: 4, dp: 4}}\nredis: {node: n1}",
     "registered": "roles: {serve: {nodes: n1, dp: 4}}\nrouter: {node: n1, kind: fastdeploy}",
     "registered and split": "roles: {prefill: {nodes: n1, dp: 4}, decode: {nodes: n1, dp: 4}}\n"
     "router: {node: n1, kind: fastdeploy}",

@@ -22,6 +22,7 @@ router: {%(router)s}
 %(more)s
 """
 SERVE = "\n  serve: {nodes: 'n[1-2]', groups: 2, dp: 8%s}"
+EXPERTS = SERVE % ", ep: 8"
 SPLIT = "\n  prefill: {nodes: n1, dp: 8%s}\n  decode: {nodes: n2, dp: 8%s}"
 OWN = "kind: fastdeploy"
 
@@ -62,8 +63,9 @@ def words(process, planned):
         ({"roles": SERVE % ", args: {max-num-seqs: 300}"}, "roles.serve.args.max-num-seqs"),
         ({"roles": SERVE % ", env: {CUDA_VISIBLE_DEVICES: '0,1'}"}, "roles.serve.env.CUDA_VISIBLE_DEVICES"),
         ({"roles": SERVE % ", env: {FD_LOG_DIR: /x}"}, "roles.serve.env.FD_LOG_DIR"),
-        ({"more": "redis: {node: n1}", "router": OWN, "version": "2.3.0"}, "router.kind"),
-        ({"roles": "\n  serve: {nodes: 'n[1-2]', dp: 16}", "more": "redis: {node: n1}", "version": "2.3.0"}, "roles.serve.groups"),
+        ({"roles": EXPERTS, "more": "redis: {node: n1}", "router": OWN, "version": "2.3.0"}, "router.kind"),
+        ({"more": "redis: {node: n1}", "version": "2.3.0"}, "roles.serve.dp"),
+        ({"roles": "\n  serve: {nodes: 'n[1-2]', dp: 16, ep: 16}", "more": "redis: {node: n1}", "version": "2.3.0"}, "roles.serve.groups"),
     ],
 )  # fmt: skip
 def test_what_it_refuses_is_a_problem_of_its_key(given, key):
@@ -151,7 +153,9 @@ def test_adapters_given_in_the_file_are_not_looked_for():
 
 
 def test_with_redis_a_group_is_one_server_with_one_http_port():
-    planned = built(version="2.3.0", more="redis: {url: 'redis://192.0.2.9:6380', password: {from_env: P}}")
+    planned = built(
+        EXPERTS, version="2.3.0", more="redis: {url: 'redis://192.0.2.9:6380', password: {from_env: P}}"
+    )
     first, second = (p for p in planned.processes if p.kind == "engine")
     assert [(e.name, e.url) for e in (*first.endpoints, *second.endpoints)] == [
         ("serve-0", "http://192.0.2.1:9000"),
@@ -168,7 +172,7 @@ def test_with_redis_a_group_is_one_server_with_one_http_port():
 
 
 def test_the_script_ends_where_redis_cannot_be_reached(tmp_path):
-    planned = built(version="2.3.0", more="redis: {url: 'redis://127.0.0.1:1'}")
+    planned = built(EXPERTS, version="2.3.0", more="redis: {url: 'redis://127.0.0.1:1'}")
     [text] = [f.text for f in planned.nodes[0].files if f.path.endswith("run_fastdeploy.sh")]
     (tmp_path / "serve" / "0").mkdir(parents=True)
     ended = subprocess.run(

@@ -6,6 +6,8 @@ console and to the same files below FD_LOG_DIR, register with the router, and an
 answers. Prefill hands a prompt over to decode by a connection to its port for that. As with the engine,
 SIGTERM ends the parent alone, and the end of a child is not noticed by it.
 
+``offline`` is imported by an offline program as its ``LLM``, whose workers are a process of their own.
+
 With the splitwise scheduler one server holds all ranks: each reports to Redis, and takes requests there.
 
 A fault of its own is UNREGISTERED, numbers of ranks that do not report to Redis; others are those of every
@@ -22,7 +24,8 @@ __all__ = ["PROGRAMS", "main"]
 SERVER = "fastdeploy.entrypoints.openai.api_server"
 SERVERS = "fastdeploy.entrypoints.openai.multi_api_server"
 ROUTERS = ("fastdeploy.router.launch", "fastdeploy.golang_router.launch", "fd-router")
-PROGRAMS = (SERVER, SERVERS, *ROUTERS)
+WORKER = "fastdeploy.worker"
+PROGRAMS = (SERVER, SERVERS, *ROUTERS, WORKER)
 """What it plays."""
 
 
@@ -37,6 +40,10 @@ def main(program: str, words: list[str]) -> int:
         from .server import run as run_server  # noqa: PLC0415
 
         return run_server(words, env)
+    if program == WORKER:
+        from .offline import run_worker  # noqa: PLC0415
+
+        return run_worker(env)
     from .router import run as run_router  # noqa: PLC0415
 
     return run_router(words, env)
