@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from dplaunch.engines.facts import Dense, EngineFacts, Software
 from dplaunch.errors import Problem
-from dplaunch.model.cluster import ClusterSpec, NodeSpec, RoleSpec
+from dplaunch.model.cluster import ClusterSpec, NodeSpec, RoleSpec, ServiceSpec
 from dplaunch.model.plan import File, Flow, Overlap, Process, RankTable, Registry, Seat
 
 
@@ -41,6 +41,14 @@ class Template(Struct, frozen=True):
     template: str
     context: Mapping[str, object] = field(default_factory=dict)
     mode: int = 0o755
+
+
+class NamedFile(Struct, frozen=True):
+    """A file that a program reads, and the environment variable that names it."""
+
+    variable: str
+    name: str
+    text: str
 
 
 class PortNeed(Struct, frozen=True):
@@ -125,6 +133,11 @@ class EngineAdapter(Protocol):
     def registry(self, spec: ClusterSpec) -> Registry | None:
         """Where its ranks report to; None where they do not."""
         del spec
+        return None
+
+    def service_file(self, spec: ClusterSpec, service: ServiceSpec) -> NamedFile | None:
+        """What a service that it knows reads; None where that is not computed."""
+        del spec, service
         return None
 
     def ports(self, spec: ClusterSpec, role: RoleSpec) -> tuple[PortNeed, ...]:

@@ -166,7 +166,8 @@ def _node(draft: _Draft, node: NodeSpec, router: RouterSpec | None) -> NodePlan:
     processes = [process for engines in here for process in engines.processes]
     for service in beside:
         if service.node == node.name:
-            own = service_files(draft.spec, node, service)
+            read = adapter(draft.spec.engine.kind).service_file(draft.spec, service)
+            own = service_files(draft.spec, node, service, read)
             files += own
             processes.append(_service(draft, node, service, own))
     if router is not None and router.node == node.name:

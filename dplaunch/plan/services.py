@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from dplaunch.engines.adapter import NamedFile
 from dplaunch.engines.layout import url
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, FileSpec, NodeSpec, RedisSpec, SecretRef, ServiceSpec
@@ -41,9 +42,14 @@ def _redis(redis: RedisSpec) -> ServiceSpec:
     )
 
 
-def service_files(spec: ClusterSpec, node: NodeSpec, service: ServiceSpec) -> tuple[File, ...]:
-    """The script that starts it."""
+def service_files(
+    spec: ClusterSpec, node: NodeSpec, service: ServiceSpec, read: NamedFile | None
+) -> tuple[File, ...]:
+    """The script that starts it, and the file that it ``read``s."""
     literal = {name: value for name, value in service.env.items() if isinstance(value, str)}
+    beside = [File(f"services/{service.name}/{read.name}", read.text)] if read else []
+    if read:
+        literal[read.variable] = f"${{DPLAUNCH_ROOT}}/{beside[0].path}"
     context = {
         "title": f"{spec.name}: {service.name} on {node.name} ({node.address})",
         "setup": spec.runtime.setup,
@@ -53,7 +59,7 @@ def service_files(spec: ClusterSpec, node: NodeSpec, service: ServiceSpec) -> tu
         "command": " ".join(sh_env(word) for word in service.command),
         "stdin": sh_env(service.stdin) if service.stdin else "",
     }
-    return (File(_script(service), render("service/run_service.sh.j2", context), 0o755),)
+    return (File(_script(service), render("service/run_service.sh.j2", context), 0o755), *beside)
 
 
 def _script(service: ServiceSpec) -> str:

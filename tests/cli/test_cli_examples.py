@@ -12,12 +12,16 @@ FORMS = ("deepseek-gpu-hybrid", "deepseek-gpu-internal", "deepseek-gpu-superviso
 pytestmark = pytest.mark.whole
 
 
+ONE_RANK = (("dp: 2", "dp: 1"), ("dp: 4", "dp: 1"), ("ep: 16", "ep: true"))
 SMALLER = {
     "deepseek-gpu-supervisor": (("dp: 16", "dp: 4"), ("ep: 16", "ep: 4")),
     "deepseek-r1-a3-layerwise": (("dp: 32", "dp: 2"), ("ep: 32", "ep: 2")),
+    "deepseek-r1-a3-memcache": ONE_RANK,
+    "deepseek-r1-a3-pool": ONE_RANK,
     "ernie-gpu-dp": (("dp: 8", "dp: 2"), ("ep: 8", "ep: 2")),
     "ernie-gpu-pd": (("dp: 8", "dp: 2"), ("ep: 8", "ep: 2")),
     "ernie-gpu-redis": (("dp: 8", "dp: 2"), ("ep: 8", "ep: 2")),
+    "qwen3-235b-a3-offload": ONE_RANK,
 }
 """Example → what is replaced in it, so that fewer engines run."""
 
@@ -29,10 +33,13 @@ SMALLER = {
         "deepseek-r1-a2-docker",
         "deepseek-r1-a3-dbo-v0.9.1",
         "deepseek-r1-a3-layerwise",
+        "deepseek-r1-a3-memcache",
+        "deepseek-r1-a3-pool",
         "ernie-gpu-dp",
         "ernie-gpu-pd",
         *FORMS,
         "ernie-gpu-redis",
+        "qwen3-235b-a3-offload",
     ],
 )
 def test_an_example_is_rehearsed_from_up_to_down(cli, name):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dplaunch.engines import rules
-from dplaunch.engines.adapter import PortNeed, Site
+from dplaunch.engines.adapter import NamedFile, PortNeed, Site
 from dplaunch.engines.ascend import advice, dbo, env, kv, kv_rules, lint, releases, store
 from dplaunch.engines.ascend.facts import FACTS
 from dplaunch.engines.ascend.releases import is_contract_a
@@ -20,7 +20,7 @@ from dplaunch.engines.vllm.adapter import Vllm
 from dplaunch.engines.vllm.forms import CONTRACT_A, Contract, Lines
 from dplaunch.engines.vllm.shell import needs, sizes_a
 from dplaunch.errors import Problem
-from dplaunch.model.cluster import ClusterSpec, RoleSpec
+from dplaunch.model.cluster import ClusterSpec, RoleSpec, ServiceSpec
 from dplaunch.model.plan import Flow, Overlap, Seat
 
 
@@ -101,9 +101,13 @@ class Ascend(Vllm):
         """What addresses, hardware, connector and version need."""
         return env.computed(site, seat, _version(site.spec)) | pool.env(self.client(site))
 
-    def client(self, site: Site) -> pool.Client | None:
+    def client(self, site: Site) -> NamedFile | None:
         """By the pool's backend."""
         return store.client(site, _version(site.spec))
+
+    def service_file(self, spec: ClusterSpec, service: ServiceSpec) -> NamedFile | None:
+        """That of MemCache's MetaService."""
+        return store.meta_file(spec, service)
 
     def transfer(self, site: Site, seat: Seat) -> dict[str, Any] | None:
         """The ``--kv-transfer-config`` of one engine; None without KV transfer."""

@@ -9,24 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dplaunch.engines.adapter import Site
+from dplaunch.engines.adapter import NamedFile, Site
 from dplaunch.engines.ascend.connectors import Connector, Kind, transfer_connectors
 from dplaunch.engines.flags import plain
 from dplaunch.engines.versions import at_least
 from dplaunch.engines.vllm import pool
 from dplaunch.engines.vllm.transfer import extra_of, nested
 from dplaunch.errors import Problem
-from dplaunch.model.cluster import DECODE, ClusterSpec, RoleSpec
+from dplaunch.model.cluster import DECODE, ClusterSpec, RoleSpec, ServiceSpec
 from dplaunch.model.plan import Seat
 
 OFFLOADING = "OffloadingConnector"
+CPU_BLOCKS = "num_cpu_blocks"
 OLD_POOL = "MooncakeConnectorStoreV1"
 POOLS = (OLD_POOL, "AscendStoreConnector")
 META = "MetaService"
 """What the command of MemCache's service names."""
 META_PORTS = 2
 META_URL = "ock.mmc.meta_service_url"
-MEMCACHE_VARIABLE = "MMC_LOCAL_CONFIG_PATH"
+MEMCACHE_VARIABLE, META_VARIABLE = "MMC_LOCAL_CONFIG_PATH", "MMC_META_CONFIG_PATH"
 PATH_HAS_RANK = "0.13.0"
 """From it on the path of a pool's lookup socket ends in the data-parallel rank."""
 
@@ -68,23 +69,24 @@ def _number(roles: tuple[RoleSpec, ...], own: RoleSpec, seat: Seat) -> int:
 
 def backends(spec: ClusterSpec) -> tuple[str, ...]:
     """Where pools of this cluster keep KV: ``mooncake``, ``memcache`` or another, each once."""
+    pools = [(name, own) for name, own in _own_configs(spec) if name in POOLS]
+    found = ("mooncake" if name == OLD_POOL else str(own.get("backend", "")) for name, own in pools)
+    named = tuple(dict.fromkeys(backend for backend in found if backend))
+    return named or (("mooncake",) if pools else ())
+
+
+def _own_configs(spec: ClusterSpec) -> list[tuple[str, Mapping[str, Any]]]:
+    """Connectors in use, each with its own configuration as the file gives it: as a whole, and by role."""
     transfer = spec.kv_transfer
     if transfer is None:
-        return ()
+        return []
     outer = [extra_of(extra) for extra in (transfer.extra, *transfer.by_role.values())]
     blocks = [(transfer.connector, block) for block in outer]
     blocks += [(str(entry.get("kv_connector")), plain(entry)) for entry in nested(transfer)]
-    found = (
-        "mooncake" if name == OLD_POOL else str(block.get("kv_connector_extra_config", {}).get("backend", ""))
-        for name, block in blocks
-        if name in POOLS
-    )
-    named = tuple(dict.fromkeys(backend for backend in found if backend))
-    pooled = any(name in POOLS for name, _ in blocks)
-    return named or (("mooncake",) if pooled else ())
+    return [(name, block.get("kv_connector_extra_config", {})) for name, block in blocks]
 
 
-def client(site: Site, version: str) -> pool.Client | None:
+def client(site: Site, version: str) -> NamedFile | None:
     """The file that this role's pool reads; None without a pool, or with one that reads none."""
     spec = site.spec
     if "memcache" in backends(spec):
@@ -96,7 +98,7 @@ def client(site: Site, version: str) -> pool.Client | None:
     return pool.mooncake(spec, protocol="ascend", **old, **direct)
 
 
-def _memcache(spec: ClusterSpec) -> pool.Client:
+def _memcache(spec: ClusterSpec) -> NamedFile:
     """``mmc-local.conf``; ``store`` of the cluster file wins."""
     service = pool.find(spec, META)
     urls = {}
@@ -111,7 +113,22 @@ def _memcache(spec: ClusterSpec) -> pool.Client:
     }
     given = plain(spec.kv_transfer.store) if spec.kv_transfer else {}
     lines = (f"{name} = {_conf(value)}\n" for name, value in {**computed, **given}.items())
-    return pool.Client(MEMCACHE_VARIABLE, "mmc-local.conf", "".join(lines))
+    return NamedFile(MEMCACHE_VARIABLE, "mmc-local.conf", "".join(lines))
+
+
+def meta_file(spec: ClusterSpec, service: ServiceSpec) -> NamedFile | None:
+    """``mmc-meta.conf`` of MemCache's MetaService; None where the service names its own, or is another."""
+    if not pool.runs(service, META) or META_VARIABLE in service.env or len(service.ports) < META_PORTS:
+        return None
+    meta, config = (pool.address(spec, service, port) for port in service.ports[:META_PORTS])
+    lines = {
+        META_URL: f"tcp://{meta}",
+        "ock.mmc.meta_service.config_store_url": f"tcp://{config}",
+        "ock.mmc.log_level": "error",
+    }
+    return NamedFile(
+        META_VARIABLE, "mmc-meta.conf", "".join(f"{name} = {value}\n" for name, value in lines.items())
+    )
 
 
 def _conf(value: object) -> str:
@@ -123,6 +140,7 @@ def check(spec: ClusterSpec) -> Iterator[Problem]:
     transfer = spec.kv_transfer
     if transfer is None:
         return
+    yield from _check_offloading(spec)
     used = backends(spec)
     name = next((name for name in transfer.connectors if name in POOLS), transfer.connector)
     if "mooncake" in used:
@@ -132,6 +150,17 @@ def check(spec: ClusterSpec) -> Iterator[Problem]:
     if transfer.store and not {"mooncake", "memcache"} & set(used):
         text = f"store holds what a pool's file says, and {transfer.connector} reads none"
         yield Problem(text, key="kv_transfer.store", hint="remove store")
+
+
+def _check_offloading(spec: ClusterSpec) -> Iterator[Problem]:
+    """Source: vllm-ascend, NPUOffloadingSpec in kv_offload/npu.py of 0.13.0 to 0.25.1rc1."""
+    configs = [own for name, own in _own_configs(spec) if name == OFFLOADING]
+    if configs and not any(own.get(CPU_BLOCKS) for own in configs):
+        yield Problem(
+            f"{OFFLOADING} of vllm-ascend starts only with {CPU_BLOCKS}: blocks in the host's memory",
+            key="kv_transfer.extra",
+            hint=f"{CPU_BLOCKS}: 1000",
+        )
 
 
 def _check_memcache(spec: ClusterSpec, name: str) -> Iterator[Problem]:

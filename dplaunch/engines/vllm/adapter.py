@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from dplaunch.engines import rules
-from dplaunch.engines.adapter import PortNeed, Site, Template
+from dplaunch.engines.adapter import NamedFile, PortNeed, Site, Template
 from dplaunch.engines.facts import Dense, Software
 from dplaunch.engines.flags import words
 from dplaunch.engines.settings import Env, Flags, user_flags
@@ -102,7 +102,7 @@ class Vllm(Scripted):
         script = Template(site.script_path, self.template(site.spec), self.context(site))
         return (script, *pool.files(site, self.client(site)))
 
-    def client(self, site: Site) -> pool.Client | None:
+    def client(self, site: Site) -> NamedFile | None:
         """The file that the engines' store reads; None without one."""
         return kv.client(site.spec)
 

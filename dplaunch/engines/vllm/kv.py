@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from dplaunch.engines.adapter import Site
+from dplaunch.engines.adapter import NamedFile, Site
 from dplaunch.engines.versions import at_least
 from dplaunch.engines.vllm import pool
 from dplaunch.engines.vllm.transfer import (
@@ -55,7 +55,7 @@ def _entry(name: str, extra: Block, site: Site, seat: Seat) -> Block:
     return entry | extra
 
 
-def client(spec: ClusterSpec) -> pool.Client | None:
+def client(spec: ClusterSpec) -> NamedFile | None:
     """The file that a pool reads; None without one."""
     if spec.kv_transfer is None or POOL not in spec.kv_transfer.connectors:
         return None

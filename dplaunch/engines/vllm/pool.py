@@ -11,9 +11,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from urllib.parse import urlsplit
 
-from msgspec import Struct
-
-from dplaunch.engines.adapter import Site
+from dplaunch.engines.adapter import NamedFile, Site
 from dplaunch.engines.flags import plain
 from dplaunch.engines.layout import url
 from dplaunch.engines.settings import Env, user_env
@@ -27,22 +25,14 @@ MASTER_PORT = 50051
 ADDRESS = "master_server_address"
 
 
-class Client(Struct, frozen=True):
-    """A file for an engine's store, and the environment variable that names it."""
-
-    variable: str
-    name: str
-    text: str
+MOONCAKE = NamedFile("MOONCAKE_CONFIG_PATH", "mooncake.json", "")
 
 
-MOONCAKE = Client("MOONCAKE_CONFIG_PATH", "mooncake.json", "")
-
-
-def mooncake(spec: ClusterSpec, **own: object) -> Client:
+def mooncake(spec: ClusterSpec, **own: object) -> NamedFile:
     """What Mooncake's clients read; ``own`` is the engine's part, and the file's ``store`` wins."""
     given = plain(spec.kv_transfer.store) if spec.kv_transfer else {}
     computed = {"metadata_server": "P2PHANDSHAKE", "device_name": "", ADDRESS: master(spec), **own}
-    return Client(MOONCAKE.variable, MOONCAKE.name, json.dumps({**computed, **given}, indent=1) + "\n")
+    return NamedFile(MOONCAKE.variable, MOONCAKE.name, json.dumps({**computed, **given}, indent=1) + "\n")
 
 
 def master(spec: ClusterSpec) -> str:
@@ -53,10 +43,12 @@ def master(spec: ClusterSpec) -> str:
 
 def find(spec: ClusterSpec, program: str) -> ServiceSpec | None:
     """The service whose command has this program, or this text."""
-    for service in spec.services:
-        if any(word.rpartition("/")[2] == program or f" {program}" in word for word in service.command):
-            return service
-    return None
+    return next((service for service in spec.services if runs(service, program)), None)
+
+
+def runs(service: ServiceSpec, program: str) -> bool:
+    """Whether the service's command has this program, or this text."""
+    return any(word.rpartition("/")[2] == program or f" {program}" in word for word in service.command)
 
 
 def address(spec: ClusterSpec, service: ServiceSpec, port: int) -> str:
@@ -79,13 +71,13 @@ def is_given(spec: ClusterSpec, variable: str) -> bool:
     return any(variable in env for env in envs)
 
 
-def files(site: Site, client: Client | None) -> Iterator[File]:
+def files(site: Site, client: NamedFile | None) -> Iterator[File]:
     """The client's file beside the engines' script, unless the cluster file names another."""
     if client and not all(client.variable in user_env(site, seat) for seat in site.seats):
         yield File(f"{site.role.name}/{client.name}", client.text)
 
 
-def env(client: Client | None) -> Env:
+def env(client: NamedFile | None) -> Env:
     """The variable that names it: ``script_folder`` is a variable of the script."""
     return {client.variable: f"${{script_folder}}/{client.name}"} if client else {}
 

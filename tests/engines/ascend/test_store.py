@@ -79,6 +79,23 @@ def test_memcaches_clients_find_its_meta_service_and_config_store():
     assert "export MMC_LOCAL_CONFIG_PATH=" in script_of(planned)
 
 
+def test_memcaches_meta_service_reads_the_same_addresses():
+    planned = plan.build(pooled(META, transfer=MEMCACHE))
+    assert file(planned, "services/meta/mmc-meta.conf").splitlines() == [
+        "ock.mmc.meta_service_url = tcp://192.0.0.1:5000",
+        "ock.mmc.meta_service.config_store_url = tcp://192.0.0.1:6000",
+        "ock.mmc.log_level = error",
+    ]
+    named = 'export MMC_META_CONFIG_PATH="${DPLAUNCH_ROOT-}/services/meta/mmc-meta.conf"\n'
+    assert named in file(planned, "services/meta/run_service.sh")
+
+
+def test_a_meta_service_that_names_its_own_file_keeps_it():
+    own = replace(META, env={"MMC_META_CONFIG_PATH": "/etc/mmc-meta.conf"})
+    planned = plan.build(pooled(own, transfer=MEMCACHE))
+    assert not [f.path for node in planned.nodes for f in node.files if f.path.endswith("mmc-meta.conf")]
+
+
 def test_a_file_that_the_user_names_is_not_computed():
     env = {"MOONCAKE_CONFIG_PATH": "/etc/mooncake.json"}
     spec = pooled()
@@ -96,6 +113,10 @@ def test_a_file_that_the_user_names_is_not_computed():
         (pooled(replace(META, ports=(5000,)), transfer=MEMCACHE), "services.meta.ports"),
         (pooled(replace(MASTER, before=False)), "services.mooncake.start"),
         (pooled(replace(MASTER, ports=())), "services.mooncake.ports"),
+        (
+            cluster(serve(), kv_transfer=KvTransferSpec(connector="OffloadingConnector")),
+            "kv_transfer.extra",
+        ),
         (pooled(replace(MASTER, command=("mooncake_master",))), "services.mooncake.ports"),
         (
             pooled(transfer=KvTransferSpec(connector="MooncakeConnectorV1", store={"a": 1})),

@@ -200,6 +200,11 @@ def test_a_store_hands_nothing_over():
             "0.18.0",
             "No module named 'vllm_ascend",
         ),
+        (
+            kv("OffloadingConnector", kv_connector_extra_config={"spec_name": "NPUOffloadingSpec"}),
+            "0.23.0",
+            "num_cpu_blocks must be specified",
+        ),
         (kv(role="kv_boss"), "0.23.0", "Unsupported kv_role: kv_boss"),
         (kv(kv_prot=1), "0.23.0", "unexpected keyword argument 'kv_prot'"),
         (kv("NixlConnector", kv_load_failure_policy="fail"), "0.12.0", "argument 'kv_load_failure_policy'"),

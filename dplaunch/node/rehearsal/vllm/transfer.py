@@ -21,6 +21,7 @@ MOONCAKE = frozenset({"MooncakeConnectorV1", "MooncakeHybridConnector"})
 NIXL = frozenset({"NixlConnector", "NixlPullConnector"})
 DATADIST = frozenset({"LLMDataDistCMgrConnector"})
 LAYERWISE = frozenset({"MooncakeLayerwiseConnector"})
+OFFLOADING, NPU_SPEC = "OffloadingConnector", "NPUOffloadingSpec"
 HANG, GARBAGE, CRASH, RECOMPUTE, FAIL = "hang", "garbage", "crash", "recompute", "fail"
 """What becomes of a request whose KV cannot be pulled: it waits for ever, is answered (200) from what lies in
 its blocks, takes the engine with it, has its prompt computed by the decode engine, or fails."""
@@ -140,7 +141,17 @@ def _hands_over(config: dict[str, object], release: tuple[int, ...]) -> bool:
         raise FatalError(f"ValueError: Unsupported connector type: {name}", who=CORE)
     if name in MOONCAKE:
         _check_sizes(config)
+    if name == OFFLOADING:
+        _check_offloading(config)
     return name in MOONCAKE | NIXL | DATADIST | LAYERWISE
+
+
+def _check_offloading(config: dict[str, object]) -> None:
+    """Rule of vllm-ascend's NPUOffloadingSpec, 0.13.0 to 0.25.1rc1."""
+    extra = config.get("kv_connector_extra_config")
+    own = extra if isinstance(extra, dict) else {}
+    if own.get("spec_name") == NPU_SPEC and not own.get("num_cpu_blocks"):
+        raise FatalError("Exception: num_cpu_blocks must be specified in kv_connector_extra_config", who=CORE)
 
 
 def _check_sizes(config: dict[str, object]) -> None:
