@@ -90,7 +90,10 @@ def _changed(place: str) -> int:
 
 
 def _list_mapped(pid: int, place: str, wanted: dict[int, str]) -> dict[int, str]:
-    """Those of ``wanted`` that a process has mapped to share what it writes."""
+    """Those of ``wanted`` that a process has mapped to share what it writes.
+
+    By inode: sem_open makes its file under another name, by which the kernel calls the mapping ever after.
+    """
     found = {}
     mark = os.fsencode(place) + b"/"
     try:
@@ -98,9 +101,9 @@ def _list_mapped(pid: int, place: str, wanted: dict[int, str]) -> dict[int, str]
             for line in maps:
                 fields = line.rstrip(b"\n").split(None, 5) if mark in line else ()
                 if len(fields) == 6 and fields[1][1::2] == b"ws":  # noqa: PLR2004 - the sixth is the path
-                    inode, name = int(fields[4]), os.fsdecode(fields[5][len(mark) :])
-                    if wanted.get(inode) == name:
-                        found[inode] = name
+                    inode = int(fields[4])
+                    if inode in wanted:
+                        found[inode] = wanted[inode]
     except OSError:
         return found  # gone meanwhile, or another user's
     return found

@@ -19,6 +19,11 @@ for name, share in zip(sys.argv[1::2], sys.argv[2::2]):
     os.close(fd)
 time.sleep(600)
 """
+SEMAPHORE = """
+import multiprocessing, time
+lock = multiprocessing.get_context("spawn").Lock()
+time.sleep(600)
+"""
 
 
 @pytest.fixture
@@ -57,6 +62,14 @@ def test_what_a_killed_process_made_is_gone_with_it(client, maker, shm):
     maker(*names)
     assert client.stop("e-0")[0]["how"] == "KILL"
     assert left(names) == []
+
+
+def test_a_semaphore_is_known_though_its_mapping_has_another_name(client, spec, script, until):
+    client.start(spec("e-0", *script(SEMAPHORE), stop=[["KILL", 5]]))
+    [[name, _]] = until(lambda: client.state_of("e-0")["shared"])
+    assert name.startswith("sem.mp-")
+    client.stop("e-0")
+    assert left([name]) == []
 
 
 def test_it_is_gone_too_where_nobody_asked_for_the_end(client, maker, shm, until):
