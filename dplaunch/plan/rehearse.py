@@ -74,7 +74,7 @@ def programs(stand_in: StandIn, *, services: bool) -> tuple[File, ...]:
 
 def standing_in(spec: ClusterSpec, stand_in: StandIn, python: str) -> ClusterSpec:
     """What every rehearsal needs, on this machine or over SSH: the stand-in first in PATH, its knobs."""
-    local = all(_is_local(node) for node in spec.nodes) and spec.kubernetes is None
+    local = all(_is_local(node) for node in spec.nodes) and not (spec.kubernetes or spec.container)
     default = RuntimeSpec().python
     runtime = replace(
         spec.runtime,

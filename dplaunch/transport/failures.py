@@ -70,19 +70,26 @@ def container_failure(
         if any(mark in text for mark in marks):
             return HostError(node, sentence.format(**names), hint=hint.format(**names), detail=detail)
     if code in CANNOT_RUN and ("OCI" in printed or not detail):
-        return _cannot_run(node, f"container {name} on {label}", program, f"{engine} exec {name}", detail)
+        return _cannot_run(node, f"container {name} on {label}", program, _try(container, program), detail)
     if code == NOT_FOUND and engine in printed:
         return missing_program(node, label, engine, printed)
     return None
 
 
-def _cannot_run(node: str, where: str, program: str, enter: str, detail: tuple[str, ...]) -> HostError:
+def _try(container: Container, program: str) -> str:
+    """What a user may run to see it: a container that dplaunch starts is removed where it cannot be used."""
+    if container.image is None:
+        return f"{container.engine} exec {container.name} {program} --version"
+    return f"{container.engine} run --rm --entrypoint {program} {container.image.reference} --version"
+
+
+def _cannot_run(node: str, where: str, program: str, command: str, detail: tuple[str, ...]) -> HostError:
     python = "python" in program
     hint = "install Python 3.8 or newer in it, or correct runtime.python" if python else "install it there"
     return HostError(
         node,
         f"{where} cannot run {program}",
-        hint=f"{hint}; `{enter} {program} --version` must answer",
+        hint=f"{hint}; `{command}` must answer",
         detail=detail,
     )
 

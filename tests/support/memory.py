@@ -352,7 +352,13 @@ class MemoryDriver:
     def reopen(self, nodes: Collection[str], *, outside: bool) -> None:
         self._call("reopen", (tuple(nodes), outside))
         for name in nodes:
-            self.nodes[name].outside = outside
+            node = self.nodes[name]
+            node.outside = outside
+            self.unreached.pop(name, None)
+            self._reached[name] = None
+            if node.container and node.no_way_in and not outside:
+                del self._reached[name]
+                self.unreached[name] = HostError(name, node.no_way_in)
 
     def execute_each(self, wanted: Mapping[str, Sequence[str]], timeout: float) -> tuple[ExecResult, ...]:
         self._call("execute_each", {name: tuple(argv) for name, argv in wanted.items()})

@@ -109,6 +109,8 @@ class Node:
     """Call at which the link breaks, once."""
     stays_away: bool = False
     """Once its link broke it is unreachable."""
+    no_way_in: str = ""
+    """Why a session cannot run in its container."""
     unreachable: str = ""
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     """End of a survey command's key → fields over "printed nothing, code 0"."""

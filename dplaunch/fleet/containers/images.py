@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from dplaunch.errors import DplaunchError
+from dplaunch.fleet.containers.look import explain
 from dplaunch.fleet.job import Job, phase
 from dplaunch.model.container import Box, Preparation
 from dplaunch.model.plan import NodePlan
-from dplaunch.model.remote import ExecResult
 from dplaunch.ranges import fold, grouped
 from dplaunch.words import plural
 
@@ -84,14 +84,9 @@ def _run(job: Job, commands: Mapping[str, Sequence[str]], what: str, hint: str) 
     """Run these; raises DplaunchError naming the nodes where that failed, by reason."""
     failed = [result for result in job.driver.execute_each(commands, FETCH) if result.code != 0]
     if failed:
-        by_reason = grouped((_why(result), result.node) for result in failed)
+        by_reason = grouped((explain(result), result.node) for result in failed)
         first, *more = (f"{fold(names)} could not {what}: {why}" for why, names in by_reason.items())
         raise DplaunchError(first, hint=hint, detail=tuple(more))
-
-
-def _why(result: ExecResult) -> str:
-    said = [line.strip() for line in result.err.splitlines() if line.strip()]
-    return result.problem or (said[-1] if said else f"exit code {result.code}")
 
 
 def _image(node: NodePlan) -> str:

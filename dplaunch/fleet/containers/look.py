@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from dplaunch.fleet.job import Job, need_all
@@ -10,6 +11,7 @@ from dplaunch.model.plan import NodePlan
 from dplaunch.model.remote import ExecResult
 
 TIMEOUT = 30.0
+_HELP = re.compile(r"Usage: |(Run|See) '.* --help'")
 
 LOOK = """\
 engine=$1 name=$2 image=$3 archive=$4; shift 4
@@ -57,6 +59,13 @@ def look(job: Job, nodes: Iterable[NodePlan]) -> dict[str, Box]:
     return {result.node: _read(result) for result in results}
 
 
+def explain(result: ExecResult) -> str:
+    """Why a command of docker or podman failed: its last line, but for those that name the help."""
+    lines = [line.strip() for line in result.err.splitlines()]
+    said = [line for line in lines if line and not _HELP.match(line)]
+    return result.problem or (said[-1] if said else f"it ended with exit code {result.code}")
+
+
 def _command(node: NodePlan) -> tuple[str, ...]:
     container = node.container
     if container is None or container.image is None:
@@ -68,9 +77,7 @@ def _command(node: NodePlan) -> tuple[str, ...]:
 
 def _read(result: ExecResult) -> Box:
     if result.code != 0:
-        said = [line.strip() for line in result.err.splitlines() if line.strip()]
-        why = result.problem or (said[-1] if said else f"it ended with exit code {result.code}")
-        return Box(node=result.node, problem=why.removeprefix("Error: "))
+        return Box(node=result.node, problem=explain(result).removeprefix("Error: "))
     found, image, archive, user, *lacks = result.out.splitlines()
     state, _, owner = found.partition(" ")
     return Box(

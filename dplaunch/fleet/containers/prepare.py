@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from dplaunch.errors import DplaunchError
 from dplaunch.fleet.containers.images import bring, plan_images
 from dplaunch.fleet.containers.judge import IMAGE, judge
-from dplaunch.fleet.containers.look import is_current, is_inside, look, started_by_us
+from dplaunch.fleet.containers.look import explain, is_current, is_inside, look, started_by_us
 from dplaunch.fleet.containers.remove import remove_from_outside
 from dplaunch.fleet.job import Job, need_all, phase
 from dplaunch.model.check import Finding, Level, fold_findings
@@ -21,6 +21,8 @@ from dplaunch.ranges import fold, grouped
 from dplaunch.words import plural
 
 TIMEOUT = 120.0
+_MEMLOCK = "rlimit type 8"
+"""What runc names where a user without root may not lock as much memory as RDMA needs."""
 
 
 def foresee(job: Job, waves: Iterable[Wave], observed: Observed) -> Preparation:
@@ -68,11 +70,30 @@ def start_containers(job: Job, names: Collection[str]) -> None:
         for error in job.driver.write({name: _script(node) for name, node in nodes.items()}).values():
             raise error
         results = job.driver.execute_each(dict.fromkeys(nodes, ("sh", CONTAINER)), TIMEOUT)
-        failed = {r.node: r.problem or _last(r.err) for r in results if r.code != 0}
-        _need_none(failed, "start its container", "`dplaunch plan` prints the command; correct runtime.args")
-        job.driver.reopen(list(nodes), outside=False)
-        need_all(job)
+        failed = {result.node: explain(result) for result in results if result.code != 0}
+        _need_none(failed, "start its container", _how_to_start(failed.values()))
+        _enter(job, nodes)
     _need_running(job, nodes)
+
+
+def _enter(job: Job, nodes: Mapping[str, NodePlan]) -> None:
+    """Lead the sessions of these nodes into their new containers. Raises DplaunchError where that fails.
+
+    A container that cannot be entered, as without Python, would hide its machine from every later command.
+    """
+    job.driver.reopen(list(nodes), outside=False)
+    try:
+        need_all(job)
+    except DplaunchError:
+        job.driver.reopen(list(nodes), outside=True)
+        remove_from_outside(job, nodes)
+        raise
+
+
+def _how_to_start(reasons: Iterable[str]) -> str:
+    if any(_MEMLOCK in why for why in reasons):
+        return "let the user lock memory: `* - memlock unlimited` in /etc/security/limits.conf, then log in again"
+    return "`dplaunch plan` prints the command; correct runtime.args"
 
 
 def _script(node: NodePlan) -> File:
@@ -129,8 +150,3 @@ def _need_running(job: Job, nodes: Mapping[str, NodePlan]) -> None:
             f"the container of {fold(node.name for node in ended)} ended as soon as it had started",
             hint=f"`{engine} logs {name}` on {ended[0].name} shows why",
         )
-
-
-def _last(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "no reason given"

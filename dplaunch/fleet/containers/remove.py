@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dplaunch.fleet.containers.look import is_inside, started_by_us
+from dplaunch.fleet.containers.look import explain, is_inside, started_by_us
 from dplaunch.fleet.job import Job, phase
 from dplaunch.model.plan import NodePlan
 from dplaunch.words import plural
@@ -36,8 +36,8 @@ def remove_containers(job: Job) -> dict[str, str]:
 def remove_from_outside(job: Job, nodes: Mapping[str, NodePlan]) -> dict[str, str]:
     """The same for sessions that run on the machines themselves."""
     commands = {name: _command(node) for name, node in nodes.items() if name in job.driver.reached}
-    failed = [result for result in job.driver.execute_each(commands, TIMEOUT) if result.code != 0]
-    return {r.node: r.problem or (r.err.strip().splitlines() or ["no reason given"])[-1] for r in failed}
+    results = job.driver.execute_each(commands, TIMEOUT)
+    return {result.node: explain(result) for result in results if result.code != 0}
 
 
 def _command(node: NodePlan) -> tuple[str, ...]:

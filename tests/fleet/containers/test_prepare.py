@@ -129,14 +129,30 @@ def test_a_preview_names_what_is_loaded_copied_and_started_and_changes_nothing()
         ("remove", "could not remove the old container: no route"),
     ],
 )
-def test_what_fails_on_the_way_is_an_error_that_names_nodes_and_reason(what, said):
+@pytest.mark.parametrize(
+    "more",
+    [
+        "",
+        "See 'podman run --help'\n",
+        "\nUsage:  docker run IMAGE\n\nRun 'docker run --help' for more information\n",
+    ],
+)
+def test_what_fails_on_the_way_is_an_error_that_names_nodes_and_reason(what, said, more):
     stage = boxed()
     for docker in stage.dockers.values():
-        docker.fails[what] = "no route\n"
+        docker.fails[what] = f"no route\n{more}"
     with pytest.raises(DplaunchError) as caught:
         up(stage.job, ChangeOptions(), yes)
     assert said in caught.value.text
     assert stage.calls("start") == []
+
+
+def test_a_user_who_may_not_lock_memory_is_given_the_remedy():
+    stage = boxed()
+    stage.dockers["n3"].fails["run"] = "Error: runc: error setting rlimit type 8: operation not permitted"
+    with pytest.raises(DplaunchError) as caught:
+        up(stage.job, ChangeOptions(), yes)
+    assert "memlock unlimited" in caught.value.hint
 
 
 def test_a_container_that_ends_at_once_is_an_error():
@@ -144,6 +160,17 @@ def test_a_container_that_ends_at_once_is_an_error():
     stage.dockers["n2"].run = lambda: None
     with pytest.raises(DplaunchError, match="the container of n2 ended as soon as it had started"):
         up(stage.job, ChangeOptions(), yes)
+
+
+def test_a_container_that_cannot_be_entered_is_removed_again():
+    stage = boxed()
+    stage.nodes["n2"].no_way_in = "container box on n2 cannot run python3"
+    with pytest.raises(DplaunchError, match="cannot run python3"):
+        up(stage.job, ChangeOptions(), yes)
+    assert [docker.state for docker in stage.dockers.values()] == [""] * 4
+    stage.nodes["n2"].no_way_in = ""
+    up(stage.job, ChangeOptions(), yes)
+    assert [docker.state for docker in stage.dockers.values()] == ["running"] * 4
 
 
 def test_one_of_another_s_stops_the_start_before_anything_is_touched():
