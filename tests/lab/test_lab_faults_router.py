@@ -71,7 +71,7 @@ def _nothing_is_left(site):
 def test_a_foreign_router_starts_last(site, kind):
     site.write(without="router:", more=KINDS[kind])
     error, hint = site.fails("up", "--detach", code=2)
-    assert error.startswith("--detach cannot start processes that must start after the engines are ready")
+    assert error.startswith("--detach does not wait, and router starts after ")
     assert "kind: dplaunch" in hint
     site.clean()
     up = json.loads(site("up", "-o", "json").stdout)

@@ -18,7 +18,7 @@ from dplaunch.fleet.verdict import last_proof
 from dplaunch.model.container import Preparation
 from dplaunch.model.difference import Difference
 from dplaunch.model.observed import Observed, State
-from dplaunch.model.plan import Action, Change, Place
+from dplaunch.model.plan import ROUTER, Action, Change, Place, Plan
 from dplaunch.model.step import Ended, Outcome, StepKind, Wave
 from dplaunch.model.trail import Result
 from dplaunch.plan.waves import waves
@@ -51,11 +51,8 @@ def up(
     ``begins`` is called after the last refusal, before anything is changed.
     """
     look = preflight or Preflight()
-    if options.detach and any(process.after for process in job.plan.processes):
-        raise UsageError(
-            "--detach cannot start processes that must start after the engines are ready",
-            hint="omit --detach, or use `router: {kind: dplaunch}`, which starts together with them",
-        )
+    if options.detach:
+        _refuse_to_wait(job.plan)
     connect_all(job, prepare=True)
     with job.driver.locked(job.operator, options.verb):
         observed = _look(job)
@@ -175,6 +172,18 @@ def _whole(job: Job, decision: Decision, before: Observed) -> bool:
 
 def _starting(waves: Iterable[Wave]) -> set[Place]:
     return {place for wave in waves for place in wave.places(StepKind.START)}
+
+
+def _refuse_to_wait(plan: Plan) -> None:
+    """Raise UsageError where a process starts only after others are ready."""
+    late = next((process for process in plan.processes if process.after), None)
+    if late is not None:
+        hint = "omit --detach"
+        if late.role == ROUTER:
+            hint += ", or use `router: {kind: dplaunch}`, which starts together with the engines"
+        raise UsageError(
+            f"--detach does not wait, and {late.name} starts after {fold(late.after)} is ready", hint=hint
+        )
 
 
 def _look(job: Job) -> Observed:
