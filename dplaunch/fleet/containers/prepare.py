@@ -92,7 +92,7 @@ def _enter(job: Job, nodes: Mapping[str, NodePlan]) -> None:
 
 def _how_to_start(reasons: Iterable[str]) -> str:
     if any(_MEMLOCK in why for why in reasons):
-        return "let the user lock memory: `* - memlock unlimited` in /etc/security/limits.conf, then log in again"
+        return "let the user lock memory: `* - memlock unlimited` in /etc/security/limits.conf; log in again"
     return "`dplaunch plan` prints the command; correct runtime.args"
 
 
