@@ -45,7 +45,12 @@ class Decision(Struct, frozen=True):
 
 
 def decide(plan: Plan, observed: Observed, wish: Wish) -> Decision:
-    """The actions that bring the cluster to its plan and the wish, and their waves."""
+    """The actions that bring the cluster to its plan and the wish, and their waves.
+
+    What an engine's own program deploys in one go cannot be changed in part: it restarts as a whole.
+    """
+    if plan.deployment is not None and not wish.whole:
+        wish = Wish(force=wish.force or wish.restart is not None)
     if wish.restart is None:
         actions = diff(plan, observed, only=wish.only, force=wish.force)
         return Decision(actions, waves(actions, plan))

@@ -24,6 +24,7 @@ ENGINES = {
     "deepseek-r1-a3-layerwise": 36,
     "deepseek-r1-mindie-2node": 2,
     "deepseek-r1-a3-memcache": 6,
+    "deepseek-r1-mindie-motor": 5,
     "deepseek-r1-a3-pool": 6,
     "ernie-gpu-dp": 2,
     "ernie-gpu-offline": 0,

@@ -56,6 +56,10 @@ def _driver(plan: Plan, options: Options) -> GuardedMachines:
     def enter(node: NodePlan) -> NodeSession:
         return open_session(node, lambda n: connect(n, options=options), address(plan))
 
+    if plan.deployment is not None:
+        from dplaunch.fleet.kubernetes import Deployed
+
+        return Deployed(plan, plan.deployment, enter)
     if plan.kubernetes is None:
         return GuardedMachines(plan.nodes, enter)
     from dplaunch.fleet.kubernetes import Client, Pods

@@ -60,6 +60,7 @@ register("fastdeploy-offline", _from("fastdeploy.offline"))
 register("script", _from("script.adapter"))
 register("mindie-atb", _from("mindie.atb"))
 register("mindie", _from("mindie.service"))
+register("mindie-motor", _from("mindie.motor"))
 register("rehearsal", _from("rehearsal"))
 
 __all__ = [

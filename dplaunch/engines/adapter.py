@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from dplaunch.engines.facts import Dense, EngineFacts, Software
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, NodeSpec, RoleSpec, ServiceSpec
+from dplaunch.model.kubernetes import Deployment
 from dplaunch.model.plan import File, Flow, Overlap, Process, RankTable, Registry, Seat
 
 
@@ -125,6 +126,11 @@ class EngineAdapter(Protocol):
         del spec
         return None
 
+    def deployment(self, spec: ClusterSpec) -> Deployment | None:
+        """What its own program makes on Kubernetes; None where it makes nothing there."""
+        del spec
+        return None
+
     def flow(self, spec: ClusterSpec) -> Flow | None:
         """How its KV transfer wants requests to go through split roles; None: as the router does it."""
         del spec
@@ -161,6 +167,16 @@ class EngineAdapter(Protocol):
         """Process → the command of its engine; empty where a process's own words are all that is known."""
         del site
         return {}
+
+    def router_command(
+        self, spec: ClusterSpec, node: NodeSpec, port: int
+    ) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]] | None:
+        """The command of the router that it deploys, and its flags line by line; None: it has none.
+
+        ``port``: where its health is to be asked.
+        """
+        del spec, node, port
+        return None
 
     def stand_in(self, spec: ClusterSpec) -> StandIn:
         """What a rehearsal runs in its place."""

@@ -126,6 +126,8 @@ class EngineFacts(Struct, frozen=True, kw_only=True):
     """One engine can be spread over several nodes."""
     takes_rank_table: bool = False
     """The cluster file may name the rank table of its engines (``engine.rank_table``)."""
+    deploys: bool = False
+    """Its own program makes its pods on Kubernetes: nodes are control nodes, on which that runs."""
     serves: bool = True
     """It has endpoints; else it is a job, and nothing is routed to it."""
     without_dbo: str = "it has no dual-batch overlap"

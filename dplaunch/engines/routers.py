@@ -36,6 +36,10 @@ class RouterKind(Struct, frozen=True, kw_only=True):
     """Files that it writes itself."""
     splits: bool = False
     """It needs prefill and decode."""
+    deployed: bool = False
+    """It is part of what an engine's own program makes on Kubernetes."""
+    health_port: int = 0
+    """The port beside it on which its health is asked; 0: it is asked itself."""
 
 
 KINDS = {
@@ -68,6 +72,11 @@ KINDS = {
         keys=frozenset(("path",)),
         script="vLLM-Ascend's own proxy script",
         splits=True,
+    ),
+    # A coordinator in a pod, behind a port that every machine of the cluster has. No path there says
+    # whether it is ready: what follows its pod does.
+    "mindie-motor": RouterKind(
+        key_env="", models="", after_engines=False, flows=("alone",), deployed=True, health_port=8999
     ),
 }
 

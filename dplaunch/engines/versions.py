@@ -12,7 +12,7 @@ FINAL = 1_000
 Version = tuple[int, int, int, int]
 """(major, minor, patch, last): n for rcn, FINAL for the release, FINAL + n for its n-th mend."""
 
-_SHAPE = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:rc(\d+)|\.(\d+))?(?:\.?post\d+)?(?:\+\S*)?")
+_SHAPE = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:\.?(?:rc|RC)(\d+)|\.(\d+))?(?:\.?post\d+)?(?:\+\S*)?")
 
 
 @cache

@@ -17,7 +17,12 @@ def find(words: Sequence[str], plan: Plan) -> tuple[Process, ...]:
 
 
 def widen(chosen: Iterable[Process], plan: Plan) -> tuple[Process, ...]:
-    """``chosen`` with the rest of their groups: a data-parallel group starts and stops as one."""
+    """``chosen`` with the rest of their groups: a data-parallel group starts and stops as one.
+
+    So does all that an engine's own program deploys.
+    """
+    if plan.deployment is not None:
+        return plan.processes
     groups = {p.group for p in chosen}
     return tuple(p for p in plan.processes if p.group in groups)
 

@@ -181,6 +181,8 @@ class RoleSpec(Struct, frozen=True, kw_only=True):
     path: str | None = None
     """``script``: this role's own script, where it is not the engine's."""
     script_text: str | None = None
+    pods: int = 0
+    """Pods of each group, where the engine makes its own; else 0."""
     ports: Mapping[str, int] = field(default_factory=dict)
     """The engine's port name → first TCP port on each host; the engine has a default for each name."""
     drain_timeout: float = 600.0
@@ -347,6 +349,8 @@ class ClusterSpec(Struct, frozen=True, kw_only=True):
     container: Container | None = None
     kubernetes: KubernetesSpec | None = None
     """How nodes are made as pods; None: they are machines."""
+    deployed: KubernetesSpec | None = None
+    """The same section for an engine that makes its own pods, from a control node; None: it does not."""
     weights: WeightsSpec = WeightsSpec()
     kv_transfer: KvTransferSpec | None = None
     router: RouterSpec | None = None

@@ -67,6 +67,8 @@ class KubernetesSpec(Struct, frozen=True, kw_only=True):
     """The section ``kubernetes`` of a cluster file."""
 
     image: str
+    package: str | None = None
+    """For an engine that makes its own pods: its installation package or folder on the control node."""
     kubectl: Kubectl = Kubectl()
     host: str = "localhost"
     """Where kubectl runs: this machine, or a control node that is reached over SSH."""
@@ -110,3 +112,56 @@ class KubernetesPlan(Struct, frozen=True, kw_only=True):
     devices: Mapping[str, int]
     """Node → devices that its pod asks for."""
     manifests: tuple[Manifest, ...]
+
+
+class Named(Struct, frozen=True):
+    """An object by kind, as kubectl takes it, and name."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind.partition('.')[0]} {self.name}"
+
+
+class Needs(Struct, frozen=True, kw_only=True):
+    """What a cluster must have before an engine's own program can make its pods there."""
+
+    kinds: Mapping[str, str]
+    """Kind of object (``queues.scheduling.volcano.sh``) → whose it is."""
+    programs: Mapping[str, str]
+    """How the names of pods begin that must run, in any namespace → what they are."""
+    image: str
+    resource: str
+    pods: tuple[int, ...]
+    """The devices that each pod asks for, one on a machine."""
+    labels: Mapping[str, str]
+    """Of the machines that may be chosen."""
+    modules: tuple[str, ...] = ()
+    """Modules of Python that its program needs on the control node."""
+
+
+class Deployment(Struct, frozen=True, kw_only=True):
+    """What an engine's own program makes on Kubernetes, from one control node, and how it is found again."""
+
+    node: str
+    process: str
+    """The job that runs the program."""
+    kubectl: Kubectl
+    cluster: str
+    digest: str
+    """Of all that is deployed: another one is deployed anew."""
+    marker: str
+    """ConfigMap that says whose the deployment is, and of which digest. It comes first and goes last."""
+    selector: str
+    """Label of its objects."""
+    objects: tuple[Named, ...]
+    """What must be there when it is deployed."""
+    shapes: Mapping[str, str]
+    """Role → what one instance of it is: ``2 pods × 8 devices (dp 2, tp 8)``."""
+    further: tuple[Named, ...]
+    """What goes too: objects without the label."""
+    kinds: str
+    """Kinds of the objects that have the label."""
+    package: str
+    needs: Needs

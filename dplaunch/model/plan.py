@@ -22,7 +22,7 @@ from dplaunch.model.cluster import (
     SshSpec,
     WarmupSpec,
 )
-from dplaunch.model.kubernetes import KubernetesPlan, Pod
+from dplaunch.model.kubernetes import Deployment, KubernetesPlan, Pod
 
 Place = tuple[str, str]
 """Node and name: a name alone may stand on two nodes for a while, in what was planned and in what runs."""
@@ -133,6 +133,8 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     api: Api = Api()
     model: str = ""
     """The served model that it must name to be ready; empty: not asked."""
+    health_url: str = ""
+    """Where its health is asked, as ``url``, if not there."""
 
     @property
     def place(self) -> Place:
@@ -290,6 +292,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     """Start-up stages of the engine, in order."""
     kubernetes: KubernetesPlan | None = None
     """What makes the pods; None: nodes are machines."""
+    deployment: Deployment | None = None
+    """What the engine's own program makes on Kubernetes; None: it makes nothing there."""
     warnings: tuple[str, ...] = ()
     rehearsal: bool = False
     local: bool = False

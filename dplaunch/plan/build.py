@@ -121,6 +121,7 @@ def _plan(draft: _Draft) -> Plan:
         hooks=spec.hooks,
         stages=draft.engine.facts.stages,
         kubernetes=objects(spec, router),
+        deployment=draft.engine.deployment(spec),
     )
 
 

@@ -12,6 +12,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from dplaunch.engines import EngineAdapter, EngineFacts, PortNeed, Site
+from dplaunch.engines.routers import router_kind
 from dplaunch.engines.settings import user_env
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
@@ -100,6 +101,8 @@ def assign(
             allocator.take(node, ports.at(first), user)
     if spec.router is not None and spec.router.kind != "none":
         allocator.take(spec.router.node, (spec.router.port,), User("router", "", "router.port"))
+        if beside := router_kind(spec.router).health_port:
+            allocator.take(spec.router.node, (beside,), User("router", "its health", ""))
     for service in services(spec):
         key = "redis.port" if service.name == REDIS else f"services.{service.name}.ports"
         allocator.take(service.node, service.ports, User(service.name, "", key))

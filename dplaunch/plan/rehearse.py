@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from dplaunch.engines import StandIn
 from dplaunch.model.cluster import ClusterSpec, EnvValue, NodeSpec, RouterSpec, RuntimeSpec, SshSpec
-from dplaunch.model.kubernetes import POD_IP
+from dplaunch.model.kubernetes import POD_IP, Kubectl, KubernetesSpec
 from dplaunch.model.plan import File
 
 LOCAL_HOST = "localhost"
@@ -34,6 +34,7 @@ def rehearsed(spec: ClusterSpec, played: Collection[str] = ()) -> ClusterSpec:
         runtime=RuntimeSpec(),
         container=None,
         kubernetes=None,
+        deployed=_deployed(spec.deployed),
         router=_own_router(spec.router, played),
         engine=replace(spec.engine, rank_table=None, rank_table_text=None),
     )
@@ -48,6 +49,14 @@ def address(cluster: str, index: int) -> str:
     """127.16–215.0–255.1–254; from the 255th node on the next third part."""
     digest = hashlib.sha256(cluster.encode()).digest()
     return f"127.{16 + digest[0] % 200}.{(digest[1] + index // 254) % 256}.{index % 254 + 1}"
+
+
+def _deployed(section: KubernetesSpec | None) -> KubernetesSpec | None:
+    """Its kubectl and the engine's package are the stand-in's, below the node's folder."""
+    if section is None:
+        return None
+    kubectl = Kubectl(program=f"{FOLDER}/kubectl", namespace=section.kubectl.namespace)
+    return replace(section, kubectl=kubectl, package=f"{FOLDER}/package")
 
 
 def _own_router(router: RouterSpec | None, played: Collection[str]) -> RouterSpec | None:

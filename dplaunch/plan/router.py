@@ -123,7 +123,7 @@ def router_process(site: RouterSite, files: Sequence[File]) -> Process:
         argv=("bash", SCRIPT),
         env={kind.key_env: site.spec.api_key} if site.spec.api_key else {},
         files=tuple(f.path for f in files),
-        ports=(site.router.port,),
+        ports=(kind.health_port or site.router.port,),
         endpoints=(
             Endpoint(
                 name="router",
@@ -133,6 +133,7 @@ def router_process(site: RouterSite, files: Sequence[File]) -> Process:
                 url=url(site.node.address, site.router.port),
                 api=Api(health=kind.health, models=kind.models, registered=kind.registered),
                 model=site.spec.served_model_name if kind.models else "",
+                health_url=url(site.node.address, kind.health_port) if kind.health_port else "",
             ),
         ),
         after=tuple(site.engines) if kind.after_engines else (),
@@ -149,6 +150,11 @@ def _command(site: RouterSite) -> tuple[tuple[str, ...], Lines]:
     0.0.0.0, because its engines call it back at the address that it is given.
     """
     router, python = site.router, site.spec.runtime.python
+    deployed = adapter(site.spec.engine.kind).router_command(
+        site.spec, site.node, router_kind(router).health_port
+    )
+    if deployed is not None:
+        return deployed
     own: Mapping[str, ArgValue] = {}
     engines: Lines = ()
     if router.kind == "vllm-router":

@@ -26,6 +26,7 @@ class Kubernetes(Section):
     """How nodes are made as pods, and how kubectl is reached."""
 
     image: Text
+    package: Folder | None = None
     namespace: DnsLabel = "default"
     context: Word | None = None
     kubeconfig: Text | None = None

@@ -25,6 +25,7 @@ def kubernetes(file: schema.File) -> KubernetesSpec | None:
     )
     return KubernetesSpec(
         image=given.image,
+        package=given.package,
         kubectl=kubectl,
         host=given.host,
         pull=given.pull,

@@ -58,7 +58,9 @@ def resolve(file: schema.File, source: str, scripts: Mapping[str, str]) -> Clust
         for name, role in file.roles.given().items()
     )
     router = _router(file, nodes)
-    kubernetes = pods.kubernetes(file)
+    section = pods.kubernetes(file)
+    deploys = facts(file.engine.kind).deploys
+    kubernetes = None if deploys else section
     if kubernetes is not None:
         nodes = pods.as_pods(file.cluster, nodes, roles, router, kubernetes)
     return ClusterSpec(
@@ -74,6 +76,7 @@ def resolve(file: schema.File, source: str, scripts: Mapping[str, str]) -> Clust
         runtime=RuntimeSpec(setup=tuple(file.runtime.setup), python=file.runtime.python),
         container=_container(file),
         kubernetes=kubernetes,
+        deployed=section if deploys else None,
         kv_transfer=_kv_transfer(file),
         router=router,
         warmup=WarmupSpec(**dict(file.warmup)) if file.warmup else None,
@@ -142,7 +145,8 @@ def _nodes(entry: schema.Node, file: schema.File, hardware: Hardware) -> Iterato
     ssh = SshSpec(**{**dict(file.ssh), **given})
     hosts = entry.host or entry.name
     addresses = entry.address or tuple(_LOOPBACK if host == "localhost" else host for host in hosts)
-    if file.driver == "kubernetes" and not entry.address:
+    deploys = facts(file.engine.kind).deploys
+    if file.driver == "kubernetes" and not entry.address and not deploys:
         addresses = ("",) * len(hosts)  # the name of its pod, which follows from the roles
     for name, host, address in zip(entry.name, hosts, addresses, strict=True):
         yield NodeSpec(
@@ -150,7 +154,7 @@ def _nodes(entry: schema.Node, file: schema.File, hardware: Hardware) -> Iterato
             host=host,
             address=_canonical(address),
             nic=entry.nic,
-            devices=hardware.devices if entry.devices is None else entry.devices,
+            devices=(hardware.devices if not deploys else ()) if entry.devices is None else entry.devices,
             ssh=ssh,
             env=entry.env,
             args=entry.args,
@@ -181,6 +185,7 @@ def _role(name: str, role: schema.Role, file: schema.File, nodes: tuple[NodeSpec
         dbo=DboSpec(**dict(role.dbo)) if role.dbo else None,
         lb=role.lb,
         masters=tuple(by_any_name.get(master, master) for master in role.master or ()),
+        pods=role.pods or (1 if facts(file.engine.kind).deploys else 0),
         env={**file.defaults.env, **role.env},
         args={**file.defaults.args, **role.args},
         ports={**file.ports.given(), **role.ports.given()},

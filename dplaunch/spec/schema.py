@@ -200,6 +200,7 @@ class Role(Section):
     lb: Lb = "external"
     master: Names | None = None
     path: Text | None = None
+    pods: Size | None = None
     env: Env = Field(default_factory=dict)
     args: Args = Field(default_factory=dict)
     ports: Ports = _empty()

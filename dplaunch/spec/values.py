@@ -41,7 +41,7 @@ _WORD = re.compile(r"[^\s-]\S*")
 _INTERFACE = re.compile(r"[^\s/]{1,15}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ENV_DOLLAR = re.compile(r"\$(?:\$|\{[A-Za-z_][A-Za-z0-9_]*\}|(\{[^}]*\}?|[A-Za-z_][A-Za-z0-9_]*)|)")
-_VERSION = re.compile(r"[0-9]+(?:\.[0-9]+)+(?:\.?(?:rc|post)[0-9]+)*")
+_VERSION = re.compile(r"[0-9]+(?:\.[0-9]+)+(?:\.?(?:rc|RC|post)[0-9]+)*")
 
 
 def refuse(text: str, hint: str = "") -> PydanticCustomError:

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from dplaunch.errors import Problem
+from dplaunch.model.kubernetes import Deployment
 from dplaunch.model.plan import CONTAINER, Overlap, Plan, Process, Seat
 from dplaunch.ranges import fold, grouped, ranges
 from dplaunch.view import problems, style
@@ -128,6 +129,8 @@ def _legend(plan: Plan) -> Text:
     """How the numbers follow from each other, for readers who see such a table for the first time."""
     by_role = grouped((seat.role, seat) for seat in _seats(plan))
     names = {node.address: node.name for node in plan.nodes}
+    if plan.deployment is not None:
+        return _legend_of_deployment(plan.deployment, by_role)
     sums = [_sum(role, seats) + _masters(seats, names) for role, seats in by_role.items()]
     seats = [seat for members in by_role.values() for seat in members]
     devices = sum(len(seat.devices) for seat in seats)
@@ -137,6 +140,20 @@ def _legend(plan: Plan) -> Text:
         Text(units, style.DIM),
         *sums,
         f"total: {problems.size(plan)} on {where}{plural(len(plan.nodes), 'node')}",
+    )
+
+
+def _legend_of_deployment(deployment: Deployment, by_role: Mapping[str, Sequence[Seat]]) -> Text:
+    """How many pods there are in all."""
+    groups, where = sum(map(len, by_role.values())), f"namespace {deployment.kubectl.namespace}"
+    first = f"1 group = pods that {deployment.process} makes in {where}; all start and stop together"
+    return style.lines(
+        Text(first, style.DIM),
+        *(
+            f"{role}: {plural(len(seats), 'group')} × {deployment.shapes[role]}"
+            for role, seats in by_role.items()
+        ),
+        f"total: {plural(groups, 'group')}, {plural(len(deployment.needs.pods), 'pod')} with devices",
     )
 
 

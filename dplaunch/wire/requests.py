@@ -125,7 +125,7 @@ def _endpoint(endpoint: Endpoint) -> dict[str, str]:
     model = endpoint.model if api.models else ""  # what has no such path is not asked for it
     return {
         "name": endpoint.name,
-        "url": endpoint.url,
+        "url": endpoint.health_url or endpoint.url,
         "health": api.health,
         "models": api.models,
         "model": model,

@@ -8,7 +8,7 @@ from specs import four_p_four_d
 from dplaunch import plan
 from dplaunch.errors import UsageError
 from dplaunch.model.cluster import Container, RouterSpec, RuntimeSpec, SecretRef, SshSpec, WarmupSpec
-from dplaunch.model.kubernetes import Kubectl, KubernetesPlan, Manifest, Pod
+from dplaunch.model.kubernetes import Deployment, Kubectl, KubernetesPlan, Manifest, Named, Needs, Pod
 from dplaunch.model.plan import (
     Api,
     Endpoint,
@@ -40,6 +40,18 @@ def rich():
     return plan.build(replace(spec, nodes=nodes), router_files={"x.py": "é\n"})
 
 
+def a_deployment():
+    """What an engine's own program makes on Kubernetes."""
+    needs = Needs(
+        kinds={"queues.x": "X"}, programs={"x": "X"}, image="i", resource="r", pods=(8,), labels={"a": "b"}
+    )
+    job = Named("jobs.x", "j")
+    return Deployment(
+        node="n1", process="deploy", kubectl=Kubectl(), cluster="c", digest="d", marker="m", selector="a=b",
+        objects=(job,), shapes={"decode": "1 pod"}, further=(job,), kinds="jobs.x,pods", package="/p", needs=needs,
+    )  # fmt: skip
+
+
 def every_field():
     """A plan of shapes that no engine of today has: each field holds something else than its default."""
     seat = Seat(
@@ -56,7 +68,10 @@ def every_field():
         stop=(StopStep("INT", 1.5),), ports=(9001,), restarts=True, hands_over=True, files=("x",), flags=("--seed",), fingerprint="f",
         ready=Ready("line", "joined (.*)$"),
     )  # fmt: skip
-    parent = replace(parent, endpoints=(replace(parent.endpoints[0], api=api), *parent.endpoints[1:]))
+    parent = replace(
+        parent,
+        endpoints=(replace(parent.endpoints[0], api=api, health_url="http://h:1"), *parent.endpoints[1:]),
+    )
     whole = a_plan(
         a_process("router", "n1"),
         parent,
@@ -83,7 +98,7 @@ def every_field():
         devices={"n1": 8},
         manifests=(service,),
     )
-    return replace(whole, nodes=inside, kubernetes=objects)
+    return replace(whole, nodes=inside, kubernetes=objects, deployment=a_deployment())
 
 
 def test_every_field_survives_its_json():
@@ -131,7 +146,7 @@ def test_the_json_has_stable_names():
     assert set(data) == {
         "format", "cluster", "revision", "engine", "model", "served_model_name", "nodes", "router",
         "url", "flow", "members", "api_key",
-        "api_keys", "ready_timeout", "drain_timeout", "registry", "warmup", "rank_table", "hooks", "stages", "kubernetes", "warnings", "rehearsal", "local",
+        "api_keys", "ready_timeout", "drain_timeout", "registry", "warmup", "rank_table", "hooks", "stages", "kubernetes", "deployment", "warnings", "rehearsal", "local",
     }  # fmt: skip
     assert data["api_key"] == {"source": "env", "name": "KEY"}
     (seat,) = data["nodes"][4]["processes"][2]["seats"]

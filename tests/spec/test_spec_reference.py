@@ -55,6 +55,7 @@ def test_a_key_that_is_switched_off_is_one_of_the_schema(schema):
         "roles.prefill.dbo",
         "roles.prefill.dbo.decode_token_threshold",
         "roles.prefill.dbo.prefill_token_threshold",
+        "roles.prefill.pods",
         "roles.prefill.path",
         "roles.serve",
         "kv_transfer.rank_table",

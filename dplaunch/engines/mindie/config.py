@@ -70,9 +70,13 @@ SHIPPED: dict[str, Section] = {
 FURTHER = {
     "ModelConfig": (
         *("kv_trans_timeout", "kv_link_timeout", "async_scheduler_wait_time", "plugin_params", "models"),
-        *("ignore_eos", "enable_warmup_with_sampling"),
+        *("ignore_eos", "enable_warmup_with_sampling", "modelCutPolicy"),
     ),
-    "ScheduleConfig": ("maxFirstTokenWaitTime", "stageSelectPolicy", "bufferResponseEnabled"),
+    "BackendConfig": ("kvPoolConfig",),
+    "ScheduleConfig": (
+        *("maxFirstTokenWaitTime", "stageSelectPolicy", "bufferResponseEnabled"),
+        *("distributedEnable", "dpScheduling"),
+    ),
 }
 """Fields that MindIE knows and that are written only where the cluster file has them."""
 
@@ -103,7 +107,7 @@ LIMITS = {
 def write(site: Site) -> str:
     """The text of config.json for a role on a node."""
     sections = _computed(site)
-    _lay_over(sections, user_args(site, site.seats[0]))
+    lay_over(sections, user_args(site, site.seats[0]))
     deploy = {**sections["ModelDeployConfig"], "ModelConfig": [sections["ModelConfig"]]}
     backend = {
         **sections["BackendConfig"],
@@ -140,7 +144,8 @@ def http_port(site: Site) -> int:
     return site.role.ports.get("http", site.facts.ports["http"])
 
 
-def _lay_over(sections: dict[str, Section], args: Mapping[str, ArgValue]) -> None:
+def lay_over(sections: dict[str, Section], args: Mapping[str, ArgValue]) -> None:
+    """Put the fields and sections that ``args`` gives into their places."""
     by_field = _fields()
     for key, value in args.items():
         name = key.partition(".")[0]
@@ -159,12 +164,15 @@ def _fields() -> dict[str, tuple[str, str]]:
 
 def check(spec: ClusterSpec) -> Iterator[Problem]:
     """Fields that MindIE does not know, that are computed, or whose values it refuses."""
-    yield from _check_names(spec)
+    yield from check_names(spec)
     for role in spec.roles:
-        yield from _check_values(role)
+        sections = {name: dict(values) for name, values in SHIPPED.items()}
+        lay_over(sections, role.args)
+        yield from check_values(role, sections)
 
 
-def _check_names(spec: ClusterSpec) -> Iterator[Problem]:
+def check_names(spec: ClusterSpec) -> Iterator[Problem]:
+    """Fields that MindIE does not know, or that are computed."""
     known = _fields().keys() | parallel.SIZES.keys() | SHIPPED.keys()
     for place, args in rules.arguments(spec):
         for key in args:
@@ -178,9 +186,8 @@ def _check_names(spec: ClusterSpec) -> Iterator[Problem]:
                 yield Problem(text, key=f"{place}.{key}", hint=hint)
 
 
-def _check_values(role: RoleSpec) -> Iterator[Problem]:
-    sections = {name: dict(values) for name, values in SHIPPED.items()}
-    _lay_over(sections, role.args)
+def check_values(role: RoleSpec, sections: Mapping[str, Section]) -> Iterator[Problem]:
+    """Values that MindIE refuses, or that contradict each other; ``sections``: all that the role has."""
     values = {name: value for section in sections.values() for name, value in section.items()}
     for name, (least, most) in LIMITS.items():
         if not (isinstance(values[name], int) and least <= values[name] <= most):

@@ -47,7 +47,7 @@ def sizes(role: RoleSpec) -> Sizes:
     moe_ep = _size(role.args, "moe-ep") or max(1, spread // (moe_tp or 1))
     return Sizes(
         world=world,
-        local=role.seats_per_node * role.devices_per_seat,
+        local=world // role.pods if role.pods else role.seats_per_node * role.devices_per_seat,
         dp=role.dp,
         tp=role.tp,
         pp=role.pp,

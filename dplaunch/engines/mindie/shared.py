@@ -109,7 +109,7 @@ def _check_links(spec: ClusterSpec) -> Iterator[Problem]:
 def _check_roles(spec: ClusterSpec) -> Iterator[Problem]:
     if spec.disaggregated:
         text = "MindIE separates prefill and decode on Kubernetes only"
-        yield Problem(text, key="roles", hint="use the role serve")
+        yield Problem(text, key="roles", hint="use the role serve, or engine.kind mindie-motor")
     for role in spec.roles:
         if role.groups > 1 and spans(role):
             text = f"{role.name} has {role.groups} groups on several nodes each, and a rank table names one"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -49,19 +50,18 @@ _KNOWN = (
 )
 
 
-class Client:
-    """kubectl on a host, which is reached at the first call."""
+class Caller(ABC):
+    """kubectl, wherever it runs."""
 
-    def __init__(self, kubectl: Kubectl, reach: Callable[[], Host]) -> None:
+    where = ""
+    """In messages: ``on n1``."""
+
+    def __init__(self, kubectl: Kubectl) -> None:
         self.kubectl = kubectl
-        self._reach = reach
-        self._host: Host | None = None
 
+    @abstractmethod
     def call(self, words: Sequence[str], given: str = "", patience: float = PATIENCE) -> Ran:
-        """Run kubectl, whatever comes of it. Raises HostError where its host is lost."""
-        if self._host is None:
-            self._host = self._reach()
-        return run(self._host, (*self.kubectl.words, *words), given=given, patience=patience)
+        """Run kubectl, whatever comes of it. Raises HostError where it cannot run."""
 
     def need(self, words: Sequence[str], given: str = "") -> str:
         """What kubectl prints. Raises DplaunchError with what it says is wrong."""
@@ -121,10 +121,9 @@ class Client:
         printed = ran.err.lower()
         for marks, what, hint in _KNOWN:
             if any(mark in printed for mark in marks):
-                where = f"on {self._host.label}" if self._host else ""
                 return HostError(
                     CONTROL,
-                    f"{what} {where}: {_last_line(ran.err)}",
+                    f"{what} {self.where}: {_last_line(ran.err)}",
                     hint=hint.format(kubectl=self.shown, program=self.kubectl.program),
                 )
         return None
@@ -133,6 +132,22 @@ class Client:
     def shown(self) -> str:
         """The beginning of a command line that a user may type."""
         return shlex.join(self.kubectl.words)
+
+
+class Client(Caller):
+    """kubectl on a host, which is reached at the first call."""
+
+    def __init__(self, kubectl: Kubectl, reach: Callable[[], Host]) -> None:
+        super().__init__(kubectl)
+        self._reach = reach
+        self._host: Host | None = None
+
+    def call(self, words: Sequence[str], given: str = "", patience: float = PATIENCE) -> Ran:
+        """Run kubectl, whatever comes of it. Raises HostError where its host is lost."""
+        if self._host is None:
+            self._host = self._reach()
+            self.where = f"on {self._host.label}"
+        return run(self._host, (*self.kubectl.words, *words), given=given, patience=patience)
 
     def close(self) -> None:
         """End the connection."""

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 
+from .spawn import BUNDLE
 from .store import Refused
 
 TYPE_CHECKING = False
@@ -43,6 +44,7 @@ def run(argv: list[str], cwd: str, timeout: float, over: Callable[[], bool]) -> 
         command = subprocess.Popen(
             argv,
             cwd=cwd,
+            env={**os.environ, "DPLAUNCH_BUNDLE": BUNDLE},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

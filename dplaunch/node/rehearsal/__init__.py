@@ -40,26 +40,32 @@ __all__ = ["main"]
 
 def main(argv: list[str]) -> int:
     """Play the program that ``argv`` names, as typed (``vllm serve …``), until it ends; its exit code."""
-    program = os.path.basename(argv[0]) if argv else ""
+    program, words = os.path.basename(argv[0]) if argv else "", argv[1:]
     if program == "vllm":
         from . import vllm  # noqa: PLC0415 - only the stand-in that was asked for
 
-        return vllm.main(argv[1:])
-    if program.startswith(("fastdeploy.", "fd-router")):
+        code = vllm.main(words)
+    elif program.startswith(("fastdeploy.", "fd-router")):
         from . import fastdeploy  # noqa: PLC0415
 
-        return fastdeploy.main(program, argv[1:])
-    if program in ("run_pa.py", "mindie_llm_server"):
+        code = fastdeploy.main(program, words)
+    elif program in ("run_pa.py", "mindie_llm_server", "deploy_ac_job.py"):
         from . import mindie  # noqa: PLC0415
 
-        return mindie.main(program, argv[1:])
-    if program == "redis-server":
+        code = mindie.main(program, words)
+    elif program == "kubectl":
+        from . import kubernetes  # noqa: PLC0415
+
+        code = kubernetes.main(words)
+    elif program == "redis-server":
         from . import redis  # noqa: PLC0415
 
-        return redis.main(argv[1:])
-    if program == "dplaunch-service":
+        code = redis.main(words)
+    elif program == "dplaunch-service":
         from . import service  # noqa: PLC0415
 
-        return service.main(argv[1:])
-    sys.stderr.write(f"no stand-in plays {program or 'nothing'!r}\n")
-    return 2
+        code = service.main(words)
+    else:
+        sys.stderr.write(f"no stand-in plays {program or 'nothing'!r}\n")
+        code = 2
+    return code

@@ -1,4 +1,4 @@
-"""Stand-ins for MindIE LLM: the model library's ``run_pa.py``, one rank of a job, and the service's daemon.
+"""Stand-ins for MindIE LLM (``run_pa.py``, a rank of a job; the service's daemon) and MindIE Motor's script.
 
 Ranks find one another by the rank table, as HCCL does: rank 0 listens on its server's address, at 60000 (or
 HCCL_IF_BASE_PORT) plus the number of its device, and the others connect. They wait HCCL_CONNECT_TIMEOUT
@@ -25,6 +25,10 @@ def main(program: str, words: list[str]) -> int:
         from . import run_pa  # noqa: PLC0415 - only what was asked for
 
         return run_pa.main(words)
+    if program == "deploy_ac_job.py":
+        from . import motor  # noqa: PLC0415
+
+        return motor.main()
     from . import server  # noqa: PLC0415
 
     return server.main(words)

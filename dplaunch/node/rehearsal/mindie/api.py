@@ -16,7 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..record import Record
     from ..web import Connection, Request
-    from .configuration import Configuration
 
 PLAIN = "text/plain; charset=utf-8"
 
@@ -24,9 +23,9 @@ PLAIN = "text/plain; charset=utf-8"
 class Api:
     """Answers every request of the group."""
 
-    def __init__(self, configuration: Configuration, token_seconds: float, record: Record) -> None:
-        self.name = str(configuration.model["modelName"])
-        self.longest = int(configuration.deploy["maxSeqLen"])
+    def __init__(self, name: str, longest: int, token_seconds: float, record: Record) -> None:
+        self.name = name
+        self.longest = longest
         self.record = record
         self._token_seconds = token_seconds
         self._running = 0

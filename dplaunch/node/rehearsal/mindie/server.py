@@ -108,7 +108,9 @@ class _Daemon:
         except OSError as fault:
             raise FatalError(f"Socket bind failed, bind_result is -1. {fault.strerror}") from None
         record = Record(self.knobs.requests, dict(os.environ))
-        Server(sock, Api(configuration, self.knobs.token_ms / 1000, record).handle, KEEP_ALIVE).start()
+        name, longest = str(configuration.model["modelName"]), int(configuration.deploy["maxSeqLen"])
+        api = Api(name, longest, self.knobs.token_ms / 1000, record)
+        Server(sock, api.handle, KEEP_ALIVE).start()
 
     def _stage(self, name: str, text: str) -> None:
         if name == self.knobs.hang:
