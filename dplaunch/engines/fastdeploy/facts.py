@@ -10,6 +10,7 @@ PORTS = {"http": 9000, "metrics": 9200, "queue": 25600, "cache": 26600, "pd": 27
 
 PLACES = "nodes, groups, dp and tp of the role"
 COMPUTED = {
+    "api-key": "api_key",
     "cache-queue-port": "ports.cache",
     "controller-ports?|local-data-parallel-id": PLACES,
     "data-parallel-size|dp|ips|num-servers": PLACES,
@@ -22,6 +23,7 @@ COMPUTED = {
     "ports?": "ports.http",
     "rdma-comm-ports": "ports.rdma",
     "router": "router",
+    "scheduler-(?:name|host|port|topic|password|db)": "redis",
     "served-model-name": "served_model_name",
     "splitwise-role": "the name of the role",
     "tensor-parallel-size|tp": "tp of the role",

@@ -24,7 +24,14 @@ from dplaunch.model.plan import Process, Ready, Seat, Stage, StopStep
 
 PROGRAM = "fastdeploy_offline.py"
 NOT_PORTS = ("http", "metrics")
-NOT_COMPUTED = ("controller-ports?|local-data-parallel-id", "host", "metrics-ports?", "ports?", "router")
+NOT_COMPUTED = (
+    "api-key",
+    "controller-ports?|local-data-parallel-id",
+    "host",
+    "metrics-ports?",
+    "ports?",
+    "router",
+)
 
 FACTS = EngineFacts(
     kind=forms.OFFLINE,
@@ -140,26 +147,26 @@ def arguments(site: Site, seats: Sequence[Seat]) -> dict[str, str]:
         for name, value in user_args(site, seats[0]).items()
         if name not in offline_rules.OWN and value is not None
     }
+    computed |= _scheduler(site)
     written = {name: _python(value) for name, value in {**computed, **given}.items()}
-    return written | _scheduler(site)
+    redis = site.spec.redis
+    if redis is not None and redis.password:
+        written["scheduler_password"] = f"os.environ[{_python(forms.REDIS_PASSWORD)}]"
+    return written
 
 
-def _scheduler(site: Site) -> dict[str, str]:
+def _scheduler(site: Site) -> dict[str, ArgValue]:
     """Where the ranks beyond the first find requests."""
     redis = site.spec.redis
     if redis is None:
         return {}
-    found = {
+    return {
         "scheduler_name": "splitwise",
         "scheduler_host": redis.host,
         "scheduler_port": redis.port,
         "scheduler_topic": site.spec.name,
         "scheduler_ttl": command.TTL,
     }
-    written = {name: _python(value) for name, value in found.items()}
-    if redis.password:
-        written["scheduler_password"] = f"os.environ[{_python(forms.REDIS_PASSWORD)}]"
-    return written
 
 
 def _named(flag: str) -> str:

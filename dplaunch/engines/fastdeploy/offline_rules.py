@@ -16,10 +16,11 @@ from dplaunch.model.cluster import PREFILL, ArgValue, ClusterSpec
 OWN = ("prompts", "prompts-file", "sampling-params", "output-file")
 """Keys of ``args`` that are the program's, beside LLM's arguments."""
 OF_SERVERS = (
-    *("api-key", "enable-mm-output", "max-concurrency", "max-waiting-time", "timeout"),
+    *("api-key", "host", "port", "metrics-port", "controller-port", "local-data-parallel-id", "router"),
+    *("enable-mm-output", "max-concurrency", "max-waiting-time", "timeout"),
     *("timeout-graceful-shutdown", "workers"),
 )
-"""Flags of api_server that EngineArgs does not have."""
+"""Flags of api_server that EngineArgs does not have, or a program has no use for."""
 SAMPLING = (
     *("n", "best_of", "presence_penalty", "frequency_penalty", "repetition_penalty", "temperature", "top_p"),
     *("top_k", "min_p", "seed", "stop", "stop_token_ids", "stop_seqs_len", "max_tokens", "min_tokens"),
@@ -91,9 +92,8 @@ def _argument(version: str, name: str, value: ArgValue) -> Iterator[Problem]:
             yield Problem("prompts takes texts", hint='prompts: ["Hello, my name is"]')
     elif name == "sampling-params":
         yield from _sampling(value)
-    elif name in OF_SERVERS or name.startswith("scheduler-"):
-        text = f"{name} has no effect on an offline program"
-        yield Problem(text, hint="redis decides it" if "scheduler" in name else "remove it")
+    elif name in OF_SERVERS:
+        yield Problem(f"{name} is for servers, and this is a program", hint="remove it")
     elif name.startswith("no-"):
         text = f"LLM takes no {name}: its arguments are the fields of EngineArgs"
         yield Problem(text, hint=f"{name.removeprefix('no-')}: false")

@@ -24,6 +24,7 @@ def check(spec: ClusterSpec) -> Iterator[Problem]:
     if spec.redis is not None:
         yield from _redis(spec)
     yield from flag_rules.check(spec)
+    yield from _key(spec)
     if spec.disaggregated:
         yield from _split(spec)
 
@@ -79,6 +80,17 @@ def _router(spec: ClusterSpec) -> Iterator[Problem]:
             "router.kind",
             f"a version from {forms.ROUTER_GOOD_SINCE} on",
             "PaddlePaddle/FastDeploy#5742",
+        )
+
+
+def _key(spec: ClusterSpec) -> Iterator[Problem]:
+    version = spec.engine.version
+    if spec.api_key is not None and not at_least(version, forms.ASKS_FOR_KEYS):
+        yield rules.warning(
+            f"FastDeploy {version} does not ask clients for the key: only the router does",
+            "api_key",
+            f"use a version from {forms.ASKS_FOR_KEYS} on, or keep clients away from the engines' ports",
+            "FastDeploy, fastdeploy/envs.py",
         )
 
 

@@ -78,6 +78,12 @@ def test_an_early_router_is_a_warning():
     assert (problem.key, problem.warning) == ("router.kind", True)
 
 
+def test_a_key_that_no_engine_asks_for_is_a_warning():
+    key = "api_key: {from_env: K}"
+    found = [plan.check(loaded(version=version, more=key)) for version in ("2.3.0", "2.4.0")]
+    assert [[(p.key, p.warning) for p in problems] for problems in found] == [[("api_key", True)], []]
+
+
 def test_every_list_of_ports_has_one_for_each_rank_and_device():
     planned = built("\n  prefill: {nodes: n1, dp: 4, tp: 2}\n  decode: {nodes: n2, dp: 4, tp: 2}", router=OWN)
     for process in (p for p in planned.processes if p.kind == "engine"):

@@ -160,6 +160,10 @@ def test_every_argument_is_a_field_of_that_release(version):
     assert ("pd_comm_port" in given) is (version >= "2.5")
 
 
+def test_a_time_limit_of_the_scheduler_may_be_given():
+    assert "scheduler_ttl=60," in program(loaded(f"{ASKED}, scheduler-ttl: 60"))
+
+
 def test_before_2_3_the_queue_of_the_cache_is_a_number():
     assert "cache_queue_port=26600," in program(loaded(version="2.2.0"))
     assert "cache_queue_port='26600,26601" in program(loaded(version="2.3.0"))
@@ -187,7 +191,7 @@ def test_a_password_of_redis_stands_in_no_file():
         ({"args": "prompts: [a], sampling-params: 1"}, "roles.serve.args.sampling-params"),
         ({"args": "prompts: [a], max-modle-len: 1"}, "roles.serve.args.max-modle-len"),
         ({"args": "prompts: [a], workers: 2"}, "roles.serve.args.workers"),
-        ({"args": "prompts: [a], scheduler-ttl: 2"}, "roles.serve.args.scheduler-ttl"),
+        ({"args": "prompts: [a], host: h"}, "roles.serve.args.host"),
         ({"args": "prompts: [a], no-enable-prefix-caching: true"}, "roles.serve.args.no-enable-prefix-caching"),
         ({"roles": "{prefill: {nodes: n1, args: {prompts: [a]}}, decode: {nodes: n2, args: {prompts: [a]}}}"}, "roles.prefill"),
     ],
