@@ -31,6 +31,7 @@ ENGINES = {
     "ernie-gpu-offline-tp": 0,
     "ernie-gpu-pd": 2,
     "ernie-gpu-redis": 2,
+    "ernie-gpu-scheduled": 2,
     "deepseek-r1-a3-kubernetes": 36,
     "laptop": 6,
     "llama-gpu-2node": 2,

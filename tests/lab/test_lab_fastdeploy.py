@@ -92,13 +92,16 @@ def end(host):
         os.kill(process.pid, signal.SIGKILL)
 
 
-def test_prefill_and_decode_meet_in_redis_from_up_to_down(cluster):
-    lab = cluster()
+@pytest.mark.parametrize(
+    ("roles", "last"), [(ALL, "serve-2"), (SPLIT % "", "decode-0")], ids=["one role", "split"]
+)
+def test_ranks_meet_in_redis_from_up_to_down(cluster, roles, last):
+    lab = cluster(roles)
     dplaunch(lab, "up", "cluster.yaml")
     seen = json.loads(dplaunch(lab, "status", "-o", "json"))
     assert seen["state"] == "serving"
     assert seen["registered"] == "Redis at 192.0.2.1:6379: 4 of 4 ranks have reported"
-    logs = dplaunch(lab, "logs", "decode-0", "-n", "0")
+    logs = dplaunch(lab, "logs", last, "-n", "0")
     assert "Redis version is 7." in logs
     assert "worker 0 is launched" in logs
     assert "nothing is left" in dplaunch(lab, "down", "-y")
