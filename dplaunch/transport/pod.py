@@ -67,12 +67,12 @@ class PodHost(Host):
             "program": argv[0],
             "kubectl": kubectl,
         }
+        if code == NOT_FOUND and f"{self._pod.kubectl.program}: " in err:  # the shell's own words
+            return missing_program(self.node, self.label, self._pod.kubectl.program, err)
         for marks, sentence, hint in _PRINTED:
             if any(mark.format(name=self._pod.name) in printed for mark in marks):
                 text = f"{self.node}: {sentence.format(**names)}"
                 return HostError(
                     self.node, text, hint=hint.format(**names), detail=tuple(err.strip().splitlines()[-3:])
                 )
-        if code == NOT_FOUND:
-            return missing_program(self.node, self.label, self._pod.kubectl.program, err)
         return super()._explain(argv, code, err)

@@ -1,8 +1,7 @@
-"""SSH hosts: one connection per host, one per jump host. The only file that imports paramiko."""
+"""SSH hosts: one connection per host, one per jump host. Only this file and ``keys`` import paramiko."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import logging
 import socket
@@ -10,12 +9,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import paramiko
 from msgspec.structs import replace
-from paramiko.agent import Agent, AgentKey
 
 from dplaunch.errors import HostError
 from dplaunch.model.cluster import Container, SshSpec
@@ -23,30 +22,48 @@ from dplaunch.model.plan import NodePlan
 from dplaunch.transport import hostgroups, knownhosts, unreached
 from dplaunch.transport.failures import lost_link
 from dplaunch.transport.host import Host, Options, command_line
+from dplaunch.transport.keys import PATIENCE, authenticate
 from dplaunch.transport.knownhosts import Verdict
+from dplaunch.transport.seats import Seats
 from dplaunch.transport.sshconfig import Config, Target, ask_ssh, hop, resolve
 from dplaunch.transport.stream import CHUNK, SLICE, Pipe, Tail
 
 # Its ERROR records with tracebacks repeat what our errors say in a sentence.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
 
-PATIENCE = 30.0
-"""Seconds for a host that has begun to talk: key exchange, login, opening a session each."""
 WINDOW = 512 * 1024
 """Bytes a host may send before we read them: bounds memory at 64 hosts to 32 MiB."""
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
 """GCM first: no separate MAC to compute in Python."""
 USER_TIMEOUT_MS = 30_000
 
-Keys = Generator[tuple[str, paramiko.PKey], None, None]
-"""Names (a path, ``agent key COMMENT``) and keys."""
-
 
 def connect(node: NodePlan, *, options: Options) -> SshHost:
     """Logs in; raises HostError with the sentence and the command that helps."""
     target = _resolve(node.name, node.host, node.ssh, options)
+    if node.pod is not None:
+        return _share(target, node, options)
     transport = _log_in(target, node.ssh, options)
     return SshHost(target, transport, container=node.container, silence=options.silence)
+
+
+def _share(target: Target, node: NodePlan, options: Options) -> SshHost:
+    """A host over a connection that pods share, to where kubectl runs; it ends with the verb.
+
+    sshd takes few logins at once (MaxStartups), and few sessions over one connection (MaxSessions).
+    """
+    key = ("control", node.host, node.ssh)
+    seats = options.shared.get(key, Seats)
+    number = seats.take()
+    leave = partial(seats.leave, number)
+    try:
+        transport = options.shared.get(
+            (*key, number), lambda: _log_in(target, node.ssh, options), valid=paramiko.Transport.is_active
+        )
+    except BaseException:
+        leave()
+        raise
+    return SharedHost(target, transport, leave, silence=options.silence)
 
 
 class SshHost(Host):
@@ -78,6 +95,31 @@ class SshHost(Host):
         with contextlib.suppress(OSError):  # paramiko's reader looks only now and then whether it is to end
             self._transport.sock.shutdown(socket.SHUT_RD)
         self._transport.close()
+
+
+class SharedHost(SshHost):
+    """A seat on a connection that others use too."""
+
+    def __init__(
+        self, target: Target, transport: paramiko.Transport, leave: Callable[[], None], *, silence: float
+    ) -> None:
+        super().__init__(target, transport, container=None, silence=silence)
+        self._leave: Callable[[], None] | None = leave
+        self._pipes: list[Pipe] = []
+
+    def _open(self, argv: Sequence[str]) -> Pipe:
+        pipe = super()._open(argv)
+        self._pipes.append(pipe)
+        return pipe
+
+    def close(self) -> None:
+        """Ends its own sessions and leaves the seat; the connection ends with the verb."""
+        for pipe in self._pipes:
+            pipe.close()
+        self._pipes.clear()
+        if self._leave:
+            self._leave()
+            self._leave = None
 
 
 class ChannelPipe:
@@ -202,7 +244,7 @@ def _log_in(target: Target, spec: SshSpec, options: Options) -> paramiko.Transpo
     transport = _handshake(target, _socket(target, spec, options), known)
     try:
         _check_key(target, transport.get_remote_server_key(), known)
-        _authenticate(target, transport, options)
+        authenticate(target, transport, options)
     except BaseException:
         transport.close()
         raise
@@ -308,92 +350,3 @@ def _check_key(target: Target, key: paramiko.PKey, known: Sequence[knownhosts.Li
         )
     elif verdict is not Verdict.KNOWN:
         raise unreached.bad_key(target, verdict, place, f"{key.get_name()} {key.fingerprint}")
-
-
-def _authenticate(target: Target, transport: paramiko.Transport, options: Options) -> None:
-    """Offers one key after the other, the likeliest first."""
-    tried: list[str] = []
-    problems: list[str] = []
-    methods: Sequence[str] = ()
-    with contextlib.closing(_keys(target, options, problems)) as keys:
-        for name, key in keys:
-            tried.append(name)
-            try:
-                transport.auth_publickey(target.user, key)
-            except paramiko.BadAuthenticationType as error:
-                methods = error.allowed_types
-                break
-            except paramiko.AuthenticationException:
-                continue
-            except (paramiko.SSHException, EOFError, OSError):
-                break  # sshd hangs up after MaxAuthTries
-            if transport.is_authenticated():
-                return
-            problems.append("the key alone is not enough there")
-    raise unreached.no_login(target, tried, problems, methods)
-
-
-def _keys(target: Target, options: Options, problems: list[str]) -> Keys:
-    """Keys to try with their names: the cluster file's, the agent's, then files. Notes the unusable ones."""
-    if target.key_given:
-        if not Path(target.keys[0]).exists():
-            raise HostError(target.node, f"the key {target.keys[0]} does not exist", hint="correct `ssh.key`")
-        yield from _from_file(target.keys[0], options, problems)
-    yield from _from_agent(target)
-    for path in target.keys[1:] if target.key_given else target.keys:
-        if Path(path).exists():
-            yield from _from_file(path, options, problems)
-
-
-def _from_file(path: str, options: Options, problems: list[str]) -> Keys:
-    def load() -> paramiko.PKey:
-        return paramiko.PKey.from_path(path)
-
-    try:
-        yield path, options.shared.get(("key", path), load)
-    except (TypeError, paramiko.PasswordRequiredException):  # TypeError: what cryptography raises
-        problems.append(f"{path} is encrypted")
-    except (paramiko.SSHException, paramiko.pkey.UnknownKeyType, ValueError, OSError) as error:
-        problems.append(f"{path} cannot be used ({error})")
-
-
-def _from_agent(target: Target) -> Keys:
-    """An agent connection of our own: paramiko's is not made for several threads."""
-    with contextlib.ExitStack() as stack:
-        try:
-            sock = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-            sock.settimeout(PATIENCE)
-            sock.connect(target.agent)
-            agent = NamedAgent(sock)
-        except (paramiko.SSHException, OSError):
-            return
-        only = _public_keys(target.keys) if target.identities_only else None
-        for key in agent.get_keys():
-            if only is None or key.asbytes() in only:
-                yield f"agent key {_name(key)}", key
-
-
-class NamedAgent(Agent):
-    """The agent behind ``sock``.
-
-    ``paramiko.Agent()`` knows the socket of SSH_AUTH_SOCK only, one for the whole process; IdentityAgent may
-    name another one for each host. Paramiko has no public way to say which: this sets what its own does.
-    """
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._conn = None
-        self._keys = ()
-        self._connect(sock)  # type: ignore[attr-defined]  # the stubs leave out what is private
-
-
-def _name(key: AgentKey) -> str:
-    return str(key.comment or key.fingerprint)
-
-
-def _public_keys(paths: Sequence[str]) -> set[bytes]:
-    """What ``IdentitiesOnly`` allows the agent to offer."""
-    found = set()
-    for path in paths:
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            found.add(base64.b64decode(Path(f"{path}.pub").read_text().split()[1]))
-    return found
