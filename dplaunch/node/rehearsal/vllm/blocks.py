@@ -10,6 +10,7 @@ import hashlib
 import os
 
 from .log import CORE
+from .store import MOONCAKE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 KEPT = 2048
 """Blocks that the engine keeps itself."""
-RPC_FAIL = -900
-"""Mooncake's code where its master does not answer."""
+RPC_FAIL, ERROR = -900, -1
+"""Codes where the master does not answer: Mooncake's, and any other's."""
 COUNTS_ONLY = (0, 21)
 """First release whose message counts keys rather than list them."""
 
@@ -50,6 +51,7 @@ class Blocks:
         self.loads = not consumer or bool(own.get("consumer_is_to_load"))
         self.saves = not consumer or bool(own.get("consumer_is_to_put"))
         self._client = access.client
+        self._backend = access.backend
         self._model = settings.model.rstrip("/").rpartition("/")[2]
         self._size = settings.block_size
         self._keeps = settings.prefix_caching
@@ -105,8 +107,9 @@ class Blocks:
             return []
 
     def _complain(self, keys: list[str]) -> None:
-        text = f"Failed to put key {keys},res:{[RPC_FAIL] * len(keys)}"
+        code = RPC_FAIL if self._backend == MOONCAKE else ERROR
+        text = f"Failed to put key {keys},res:{[code] * len(keys)}"
         if self._release >= COUNTS_ONLY:
-            text = f"Failed to put {len(keys)} keys out of {len(keys)}. error_codes={[RPC_FAIL]}. "
+            text = f"Failed to put {len(keys)} keys out of {len(keys)}. error_codes={[code]}. "
             text += "Check memory and store capacity."
-        self._log.error(CORE, "mooncake_backend.py:209", text)
+        self._log.error(CORE, f"{self._backend}_backend.py:209", text)

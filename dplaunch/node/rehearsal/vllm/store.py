@@ -19,15 +19,16 @@ if TYPE_CHECKING:
     from .machine import Machine
 
 POOLS = frozenset({"AscendStoreConnector", "MooncakeConnectorStoreV1", "MooncakeStoreConnector"})
-MOONCAKE, MEMCACHE = "MOONCAKE_CONFIG_PATH", "MMC_LOCAL_CONFIG_PATH"
+MOONCAKE, MEMCACHE = "mooncake", "memcache"
 META = "ock.mmc.meta_service_url"
 
 
 class Access:
     """One pool that the engine uses: ``config`` is its connector's, ``client`` its connection."""
 
-    def __init__(self, config: dict[str, object], client: Client) -> None:
+    def __init__(self, config: dict[str, object], backend: str, client: Client) -> None:
         self.config = config
+        self.backend = backend
         self.client = client
 
 
@@ -45,12 +46,13 @@ def connect(config: object, machine: Machine, log: Log) -> Access | None:
 
 def _access(config: dict[str, object], machine: Machine, log: Log) -> Access | None:
     extra = config.get("kv_connector_extra_config")
-    backend = extra.get("backend", "mooncake") if isinstance(extra, dict) else "mooncake"
-    if backend == "mooncake":
-        master = machine.env.get("MOONCAKE_MASTER") or _master(_read(MOONCAKE, machine.env))
+    backend = str(extra.get("backend", MOONCAKE)) if isinstance(extra, dict) else MOONCAKE
+    if backend == MOONCAKE:
+        master = machine.env.get("MOONCAKE_MASTER") or _master(_read("MOONCAKE_CONFIG_PATH", machine.env))
         failure = "Initialize mooncake failed."
-    elif backend == "memcache":
-        master, failure = _meta(_read(MEMCACHE, machine.env)), "Store initialization failed."
+    elif backend == MEMCACHE:
+        master = _meta(_read("MMC_LOCAL_CONFIG_PATH", machine.env))
+        failure = "Store initialization failed."
     else:
         return None
     host, _, port = master.rpartition(":")
@@ -60,7 +62,7 @@ def _access(config: dict[str, object], machine: Machine, log: Log) -> Access | N
             CORE, "store.py:1", f"the pool at {master} is no part of this rehearsal, and stays unused"
         )
         return None
-    return Access(config, _reach(host, port, failure))
+    return Access(config, backend, _reach(host, port, failure))
 
 
 def _reach(host: str, port: str, failure: str) -> Client:
