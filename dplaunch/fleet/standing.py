@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from dplaunch.fleet.change.differences import find_differences
 from dplaunch.fleet.job import Job
+from dplaunch.fleet.lookups import read_lookups
 from dplaunch.fleet.membership import read_report
 from dplaunch.fleet.proof.registry import read_registered
 from dplaunch.fleet.verdict import mark_stuck, summarise
@@ -22,11 +23,13 @@ def look(job: Job) -> tuple[Observed, Summary]:
     router = read_report(job)
     observed = mark_stuck(job.driver.observe(health=True), router.stuck)
     summary = summarise(job.plan, observed, router.closed)
-    registered = read_registered(job) if any(process.alive for process in observed.processes) else None
+    alive = any(process.alive for process in observed.processes)
+    registered = read_registered(job) if alive else None
     summary = replace(
         summary,
         skipped_prefill=router.skipped_prefill,
         registered=registered.describe() if registered else "",
+        lookups=read_lookups(job) if alive else None,
     )
     if summary.stale:
         restarts = decide(job.plan, observed, Wish()).restarts

@@ -115,6 +115,8 @@ class Api(Struct, frozen=True, kw_only=True):
     """Gauge of the requests in its queue."""
     fetched: tuple[str, ...] = ()
     """Counters that grow when KV comes from elsewhere, best first: ``name`` or ``name{label="value"}``."""
+    looked_up: tuple[str, ...] = ()
+    """Counters of prompt tokens looked up in a store of KV, and found there; none without a store."""
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):

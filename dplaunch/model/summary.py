@@ -83,6 +83,13 @@ class LastProof(Struct, frozen=True, kw_only=True):
     """The verb proved what it changed; ``reason`` is what a proof of the whole cluster found before it."""
 
 
+class Lookups(Struct, frozen=True, kw_only=True):
+    """Prompt tokens that engines looked up in a store of KV since they started, and found there."""
+
+    asked: int
+    found: int
+
+
 class Summary(Struct, frozen=True, kw_only=True):
     """The state of a cluster. Process names are those of the plan, node names those of the cluster file."""
 
@@ -102,6 +109,8 @@ class Summary(Struct, frozen=True, kw_only=True):
     """What differs between the plan and what runs there."""
     registered: str = ""
     """How many ranks have reported to Redis, and which have not; empty where they do not report."""
+    lookups: Lookups | None = None
+    """None: no engine has a store."""
     router_ok: bool | None = None
     """None: the plan has no router."""
     skipped_prefill: int = 0

@@ -14,7 +14,7 @@ from rich.text import Text
 from dplaunch import durations
 from dplaunch.model.observed import Observed
 from dplaunch.model.plan import Plan
-from dplaunch.model.summary import Cause, ClusterHealth, Summary
+from dplaunch.model.summary import Cause, ClusterHealth, Lookups, Summary
 from dplaunch.ranges import families, fold, grouped, ranges
 from dplaunch.view import folding, style
 from dplaunch.view.actions import render_differences
@@ -110,7 +110,7 @@ def to_json(plan: Plan, observed: Observed, summary: Summary) -> dict[str, Any]:
     """The stable form.
 
     ``{cluster, revision, state, outage, cause, endpoint, model, roles, nodes, processes, router, held,
-    skipped_prefill, registered, differences, proof}``
+    skipped_prefill, registered, lookups, differences, proof}``
     """
     processes = [_process(record) for record in records(plan, observed, summary.out)]
     return {
@@ -128,6 +128,7 @@ def to_json(plan: Plan, observed: Observed, summary: Summary) -> dict[str, Any]:
         "held": list(summary.held),
         "skipped_prefill": summary.skipped_prefill,
         "registered": summary.registered,
+        "lookups": summary.lookups and to_builtins(summary.lookups),
         "differences": [to_builtins(one) for one in summary.differences],
         "proof": _proof(summary),
     }
@@ -204,7 +205,16 @@ def _remarks(observed: Observed, summary: Summary) -> list[Text]:
         remarks.append(Text(f"{count} skipped prefill: decode engines computed the prompts themselves"))
     if summary.registered:
         remarks.append(Text(summary.registered))
+    if summary.lookups and summary.lookups.asked:
+        remarks.append(Text(_describe_lookups(summary.lookups)))
     return remarks
+
+
+def _describe_lookups(lookups: Lookups) -> str:
+    """``KV store: engines found 32,000 of the 80,000 prompt tokens that they looked up (40 %)``."""
+    share = 100 * lookups.found / lookups.asked
+    counts = f"{lookups.found:,} of the {lookups.asked:,} prompt tokens"
+    return f"KV store: engines found {counts} that they looked up ({share:.0f} %)"
 
 
 def _unproved(summary: Summary) -> list[Text]:

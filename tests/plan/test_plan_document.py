@@ -61,6 +61,7 @@ def every_field():
     api = Api(
         health="/up", models="", completions="/complete", metrics="/figures", registered="/all", running="toy:running",
         waiting="toy:waiting", fetched=('toy:fetched{from="elsewhere"}', "toy:bytes"),
+        looked_up=("toy:asked", "toy:found"),
     )  # fmt: skip
     parent = a_process(
         "decode@n1", "n1", endpoints=("decode-0", "decode-1"), role="decode", kind="engine", seats=(seat,), after=("convert-0",),

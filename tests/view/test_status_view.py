@@ -6,7 +6,7 @@ from plans import a_job, a_plan, a_process
 
 from dplaunch.fleet.verdict import mark_stuck, summarise
 from dplaunch.model.observed import ObservedEndpoint, ObservedProcess, State
-from dplaunch.model.summary import Cause, ClusterHealth, LastProof, RoleSummary, Summary
+from dplaunch.model.summary import Cause, ClusterHealth, LastProof, Lookups, RoleSummary, Summary
 from dplaunch.view import status as status_view
 
 GOOD = Summary(
@@ -237,6 +237,11 @@ def test_an_engine_that_is_stuck_is_named_with_what_the_router_saw(draw, golden,
     golden("status-stuck", draw(status_view.render(big_plan, observed, summary), 160))
     found = status_view.to_json(big_plan, observed, summary)["processes"]
     assert [p["name"] for p in found if p["stuck"]] == ["decode-7"]
+
+
+def test_what_engines_found_in_a_store_is_counted(draw, golden, big_plan, observe):
+    summary = replace(GOOD, lookups=Lookups(asked=80_000, found=32_000))
+    golden("status-lookups", draw(status_view.render(big_plan, observe(big_plan), summary), 100))
 
 
 def test_what_skipped_prefill_is_counted(draw, golden, big_plan, observe):

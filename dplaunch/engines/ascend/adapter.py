@@ -8,6 +8,7 @@ from typing import Any
 from dplaunch.engines import rules
 from dplaunch.engines.adapter import NamedFile, PortNeed, Site
 from dplaunch.engines.ascend import advice, dbo, env, kv, kv_rules, lint, releases, store
+from dplaunch.engines.ascend.connectors import Kind, transfer_connectors
 from dplaunch.engines.ascend.facts import FACTS
 from dplaunch.engines.ascend.releases import is_contract_a
 from dplaunch.engines.facts import Software
@@ -100,6 +101,10 @@ class Ascend(Vllm):
     def env(self, site: Site, seat: Seat) -> Env:
         """What addresses, hardware, connector and version need."""
         return env.computed(site, seat, _version(site.spec)) | pool.env(self.client(site))
+
+    def keeps_kv(self, spec: ClusterSpec) -> bool:
+        """By the connectors in use."""
+        return any(one.kind is Kind.STORE for one in transfer_connectors(spec.kv_transfer))
 
     def client(self, site: Site) -> NamedFile | None:
         """By the pool's backend."""

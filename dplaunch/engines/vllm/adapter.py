@@ -31,6 +31,7 @@ from dplaunch.engines.vllm.flagtable import negatable
 from dplaunch.engines.vllm.forms import Lines
 from dplaunch.engines.vllm.releases import dense
 from dplaunch.engines.vllm.shell import Scripted, needs
+from dplaunch.engines.vllm.transfer import STORES, names
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
 from dplaunch.model.plan import File, Overlap, Seat
@@ -101,6 +102,10 @@ class Vllm(Scripted):
         """The script of this role on this node, and what its store reads."""
         script = Template(site.script_path, self.template(site.spec), self.context(site))
         return (script, *pool.files(site, self.client(site)))
+
+    def keeps_kv(self, spec: ClusterSpec) -> bool:
+        """By the connectors in use."""
+        return any(name in STORES for name in names(spec.kv_transfer))
 
     def client(self, site: Site) -> NamedFile | None:
         """The file that the engines' store reads; None without one."""

@@ -23,6 +23,9 @@ API = Api(
     ),
 )
 
+LOOKED_UP = ("vllm:external_prefix_cache_queries_total", "vllm:external_prefix_cache_hits_total")
+"""Prompt tokens asked of a store of KV, and found. Source: vLLM from 0.11.1, v1/metrics/loggers.py."""
+
 SURE = "--tensor-parallel-size"
 HELP = Help(
     program="vllm serve",

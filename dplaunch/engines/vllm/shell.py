@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
 from dplaunch.engines.adapter import Command, EngineAdapter, PortNeed, Site, StandIn
 from dplaunch.engines.settings import Env, Flags, Split, secrets, split, user_env
 from dplaunch.engines.vllm import forms, parallel
+from dplaunch.engines.vllm.facts import LOOKED_UP
 from dplaunch.engines.vllm.forms import Contract, Lines
 from dplaunch.engines.vllm.lint import as_map
-from dplaunch.model.cluster import ClusterSpec, RoleSpec
-from dplaunch.model.plan import Process, Seat, StopStep
+from dplaunch.model.cluster import DECODE, ClusterSpec, RoleSpec
+from dplaunch.model.plan import Endpoint, Process, Seat, StopStep
 
 COMPUTED = "What addresses, hardware, connector and version need"
 WRITTEN = "From the cluster file"
@@ -123,11 +124,23 @@ class Scripted(EngineAdapter):
         for process, seat, flags in zip(forms.layout(site), led.seats, self.flags(led), strict=True):
             yield replace(
                 process,
+                endpoints=self._counting(site, process.endpoints),
                 argv=("bash", self.start_path(led), *arguments(contract, led, seat)),
                 flags=_flag_names(sizes, flags),
                 env=secrets(led, seat),
                 stop=stop,
             )
+
+    def keeps_kv(self, spec: ClusterSpec) -> bool:
+        """Whether engines keep KV in a store beside them."""
+        del spec
+        return False
+
+    def _counting(self, site: Site, endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
+        """Those whose role looks prompts up in a store; decode engines count what prefill hands over too."""
+        if site.role.name == DECODE or not self.keeps_kv(site.spec):
+            return tuple(endpoints)
+        return tuple(replace(one, api=replace(one.api, looked_up=LOOKED_UP)) for one in endpoints)
 
     def commands(self, site: Site) -> Mapping[str, Command]:
         """What the script starts for each process; nothing is known of a script of the user's."""

@@ -96,6 +96,13 @@ def test_a_meta_service_that_names_its_own_file_keeps_it():
     assert not [f.path for node in planned.nodes for f in node.files if f.path.endswith("mmc-meta.conf")]
 
 
+@pytest.mark.parametrize("transfer", [POOL, KvTransferSpec(connector="MooncakeConnectorV1")])
+def test_those_who_look_prompts_up_in_a_pool_count_what_they_find(transfer):
+    services = (MASTER,) if transfer is POOL else ()
+    counting = {e.role for e in plan.build(pooled(*services, transfer=transfer)).endpoints if e.api.looked_up}
+    assert counting == ({"prefill"} if transfer is POOL else set())
+
+
 def test_a_file_that_the_user_names_is_not_computed():
     env = {"MOONCAKE_CONFIG_PATH": "/etc/mooncake.json"}
     spec = pooled()
