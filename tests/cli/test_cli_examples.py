@@ -15,6 +15,7 @@ pytestmark = pytest.mark.whole
 ONE_RANK = (("dp: 2", "dp: 1"), ("dp: 4", "dp: 1"), ("ep: 16", "ep: true"))
 SMALLER = {
     "deepseek-gpu-supervisor": (("dp: 16", "dp: 4"), ("ep: 16", "ep: 4")),
+    "deepseek-r1-a3-kubernetes": (("dp: 32", "dp: 2"), ("ep: 32", "ep: 2"), ("groups: 2", "groups: 1")),
     "deepseek-r1-a3-layerwise": (("dp: 32", "dp: 2"), ("ep: 32", "ep: 2")),
     "deepseek-r1-a3-memcache": ONE_RANK,
     "deepseek-r1-a3-pool": ONE_RANK,
@@ -32,6 +33,7 @@ SMALLER = {
         "deepseek-gpu-dbo",
         "deepseek-r1-a2-docker",
         "deepseek-r1-a3-dbo-v0.9.1",
+        "deepseek-r1-a3-kubernetes",
         "deepseek-r1-a3-layerwise",
         "deepseek-r1-a3-memcache",
         "deepseek-r1-a3-pool",
