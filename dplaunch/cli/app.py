@@ -16,6 +16,7 @@ from dplaunch.cli.diagnose import diagnose
 from dplaunch.cli.down import down
 from dplaunch.cli.exec_ import ExecCommand, exec_
 from dplaunch.cli.explain import explain
+from dplaunch.cli.import_ import import_
 from dplaunch.cli.init import init
 from dplaunch.cli.lock import lock
 from dplaunch.cli.logs import logs
@@ -60,6 +61,7 @@ app.command(rich_help_panel=LOOK)(verb(lock))
 app.command(rich_help_panel=LOOK)(verb(audit))
 
 app.command(rich_help_panel=PLAN)(verb(init, targets=True, hide=CLUSTER, asks=True))
+app.command("import", rich_help_panel=PLAN)(verb(import_, targets=True, hide=CLUSTER))
 app.command(rich_help_panel=PLAN)(verb(validate))
 app.command(rich_help_panel=PLAN)(verb(plan))
 app.command(rich_help_panel=PLAN)(verb(render))

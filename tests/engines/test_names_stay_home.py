@@ -14,6 +14,7 @@ PRODUCT = Path(__file__).parents[2] / "dplaunch"
 HOMES = (
     *("engines/fastdeploy/", "engines/vllm/", "engines/ascend/", "engines/mindie/", "engines/script/"),
     "node/rehearsal/",
+    "importer/",  # reads what was written for engines, in their words
 )
 PLAIN = {"script", "rehearsal"}
 """Kinds that are words of the language too."""

@@ -150,7 +150,7 @@ def _end(found: tuple[Line, ...], opened: tuple[str, int] | None, own: Own) -> I
 def _values(script: Script) -> Iterator[tuple[int, str, str]]:
     """Line, flag and text of every value that should be JSON; variables of one value are put in."""
     for words in (*script.commands, *script.lists.values()):
-        for name, value, line in flags_of([Word(script.expand(text), line) for text, line in words]):
+        for name, value, line in flags_of([Word(script.expand(word.text), word.line) for word in words]):
             if value and value.lstrip().startswith("{"):
                 yield line, name, value.replace(LITERAL_DOLLAR, "$")
 

@@ -25,6 +25,16 @@ class Word(NamedTuple):
 
     text: str
     line: int
+    quoted: bool = False
+    """Some of it stands in quotes: the shell does not split what its variables hold."""
+
+
+class Command(NamedTuple):
+    """A command, or a list ``NAME=(…)``: its words, the list's name, and what ends it (``|``, ``&&``)."""
+
+    words: list[Word]
+    listed: str
+    end: str
 
 
 class Given(NamedTuple):
@@ -111,11 +121,9 @@ def model(words: list[Word]) -> Word | None:
 
 def read(text: str) -> Script:
     """Read a script."""
-    plain = _HERE_DOCUMENT.sub(lambda m: m[1] + "\n" * m[4].count("\n") + m[5], text.replace("\r", ""))
-    code = re.sub(r"(?m)^\s*#.*$", "", plain)
+    code = re.sub(r"(?m)^\s*#.*$", "", _without_documents(text))
     script = Script(bool(re.search(r"\$\{?[1-9]", code)), blind=bool(_BLIND.search(code)))
-    reader = _Reader(plain)
-    for command, listed in reader.commands():
+    for command, listed, _ in commands(text):
         if listed:
             script.lists[listed] = command
             continue
@@ -129,6 +137,16 @@ def read(text: str) -> Script:
     return script
 
 
+def commands(text: str) -> Iterator[Command]:
+    """Every command of a script in its order, as it is written."""
+    return _Reader(_without_documents(text)).commands()
+
+
+def _without_documents(text: str) -> str:
+    """The text without carriage returns, and with here-documents empty; lines keep their numbers."""
+    return _HERE_DOCUMENT.sub(lambda m: m[1] + "\n" * m[4].count("\n") + m[5], text.replace("\r", ""))
+
+
 class _Reader:
     """Splits text into commands and words as the shell does."""
 
@@ -138,9 +156,10 @@ class _Reader:
         self._line = 1
         self._word: list[str] = []
         self._begun = 0
+        self._in_quotes = False
         self._words: list[Word] = []
 
-    def commands(self) -> Iterator[tuple[list[Word], str]]:
+    def commands(self) -> Iterator[Command]:
         """Every command; of a list in brackets also its name."""
         listed = ""
         while self._at < len(self._text):
@@ -149,10 +168,11 @@ class _Reader:
                 self._comment()
             elif char == "(" and "".join(self._word).endswith("="):
                 listed, self._word, self._begun, self._words = "".join(self._word)[:-1].rstrip("+"), [], 0, []
-            elif (listed and char == ")") or (not listed and char in _ENDS):
+            elif (listed and char == ")") or (not listed and char in _ENDS and not self._redirects(char)):
                 self._close()
                 if self._words:
-                    yield self._words, listed
+                    double = char in "&|" and self._text.startswith(char, self._at)
+                    yield Command(self._words, listed, char * 2 if double else char)
                 listed, self._words = "", []
             elif char.isspace() or (char in "()" and not self._begun):
                 self._close()
@@ -160,7 +180,12 @@ class _Reader:
                 self._add(char)
         self._close()
         if self._words:
-            yield self._words, listed
+            yield Command(self._words, listed, "\n")
+
+    def _redirects(self, char: str) -> bool:
+        """Whether an ampersand is part of ``2>&1`` or ``&>``."""
+        before = self._text[self._at - 2 : self._at - 1]
+        return char == "&" and (before == ">" or self._text.startswith(">", self._at))
 
     def _take(self) -> str:
         char = self._text[self._at]
@@ -188,6 +213,8 @@ class _Reader:
             self._word.append(char)
 
     def _quoted(self, quote: str) -> None:
+        self._in_quotes = True
+        self._end_name()
         while self._at < len(self._text) and (char := self._take()) != quote:
             if char == "\\" and quote == '"' and self._at < len(self._text):
                 following = self._take()
@@ -197,6 +224,13 @@ class _Reader:
                 char = LITERAL_DOLLAR
             self._word.append(char)
         self._word.append("")
+        self._end_name()
+
+    def _end_name(self) -> None:
+        """Where quotes end a variable's name, and a letter follows: in braces, as the quotes are left out."""
+        if re.match(r"\w", self._text[self._at : self._at + 1]):
+            word = "".join(self._word)
+            self._word = [re.sub(r"\$([A-Za-z_]\w*)$", r"${\1}", word)]
 
     def _substituted(self) -> None:
         """``$(…)`` and ``$((…))`` as they are written."""
@@ -211,5 +245,5 @@ class _Reader:
 
     def _close(self) -> None:
         if self._begun:
-            self._words.append(Word("".join(self._word), self._begun))
-        self._word, self._begun = [], 0
+            self._words.append(Word("".join(self._word), self._begun, self._in_quotes))
+        self._word, self._begun, self._in_quotes = [], 0, False

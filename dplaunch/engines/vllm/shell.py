@@ -163,7 +163,7 @@ class Scripted(EngineAdapter):
 
         given = [fill(word) for words in flags.values() for word in words]
         computed = [word for flag, value in sizes for word in (flag, fill(value).strip('"'))]
-        end = ("--served-model-name", site.spec.served_model_name)
+        end = ("--served-model-name", *_served_names(site))
         written = self.env(site, seat) | user_env(site, seat)
         env = {name: fill(value) for name, value in written.items() if isinstance(value, str)}
         return Command((*SERVE, site.spec.model, *computed, *given, *end), env)
