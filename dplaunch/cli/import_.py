@@ -24,6 +24,15 @@ Force = Annotated[bool, option("--force", help="Overwrite an existing file.")]
 Name = Annotated[
     str, option("--name", metavar="NAME", help="Name the cluster (default: its model).", show_default=False)
 ]
+Hosts = Annotated[
+    str,
+    option(
+        "--hosts",
+        metavar="RANGE",
+        help="Use these hosts for a file that counts nodes without naming them (default: as it has them).",
+        show_default=False,
+    ),
+]
 Release = Annotated[
     str,
     option(
@@ -35,16 +44,18 @@ Release = Annotated[
 ]
 
 
-def import_(
+def import_(  # noqa: PLR0913 - the flags that operators need, one line each
     call: Invocation,
     files: Files,
     out: Out = Path("cluster.yaml"),
     name: Name = "",
+    hosts: Hosts = "",
     engine_version: Release = "",
     force: Force = False,
 ) -> ExitCode:
     """Make a cluster file of existing scripts, and compare rank by rank what both start. Run nothing."""
     from dplaunch.importer import Wanted, bring
+    from dplaunch.ranges import expand
     from dplaunch.view import imported as drawing
     from dplaunch.workspace import write_by_rename
 
@@ -53,7 +64,8 @@ def import_(
             f"{out} already exists", hint="choose another name with -O, or overwrite it with --force"
         )
     named = tuple((host, path) for host, _, path in (word.rpartition("=") for word in files))
-    wanted = Wanted(named, name, engine_version, out=str(out))
+    machines = expand(hosts) if hosts else ()
+    wanted = Wanted(named, name, engine_version, machines, str(out))
     found = bring(wanted, lambda path: Path(path).expanduser().read_text(encoding="utf-8"))
     write_by_rename(out, found.text)
     human = drawing.render(found, str(out), verbose=bool(call.screen.verbose))

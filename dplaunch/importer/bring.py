@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import yaml
 from msgspec import Struct
 
 from dplaunch import plan as plans
 from dplaunch import spec
 from dplaunch.errors import Problem, SpecError, UsageError
-from dplaunch.importer import compare
+from dplaunch.importer import compare, testfiles
 from dplaunch.importer.compose import Composed, compose
 from dplaunch.importer.engines import recognise, understand
-from dplaunch.importer.hosts import read_scripts
+from dplaunch.importer.hosts import read_scripts, read_text
 from dplaunch.importer.source import ReadFile, Source
 from dplaunch.importer.write import write
 from dplaunch.model.imported import Difference, Imported
 from dplaunch.ranges import fold
 from dplaunch.words import plural
+
+_YAML = (".yaml", ".yml")
 
 
 class Wanted(Struct, frozen=True):
@@ -28,6 +31,7 @@ class Wanted(Struct, frozen=True):
     name: str = ""
     version: str = ""
     hosts: tuple[str, ...] = ()
+    """The nodes, for files that count them and do not name them."""
     out: str = "cluster.yaml"
 
 
@@ -48,13 +52,30 @@ def read(wanted: Wanted, read_file: ReadFile) -> Source:
     """What the files start. Raises UsageError where that is nothing."""
     source = Source()
     for host, path in wanted.files:
-        read_scripts(host, path, read_file, source)
+        if path.endswith(_YAML):
+            _read_yaml(path, wanted, read_file, source)
+        else:
+            read_scripts(host, path, read_file, source)
     if not source.launches:
         raise UsageError(
             f"{', '.join(path for _, path in wanted.files)}: no engine is started here",
             hint="it reads scripts and command lines with `vllm serve`, and launchers that call such scripts",
         )
     return source
+
+
+def _read_yaml(path: str, wanted: Wanted, read_file: ReadFile, source: Source) -> None:
+    try:
+        document = yaml.safe_load(read_text(path, read_file))
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    name = path.rpartition("/")[2]
+    if not isinstance(document, dict) or not testfiles.recognised(document):
+        raise UsageError(
+            f"{path} is a YAML file of a form that dplaunch import does not know",
+            hint="it reads vllm-ascend's multi-node tests (external and internal data parallelism)",
+        )
+    testfiles.read_tests(document, name, wanted.hosts, source, read_file)
 
 
 def _checked(text: str, name: str, composed: Composed) -> tuple[tuple[Problem, ...], tuple[Difference, ...]]:

@@ -12,7 +12,7 @@ from dplaunch.engines.flags import to_json
 from dplaunch.importer import transfer
 from dplaunch.importer.arguments import parse, same
 from dplaunch.importer.compose import ADDRESSES, HELPERS, INTERFACES, READY, Composed
-from dplaunch.importer.engines import TRANSFER, VISIBLE, Engine
+from dplaunch.importer.engines import TRANSFER, VISIBLE, Engine, number
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.model.imported import Difference
 from dplaunch.model.plan import Plan
@@ -153,6 +153,8 @@ class _Reasons:
             return "a process without a server has no use for it"
         if name == "data-parallel-start-rank" and self._engine.rank == 0:
             return "rank 0 is where counting starts"
+        if name.endswith("-parallel-size") and number(self._engine.flags[name], 0) == 1:
+            return "1 is the engine's own default"
         whole = len(self._group()) == 1
         if alone and (whole or self._engine.dp == 1):
             return "the process is a whole group by itself, and meets nobody"

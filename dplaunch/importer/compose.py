@@ -72,6 +72,9 @@ def compose(source: Source, engines: list[Engine], kind: Kind, name: str) -> Com
     }
     if source.setup:
         document["runtime"] = {"setup": source.setup}
+    if source.services:
+        first = next(iter(places.nodes.values()))
+        document["services"] = {name: {"node": first, **one} for name, one in source.services.items()}
     shared, rest = layers.split((engine, _env(engine, kind)) for engine in engines)
     args, more = layers.split((engine, _args(engine, kind)) for engine in engines)
     defaults = {key: value for key, value in (("env", shared), ("args", args)) if value}
@@ -86,7 +89,7 @@ def compose(source: Source, engines: list[Engine], kind: Kind, name: str) -> Com
         document["roles"][role] |= {key: value for key, value in own.items() if value}
     levels.nodes(document["nodes"])
     if section := transfer.section(engines, source):
-        document["kv_transfer"] = section
+        document["kv_transfer"] = {**section, **({"store": source.store} if source.store else {})}
     document |= _ports(roles, places, document["roles"])
     document["router"] = _router(source, places)
     if overrides := levels.overrides():
@@ -250,7 +253,8 @@ def _ports(roles: Sequence[str], places: Places, sections: Mapping[str, dict[str
 
 
 def _bases(engines: Sequence[Engine]) -> dict[str, int]:
-    found = {"http": min(engine.port for engine in engines)}
+    servers = [engine for engine in engines if engine.serves]
+    found = {"http": min(engine.port for engine in servers or engines)}
     rpc = [engine.rpc for engine in engines if engine.rpc and "nnodes" not in engine.flags]
     if rpc:
         found["rpc"] = min(rpc)
@@ -277,6 +281,6 @@ def _router(source: Source, places: Places) -> dict[str, Any]:
     proxy = source.proxies[0] if source.proxies else None
     first = next(iter(places.nodes.values()))
     if proxy is None:
-        taken = {engine.port for engine in places.engines}
+        taken = {engine.port for engine in places.engines if engine.serves}
         return {"node": first, "port": next(port for port in _ROUTER_PORTS if port not in taken)}
     return {"node": places.nodes.get(proxy.host, first), "port": proxy.port}

@@ -75,6 +75,11 @@ class Engine(Struct, frozen=True, eq=False):
         return number(self.flags.get("port"), 8000)
 
     @property
+    def serves(self) -> bool:
+        """Whether it has an HTTP server."""
+        return "headless" not in self.flags and not self.part
+
+    @property
     def sizes(self) -> dict[str, int]:
         """The parallel sizes of its role."""
         names = {"tp": "tensor", "pp": "pipeline", "pcp": "prefill-context", "dcp": "decode-context"}

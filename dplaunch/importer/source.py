@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from msgspec import Struct, field
 
@@ -34,6 +35,10 @@ class Source(Struct):
     """What the source calls the deployment."""
     devices: int = 0
     """Devices of a node; 0: the source does not say."""
+    services: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Programs beside the engines, on the first node, as the cluster file has them."""
+    store: dict[str, Any] = field(default_factory=dict)
+    """What the clients of a KV pool read."""
     addresses: dict[str, str] = field(default_factory=dict)
     """Host → its address on the data network, where it is another."""
 
