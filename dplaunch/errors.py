@@ -60,7 +60,8 @@ class Problem(Struct, frozen=True):
 
     ``line`` and ``column`` count from 1; 0 stands for a problem without a place (a missing file, a rule
     about the whole file). ``key`` is the dotted path (``roles.decode.dp``), ``source_line`` the line itself,
-    ``hint`` what would be right, ``source`` where that is known from.
+    ``hint`` what would be right, ``source`` where that is known from. ``at_key``: the key is wrong, not
+    its value.
     """
 
     text: str
@@ -72,6 +73,7 @@ class Problem(Struct, frozen=True):
     hint: str = ""
     warning: bool = False
     source: str = ""
+    at_key: bool = False
 
 
 class DplaunchError(Exception):

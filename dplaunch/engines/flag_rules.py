@@ -58,7 +58,7 @@ def _unknown(parser: Parser, known: Flags, name: str) -> Problem:
     near = known.nearest(name)
     hint = f"did you mean {near}?" if near else parser.listing
     text = f"{parser.engine} has no flag --{name}"
-    return Problem(text, hint=hint, warning=not known.sure, source=parser.source)
+    return Problem(text, hint=hint, warning=not known.sure, source=parser.source, at_key=True)
 
 
 def did_you_mean(value: str, choices: Collection[str]) -> str:

@@ -65,6 +65,7 @@ def devices_chosen(spec: ClusterSpec, variable: str) -> Iterator[Problem]:
                 f"'{variable}' is computed by dplaunch for every rank",
                 key=f"{place}.{variable}",
                 hint=f"remove it, and write devices: [{example}] in hardware or at the node",
+                at_key=True,
             )
             return
 
@@ -76,7 +77,7 @@ def forbidden(spec: ClusterSpec, variables: Collection[str], why: str, hint: str
         for name in env:
             if name in variables and name not in seen:
                 seen.add(name)
-                yield Problem(why.format(name=name), key=f"{place}.{name}", hint=hint)
+                yield Problem(why.format(name=name), key=f"{place}.{name}", hint=hint, at_key=True)
 
 
 def check_agreement(spec: ClusterSpec) -> Iterator[Problem]:

@@ -9,11 +9,11 @@ from typing import Any
 from msgspec import Struct, field
 
 from dplaunch.errors import Problem
+from dplaunch.nearest import nearest
 from dplaunch.ranktable import fields
 from dplaunch.ranktable.fields import LONGEST_ID, FieldRule
 from dplaunch.ranktable.positions import Members, Node, Place
 from dplaunch.ranktable.table import Cell, Entry, Pod, Server, Table
-from dplaunch.spec.finding import nearest
 from dplaunch.words import shorten
 
 OTHERS = {

@@ -9,7 +9,7 @@ from operator import eq
 from typing import Any
 
 from dplaunch.errors import UsageError
-from dplaunch.spec.finding import nearest
+from dplaunch.nearest import nearest
 from dplaunch.spec.jsonschema import Json, SchemaKey, bare_schema, find, properties, required
 from dplaunch.spec.reference import Entry, entries
 from dplaunch.spec.words import words

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from difflib import SequenceMatcher, get_close_matches
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -41,23 +39,6 @@ def dotted(path: KeyPath) -> str:
     """``nodes[0].env.HOME``."""
     words = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return "".join(words).removeprefix(".")
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The known word the user may have meant; empty when none is close."""
-    word = word.lower()
-    by_lower = {name.lower(): name for name in known}
-    close = get_close_matches(word, by_lower, cutoff=0.65)
-    best = max(
-        close, key=lambda name: (SequenceMatcher(None, name, word).ratio(), name[0] == word[0]), default=""
-    )
-    return by_lower.get(best, "")
-
-
-def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
-    """A hint: the close word if there is one, else ``otherwise``."""
-    guess = nearest(word, known)
-    return f"did you mean '{guess}'?" if guess else otherwise
 
 
 def counted(number: int, noun: str) -> str:

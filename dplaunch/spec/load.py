@@ -30,8 +30,8 @@ Check = Callable[[ClusterSpec], Iterable[Problem]]
 """What is wrong with a cluster beyond its file: key paths, no positions."""
 
 _CHECKED = (
-    *("engine.**", "model", "nodes", "nodes.*", "hardware.**", "kv_transfer", "kv_transfer.connector"),
-    *("ports.**", "roles", "router.**", "overrides"),
+    *("engine.**", "model", "nodes", "nodes.*", "hardware.**", "kv_transfer.**"),
+    *("ports.**", "roles", "router.**", "overrides", "services.**", "jobs.**", "redis.**", "files.**"),
     *(f"nodes.*.{key}" for key in ("name", "host", "address", "devices")),
     *(
         f"roles.*.{key}"

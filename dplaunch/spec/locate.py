@@ -25,7 +25,7 @@ def locate(document: Document, problem: Problem) -> Problem:
     if rest and parts[0] in _UNDER_DEFAULTS and len(parts) > _ENTRY:
         general, missing = _walk(document.data, ("defaults", *parts[2:]))
         path, rest = (path, rest) if missing else (general, missing)
-    found = document.problem(Finding(path, problem.text, at_key=bool(rest)))
+    found = document.problem(Finding(path, problem.text, at_key=bool(rest) or problem.at_key))
     return replace(
         problem, file=found.file, line=found.line, column=found.column, source_line=found.source_line
     )

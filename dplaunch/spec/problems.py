@@ -8,8 +8,9 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from dplaunch.nearest import did_you_mean, nearest
 from dplaunch.spec import values
-from dplaunch.spec.finding import Finding, KeyPath, did_you_mean, dotted, nearest
+from dplaunch.spec.finding import Finding, KeyPath, dotted
 from dplaunch.spec.schema import File
 
 _Error = Any  # pydantic's ErrorDetails

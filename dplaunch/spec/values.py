@@ -12,8 +12,8 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 from dplaunch import durations
 from dplaunch.engines import kinds, routers
 from dplaunch.model.cluster import ArgValue, EnvValue, Family, Hardware, SecretRef
+from dplaunch.nearest import did_you_mean
 from dplaunch.ranges import RangeError, expand
-from dplaunch.spec.finding import did_you_mean
 
 _PRESETS: tuple[tuple[str, int, Family], ...] = (
     ("atlas-800t-a3", 16, "a3"),

@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dplaunch.errors import Problem, SpecError
+from dplaunch.nearest import did_you_mean, nearest
 from dplaunch.spec.document import DEEPEST, MOST_VALUES, Reading, read
-from dplaunch.spec.finding import Finding, Place, counted, did_you_mean, dotted, nearest
+from dplaunch.spec.finding import Finding, Place, counted, dotted
 from dplaunch.spec.syntax import MOST_OPENINGS, encoding_hint
 
 

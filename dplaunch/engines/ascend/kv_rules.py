@@ -12,9 +12,10 @@ from dplaunch.engines.routers import NONE, router_kind
 from dplaunch.engines.rules import warning
 from dplaunch.engines.versions import at_least
 from dplaunch.engines.vllm.lint import CONFIG, as_map
-from dplaunch.engines.vllm.transfer import extra_of, names, nested
+from dplaunch.engines.vllm.transfer import SAME_ENDING, extra_of, names, nested
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import DECODE, PREFILL, ClusterSpec, KvTransferSpec, RoleSpec
+from dplaunch.nearest import did_you_mean
 
 HYBRID = "MooncakeHybridConnector"
 
@@ -61,7 +62,7 @@ def _connectors(transfer: KvTransferSpec, version: str) -> Iterator[Problem]:
             yield Problem(
                 f"vllm-ascend {version} has no connector '{name}'",
                 key="kv_transfer.connector",
-                hint=f"it has: {', '.join(known)}",
+                hint=did_you_mean(name, known, f"it has: {', '.join(known)}", SAME_ENDING),
             )
     connector = find(transfer.connector)
     if connector is not None and connector.kind is Kind.MULTI and not nested(transfer):
@@ -83,7 +84,8 @@ def _typed_by_hand(transfer: KvTransferSpec) -> Iterator[Problem]:
     for place, name, block in blocks:
         for key, value in {**block, **as_map(block.get("kv_connector_extra_config"))}.items():
             for wrong, text in _refused(key, value, find(name)):
-                yield Problem(text, key=f"kv_transfer.{place}{wrong}", hint=f"remove {wrong}")
+                path = f"kv_transfer.{place}{wrong}"
+                yield Problem(text, key=path, hint=f"remove {wrong}", at_key=True)
 
 
 def _refused(key: str, value: object, connector: Connector | None) -> Iterator[tuple[str, str]]:

@@ -14,15 +14,18 @@ from dplaunch.engines.ascend.connectors import Connector, Kind, transfer_connect
 from dplaunch.engines.flags import plain
 from dplaunch.engines.versions import at_least
 from dplaunch.engines.vllm import pool
-from dplaunch.engines.vllm.transfer import extra_of, nested
+from dplaunch.engines.vllm.lint import as_map
+from dplaunch.engines.vllm.transfer import extra_of
 from dplaunch.errors import Problem
-from dplaunch.model.cluster import DECODE, ClusterSpec, RoleSpec, ServiceSpec
+from dplaunch.model.cluster import DECODE, ClusterSpec, KvTransferSpec, RoleSpec, ServiceSpec
 from dplaunch.model.plan import Seat
+from dplaunch.nearest import did_you_mean
 
 OFFLOADING = "OffloadingConnector"
 CPU_BLOCKS = "num_cpu_blocks"
 OLD_POOL = "MooncakeConnectorStoreV1"
 POOLS = (OLD_POOL, "AscendStoreConnector")
+BACKENDS = ("mooncake", "memcache", "yuanrong")
 META = "MetaService"
 """What the command of MemCache's service names."""
 META_PORTS = 2
@@ -69,21 +72,31 @@ def _number(roles: tuple[RoleSpec, ...], own: RoleSpec, seat: Seat) -> int:
 
 def backends(spec: ClusterSpec) -> tuple[str, ...]:
     """Where pools of this cluster keep KV: ``mooncake``, ``memcache`` or another, each once."""
-    pools = [(name, own) for name, own in _own_configs(spec) if name in POOLS]
-    found = ("mooncake" if name == OLD_POOL else str(own.get("backend", "")) for name, own in pools)
-    named = tuple(dict.fromkeys(backend for backend in found if backend))
-    return named or (("mooncake",) if pools else ())
-
-
-def _own_configs(spec: ClusterSpec) -> list[tuple[str, Mapping[str, Any]]]:
-    """Connectors in use, each with its own configuration as the file gives it: as a whole, and by role."""
     transfer = spec.kv_transfer
-    if transfer is None:
-        return []
-    outer = [extra_of(extra) for extra in (transfer.extra, *transfer.by_role.values())]
-    blocks = [(transfer.connector, block) for block in outer]
-    blocks += [(str(entry.get("kv_connector")), plain(entry)) for entry in nested(transfer)]
-    return [(name, block.get("kv_connector_extra_config", {})) for name, block in blocks]
+    found = [backend for _, backend in _backends(transfer)] if transfer else []
+    return tuple(dict.fromkeys(filter(None, found))) or (("mooncake",) if found else ())
+
+
+def _backends(transfer: KvTransferSpec) -> Iterator[tuple[str, str]]:
+    """Place below ``kv_transfer`` → the backend of each pool, empty where none is named."""
+    for place, name, own in _own_configs(transfer):
+        if name == OLD_POOL:
+            yield place, "mooncake"
+        elif name in POOLS:
+            yield f"{place}.kv_connector_extra_config.backend", str(own.get("backend", ""))
+
+
+def _own_configs(transfer: KvTransferSpec) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Place, connector and its own configuration as the file gives it: as a whole, by role, and in lists."""
+    blocks = [("extra", transfer.connector, extra_of(transfer.extra))]
+    blocks += [(role, transfer.connector, extra_of(extra)) for role, extra in transfer.by_role.items()]
+    blocks += [
+        (f"{place}.{index}", str(entry.get("kv_connector")), plain(entry))
+        for place, entries in transfer.entries
+        for index, entry in enumerate(entries)
+    ]
+    for place, name, block in blocks:
+        yield place, name, as_map(block.get("kv_connector_extra_config"))
 
 
 def client(site: Site, version: str) -> NamedFile | None:
@@ -143,6 +156,13 @@ def check(spec: ClusterSpec) -> Iterator[Problem]:
     yield from _check_offloading(spec)
     used = backends(spec)
     name = next((name for name in transfer.connectors if name in POOLS), transfer.connector)
+    unknown = [(place, backend) for place, backend in _backends(transfer) if backend not in ("", *BACKENDS)]
+    for place, backend in unknown:
+        text, otherwise = f"{name} has no backend '{backend}'", f"it has: {', '.join(BACKENDS)}"
+        hint = did_you_mean(backend, BACKENDS, otherwise)
+        yield Problem(text, key=f"kv_transfer.{place}", hint=hint, source="vllm-ascend, kv_pool.md")
+    if unknown:
+        return
     if "mooncake" in used:
         yield from pool.check(spec, name)
     if "memcache" in used:
@@ -154,7 +174,8 @@ def check(spec: ClusterSpec) -> Iterator[Problem]:
 
 def _check_offloading(spec: ClusterSpec) -> Iterator[Problem]:
     """Source: vllm-ascend, NPUOffloadingSpec in kv_offload/npu.py of 0.13.0 to 0.25.1rc1."""
-    configs = [own for name, own in _own_configs(spec) if name == OFFLOADING]
+    listed = _own_configs(spec.kv_transfer) if spec.kv_transfer else ()
+    configs = [own for _, name, own in listed if name == OFFLOADING]
     if configs and not any(own.get(CPU_BLOCKS) for own in configs):
         yield Problem(
             f"{OFFLOADING} of vllm-ascend starts only with {CPU_BLOCKS}: blocks in the host's memory",

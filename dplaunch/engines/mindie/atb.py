@@ -22,6 +22,7 @@ from dplaunch.engines.settings import Env, secrets, user_env, user_flags
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, RoleSpec
 from dplaunch.model.plan import File, Process, RankTable, Ready, Stage, StopStep
+from dplaunch.nearest import did_you_mean
 
 SCRIPT = "run_pa.sh"
 PROGRAM = "./examples/run_pa.py"
@@ -202,8 +203,9 @@ def _flags(spec: ClusterSpec) -> Iterator[Problem]:
         for key in args:
             if key not in known:
                 text = f"run_pa.py has no flag --{key.replace('-', '_')}"
-                hint = "its flags are in examples/run_pa.py of the model library"
-                yield Problem(text, key=f"{place}.{key}", hint=hint)
+                otherwise = "its flags are in examples/run_pa.py of the model library"
+                hint = did_you_mean(key.replace("-", "_"), FLAGS, otherwise)
+                yield Problem(text, key=f"{place}.{key}", hint=hint, at_key=True)
 
 
 ADAPTER = Atb()

@@ -18,6 +18,7 @@ from dplaunch.engines.mindie import parallel, shared
 from dplaunch.engines.settings import user_args
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ArgValue, ClusterSpec, RoleSpec
+from dplaunch.nearest import did_you_mean
 
 Section = dict[str, Any]
 
@@ -94,6 +95,7 @@ COMPUTED = {
 }
 """Fields that the cluster file decides elsewhere, and where."""
 
+_KINDS: dict[type, str] = {bool: "true or false", int: "a number", str: "a text"}
 LIMITS = {
     "tokenTimeout": (1, 3600),
     "e2eTimeout": (1, 65535),
@@ -179,18 +181,24 @@ def check_names(spec: ClusterSpec) -> Iterator[Problem]:
             name = key.replace("-", "_")
             if name in COMPUTED or key in COMPUTED:
                 text = f"'{name}' is computed by dplaunch"
-                yield Problem(text, key=f"{place}.{key}", hint=f"set {COMPUTED.get(name, '')} instead")
+                hint = f"set {COMPUTED.get(name, '')} instead"
+                yield Problem(text, key=f"{place}.{key}", hint=hint, at_key=True)
             elif key not in known:
                 text = f"config.json has no field {name} that dplaunch knows"
-                hint = "a field of your version goes under its section: ModelConfig: {field: value}"
-                yield Problem(text, key=f"{place}.{key}", hint=hint)
+                otherwise = "a field of your version goes under its section: ModelConfig: {field: value}"
+                hint = did_you_mean(name, (one.replace("-", "_") for one in known), otherwise)
+                yield Problem(text, key=f"{place}.{key}", hint=hint, at_key=True)
 
 
 def check_values(role: RoleSpec, sections: Mapping[str, Section]) -> Iterator[Problem]:
     """Values that MindIE refuses, or that contradict each other; ``sections``: all that the role has."""
     values = {name: value for section in sections.values() for name, value in section.items()}
+    wrong = list(_check_kinds(role, values))
+    if wrong:
+        yield from wrong
+        return
     for name, (least, most) in LIMITS.items():
-        if not (isinstance(values[name], int) and least <= values[name] <= most):
+        if not least <= values[name] <= most:
             yield _problem(role, name, f"{name} takes a number from {least} to {most}", str(most))
             return
     for low, high in (
@@ -206,6 +214,19 @@ def check_values(role: RoleSpec, sections: Mapping[str, Section]) -> Iterator[Pr
     if values["maxPreemptCount"] and not values["cpuMemSize"]:
         text = f"maxPreemptCount of {role.name} needs cpuMemSize above 0, to which requests are swapped"
         yield _problem(role, "maxPreemptCount", text, "cpuMemSize: 5")
+
+
+def _check_kinds(role: RoleSpec, values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Fields whose values are not of the kind that MindIE ships them with."""
+    for name in SHIPPED.keys() & role.args.keys():
+        if not isinstance(role.args[name], Mapping):
+            text = f"{name} of {role.name} is a section of config.json"
+            yield _problem(role, name, text, f"{name}: {{field: value}}")
+    for section in SHIPPED.values():
+        for name, default in section.items():
+            if type(values[name]) is not type(default):
+                text = f"{name} of {role.name} takes {_KINDS[type(default)]}, not {values[name]!r}"
+                yield _problem(role, name, text, f"MindIE ships {json.dumps(default)}")
 
 
 def _problem(role: RoleSpec, name: str, text: str, hint: str) -> Problem:

@@ -10,6 +10,7 @@ from dplaunch.engines.settings import Env, user_env
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, EnvValue, NodeSpec, RoleSpec
 from dplaunch.model.plan import File, RankTable, Seat
+from dplaunch.ranges import fold, grouped
 
 TABLE = "ranktable.json"
 """In the node's folder."""
@@ -126,15 +127,15 @@ def _check_table(spec: ClusterSpec) -> Iterator[Problem]:
             yield Problem(text, key="engine.rank_table", hint="remove it")
         return
     need = role.seats_per_node * role.devices_per_seat
-    for node in nodes_of(spec, role):
-        if len(node.devices) != need:
+    others = grouped((len(node.devices), node.name) for node in nodes_of(spec, role))
+    for devices, names in others.items():
+        if devices != need:
             text = (
-                f"{node.name} has {len(node.devices)} devices and {role.name} takes {need} of them: "
+                f"{fold(names)}: {devices} devices, and {role.name} takes {need} of them: "
                 "the rank table names all, and every one of them is a rank"
             )
-            yield Problem(
-                text, key=f"nodes.{node.name}.devices", hint=f"devices: {need}, or the numbers of {need}"
-            )
+            key = f"nodes.{names[0]}.devices"
+            yield Problem(text, key=key, hint=f"devices: {need}, or the numbers of {need}")
 
 
 def nodes_of(spec: ClusterSpec, role: RoleSpec) -> tuple[NodeSpec, ...]:

@@ -17,6 +17,7 @@ from dplaunch.engines.vllm.transfer import (
     MULTI,
     NIXL,
     POOL,
+    SAME_ENDING,
     STORES,
     Block,
     extra_of,
@@ -26,6 +27,7 @@ from dplaunch.engines.vllm.transfer import (
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ArgValue, ClusterSpec, KvTransferSpec
 from dplaunch.model.plan import Seat
+from dplaunch.nearest import did_you_mean
 
 COMPUTED = ("kv_role", "kv_port", "kv_rank", "engine_id", "kv_connector_module_path")
 
@@ -89,7 +91,8 @@ def check(spec: ClusterSpec) -> Iterator[Problem]:
         for key in COMPUTED:
             if key in entry:
                 text = f"'{key}' is computed by dplaunch"
-                yield Problem(text, key=f"kv_transfer.{place}.{key}", hint=f"remove {key}")
+                path = f"kv_transfer.{place}.{key}"
+                yield Problem(text, key=path, hint=f"remove {key}", at_key=True)
 
 
 def _connectors(transfer: KvTransferSpec, version: str) -> Iterator[Problem]:
@@ -101,7 +104,7 @@ def _connectors(transfer: KvTransferSpec, version: str) -> Iterator[Problem]:
             yield Problem(
                 since or f"dplaunch does not support the connector '{name}' for vllm",
                 key="kv_transfer.connector",
-                hint=f"use one of {', '.join(usable)}",
+                hint=did_you_mean(name, usable, f"use one of {', '.join(usable)}", SAME_ENDING),
             )
     if transfer.connector == MULTI and not nested(transfer):
         yield Problem(

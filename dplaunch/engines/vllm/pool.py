@@ -23,6 +23,8 @@ MASTER = "mooncake_master"
 MASTER_PORT = 50051
 """What it listens on unless told otherwise."""
 ADDRESS = "master_server_address"
+_SIZES = ("global_segment_size", "local_buffer_size")
+_SIZE = re.compile(r"\d+(\.\d+)?\s*([kmg]?b)?", re.IGNORECASE)
 
 
 MOONCAKE = NamedFile("MOONCAKE_CONFIG_PATH", "mooncake.json", "")
@@ -102,6 +104,10 @@ def check(spec: ClusterSpec, name: str) -> Iterator[Problem]:
         )
     elif service is not None:
         yield from check_order(service, name)
+    for size in _SIZES:
+        if size in given and not _SIZE.fullmatch(str(given[size]).strip()):
+            text = f"{size} is not a size that Mooncake reads: {given[size]!r}"
+            yield Problem(text, key=f"kv_transfer.store.{size}", hint=f"{size}: 4GB, or a number of bytes")
 
 
 def check_order(service: ServiceSpec, name: str) -> Iterator[Problem]:

@@ -34,6 +34,8 @@ KV_ROLES = {PREFILL: "kv_producer", DECODE: "kv_consumer"}
 
 NIXL = "NixlConnector"
 MULTI = "MultiConnector"
+SAME_ENDING = 0.85
+"""How close a name must be to be the one that was meant: all of them end in ``Connector``."""
 POOL = "MooncakeStoreConnector"
 STORES = {
     "LMCacheConnectorV1": "0.10.0",

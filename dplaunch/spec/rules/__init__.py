@@ -7,7 +7,18 @@ from functools import partial
 
 from dplaunch.spec.finding import Finding, KeyPath
 from dplaunch.spec.mend import broken_by, touches
-from dplaunch.spec.rules import additions, deployed, devices, nodes, pods, ports, roles, runtime, sections
+from dplaunch.spec.rules import (
+    additions,
+    deployed,
+    devices,
+    nodes,
+    pods,
+    ports,
+    roles,
+    runtime,
+    sections,
+    transfer,
+)
 from dplaunch.spec.rules.rule import Case
 
 ROLE_RULES = (*roles.ROLE_RULES, *ports.ROLE_RULES)
@@ -16,6 +27,7 @@ RULES = (
     *pods.RULES,
     *deployed.RULES,
     *sections.RULES,
+    *transfer.RULES,
     *runtime.RULES,
     *devices.RULES,
     *ports.RULES,

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from dplaunch.model.cluster import DECODE, PREFILL, SERVE
 from dplaunch.model.plan import ROUTER
+from dplaunch.nearest import did_you_mean
 from dplaunch.ranges import fold
 from dplaunch.spec.additions import EVERY_NODE
-from dplaunch.spec.finding import Finding, KeyPath, did_you_mean, dotted
+from dplaunch.spec.finding import Finding, KeyPath, dotted
 from dplaunch.spec.rules.rule import Case, Rule
 
 REDIS = "redis"

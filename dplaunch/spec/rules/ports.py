@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from dplaunch.engines import adapter
 from dplaunch.model.cluster import KvTransferSpec, RoleSpec
-from dplaunch.spec.finding import Finding, KeyPath, did_you_mean, dotted, nearest
+from dplaunch.nearest import did_you_mean, nearest
+from dplaunch.spec.finding import Finding, KeyPath, dotted
 from dplaunch.spec.rules.rule import Case, RoleRule, Rule
 from dplaunch.spec.schema import Ports
 

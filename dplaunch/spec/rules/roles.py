@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from math import prod
 
 from dplaunch.model.cluster import RoleSpec
+from dplaunch.nearest import did_you_mean
 from dplaunch.ranges import fold
-from dplaunch.spec.finding import Finding, counted, did_you_mean
+from dplaunch.spec.finding import Finding, counted
 from dplaunch.spec.rules.rule import Case, RoleRule
 
 

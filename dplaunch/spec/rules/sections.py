@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dplaunch.engines import facts, kinds
 from dplaunch.engines.routers import KINDS, OURS
 from dplaunch.model.cluster import DECODE, PREFILL, SERVE
+from dplaunch.nearest import did_you_mean
 from dplaunch.ranges import fold
-from dplaunch.spec.finding import Finding, KeyPath, did_you_mean, dotted
+from dplaunch.spec.finding import Finding, KeyPath, dotted
 from dplaunch.spec.resolve import NODE, selected
 from dplaunch.spec.rules.rule import SEATING, Case, Rule
 
