@@ -224,7 +224,7 @@ def _check_kinds(role: RoleSpec, values: Mapping[str, Any]) -> Iterator[Problem]
             yield _problem(role, name, text, f"{name}: {{field: value}}")
     for section in SHIPPED.values():
         for name, default in section.items():
-            if type(values[name]) is not type(default):
+            if not isinstance(values[name], type(default)):
                 text = f"{name} of {role.name} takes {_KINDS[type(default)]}, not {values[name]!r}"
                 yield _problem(role, name, text, f"MindIE ships {json.dumps(default)}")
 
