@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from dplaunch.engines.facts import Dense, EngineFacts, Software
 from dplaunch.errors import Problem
-from dplaunch.model.cluster import ClusterSpec, NodeSpec, RoleSpec, ServiceSpec
+from dplaunch.model.cluster import ArgValue, ClusterSpec, NodeSpec, RoleSpec, ServiceSpec
 from dplaunch.model.kubernetes import Deployment
 from dplaunch.model.plan import File, Flow, Overlap, Process, RankTable, Registry, Seat
 
@@ -83,6 +83,8 @@ class StandIn(Struct, frozen=True):
 
     programs: Mapping[str, str]
     env: Mapping[str, str] = field(default_factory=dict)
+    args: Mapping[str, ArgValue] = field(default_factory=dict)
+    """Flags → values in place of the file's, which name files that a rehearsal must not touch."""
     routers: tuple[str, ...] = ()
     """Kinds of foreign routers that it plays too; in place of any other one our own runs."""
 

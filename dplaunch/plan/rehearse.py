@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from msgspec.structs import replace
 
 from dplaunch.engines import StandIn
-from dplaunch.model.cluster import ClusterSpec, EnvValue, NodeSpec, RouterSpec, RuntimeSpec, SshSpec
+from dplaunch.model.cluster import (
+    ArgValue,
+    ClusterSpec,
+    EnvValue,
+    NodeSpec,
+    RouterSpec,
+    RuntimeSpec,
+    SshSpec,
+)
 from dplaunch.model.kubernetes import POD_IP, Kubectl, KubernetesSpec
 from dplaunch.model.plan import File
 
@@ -90,8 +98,18 @@ def standing_in(spec: ClusterSpec, stand_in: StandIn, python: str) -> ClusterSpe
         setup=(*spec.runtime.setup, *_first(stand_in)),
         python=python if local and spec.runtime.python == default else spec.runtime.python,
     )
-    nodes = tuple(replace(node, env={**_knobs(node, stand_in), **node.env}) for node in spec.nodes)
-    return replace(spec, runtime=runtime, nodes=nodes)
+    nodes = tuple(
+        replace(node, env={**_knobs(node, stand_in), **node.env}, args=_args(node.args, stand_in))
+        for node in spec.nodes
+    )
+    roles = tuple(replace(role, args=_args(role.args, stand_in)) for role in spec.roles)
+    overrides = {name: replace(one, args=_args(one.args, stand_in)) for name, one in spec.overrides.items()}
+    return replace(spec, runtime=runtime, nodes=nodes, roles=roles, overrides=overrides)
+
+
+def _args(given: Mapping[str, ArgValue], stand_in: StandIn) -> Mapping[str, ArgValue]:
+    """Flags of the file, as far as they mean the same in a rehearsal."""
+    return {name: stand_in.args.get(name, value) for name, value in given.items()}
 
 
 def _first(stand_in: StandIn) -> Iterator[str]:

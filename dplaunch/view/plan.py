@@ -94,9 +94,13 @@ def _tabulate(plan: Plan, rows: Sequence[tuple[str, ...]], flex: tuple[str, ...]
 
 
 def _engines(plan: Plan) -> dict[str, str]:
-    """Each seat's name → that of the engine that answers for its rank; its own where nothing answers."""
+    """Each seat's name → that of the engine that answers for its rank, or of its job; else its own."""
     answers = {(e.group, rank): e.name for e in plan.endpoints for rank in e.ranks}
-    return {seat.name: answers.get((seat.group_name, seat.rank), seat.name) for seat in _seats(plan)}
+    jobs = {seat.name: process.name for process in plan.jobs for seat in process.seats}
+    return {
+        seat.name: answers.get((seat.group_name, seat.rank), jobs.get(seat.name, seat.name))
+        for seat in _seats(plan)
+    }
 
 
 def _port_names(plan: Plan) -> tuple[str, ...]:

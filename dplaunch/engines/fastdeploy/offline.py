@@ -104,7 +104,7 @@ class Offline(EngineAdapter):
 
     def stand_in(self, spec: ClusterSpec) -> StandIn:
         """A package of FastDeploy's name, found before an installed one."""
-        return standin.of(spec.engine.version, {})
+        return standin.of_program(spec.engine.version)
 
 
 def _program(release: str, site: Site, seats: Sequence[Seat]) -> dict[str, object]:

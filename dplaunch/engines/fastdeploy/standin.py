@@ -9,6 +9,8 @@ from dplaunch.engines.fastdeploy.flag_rules import listed
 
 FLAGS = "fastdeploy/flags.txt"
 ROUTER = "fd-router"
+PROMPTS = "prompts.txt"
+_PROMPTS = "Hello, my name is\nThe capital of France is\n"
 _SHELL = f"""#!/bin/sh
 # Stands in for FastDeploy's router: the rehearsal takes the same arguments.
 exec python3 -I -S "${{DPLAUNCH_BUNDLE:?is not set: start rehearsals with dplaunch}}" rehearsal {ROUTER} "$@"
@@ -59,6 +61,13 @@ _PROGRAMS = {
 def programs(version: str) -> Mapping[str, str]:
     """Paths below the node's bin/ → texts: modules, the router in Go, and the flags of this version."""
     return {**_PROGRAMS, FLAGS: listed(version), ROUTER: _SHELL}
+
+
+def of_program(version: str) -> StandIn:
+    """What an offline program imports; it reads prompts and writes answers below the node's folder."""
+    own = of(version, {})
+    args = {"prompts-file": f"../../bin/{PROMPTS}", "output-file": "answers.jsonl"}
+    return StandIn({**own.programs, PROMPTS: _PROMPTS}, own.env, args)
 
 
 def of(version: str, env: Mapping[str, str], routers: tuple[str, ...] = ()) -> StandIn:

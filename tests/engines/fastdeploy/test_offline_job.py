@@ -198,3 +198,12 @@ def test_a_password_of_redis_stands_in_no_file():
 )  # fmt: skip
 def test_what_cannot_run_is_a_problem_of_its_key(given, key):
     assert [found for found, _ in problems(**given)] == [key]
+
+
+def test_a_rehearsal_neither_reads_nor_writes_the_files_of_the_nodes():
+    files = "prompts-file: /data/in, output-file: /data/out"
+    given = loaded(files, roles="{serve: {nodes: n1, tp: 2, args: {%s}}}", more="")
+    planned = plan.build(given, rehearse=True)
+    texts = [file.text for node in planned.nodes for file in node.files]
+    assert not any("/data/" in text for text in texts)
+    assert any("open('../../bin/prompts.txt'" in text for text in texts)
