@@ -10,7 +10,7 @@ from msgspec import Struct
 from dplaunch import plan as plans
 from dplaunch import spec
 from dplaunch.errors import Problem, SpecError, UsageError
-from dplaunch.importer import compare, testfiles
+from dplaunch.importer import compare, profiles, testfiles
 from dplaunch.importer.compose import Composed, compose
 from dplaunch.importer.engines import recognise, understand
 from dplaunch.importer.hosts import read_scripts, read_text
@@ -70,10 +70,13 @@ def _read_yaml(path: str, wanted: Wanted, read_file: ReadFile, source: Source) -
     except yaml.YAMLError as error:
         raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     name = path.rpartition("/")[2]
+    if isinstance(document, dict) and profiles.recognised(document):
+        profiles.read_profiles(document, name, source)
+        return
     if not isinstance(document, dict) or not testfiles.recognised(document):
         raise UsageError(
             f"{path} is a YAML file of a form that dplaunch import does not know",
-            hint="it reads vllm-ascend's multi-node tests (external and internal data parallelism)",
+            hint="it reads vllm-ascend's multi-node tests, and omni-infer's server_profiles.yml",
         )
     testfiles.read_tests(document, name, wanted.hosts, source, read_file)
 

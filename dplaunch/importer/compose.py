@@ -67,11 +67,13 @@ def compose(source: Source, engines: list[Engine], kind: Kind, name: str) -> Com
         "engine": {"kind": kind.name, "version": kind.version},
         "model": model,
         **({} if served == [model] else {"served_model_name": served[0] if len(served) == 1 else served}),
+        **({"ssh": {"user": source.user}} if source.user else {}),
         "hardware": _hardware(engines, kind, source),
         "nodes": _nodes(engines, places, source),
     }
-    if source.setup:
-        document["runtime"] = {"setup": source.setup}
+    runtime = {"setup": source.setup, "container": source.container}
+    if any(runtime.values()):
+        document["runtime"] = {key: value for key, value in runtime.items() if value}
     if source.services:
         first = next(iter(places.nodes.values()))
         document["services"] = {name: {"node": first, **one} for name, one in source.services.items()}
@@ -88,7 +90,7 @@ def compose(source: Source, engines: list[Engine], kind: Kind, name: str) -> Com
             own = {"env": {**shared, **own["env"]}, "args": {**args, **own["args"]}}
         document["roles"][role] |= {key: value for key, value in own.items() if value}
     levels.nodes(document["nodes"])
-    if section := transfer.section(engines, source):
+    if section := transfer.section(engines, kind, source):
         document["kv_transfer"] = {**section, **({"store": source.store} if source.store else {})}
     document |= _ports(roles, places, document["roles"])
     document["router"] = _router(source, places)

@@ -43,6 +43,10 @@ class Kind(Struct, frozen=True):
         """Whether this engine takes its data parallelism from the environment."""
         return self.name == ASCEND and is_contract_a(self.version)
 
+    def has_connector(self, name: str) -> bool:
+        """Whether this release is known to have, or may have, a connector."""
+        return self.name != ASCEND or name in registered(self.version)
+
     @property
     def flags(self) -> Flags | None:
         """The flags of the vLLM that runs."""

@@ -20,6 +20,7 @@ from dplaunch.model.imported import Launch
 
 _ASSIGNED = re.compile(r"([A-Za-z_]\w*)(\+?)=(.*)", re.DOTALL)
 _REDIRECTED = re.compile(r"(?:\d*|&)(?:>>?|<)(?P<to>&?\S*)")
+_COMMAND = re.compile(r"\$\(|`")
 _CLOSES = {"if": "fi", "for": "done", "while": "done", "until": "done", "select": "done", "case": "esac"}
 _LEADING = ("do", "then", "else", "{", "!")
 _WRAPPERS = ("nohup", "exec", "time", "command", "env", "setsid")
@@ -159,7 +160,8 @@ class Shell:
             text = f"the engine is started through `{_text(prefix)}`, which was not carried over"
             self._source.leave(script.at(prefix[0]), text)
         given = tuple(literal(text) for word in words[serve:] for text in scope.words(word))
-        env = {name: value.replace("\x00", "$$") for name, value in scope.exported.items()}
+        known = {name: value for name, value in scope.exported.items() if not _COMMAND.search(value)}
+        env = {name: value.replace("\x00", "$$") for name, value in known.items()}
         self._source.launches.append(Launch(self._host, given, env, script.at(words[serve - 1])))
 
     def _export(self, words: list[Word], scope: Scope, script: _Script) -> None:
@@ -177,7 +179,7 @@ class Shell:
             scope.unset(word.text)
 
     def _known(self, name: str, value: str, word: Word, script: _Script) -> str:
-        if "$(" in value or "`" in value:
+        if _COMMAND.search(value):
             text = f"{name} is the output of a command, `{literal(value)}`: only its node knows it"
             hint = "dplaunch finds addresses and interfaces itself; write other values into env"
             self._source.leave(

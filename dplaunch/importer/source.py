@@ -35,6 +35,10 @@ class Source(Struct):
     """What the source calls the deployment."""
     devices: int = 0
     """Devices of a node; 0: the source does not say."""
+    container: str = ""
+    """The container on every node in which everything runs."""
+    user: str = ""
+    """Who logs in."""
     services: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Programs beside the engines, on the first node, as the cluster file has them."""
     store: dict[str, Any] = field(default_factory=dict)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dplaunch.engines import facts
 from dplaunch.engines.vllm.transfer import KV_ROLES
-from dplaunch.importer.engines import TRANSFER, Engine
+from dplaunch.importer.engines import TRANSFER, Engine, Kind
 from dplaunch.importer.layers import common, without
 from dplaunch.importer.source import Source
 from dplaunch.model.cluster import DECODE, PREFILL
@@ -34,8 +35,11 @@ def blocks(engines: list[Engine]) -> dict[str, Mapping[str, Any]]:
     return found
 
 
-def section(engines: list[Engine], source: Source) -> dict[str, Any]:
-    """The section ``kv_transfer``; empty where no process has a connector."""
+def section(engines: list[Engine], kind: Kind, source: Source) -> dict[str, Any]:
+    """The section ``kv_transfer``; empty where no process has a connector.
+
+    One that the engine's release does not have gives way to the engine's usual one.
+    """
     found = blocks(engines)
     if not found:
         return {}
@@ -44,7 +48,13 @@ def section(engines: list[Engine], source: Source) -> dict[str, Any]:
         source.leave(
             TRANSFER, f"roles have different connectors ({', '.join(sorted(names))}): the first was taken"
         )
-    made: dict[str, Any] = {"connector": str(next(iter(found.values())).get(CONNECTOR))}
+    connector = str(next(iter(found.values())).get(CONNECTOR))
+    if not kind.has_connector(connector):
+        usual = facts(kind.name).default_connector
+        text = f"{kind.name} {kind.version} has no connector {connector}: {usual} hands KV over in its place"
+        source.leave(TRANSFER, text, "look at kv_transfer: what the other connector was given is left out")
+        return {"connector": usual}
+    made: dict[str, Any] = {"connector": connector}
     extras = {role: _cleaned(block) for role, block in found.items()}
     shared = common(list(extras.values()))
     if shared:

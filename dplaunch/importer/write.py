@@ -17,13 +17,14 @@ _TOGETHER = (
     "engine",
     "model",
     "served_model_name",
+    "ssh",
     "hardware",
     "ports",
     "router",
     "ready_timeout",
 )
 """Sections without an empty line before them, unless they have a comment."""
-_SHORT = ("engine", "hardware", "kv_transfer", "ports", "router", "runtime")
+_SHORT = ("engine", "ssh", "hardware", "kv_transfer", "ports", "router", "runtime")
 _FEW = 2
 """Variables that stand on one line."""
 _OF_ROLE = 3
