@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -232,13 +233,17 @@ def reported(redis):
     )
 
 
-def test_ranks_meet_in_a_real_redis_whichever_server_is_asked(scheduled, redis):
+def test_ranks_meet_in_a_real_redis_whichever_server_is_asked(scheduled, redis, tmp_path):
     prefill = scheduled(redis.port, "--splitwise-role", "prefill").ready()
     until(lambda: reported(redis) == [("prefill", "0"), ("prefill", "1")])
-    status, body = prefill.complete("one two")
-    assert (status, "No Schedule Nodes" in json.dumps(body)) == (500, True)
-    decode = scheduled(redis.port, "--splitwise-role", "decode", DPLAUNCH_REHEARSAL_UNREGISTERED="1").ready()
-    until(lambda: ("decode", "0") in reported(redis))
+    with ThreadPoolExecutor() as early:
+        waits = early.submit(prefill.text, "one two", tokens=2)
+        log = tmp_path / "log" / "scheduler.log"
+        until(lambda: "No Schedule Nodes: mixed:0, prefill:2, decode:0" in log.read_text())
+        decode = scheduled(
+            redis.port, "--splitwise-role", "decode", DPLAUNCH_REHEARSAL_UNREGISTERED="1"
+        ).ready()
+        assert waits.result() == "one two"
     assert prefill.text("one two", tokens=2) == decode.text("one two", tokens=2) == "one two"
     assert ("decode", "1") not in reported(redis)
 

@@ -13,7 +13,7 @@ from ..vllm.completion import Completion, RefusalError
 from ..vllm.shapes import CHAT, COMPLETION, Shape
 from ..web import Connection, Request, dump, reason
 from .resp import RedisError
-from .scheduler import NobodyError
+from .scheduler import ExpiredError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Api:
         if self.scheduler is not None:
             try:
                 return [self.scheduler.compute(words) for words in completion.words]
-            except (NobodyError, RedisError) as fault:
+            except (ExpiredError, RedisError) as fault:
                 raise RefusalError(500, str(fault), "InternalServerError") from None
         role, info = self._settings.role, body.get("disaggregate_info")
         if role == "mixed" or self._handover is None:

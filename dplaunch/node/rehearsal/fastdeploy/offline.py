@@ -21,7 +21,7 @@ from . import WORKER
 from .arguments import known
 from .log import Log
 from .resp import RedisError
-from .scheduler import NobodyError, Scheduler
+from .scheduler import ExpiredError, Scheduler
 from .settings import Settings
 
 TYPE_CHECKING = False
@@ -136,7 +136,7 @@ class LLM:
         if self._scheduler is not None:
             try:
                 words = self._scheduler.compute(words)
-            except (NobodyError, RedisError) as fault:
+            except (ExpiredError, RedisError) as fault:
                 return Output(text, "", 500, str(fault))
         time.sleep(tokens * self._knobs.token_ms / 1000)
         return Output(text, "".join(answer(words, tokens, self._knobs.answer)))

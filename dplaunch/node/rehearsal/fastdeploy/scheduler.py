@@ -20,13 +20,14 @@ REPORT_EVERY = 0.5
 EXPIRES_AFTER = 3.0
 """Seconds after which a report counts no more, by the reader's own clock."""
 LOOK_EVERY = 0.02
+LOOK_FOR_RANKS_EVERY = 1.0
 PATIENCE = 30.0
 """Seconds that a request may wait for its answer."""
 FILE = "scheduler.log"
 
 
-class NobodyError(Exception):
-    """No rank can be given a request."""
+class ExpiredError(Exception):
+    """A request got no answer in time."""
 
 
 class Scheduler:
@@ -58,20 +59,25 @@ class Scheduler:
 
     def compute(self, words: list[str]) -> list[str]:
         """The words of an answer, computed by whoever has the least to do."""
-        chosen = self._choose()
         request = os.urandom(8).hex()
+        deadline = time.monotonic() + PATIENCE
+        chosen = self._choose()
+        while not chosen:
+            if time.monotonic() > deadline:
+                raise ExpiredError(f"Req({request}) is expired({PATIENCE:g})")
+            time.sleep(LOOK_FOR_RANKS_EVERY)
+            chosen = self._choose()
         job = {"words": words, "then": chosen[1:], "reply": f"result_{request}"}
         self._redis.do("LPUSH", f"ReqQ_{chosen[0]}", json.dumps(job))
-        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             reply = self._redis.do("RPOP", job["reply"])
             if reply is not None:
                 return [str(word) for word in json.loads(reply)]
             time.sleep(LOOK_EVERY)
-        raise NobodyError(f"Req({request}) is expired({PATIENCE:g})")
+        raise ExpiredError(f"Req({request}) is expired({PATIENCE:g})")
 
     def _choose(self) -> list[str]:
-        """Who computes a request: one rank that does both, or a prefill and a decode rank."""
+        """Who computes a request: one rank that does both, or prefill and decode; empty: none yet."""
         roles: dict[str, list[tuple[int, str]]] = {"mixed": [], "prefill": [], "decode": []}
         found = self._redis.do("HGETALL", self._key) or []
         for name, value in zip(found[::2], found[1::2]):
@@ -83,7 +89,7 @@ class Scheduler:
         if not (roles["prefill"] and roles["decode"]):
             counts = ", ".join(f"{role}:{len(some)}" for role, some in roles.items())
             self._log.file(FILE, "splitwise_scheduler.py[line:414]", f"No Schedule Nodes: {counts}", "ERROR")
-            raise NobodyError(f"No Schedule Nodes: {counts}")
+            return []
         return [min(roles["prefill"])[1], min(roles["decode"])[1]]
 
     def _run(self, name: str) -> None:
