@@ -55,10 +55,11 @@ mutants: setup
 soak: setup
 	DPLAUNCH_SOAK_STREAM_SECONDS=60 $(BIN)/pytest -m whole tests/cli/test_cli_traffic.py
 
-# The real vLLM's own parser takes every flag that we write: needs Python 3.11 and 3 GB; five minutes the first time.
+# The real vLLM on this machine's CPU, as root: its parser, then every form over two machines of the lab. Needs Python 3.11,
+# 3 GB of disk, 8 GB of memory; five minutes of set-up the first time, then twenty on two cores.
 test-real: setup
 	sh tests/real/setup.sh .real
-	$(BIN)/pytest tests/real/real_*.py
+	$(BIN)/pytest -rP tests/real/real_*.py
 
 # Anything at random where somebody else sends or breaks it: a quarter of an hour. For more, or to repeat one:
 #   make fuzz FUZZ="--rounds 1000 --seed 7"

@@ -59,15 +59,19 @@ def _choose_experts() -> None:
     if getattr(whole, "knows_its_experts", False):
         return
 
+    # Under vLLM's own names: it passes them by name.
     def apply(
-        self: Any, output: Any, hidden: Any, w1: Any, w2: Any, weights: Any, ids: Any, activation: Any, count: Any,
-        expert_map: Any, *rest: Any, **more: Any,
+        self: Any, output: Any, hidden_states: Any, w1: Any, w2: Any, topk_weights: Any, topk_ids: Any,
+        activation: Any, global_num_experts: Any, expert_map: Any, *rest: Any, **more: Any,
     ) -> Any:  # fmt: skip
         if expert_map is not None:
-            local = expert_map[ids.long()]
-            weights = torch.where(local < 0, torch.zeros_like(weights), weights)
-            ids = local.clamp(min=0).to(ids.dtype)
-        return whole(self, output, hidden, w1, w2, weights, ids, activation, count, expert_map, *rest, **more)
+            local = expert_map[topk_ids.long()]
+            topk_weights = torch.where(local < 0, torch.zeros_like(topk_weights), topk_weights)
+            topk_ids = local.clamp(min=0).to(topk_ids.dtype)
+        return whole(
+            self, output, hidden_states, w1, w2, topk_weights, topk_ids, activation, global_num_experts, expert_map,
+            *rest, **more,
+        )  # fmt: skip
 
     apply.knows_its_experts = True
     CPUUnquantizedExperts.apply = apply

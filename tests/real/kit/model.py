@@ -29,6 +29,8 @@ TOKENIZER = {
     "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<|im_start|>", "eos_token": "<|im_end|>",
     "pad_token": "<|endoftext|>", "model_max_length": 4096, "chat_template": TEMPLATE,
 }  # fmt: skip
+SHARPNESS = 10
+"""Random weights find all tokens nearly as likely, so that any answer would be a near-tie."""
 
 folder = Path(sys.argv[1])
 folder.mkdir(parents=True, exist_ok=True)
@@ -42,5 +44,6 @@ tokenizer.save(str(folder / "tokenizer.json"))
 (folder / "config.json").write_text(json.dumps(CONFIG))
 torch.manual_seed(0)
 made = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder)).to(torch.bfloat16)
+made.lm_head.weight.data *= SHARPNESS
 made.save_pretrained(folder, safe_serialization=True)
 (folder / "config.json").write_text(json.dumps(CONFIG))
