@@ -69,7 +69,7 @@ class ObservedProcess(Struct, frozen=True, kw_only=True):
     how: str = ""
     """How it ended, as its guard reports it: TERM, KILL, swept; ``rebooted``: with its machine.
 
-    ``container``: with its container.
+    ``container``: with its container; ``lost``: what it has deployed is not there any more.
     """
     endpoints: tuple[ObservedEndpoint, ...] = ()
     restarts: int = 0
@@ -136,6 +136,8 @@ class ObservedProcess(Struct, frozen=True, kw_only=True):
         """How it ended: ``killed by SIGKILL``, ``exited with code 1``."""
         if self.how == "rebooted":
             return "ended when the machine rebooted"
+        if self.how == "lost":
+            return "lost what it deployed"
         if self.how == "container":
             return "ended with its container"
         return ending(self.exit_code, self.signal)

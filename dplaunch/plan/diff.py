@@ -25,7 +25,7 @@ def diff(
     wanted = [p for p in plan.processes if p.node not in observed.unreached and p.group in groups]
     first = {p.place: _action(p, running.get(p.place), force=force) for p in wanted}
     planned = {p.place for p in plan.processes}
-    return (*_leftovers(observed, planned, only), *_widened(wanted, first))
+    return (*_leftovers(observed, planned, only), *_widened(plan, wanted, first))
 
 
 def _meant(process: Process | ObservedProcess, only: str | None) -> bool:
@@ -59,12 +59,17 @@ def _decide(process: Process, running: ObservedProcess | None, *, force: bool) -
     return (Change.RESTART, "forced") if force else (Change.KEEP, "")
 
 
-def _widened(wanted: list[Process], first: dict[Place, Action]) -> Iterator[Action]:
-    """Engines that could stay go with their group when one of it has to start; a reason to stay wins."""
+def _widened(plan: Plan, wanted: list[Process], first: dict[Place, Action]) -> Iterator[Action]:
+    """Engines that could stay go with their group when one of it has to start; a reason to stay wins.
+
+    All go with the job that deploys them.
+    """
     moving = {p.group: p.name for p in reversed(wanted) if first[p.place].change is not Change.KEEP}
+    deployed = plan.deployment.process if plan.deployment else ""
     for process in wanted:
         action = first[process.place]
-        cause = moving.get(process.group)
+        cause = moving.get(process.group) or (deployed if deployed in moving.values() else None)
         if cause is not None and action.change is Change.KEEP and not action.reason:
-            action = replace(action, change=Change.RESTART, reason=f"its group restarts with {cause}")
+            whose = "it" if cause == deployed else "its group"
+            action = replace(action, change=Change.RESTART, reason=f"{whose} restarts with {cause}")
         yield action

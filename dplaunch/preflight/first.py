@@ -97,7 +97,7 @@ class FirstLook(Preflight):
 
     def _probes(self, job: Job) -> tuple[Probe, ...]:
         """All probes; they compare weights by size only, since engines are reading the files."""
-        return choose_probes(CheckOptions(weights="size"), rehearsal=job.plan.rehearsal)
+        return choose_probes(CheckOptions(weights="size"), job.plan)
 
     def _quick(self, job: Job, observed: Observed) -> tuple[Finding, ...]:
         """Run the quick probes, in one request to each node."""

@@ -11,6 +11,7 @@ from dplaunch.engines import titles
 from dplaunch.fleet.job import Job, connect, phase
 from dplaunch.model.check import CheckReport, Facts, Finding, Level, NodeSurvey
 from dplaunch.model.cluster import ClusterSpec
+from dplaunch.model.plan import Plan
 from dplaunch.model.remote import SurveyReply
 from dplaunch.preflight import basics, fingerprint, reach
 from dplaunch.preflight.containers import check_containers
@@ -40,13 +41,15 @@ class CheckOptions(Struct, frozen=True, kw_only=True):
     """The day to save in the fingerprints; empty: do not save them."""
 
 
-def choose_probes(
-    options: CheckOptions, *, rehearsal: bool, named: NamedDevices | None = None
-) -> tuple[Probe, ...]:
-    """Return all probes; for a rehearsal, which has neither accelerators nor real engines, those of hosts."""
+def choose_probes(options: CheckOptions, plan: Plan, named: NamedDevices | None = None) -> tuple[Probe, ...]:
+    """Return all probes; where nodes have neither accelerators nor real engines, those of hosts.
+
+    So it is in a rehearsal, and on a node from which pods are deployed.
+    """
+    bare = plan.rehearsal or plan.deployment is not None
     ping = make_ping_probe(options.all_pairs, named)
     probes = (*HOSTS, make_weights_probe(options.weights), *NPUS, ping, GPUS)
-    return tuple(p for p in probes if not rehearsal or p.name.startswith("host."))
+    return tuple(p for p in probes if not bare or p.name.startswith("host."))
 
 
 def check(job: Job, spec: ClusterSpec, options: CheckOptions) -> CheckReport:
@@ -54,7 +57,7 @@ def check(job: Job, spec: ClusterSpec, options: CheckOptions) -> CheckReport:
     began = job.now
     connect(job)
     named = name_devices_of(options.table, spec)
-    probes = choose_probes(options, rehearsal=job.plan.rehearsal, named=named)
+    probes = choose_probes(options, job.plan, named)
     observed = job.driver.observe()
     boxes = tuple(check_containers(job))
     nodes = make_targets(job, spec)

@@ -1,19 +1,14 @@
 """vLLM's form with rehearsal engines in real pods of a real Kubernetes; `make test-kubernetes` runs it."""
 
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from labpods import MOUNTS, follow
 from leaders import operator
 from waiting import until
 
 HERE = Path(__file__).parent
-DPLAUNCH = Path(sys.executable).parent / "dplaunch"
-PREFIXES = {Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()} - {Path("/usr")}
-"""Where this Python lies: the pods run the router in it."""
-MOUNTS = sorted({"/usr", "/lib", "/lib64", *map(str, PREFIXES)})
 
 pytestmark = pytest.mark.kubernetes
 
@@ -45,16 +40,6 @@ router: {{node: front}}
 
     make()
     return make
-
-
-def follow(*words: str) -> str:
-    """The first line of a log that is followed until Ctrl-C."""
-    with subprocess.Popen([DPLAUNCH, "logs", *words, "-f"], stdout=subprocess.PIPE, text=True) as followed:
-        line = followed.stdout.readline()
-        followed.send_signal(signal.SIGINT)
-        followed.communicate(timeout=20)
-    assert followed.returncode == 130
-    return line
 
 
 def left(kubectl, kinds="pods,statefulsets,services"):

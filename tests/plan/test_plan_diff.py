@@ -1,6 +1,6 @@
 import pytest
 from msgspec.structs import replace
-from plans import a_job, a_plan, a_process
+from plans import a_deployment, a_job, a_plan, a_process
 from specs import cluster, serve
 
 from dplaunch import plan
@@ -107,6 +107,28 @@ def test_a_job_that_is_done_is_done_again_only_by_force():
     done = running(whole, convert_0={"state": State.DONE})
     assert told(diff(whole, done, force=True)) == {"convert-0": (Change.RESTART, "forced")}
     assert diff(replace(whole, nodes=()), done) == ()
+
+
+def deployed(**states):
+    """A job that deploys, what stands for its pods, and what runs of that."""
+    processes = (a_job("deploy", "n1"), a_process("decode-0", "n1"), a_process("router", "n1"))
+    planned = a_plan(*processes, deployment=a_deployment())
+    return planned, running(planned, **{"deploy": {"state": State.DONE}, **states})
+
+
+def test_what_stands_for_pods_restarts_with_the_job_that_deploys_them():
+    actions = told(diff(*deployed(deploy={"state": State.EXITED})))
+    assert actions["deploy"] == (Change.START, "died")
+    assert {actions[name][0] for name in ("decode-0", "router")} == {Change.RESTART}
+
+
+def test_what_stood_for_pods_and_died_starts_alone():
+    actions = told(diff(*deployed(decode_0={"state": State.EXITED})))
+    assert {name: change for name, (change, _) in actions.items()} == {
+        "deploy": Change.KEEP,
+        "decode-0": Change.START,
+        "router": Change.KEEP,
+    }
 
 
 def test_every_action_names_its_group(planned):

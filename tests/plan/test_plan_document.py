@@ -2,13 +2,13 @@ import json
 
 import pytest
 from msgspec.structs import fields, replace
-from plans import a_job, a_plan, a_process
+from plans import a_deployment, a_job, a_plan, a_process
 from specs import four_p_four_d
 
 from dplaunch import plan
 from dplaunch.errors import UsageError
 from dplaunch.model.cluster import Container, RouterSpec, RuntimeSpec, SecretRef, SshSpec, WarmupSpec
-from dplaunch.model.kubernetes import Deployment, Kubectl, KubernetesPlan, Manifest, Named, Needs, Pod
+from dplaunch.model.kubernetes import Kubectl, KubernetesPlan, Manifest, Pod
 from dplaunch.model.plan import (
     Api,
     Endpoint,
@@ -38,18 +38,6 @@ def rich():
     )
     nodes = tuple(replace(n, ssh=SshSpec(user="u", port=2222)) for n in spec.nodes)
     return plan.build(replace(spec, nodes=nodes), router_files={"x.py": "é\n"})
-
-
-def a_deployment():
-    """What an engine's own program makes on Kubernetes."""
-    needs = Needs(
-        kinds={"queues.x": "X"}, programs={"x": "X"}, image="i", resource="r", pods=(8,), labels={"a": "b"}
-    )
-    job = Named("jobs.x", "j")
-    return Deployment(
-        node="n1", process="deploy", kubectl=Kubectl(), cluster="c", digest="d", marker="m", selector="a=b",
-        objects=(job,), shapes={"decode": "1 pod"}, further=(job,), kinds="jobs.x,pods", package="/p", needs=needs,
-    )  # fmt: skip
 
 
 def every_field():

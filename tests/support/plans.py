@@ -8,6 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from dplaunch.model.cluster import RouterSpec, RuntimeSpec, SshSpec
+from dplaunch.model.kubernetes import Deployment, Kubectl, Named, Needs
 from dplaunch.model.plan import Api, Endpoint, NodePlan, Plan, Process, Ready, Stage
 from dplaunch.plan.router import members_file
 
@@ -49,6 +50,18 @@ def a_process(name: str, node: str, *, endpoints: Sequence[str] | None = None, *
 def a_job(name: str, node: str, **fields: Any) -> Process:
     """A process without HTTP, ready when it has ended with code 0."""
     return a_process(name, node, endpoints=(), kind="job", ready=Ready("exit"), **fields)
+
+
+def a_deployment() -> Deployment:
+    """What an engine's own program makes on Kubernetes."""
+    needs = Needs(
+        kinds={"queues.x": "X"}, programs={"x": "X"}, image="i", resource="r", pods=(8,), labels={"a": "b"}
+    )
+    job = Named("jobs.x", "j")
+    return Deployment(
+        node="n1", process="deploy", kubectl=Kubectl(), cluster="c", digest="d", marker="m", selector="a=b",
+        objects=(job,), shapes={"decode": "1 pod"}, further=(job,), kinds="jobs.x,pods", package="/p", needs=needs,
+    )  # fmt: skip
 
 
 def a_plan(*processes: Process, **fields: Any) -> Plan:

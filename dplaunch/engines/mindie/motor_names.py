@@ -47,7 +47,7 @@ PROGRAMS = {
     "ascend-operator": "the Ascend Operator",
     "ascend-device-plugin": "the Ascend device plugin",
     "volcano-scheduler": "Volcano's scheduler",
-    "volcano-controllers": "Volcano's controllers",
+    "volcano-controllers": "Volcano's controller",
     "clusterd": "ClusterD",
 }
 MACHINES = {

@@ -19,7 +19,7 @@ from dplaunch.fleet.kubernetes.needs import examine, judge_package
 from dplaunch.model.check import Finding
 from dplaunch.model.cluster import SecretRef
 from dplaunch.model.kubernetes import Deployment
-from dplaunch.model.observed import State
+from dplaunch.model.observed import Observed, ObservedProcess, State
 from dplaunch.model.plan import Place, Plan
 from dplaunch.model.remote import StartResult, StopVerdict
 from dplaunch.ranges import fold
@@ -55,6 +55,7 @@ class Deployed(GuardedMachines):
     def __init__(self, plan: Plan, deployment: Deployment, opener: Opener) -> None:
         super().__init__(plan.nodes, opener)
         self._deployment = deployment
+        self._job = (deployment.node, deployment.process)
         self._rehearsal = plan.rehearsal
         self._stand_for = {p.place for p in plan.processes if p.kind == "engine"}
         self._client = OnNode(deployment, self)
@@ -71,6 +72,30 @@ class Deployed(GuardedMachines):
 
         return (*judge_package(run, self._deployment), *examine(self._client, self._deployment))
 
+    def observe(self, *, health: bool = False, search: bool = False) -> Observed:
+        """What runs on the node. A job whose objects are not all there any more is not done."""
+        seen = super().observe(health=health, search=search)
+        nodes = (
+            replace(n, processes=tuple(self._judge(p, n.clock) for p in n.processes)) for n in seen.nodes
+        )
+        return replace(seen, nodes=tuple(nodes))
+
+    def _judge(self, process: ObservedProcess, now: float) -> ObservedProcess:
+        if process.place != self._job or process.state is not State.DONE or not self._lacks():
+            return process
+        return replace(process, state=State.EXITED, ended_at=now, how="lost")
+
+    def _lacks(self) -> bool:
+        """Something is missing; False where kubectl does not answer."""
+        kinds = ",".join(dict.fromkeys(one.kind for one in self._deployment.objects))
+        try:
+            there = {
+                name.partition("/")[2] for name in self._client.need(("get", kinds, "-o", "name")).split()
+            }
+        except DplaunchError:
+            return False
+        return not there.issuperset(one.name for one in self._deployment.objects)
+
     def start(
         self,
         plan: Plan,
@@ -82,8 +107,7 @@ class Deployed(GuardedMachines):
 
         Raises DplaunchError where the namespace holds what is not this cluster's.
         """
-        mine = (self._deployment.node, self._deployment.process)
-        if mine in places and not self._is_found_again(mine):
+        if self._job in places and not self._is_found_again():
             self._need_own_namespace()
             left = self._clear()
             if left:
@@ -92,17 +116,14 @@ class Deployed(GuardedMachines):
                 )
         return super().start(plan, places, secrets, beside)
 
-    def _is_found_again(self, job: Place) -> bool:
+    def _is_found_again(self) -> bool:
         """All of it is there as planned, and the job that made it is unknown here: its state was lost."""
         seen = {process.place: process.state for process in super().observe().processes}
-        if seen.get(job, State.FOREIGN) is not State.FOREIGN:
+        if seen.get(self._job, State.FOREIGN) is not State.FOREIGN:
             return False
         if self._owner() != (self._deployment.cluster, self._deployment.digest):
             return False
-        return all(self._is_there(f"{one.kind}/{one.name}") for one in self._deployment.objects)
-
-    def _is_there(self, name: str) -> bool:
-        return bool(self._client.need(("get", name, "--ignore-not-found", "-o", "name")).strip())
+        return not self._lacks()
 
     def _owner(self) -> tuple[str, str] | None:
         """Cluster and digest of what is deployed; None where nothing is, or not by us."""

@@ -133,7 +133,7 @@ class Follower:
         if self._trouble:
             self._ready_since = time.monotonic()
         self._trouble, self._looked_at = seen.trouble(self._options.pods), time.monotonic()
-        wrong = "ERROR: " if any(pod.wrong for pod in seen.pods) else ""
+        wrong = "ERROR: " if seen.there and any(pod.wrong for pod in seen.pods) else ""
         ready = f"{len(seen.pods)} of {self._options.pods} pods are ready"
         self._note(f"{wrong}{self._trouble}" if self._trouble else ready)
         return seen
@@ -165,7 +165,7 @@ class Follower:
         if logs.stdout and number:
             _store(logs.stdout, os.path.join(self._options.logs, f"{pod.name}.log"))
         for line in logs.stdout or ():
-            os.write(1, line)
+            os.write(1, line if line.endswith(b"\n") else line + b"\n")
             self._read(line.decode("utf-8", "replace"))
         logs.wait()
         copy.ended = time.monotonic()

@@ -117,17 +117,17 @@ def _is_refused(name: str) -> bool:
 
 
 def _apply(store: Store, options: dict[str, list[str]]) -> int:
-    """A file with one object in JSON for each document."""
+    """A file with a list of objects in JSON."""
     code = 0
     with open(options["-f"][0], encoding="utf-8") as file:
-        for text in file.read().split("---\n"):
-            item = json.loads(text)
-            kind, name = item["kind"].lower(), item["metadata"]["name"]
-            if _is_refused(name):
-                code = _fail(f'Error from server (Forbidden): {kind}s "{name}" is forbidden: exceeded quota')
-                continue
-            store.write(item)
-            _print(f"{kind}/{name} created")
+        items = json.load(file)["items"]
+    for item in items:
+        kind, name = item["kind"].lower(), item["metadata"]["name"]
+        if _is_refused(name):
+            code = _fail(f'Error from server (Forbidden): {kind}s "{name}" is forbidden: exceeded quota')
+            continue
+        store.write(item)
+        _print(f"{kind}/{name} created")
     return code
 
 

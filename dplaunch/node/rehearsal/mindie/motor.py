@@ -48,6 +48,7 @@ def main() -> int:
     ]
     port = {"nodePort": _node_port(), "port": 1025}
     service = {
+        "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": "mindie-ms-coordinator-infer", "labels": {"jobID": space}},
         "spec": {"type": "NodePort", "ports": [port]},
@@ -94,7 +95,7 @@ def _job(name: str, space: str, pods: int, command: list[str]) -> Item:
 def _apply(name: str, space: str, *items: Item) -> None:
     path = f"output/deployment/{name}.yaml"
     with open(path, "w", encoding="utf-8") as file:
-        file.write("---\n".join(json.dumps(item) + "\n" for item in items))
+        json.dump({"apiVersion": "v1", "kind": "List", "items": items}, file)
     _kubectl("apply", "-f", path, "-n", space)
 
 
