@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .proc import Proc
     from .shapes import Process, State, Verdict
 
+_ASKING = threading.Lock()
 _LOOK = 0.02
 _LAST_LOOK = 0.25
 _REWRITE = 10.0
@@ -159,7 +160,9 @@ class _Stop:
 
     def _ask(self, state: State) -> None:
         # On a full disk the signal alone asks for the ordinary sequence.
-        self._write("stop.json", {"grace": self._grace, "at": time.time()})
+        with _ASKING:
+            if not self._hurry():  # a later request that skips the grace may have been faster
+                self._write("stop.json", {"grace": self._grace, "at": time.time()})
         deliver(_guard_of(state), "TERM")
 
     def _report_signal(self) -> None:

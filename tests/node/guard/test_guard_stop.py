@@ -141,6 +141,15 @@ def test_a_second_stop_with_grace_zero_ends_the_wait(client, spec, script, until
     assert verdict["seconds"] < 30, "not the 60 s of its grace"
 
 
+def test_two_stops_at_once_have_the_grace_of_the_one_that_skips_it(client, spec, script, until):
+    names = [f"e-{n}" for n in range(4)]
+    client.start(*(spec(name, *script(DEAF), stop=(("TERM", 60), ("KILL", 5))) for name in names))
+    until(lambda: all(_up(client, name) for name in names))
+    first = client.send("stop", names=names)
+    assert {one["how"] for one in client.stop(*names, grace=0)} == {"KILL"}
+    assert {one["how"] for one in client.reply(first)["results"]} == {"KILL"}
+
+
 def test_a_hung_guard_does_not_save_its_engine(client, spec, living):
     (result,) = client.start(spec("e-0", "sleep", "60", stop=(("TERM", 0.1), ("KILL", 0.1))))
     guard = client.state_of("e-0")["guard"][0]
