@@ -189,18 +189,14 @@ class Guarded:
 
 
 class Podded(Guarded):
-    """The same in pods, which kubectl makes and enters."""
+    """The same in pods, which are made anew for each test, and entered through kubectl."""
 
-    def __init__(self, home: Path, lib: Path) -> None:
+    def __init__(self, home: Path, lib: Path, planned: Plan) -> None:
         super().__init__(home, lib)
-        program = kubestub.install(home / "kube", lib=lib)
-        planned = build(load(FILE.format(kubectl=program), "cluster.yaml", read_file=lambda _: None).spec)
         assert planned.kubernetes
         self._objects = planned.kubernetes
         self._pods = {node.name: node.pod for node in planned.nodes}
-        self._cluster = kubestub.Cluster(program.parent)
-        for manifest in self._objects.manifests:
-            self._cluster.apply(json.loads(manifest.text))
+        self._cluster = kubestub.Cluster(Path(self._objects.kubectl.program).parent)
 
     def _driver(self, plan: Plan) -> Pods:
         nodes = tuple(replace(node, host="localhost", pod=self._pods[node.name]) for node in plan.nodes)
@@ -242,10 +238,25 @@ class Heard:
         return [signal for signal in self.signals if isinstance(signal, kind)]
 
 
+@pytest.fixture(scope="session")
+def planned(tmp_path_factory: pytest.TempPathFactory, lib: Path) -> Plan:
+    """A plan whose objects are there already."""
+    program = kubestub.install(tmp_path_factory.mktemp("pods") / "kube", lib=lib)
+    made = build(load(FILE.format(kubectl=program), "cluster.yaml", read_file=lambda _: None).spec)
+    for manifest in made.kubernetes.manifests if made.kubernetes else ():
+        kubestub.Cluster(program.parent).apply(json.loads(manifest.text))
+    return made
+
+
 @pytest.fixture(params=["memory", "guards", "pods"])
-def world(request: pytest.FixtureRequest, tmp_path: Path, lib: Path) -> Iterator[Memory | Guarded]:
-    worlds = {"guards": Guarded, "pods": Podded}
-    made = worlds[request.param](tmp_path / "state", lib) if request.param in worlds else Memory()
+def world(
+    request: pytest.FixtureRequest, tmp_path: Path, lib: Path, planned: Plan
+) -> Iterator[Memory | Guarded]:
+    made: Memory | Guarded = Memory()
+    if request.param == "guards":
+        made = Guarded(tmp_path / "state", lib)
+    elif request.param == "pods":
+        made = Podded(tmp_path / "state", lib, planned)
     yield made
     made.close()
 
