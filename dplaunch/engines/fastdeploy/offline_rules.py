@@ -45,7 +45,7 @@ def check(spec: ClusterSpec) -> Iterator[Problem]:
 
 
 def _alone(spec: ClusterSpec) -> Iterator[Problem]:
-    """It is one program on one node, which nobody asks."""
+    """It is one program on one node, without an endpoint."""
     if spec.router is not None and spec.router.kind != "none":
         text = f"{forms.OFFLINE} runs a job, which has no endpoint that a router could reach"
         yield Problem(text, key="router", hint="remove router")
