@@ -27,8 +27,22 @@ BY_FLAG = {
     "VLLM_DP_MASTER_PORT": "data-parallel-rpc-port",
 }
 """How releases after 0.9.1 are given what this one reads from its environment."""
-_WORDS = 3
-"""Of a command line before the model's flags: ``vllm serve MODEL``."""
+_WORDS = 2
+_ENGINES = "args"
+"""FastDeploy's separator between its parent's flags and its engines'."""
+_LISTS = {"port": "ports", "metrics-port": "metrics-ports"}
+_CHANGED = {
+    **dict.fromkeys(("data-parallel-address", "master-addr"), "the address of the node of rank 0"),
+    "host": "every engine answers on all addresses of its node",
+    "router": "the router of the file",
+}
+_VARIABLES = {
+    **dict.fromkeys(VISIBLE, "computed: the devices of each rank"),
+    **dict.fromkeys(HELPERS, "only the launcher's own script reads it"),
+    **dict.fromkeys((*ADDRESSES, *INTERFACES), ON_NODE),
+    READY: "ready_timeout of the file",
+    "FD_LOG_DIR": "dplaunch keeps logs in its own folder",
+}
 
 
 def compare(composed: Composed, spec: ClusterSpec, plan: Plan) -> tuple[Difference, ...]:
@@ -62,11 +76,21 @@ _Found = tuple[str, "str | None", "str | None", str]
 
 
 def _differences(engine: Engine, command: Command, composed: Composed) -> Iterator[_Found]:
-    mine = parse(command.argv[_WORDS - 1 :], composed.kind.flags)
+    mine = parse(command.argv[_before_flags(command) :], composed.kind.flags)
     reasons = _Reasons(engine, composed)
-    yield from _flags(engine.flags, mine, reasons)
+    yield from _flags(_comparable(engine.flags), _comparable(mine), reasons)
     for name, before, after in _uneven(engine.launch.env, command.env):
         yield name, before, after, reasons.variable(name, before, mine)
+
+
+def _comparable(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Without FastDeploy's separator; a single port as the list that a parent takes."""
+    return {_LISTS.get(name, name): value for name, value in flags.items() if name != _ENGINES}
+
+
+def _before_flags(command: Command) -> int:
+    """Words before the model or the first flag: ``vllm serve``, or ``python3 -m MODULE``."""
+    return command.argv.index("-m") + 2 if "-m" in command.argv else _WORDS
 
 
 def _flags(theirs: Mapping[str, Any], mine: Mapping[str, Any], reasons: _Reasons) -> Iterator[_Found]:
@@ -129,13 +153,7 @@ class _Reasons:
         """Of a flag."""
         if before is None:
             return ADDED
-        if after is None:
-            return self._missing(name)
-        if name in ("data-parallel-address", "master-addr"):
-            return "the address of the node of rank 0"
-        if name == "host":
-            return "every engine answers on all addresses of its node"
-        return ""
+        return self._missing(name) if after is None else _CHANGED.get(name, "")
 
     def _missing(self, name: str) -> str:
         alone = name.startswith("data-parallel-") or name in (
@@ -153,6 +171,8 @@ class _Reasons:
             return "a process without a server has no use for it"
         if name == "data-parallel-start-rank" and self._engine.rank == 0:
             return "rank 0 is where counting starts"
+        if name == "metrics-ports":
+            return "this release has its metrics on the port of each server"
         if name.endswith("-parallel-size") and number(self._engine.flags[name], 0) == 1:
             return "1 is the engine's own default"
         whole = len(self._group()) == 1
@@ -166,17 +186,11 @@ class _Reasons:
 
     def variable(self, name: str, before: str | None, flags: Mapping[str, Any]) -> str:
         """Of a variable; ``flags``: those of the cluster file's process."""
-        if name in VISIBLE:
-            return "computed: the devices of each rank"
-        if before is None:
+        if before is None and name not in VISIBLE:
             return ADDED
-        if name in HELPERS:
-            return "only the launcher's own script reads it"
-        if name in (*ADDRESSES, *INTERFACES):
-            return ON_NODE
         if name in CONTRACT_A_ONLY:
-            return self._by_flag(name, before, flags)
-        return "ready_timeout of the file" if name == READY else ""
+            return self._by_flag(name, before or "", flags)
+        return _VARIABLES.get(name, "")
 
     def _by_flag(self, name: str, before: str, flags: Mapping[str, Any]) -> str:
         release = f"{self._composed.kind.name} {self._composed.kind.version}"

@@ -8,10 +8,11 @@ from typing import Any
 
 from msgspec import Struct
 
+from dplaunch.engines import facts
 from dplaunch.engines.ascend.env import CONTRACT_A_ONLY
 from dplaunch.errors import UsageError
 from dplaunch.importer import layers, transfer
-from dplaunch.importer.engines import ASCEND, TRANSFER, VISIBLE, Engine, Kind, number
+from dplaunch.importer.engines import ASCEND, FASTDEPLOY, TRANSFER, VISIBLE, Engine, Kind, number
 from dplaunch.importer.places import Places, place
 from dplaunch.importer.source import Source
 from dplaunch.model.cluster import DECODE, PREFILL, SERVE
@@ -22,31 +23,14 @@ ADDRESSES = ("HCCL_IF_IP", "VLLM_HOST_IP")
 INTERFACES = ("GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME", "HCCL_SOCKET_IFNAME")
 HELPERS = ("LOCAL_IP", "MASTER_IP", "NIC_NAME", "SERVER_PORT")
 """Variables that launchers hand to their own scripts; no engine reads them."""
+OF_PARENT = ("FD_LOG_DIR", "FD_ENABLE_MULTI_API_SERVER")
+"""Variables that dplaunch computes for FastDeploy's parents."""
 READY = "VLLM_ENGINE_READY_TIMEOUT_S"
 _A2 = 8
 """Devices of an A2's node; one that has more is an A3's."""
 _ROUTER_PORTS = range(8000, 8100)
 _ROLES = (PREFILL, DECODE, SERVE)
 _DBO = re.compile(r"dbo-(?:decode|prefill)-token-threshold")
-_COMPUTED = (
-    *(
-        "model",
-        "served-model-name",
-        "host",
-        "port",
-        "api-key",
-        "tensor-parallel-size",
-        "pipeline-parallel-size",
-    ),
-    *(
-        "prefill-context-parallel-size",
-        "decode-context-parallel-size",
-        "enable-expert-parallel",
-        "enable-dbo",
-    ),
-    *("headless", "nnodes", "node-rank", "master-addr", "master-port", "shutdown-timeout", TRANSFER),
-)
-_BY_FIELD = re.compile(r"(?:data-parallel|dbo)-.+")
 
 
 class Composed(Struct, frozen=True):
@@ -62,8 +46,9 @@ def compose(source: Source, engines: list[Engine], kind: Kind, name: str) -> Com
     places = place(engines, source)
     roles = [role for role in _ROLES if role in places.roles]
     served, model = _served(engines), _model(engines, source)
+    topic = str(engines[0].flags.get("scheduler-topic", ""))
     document: dict[str, Any] = {
-        "cluster": _name(name or source.name or served[0].rpartition("/")[2]),
+        "cluster": _name(name or source.name or topic or served[0].rpartition("/")[2]),
         "engine": {"kind": kind.name, "version": kind.version},
         "model": model,
         **({} if served == [model] else {"served_model_name": served[0] if len(served) == 1 else served}),
@@ -92,8 +77,10 @@ def compose(source: Source, engines: list[Engine], kind: Kind, name: str) -> Com
     levels.nodes(document["nodes"])
     if section := transfer.section(engines, kind, source):
         document["kv_transfer"] = {**section, **({"store": source.store} if source.store else {})}
-    document |= _ports(roles, places, document["roles"])
+    document |= _ports(kind, roles, places, document["roles"])
     document["router"] = _router(source, places)
+    if host := engines[0].flags.get("scheduler-host"):
+        document["redis"] = {"url": f"redis://{host}:{engines[0].flags.get('scheduler-port', 6379)}"}
     if overrides := levels.overrides():
         document["overrides"] = overrides
     if wait := next((e.launch.env[READY] for e in engines if READY in e.launch.env), ""):
@@ -206,7 +193,7 @@ def _devices(engines: Sequence[Engine]) -> list[int]:
 def _env(engine: Engine, kind: Kind) -> dict[str, str]:
     """What of the environment the file has to say."""
     used = " ".join(engine.launch.words)
-    dropped = {*ADDRESSES, *INTERFACES, *HELPERS, *VISIBLE, *CONTRACT_A_ONLY, READY}
+    dropped = {*ADDRESSES, *INTERFACES, *HELPERS, *VISIBLE, *CONTRACT_A_ONLY, *OF_PARENT, READY}
     del kind, used
     return {name: value for name, value in engine.launch.env.items() if name not in dropped}
 
@@ -215,11 +202,17 @@ def _args(engine: Engine, kind: Kind) -> dict[str, Any]:
     """What of the command line the file has to say; a switch that is off stays off."""
     known, found = kind.flags, {}
     for name, value in engine.flags.items():
-        if name in _COMPUTED or _BY_FIELD.fullmatch(name):
+        if name == "args" or target(kind, name):
             continue
         off = value is False and not (known and known.negatable(name))
         found[f"no-{name}" if off else name] = True if off else value
     return found
+
+
+def target(kind: Kind, flag: str) -> str:
+    """The key of the cluster file that stands for a flag; empty for flags without one."""
+    keys = facts(kind.name).computed.items()
+    return next((key for pattern, key in keys if re.fullmatch(pattern, flag)), "")
 
 
 def _role(role: str, places: Places, kind: Kind, source: Source) -> dict[str, Any]:
@@ -229,7 +222,7 @@ def _role(role: str, places: Places, kind: Kind, source: Source) -> dict[str, An
     groups = places.groups(role)
     if groups > 1:
         found["groups"] = groups
-    if first.lb != "external":
+    if first.lb in facts(kind.name).lb and first.lb != "external":
         found["lb"] = first.lb
     found |= {"dp": first.dp, "tp": sizes["tp"]}
     found |= {key: sizes[key] for key in ("pp", "pcp", "dcp") if sizes[key] > 1}
@@ -240,13 +233,15 @@ def _role(role: str, places: Places, kind: Kind, source: Source) -> dict[str, An
             n.removeprefix("dbo-").replace("-", "_"): v for n, v in first.flags.items() if _DBO.fullmatch(n)
         }
         found["dbo"] = limits or True
-    del kind, source
+    del source
     return found
 
 
-def _ports(roles: Sequence[str], places: Places, sections: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+def _ports(
+    kind: Kind, roles: Sequence[str], places: Places, sections: Mapping[str, dict[str, Any]]
+) -> dict[str, Any]:
     """Bases of ports: once where all roles have the same, else in the roles."""
-    each = {role: _bases(places.of_role(role)) for role in roles}
+    each = {role: _bases(kind, places.of_role(role)) for role in roles}
     shared = layers.common(list(each.values()))
     for role, bases in each.items():
         if own := layers.without(bases, shared):
@@ -254,9 +249,11 @@ def _ports(roles: Sequence[str], places: Places, sections: Mapping[str, dict[str
     return {"ports": shared} if shared else {}
 
 
-def _bases(engines: Sequence[Engine]) -> dict[str, int]:
+def _bases(kind: Kind, engines: Sequence[Engine]) -> dict[str, int]:
     servers = [engine for engine in engines if engine.serves]
     found = {"http": min(engine.port for engine in servers or engines)}
+    if kind.name == FASTDEPLOY:
+        return found | _listed_ports(kind, engines[0])
     rpc = [engine.rpc for engine in engines if engine.rpc and "nnodes" not in engine.flags]
     if rpc:
         found["rpc"] = min(rpc)
@@ -266,6 +263,14 @@ def _bases(engines: Sequence[Engine]) -> dict[str, int]:
     if kv := [port for port in ports if port]:
         found["kv"] = min(kv)
     return found
+
+
+def _listed_ports(kind: Kind, engine: Engine) -> dict[str, int]:
+    """The first port of every list that the cluster file has a base for."""
+    keys = {name: target(kind, name) for name in engine.flags}
+    lists = ((key.removeprefix("ports."), name) for name, key in keys.items() if key.startswith("ports."))
+    first = {key: number(str(engine.flags[name]).split(",")[0], 0) for key, name in lists if key != "http"}
+    return {key: port for key, port in first.items() if port}
 
 
 def kv_port(engine: Engine) -> int:
@@ -282,6 +287,10 @@ def kv_port(engine: Engine) -> int:
 def _router(source: Source, places: Places) -> dict[str, Any]:
     proxy = source.proxies[0] if source.proxies else None
     first = next(iter(places.nodes.values()))
+    registers = str(places.engines[0].flags.get("router", ""))
+    if registers:
+        host, _, port = registers.rpartition(":")
+        return {"node": places.nodes.get(host, first), "kind": FASTDEPLOY, "port": number(port, 8000)}
     if proxy is None:
         taken = {engine.port for engine in places.engines if engine.serves}
         return {"node": first, "port": next(port for port in _ROUTER_PORTS if port not in taken)}

@@ -10,6 +10,7 @@ from msgspec import Struct
 from dplaunch.engines.ascend import releases as ascend_releases
 from dplaunch.engines.ascend.connectors import registered
 from dplaunch.engines.ascend.releases import is_contract_a
+from dplaunch.engines.fastdeploy import flag_rules
 from dplaunch.engines.flagtable import Flags
 from dplaunch.engines.versions import parse as parse_version
 from dplaunch.engines.vllm import flagtable
@@ -21,7 +22,8 @@ from dplaunch.importer.source import Proxy, Source
 from dplaunch.model.cluster import DECODE, PREFILL, SERVE, Lb
 from dplaunch.model.imported import Launch
 
-ASCEND, VLLM = "vllm-ascend", "vllm"
+ASCEND, VLLM, FASTDEPLOY = "vllm-ascend", "vllm", "fastdeploy"
+FASTDEPLOY_NEWEST = "2.5.0"
 VISIBLE = ("ASCEND_RT_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")
 TRANSFER = "kv-transfer-config"
 _FORMS: dict[str, Lb] = {
@@ -49,7 +51,9 @@ class Kind(Struct, frozen=True):
 
     @property
     def flags(self) -> Flags | None:
-        """The flags of the vLLM that runs."""
+        """The flags of the engine that runs."""
+        if self.name == FASTDEPLOY:
+            return flag_rules.flags(self.version)
         known = ascend_releases.find(self.version) if self.name == ASCEND else None
         return flagtable.flags(known.vllm if known else self.version)
 
@@ -75,8 +79,9 @@ class Engine(Struct, frozen=True, eq=False):
 
     @property
     def port(self) -> int:
-        """Where it answers."""
-        return number(self.flags.get("port"), 8000)
+        """Where it answers, or its first rank does."""
+        ports = self.flags.get("ports", self.flags.get("port"))
+        return number(str(ports).split(",")[0], 8000)
 
     @property
     def serves(self) -> bool:
@@ -94,7 +99,8 @@ class Engine(Struct, frozen=True, eq=False):
         """Equal for processes of one group; one that is a whole group has its own."""
         local = number(self.flags.get("data-parallel-size-local"), self.dp if self.rank == 0 else 0)
         spread = number(self.flags.get("nnodes"), 1) > 1
-        alone = not spread and (self.dp == 1 or (self.lb in ("internal", "hybrid") and local == self.dp))
+        whole = self.lb in ("internal", "hybrid") and local == self.dp
+        alone = not spread and (self.dp == 1 or whole or self.launch.program.startswith(FASTDEPLOY))
         own = (self.host, self.port) if alone else ()
         return self.role, () if alone else (self.address, self.rpc), own
 
@@ -118,8 +124,14 @@ def recognise(source: Source, version: str) -> Kind:
     """Which engine runs, and its version: the user's, the only one that fits, or the newest release."""
     ascend = any(_is_ascend(launch) for launch in source.launches)
     name = ASCEND if ascend else VLLM
+    if any(launch.program.startswith(FASTDEPLOY) for launch in source.launches):
+        name = FASTDEPLOY
     if version:
         return Kind(name, version, "as asked for")
+    if name == FASTDEPLOY:
+        return Kind(
+            name, FASTDEPLOY_NEWEST, "the source names no version: the newest that dplaunch was tried with"
+        )
     by_env = any("VLLM_DP_RANK" in launch.env for launch in source.launches)
     used = {str(block.get("kv_connector")) for block in _blocks(source.launches)}
     if ascend and by_env and used <= {*registered("0.9.1")}:
@@ -168,6 +180,8 @@ def _engine(launch: Launch, kind: Kind, roles: Mapping[tuple[str, int], str]) ->
     block = flags.get(TRANSFER)
     by_kv = {role: name for name, role in KV_ROLES.items()}
     role = by_kv.get(str(block.get("kv_role")), "") if isinstance(block, Mapping) else ""
+    split = str(flags.get("splitwise-role", ""))
+    role = split if split in (PREFILL, DECODE) else role
     address = (launch.host, number(flags.get("port"), 8000))
     rank = flags.get("data-parallel-rank", flags.get("data-parallel-start-rank", env.get("VLLM_DP_RANK")))
     dp = number(flags.get("data-parallel-size", env.get("VLLM_DP_SIZE")), 1)
@@ -183,7 +197,7 @@ def _engine(launch: Launch, kind: Kind, roles: Mapping[tuple[str, int], str]) ->
         rpc=number(
             flags.get("data-parallel-rpc-port", env.get("VLLM_DP_MASTER_PORT", flags.get("master-port"))), 0
         ),
-        lb=_form(flags, env, dp),
+        lb="supervisor" if kind.name == FASTDEPLOY else _form(flags, env, dp),
         part=number(flags.get("node-rank"), 0),
     )
 

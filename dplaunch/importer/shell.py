@@ -20,6 +20,8 @@ from dplaunch.model.imported import Launch
 
 _ASSIGNED = re.compile(r"([A-Za-z_]\w*)(\+?)=(.*)", re.DOTALL)
 _REDIRECTED = re.compile(r"(?:\d*|&)(?:>>?|<)(?P<to>&?\S*)")
+_SERVER = re.compile(r"(?:vllm|fastdeploy)\.entrypoints\.\S+")
+_ROUTER = re.compile(r"fastdeploy\.(?:golang_)?router\.launch")
 _COMMAND = re.compile(r"\$\(|`")
 _CLOSES = {"if": "fi", "for": "done", "while": "done", "until": "done", "select": "done", "case": "esac"}
 _LEADING = ("do", "then", "else", "{", "!")
@@ -162,7 +164,8 @@ class Shell:
         given = tuple(literal(text) for word in words[serve:] for text in scope.words(word))
         known = {name: value for name, value in scope.exported.items() if not _COMMAND.search(value)}
         env = {name: value.replace("\x00", "$$") for name, value in known.items()}
-        self._source.launches.append(Launch(self._host, given, env, script.at(words[serve - 1])))
+        launch = Launch(self._host, given, env, script.at(words[serve - 1]), program=words[serve - 1].text)
+        self._source.launches.append(launch)
 
     def _export(self, words: list[Word], scope: Scope, script: _Script) -> None:
         exports = words[0].text == "export" or any(word.text == "-x" for word in words)
@@ -230,6 +233,10 @@ class Shell:
         if proxy := read_proxy(given, self._host, script.at(words[0])):
             self._source.proxies.append(proxy)
             return
+        if given[:1] == ["-m"] and _ROUTER.fullmatch(given[1]):
+            text = f"{given[1]}: the router is part of the cluster file, and dplaunch starts it"
+            self._source.leave(script.at(words[0]), text, matters=False)
+            return
         found: Calls | None = calls(given, self._text_of(given[0]) if given else None)
         if found is None:
             text = f"`{_text(words)}` was not followed"
@@ -248,14 +255,14 @@ class Shell:
 
 
 def _is_engine(text: str) -> bool:
-    return bool(re.fullmatch(r"(?:\S*/)?(?:vllm|python[\d.]*)|serve|-m|vllm\.entrypoints\.\S+", text))
+    return bool(re.fullmatch(r"(?:\S*/)?(?:vllm|python[\d.]*)|serve|-m|\S+\.entrypoints\.\S+", text))
 
 
 def _find_serve(words: list[Word]) -> int:
     """Where the words of an engine begin; 0 where the command starts none."""
     for index, word in enumerate(words):
         before = words[index - 1].text if index else ""
-        if (word.text == "serve" and before.endswith("vllm")) or word.text.startswith("vllm.entrypoints."):
+        if (word.text == "serve" and before.endswith("vllm")) or _SERVER.fullmatch(word.text):
             return index + 1
     return 0
 

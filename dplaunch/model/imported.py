@@ -30,6 +30,8 @@ class Launch(Struct, frozen=True):
     where: str
     role: str = ""
     """Prefill or decode, where the source says which."""
+    program: str = "serve"
+    """The word that the others follow: ``serve``, or a Python module."""
 
 
 class Difference(Struct, frozen=True):
