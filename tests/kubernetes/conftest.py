@@ -23,7 +23,8 @@ def kubernetes() -> Iterator[Path]:
         pytest.skip(f"{LAB}/bin has no Kubernetes; `make test-kubernetes` builds it")
     with (LAB / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        subprocess.run(["bash", HERE / "cluster.sh", "up", LAB], check=True, timeout=300)
+        for verb in ("down", "up"):  # down first: what an earlier run left, if it was cut off
+            subprocess.run(["bash", HERE / "cluster.sh", verb, LAB], check=True, timeout=300)
         yield LAB / "run" / "kubeconfig"
         subprocess.run(["bash", HERE / "cluster.sh", "down", LAB], check=True, timeout=180)
 
