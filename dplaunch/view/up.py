@@ -6,7 +6,9 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
+from msgspec.structs import replace
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -31,7 +33,8 @@ def render_done(plan: Plan, took: float, *, changed: bool = True, only: str | No
         Text.assemble((f"{plan.title} is up", style.GOOD), f": {summary}"),
         Text.assemble("endpoint  ", (plan.url, style.NAME), f"  model {plan.served_model_name}"),
         Text(""),
-        *_unwrapped(curl(plan)),
+        *_forwarding(plan),
+        *_unwrapped(curl(replace(plan, url=_forwarded(plan) or plan.url))),
         Text(""),
         *_commands(plan, "dplaunch status"),
     )
@@ -77,6 +80,26 @@ def render_restarted(plan: Plan, names: Sequence[str], took: float) -> Text:
     count = f"{plan.title}: {plural(len(names), 'process')}"
     summary = f": {fold(names)}; ready, proved and back in service in {durations.describe(took)}"
     return Text.assemble((f"{count} restarted", style.GOOD), summary)
+
+
+def _forwarding(plan: Plan) -> list[Text]:
+    """How the endpoint of pods is reached from elsewhere."""
+    url = _forwarded(plan)
+    if plan.kubernetes is None or not url:
+        return []
+    kubectl, host, port = plan.kubernetes.kubectl, plan.kubernetes.host, urlsplit(url).port
+    where = "here" if host == "localhost" else f"on {host}"
+    words = (*kubectl.words, "port-forward", f"service/{plan.cluster}-router", f"{port}:{port}")
+    why = Text(f"Only pods know that name. While this runs {where}, 127.0.0.1:{port} is the same:")
+    return [why, *_unwrapped(shlex.join(words)), Text("")]
+
+
+def _forwarded(plan: Plan) -> str:
+    """The endpoint as ``kubectl port-forward`` gives it; empty where it is no name of a router's pod."""
+    found = urlsplit(plan.url)
+    is_name = (found.hostname or "").endswith(".svc")
+    is_ours = plan.kubernetes is not None and plan.router is not None
+    return f"{found.scheme}://127.0.0.1:{found.port}" if is_name and is_ours else ""
 
 
 def curl(plan: Plan) -> str:

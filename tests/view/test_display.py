@@ -12,6 +12,7 @@ from plans import a_job, a_plan, a_process
 from dplaunch import progress as folding
 from dplaunch.model import event as ev
 from dplaunch.model.cluster import SecretRef
+from dplaunch.model.kubernetes import Kubectl, KubernetesPlan
 from dplaunch.model.plan import Plan
 from dplaunch.view import up as up_view
 from dplaunch.view.display import Display, draw_progress
@@ -178,6 +179,16 @@ def test_up_ends_with_a_request_to_paste_and_the_next_commands(draw, golden, big
 
 def test_a_second_up_says_that_nothing_was_to_do(draw, golden, big_plan):
     golden("up-unchanged", draw(up_view.render_done(big_plan, 1.0, changed=False)).split("\n")[0])
+
+
+@pytest.mark.parametrize(("host", "name"), [("localhost", "up-pods"), ("control", "up-pods-control")])
+def test_the_end_of_up_in_pods_has_the_command_that_brings_the_endpoint_here(
+    big_plan, draw, golden, host, name
+):
+    kubectl = Kubectl(namespace="inference")
+    pods = KubernetesPlan(kubectl=kubectl, host=host, image="e:1", resource="npu", devices={}, manifests=())
+    plan = replace(big_plan, kubernetes=pods, url="http://c-router-0.c.inference.svc:8000")
+    golden(name, "\n".join(draw(up_view.render_done(plan, 112.0), 80).split("\n")[:7]))
 
 
 @pytest.mark.parametrize(
