@@ -12,7 +12,7 @@ from dplaunch.engines.flags import to_json
 from dplaunch.importer import transfer
 from dplaunch.importer.arguments import parse, same
 from dplaunch.importer.compose import ADDRESSES, HELPERS, INTERFACES, READY, Composed
-from dplaunch.importer.engines import TRANSFER, VISIBLE, Engine, number
+from dplaunch.importer.engines import FASTDEPLOY, TRANSFER, VISIBLE, Engine, number
 from dplaunch.model.cluster import ClusterSpec
 from dplaunch.model.imported import Difference
 from dplaunch.model.plan import Plan
@@ -78,12 +78,15 @@ _Found = tuple[str, "str | None", "str | None", str]
 def _differences(engine: Engine, command: Command, composed: Composed) -> Iterator[_Found]:
     mine = parse(command.argv[_before_flags(command) :], composed.kind.flags)
     reasons = _Reasons(engine, composed)
-    yield from _flags(_comparable(engine.flags), _comparable(mine), reasons)
+    if composed.kind.name == FASTDEPLOY:
+        yield from _flags(_as_parent(engine.flags), _as_parent(mine), reasons)
+    else:
+        yield from _flags(engine.flags, mine, reasons)
     for name, before, after in _uneven(engine.launch.env, command.env):
         yield name, before, after, reasons.variable(name, before, mine)
 
 
-def _comparable(flags: Mapping[str, Any]) -> dict[str, Any]:
+def _as_parent(flags: Mapping[str, Any]) -> dict[str, Any]:
     """Without FastDeploy's separator; a single port as the list that a parent takes."""
     return {_LISTS.get(name, name): value for name, value in flags.items() if name != _ENGINES}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
 from typing import Any
 
 from msgspec import Struct
@@ -149,8 +150,7 @@ def _hardware(engines: list[Engine], kind: Kind, source: Source) -> Any:
     per_host = {engine.host: 0 for engine in engines}
     for engine in engines:
         sizes = engine.sizes
-        ranks = number(engine.flags.get("data-parallel-size-local"), 1)
-        per_host[engine.host] += sizes["tp"] * sizes["pp"] * sizes["pcp"] * ranks
+        per_host[engine.host] += sizes["tp"] * sizes["pp"] * sizes["pcp"] * engine.local
     spread = max(number(engine.flags.get("nnodes"), 1) for engine in engines)
     needed = max(source.devices, highest, max(per_host.values()) // spread)
     family = "a3" if kind.name == ASCEND and needed > _A2 else "a2" if kind.name == ASCEND else "gpu"
@@ -164,7 +164,7 @@ def _nodes(engines: list[Engine], places: Places, source: Source) -> list[dict[s
     for host, name in places.nodes.items():
         entry: dict[str, Any] = {"name": name, "host": host}
         here = [engine for engine in engines if engine.host == host]
-        address = source.addresses.get(host) or _given(here, ADDRESSES)
+        address = source.addresses.get(host) or _address(_given(here, ADDRESSES))
         if address and address != host:
             entry["address"] = address
         if nic := _given(here, INTERFACES):
@@ -180,6 +180,14 @@ def _given(engines: Sequence[Engine], names: Sequence[str]) -> str:
     found = {engine.launch.env[name] for engine in engines for name in names if name in engine.launch.env}
     value = found.pop() if len(found) == 1 else ""
     return "" if "$" in value or placeholder(value) or value.lower().startswith("your") else value
+
+
+def _address(text: str) -> str:
+    """The text, where it is an IP address."""
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return ""
 
 
 def _devices(engines: Sequence[Engine]) -> list[int]:

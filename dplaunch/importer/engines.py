@@ -95,12 +95,17 @@ class Engine(Struct, frozen=True, eq=False):
         return {key: number(self.flags.get(f"{name}-parallel-size"), 1) for key, name in names.items()}
 
     @property
+    def local(self) -> int:
+        """Ranks of its group that it starts itself."""
+        if self.lb == "external":
+            return 1
+        return number(self.flags.get("data-parallel-size-local"), self.dp)
+
+    @property
     def group(self) -> tuple[object, ...]:
         """Equal for processes of one group; one that is a whole group has its own."""
-        local = number(self.flags.get("data-parallel-size-local"), self.dp if self.rank == 0 else 0)
         spread = number(self.flags.get("nnodes"), 1) > 1
-        whole = self.lb in ("internal", "hybrid") and local == self.dp
-        alone = not spread and (self.dp == 1 or whole or self.launch.program.startswith(FASTDEPLOY))
+        alone = not spread and (self.dp in (1, self.local))
         own = (self.host, self.port) if alone else ()
         return self.role, () if alone else (self.address, self.rpc), own
 
@@ -159,6 +164,12 @@ def understand(source: Source, kind: Kind) -> list[Engine]:
     """Every process of the source. Raises UsageError where one has no host, or numbers are missing."""
     roles = _roles_by_proxy(source.proxies)
     engines = [_engine(launch, kind, roles) for launch in source.launches]
+    for engine in engines:
+        if not isinstance(engine.flags.get(TRANSFER, {}), Mapping):
+            text = f"the value of --{TRANSFER} is not JSON, and was not carried over"
+            source.leave(
+                engine.launch.where, text, "look for a comma after the last entry, or a missing quote"
+            )
     lost = next((engine for engine in engines if not engine.host), None)
     if lost:
         raise UsageError(

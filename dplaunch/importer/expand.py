@@ -36,6 +36,8 @@ class Scope(Struct):
     exported: dict[str, str] = field(default_factory=dict)
     lists: dict[str, list[str]] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
+    unmet: list[str] = field(default_factory=list)
+    """Positional arguments that were asked for and not given."""
 
     def assign(self, name: str, value: str, *, export: bool = False, more: bool = False) -> None:
         """Give a variable a value; one that is exported stays so. ``more``: ``NAME+=VALUE``."""
@@ -98,6 +100,8 @@ class Scope(Struct):
             return str(len(self.arguments))
         if name.isdigit():
             index = int(name)
+            if index > len(self.arguments):
+                self.unmet.append(f"${name}")
             return self.arguments[index - 1] if 0 < index <= len(self.arguments) else ""
         return self.values.get(name)
 

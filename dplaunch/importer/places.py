@@ -82,8 +82,8 @@ def _whole(role: str, groups: Sequence[Group]) -> None:
     """Every rank of a group exactly once, and as many nodes in each group."""
     for group in groups:
         first = group[0]
-        ranks = [engine.rank for engine in group]
-        if first.lb == "external" and first.part == 0 and "nnodes" not in first.flags:
+        ranks = [rank for engine in group for rank in range(engine.rank, engine.rank + engine.local)]
+        if first.part == 0 and "nnodes" not in first.flags:
             missing = sorted(set(range(first.dp)) - set(ranks))
             twice = sorted({rank for rank in ranks if ranks.count(rank) > 1})
             if missing or twice:

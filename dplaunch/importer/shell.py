@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 
 from dplaunch.engines.script.reading import Command, Word, commands
+from dplaunch.errors import UsageError
 from dplaunch.importer.expand import Scope, items, literal
 from dplaunch.importer.programs import Calls, calls, read_proxy
 from dplaunch.importer.source import ReadFile, Source
@@ -67,6 +68,11 @@ class Shell:
         """Read one script from ``path``."""
         name, self._folder = posixpath.basename(path), posixpath.dirname(path)
         self._walk(_split(list(commands(text))), scope, _Script(name))
+        if scope.unmet:
+            raise UsageError(
+                f"{name} takes arguments ({scope.unmet[0]} …), which another program gives it",
+                hint="import what calls it: a launcher in Python, or a script with its command line",
+            )
 
     def run_program(self, path: str, arguments: Sequence[str], scope: Scope) -> None:
         """Read a launcher written in Python, and every call of a template that it makes."""
@@ -135,7 +141,8 @@ class Shell:
             for name, value in given.items():
                 scope.assign(name, value)
             return
-        inner = Scope({**scope.values, **given}, {**scope.exported, **given}, scope.lists, scope.arguments)
+        values, exported = {**scope.values, **given}, {**scope.exported, **given}
+        inner = Scope(values, exported, scope.lists, scope.arguments, scope.unmet)
         self._run(words, inner if given else scope, script)
 
     def _run(self, words: list[Word], scope: Scope, script: _Script) -> None:

@@ -117,6 +117,8 @@ RANK = "vllm serve m --data-parallel-size 2 --data-parallel-rank {} --data-paral
         ({"a": RANK.format(0), "b": RANK.format(0)}, "ranks 1 are missing and ranks 0 are started twice"),
         ({"a": f"{START} -tp 2", "b": f"{START} -tp 4"}, "different sizes"),
         ({"a": "vllm serve --port 1"}, "no model"),
+        ({"a": "vllm serve m --port $2"}, "takes arguments"),
+        ({"a": "vllm serve m --headless -dp 2 -dpl 1 -dpr 1 -dpa b"}, "ranks 0 are missing"),
     ],
 )
 def test_what_no_cluster_file_can_say_is_refused_with_the_reason(files, what):

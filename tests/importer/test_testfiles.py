@@ -137,3 +137,8 @@ def test_a_file_that_is_not_whole_is_refused(text, what):
 def test_too_few_hosts_are_refused():
     with pytest.raises(UsageError, match="3 nodes, and 1 hosts"):
         read(wanted(hosts=("a",)), lambda _: EXTERNAL)
+
+
+def test_a_process_without_a_server_needs_none_of_its_flags():
+    text = INTERNAL.replace("--headless", "--headless --host 0.0.0.0 --port $SERVER_PORT")
+    assert bring(wanted(), lambda _: text).complete
