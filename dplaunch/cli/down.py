@@ -41,8 +41,8 @@ def down(call: Invocation, grace: Grace = None) -> ExitCode:
     if result.clean and not result.unreached:
         _forget(call, plan, rehearse=cluster.rehearse)
         run_cluster_hook(call, plan, "after_down")
-    human = drawing.render(plan, result.verdicts, result.unreached)
-    call.screen.present(human, drawing.to_json(result.verdicts, result.unreached))
+    outcome = (result.verdicts, result.unreached, result.kept)
+    call.screen.present(drawing.render(plan, *outcome), drawing.to_json(*outcome))
     return worst(
         ExitCode.DONE if result.clean else ExitCode.FAILED,
         ExitCode.UNREACHABLE if result.unreached else ExitCode.DONE,

@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +62,12 @@ def test_it_is_deployed_used_deployed_anew_and_deleted(site, until):
     assert "the router answers correctly" in cli("test").stdout
     assert "ready!!!" in cli("logs", "router", "--grep", "ready").stdout
     assert not cli.json("up")["changed"]
+    made = (site.folder / "configmap.dplaunch-deployment.json").read_text()
+    decode = next(one for one in cli.json("status")["processes"] if one["name"] == "decode-0")
+    os.kill(decode["pid"], signal.SIGKILL)
+    until((Path(decode["log"]).parent / "exit.json").exists, 20.0)
+    assert cli.json("up", "-y")["ready"]
+    assert (site.folder / "configmap.dplaunch-deployment.json").read_text() == made
     site.delete("ascendjob.mindie-server-p0")
     until(lambda: "was deleted" in cli("logs", "prefill-0", "-n", "0").stdout, 20.0)
     assert cli.json("status", code=7)["state"] == "outage"

@@ -100,6 +100,7 @@ def test_down_of_nothing(golden):
     golden("down-of-nothing", down.render(PLAN, (), ()).plain)
     golden("down-of-nothing-known-there", down.render(PLAN, ALL, ("n9",)).plain)
     golden("down-of-nothing-reached", down.render(PLAN, (), ("n3",)).plain)
+    golden("down-of-nothing-with-a-rest", down.render(PLAN, (), (), ("n3",)).plain)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,8 @@ def test_down_of_nothing(golden):
 )
 def test_down_as_json(verdicts, unreached, clean):
     value = down.to_json(verdicts, unreached)
-    assert value["clean"] is clean
+    assert (value["clean"], value["kept"]) == (clean, [])
+    assert not down.to_json(verdicts, unreached, ("n5",))["clean"]
     assert value["stopped"][0] == {
         "name": "router", "node": "n5", "how": "TERM", "seconds": 3.1, "left": list(verdicts[0].left),
     }  # fmt: skip

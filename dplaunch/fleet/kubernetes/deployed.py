@@ -164,9 +164,13 @@ class Deployed(GuardedMachines):
     def stop(
         self, places: Iterable[Place], grace: float, take: Callable[[StopVerdict], None], *, patient: bool
     ) -> tuple[StopVerdict, ...]:
-        """Stop these; with what stands for pods these end too. What stays is left of the last of them."""
+        """Stop these; with what stands for pods, and runs, these end too. What stays is left of the last one.
+
+        One that has died on the control node is only swept: its pods serve on.
+        """
         wanted = list(places)
-        last = next((place for place in reversed(wanted) if place in self._stand_for), None)
+        running = {process.place for process in super().observe().processes if process.runs}
+        last = next((place for place in reversed(wanted) if place in self._stand_for & running), None)
 
         def pass_on(verdict: StopVerdict) -> None:
             if (verdict.node, verdict.process) != last:
