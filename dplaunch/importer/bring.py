@@ -42,6 +42,9 @@ def bring(wanted: Wanted, read_file: ReadFile) -> Imported:
     """
     source = read(wanted, read_file)
     kind = recognise(source, wanted.version)
+    if not wanted.version:
+        text = f"{kind.name} {kind.version} was assumed: {kind.why}"
+        source.leave("engine", text, "--engine-version names another", matters=False)
     composed = compose(source, understand(source, kind), kind, wanted.name)
     text = write(composed.document, _head(wanted), _comments(composed))
     problems, differences = _checked(text, wanted.out, composed)
@@ -100,7 +103,7 @@ def _comments(composed: Composed) -> dict[str, Sequence[str]]:
     roles, places = composed.document["roles"], composed.places
     counted = [f"{role}: {plural(len(places.of_role(role)), 'process')}" for role in roles]
     found: dict[str, Sequence[str]] = {
-        "engine": (f"Version: {composed.kind.why}.",),
+        "engine": (f"The version: {composed.kind.why}.",),
         "roles": (f"Ranks, devices and ports are counted from these; {', '.join(counted)}.",),
     }
     if "kv_transfer" in composed.document:

@@ -132,18 +132,16 @@ def recognise(source: Source, version: str) -> Kind:
     if any(launch.program.startswith(FASTDEPLOY) for launch in source.launches):
         name = FASTDEPLOY
     if version:
-        return Kind(name, version, "as asked for")
+        return Kind(name, version, "given to `dplaunch import`")
     if name == FASTDEPLOY:
-        return Kind(
-            name, FASTDEPLOY_NEWEST, "the source names no version: the newest that dplaunch was tried with"
-        )
+        return Kind(name, FASTDEPLOY_NEWEST, "the newest that dplaunch was tried with")
     by_env = any("VLLM_DP_RANK" in launch.env for launch in source.launches)
     used = {str(block.get("kv_connector")) for block in _blocks(source.launches)}
     if ascend and by_env and used <= {*registered("0.9.1")}:
-        return Kind(name, "0.9.1", "VLLM_DP_* is how 0.9.1 alone is told ranks")
+        return Kind(name, "0.9.1", "it alone gets its ranks from VLLM_DP_*")
     known = [r.version for r in ascend_releases.RELEASES] if ascend else list(vllm_releases.RELEASES)
     finals = [text for text in known if (found := parse_version(text)) and "rc" not in text and found]
-    return Kind(name, finals[-1], "the source names no version: the newest release that dplaunch knows")
+    return Kind(name, finals[-1], "the newest release that dplaunch knows")
 
 
 def _is_ascend(launch: Launch) -> bool:

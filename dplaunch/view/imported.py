@@ -26,14 +26,15 @@ def render(found: Imported, path: str, *, verbose: bool) -> RenderableType:
     parts: list[RenderableType] = []
     parts += [*_with_gap(problems.render(found.problems))] if found.problems else []
     if found.left:
-        parts += [Text("Not carried over", style.HEAD), *_left(found.left), Text("")]
+        parts += [Text("Not carried over, or assumed", style.HEAD), *_left(found.left), Text("")]
     open_ones = [one for one in found.differences if not one.why]
     if open_ones:
         parts += [Text("Different, and nothing explains it", style.BAD), _values(open_ones), Text("")]
     explained = [one for one in found.differences if one.why]
     if explained:
         parts.append(Text("Different, and why", style.HEAD))
-        parts += [_values(explained, why=True) if verbose else _reasons(explained), Text("")]
+        parts += [_values(explained, why=True)] if verbose else [*_reasons(explained)]
+        parts.append(Text(""))
     return Group(*parts, *_verdict(found, path))
 
 
@@ -65,12 +66,10 @@ def _left(left: Sequence[Left]) -> Iterator[Text]:
             yield Text.assemble(("    = help: ", style.NAME), hint)
 
 
-def _reasons(differences: Sequence[Difference]) -> RenderableType:
-    rows = [
-        (why, ", ".join(dict.fromkeys(names)))
-        for why, names in grouped((one.why, one.what) for one in differences).items()
-    ]
-    return tabulate(("WHY", "WHAT"), rows, flex=("WHY", "WHAT"))
+def _reasons(differences: Sequence[Difference]) -> Iterator[Text]:
+    """A paragraph for each reason, with the flags and variables that it explains."""
+    for why, names in grouped((one.why, one.what) for one in differences).items():
+        yield Text.assemble(f"  {why}: ", (", ".join(dict.fromkeys(names)), style.DIM))
 
 
 def _values(differences: Sequence[Difference], *, why: bool = False) -> RenderableType:

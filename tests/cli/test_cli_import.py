@@ -27,7 +27,7 @@ def test_each_difference_is_printed_on_request(cli):
 
 def test_the_json_document_names_every_difference(cli):
     cli.write("start.sh", SCRIPT)
-    found = cli.json("import", "192.0.2.1=start.sh")
+    found = cli.json("import", "192.0.2.1=start.sh", "--engine-version", "0.23.0")
     assert (found["file"], found["complete"], found["engines"], found["left"]) == (
         "cluster.yaml",
         True,
