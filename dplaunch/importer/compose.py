@@ -63,13 +63,13 @@ def compose(source: Source, engines: list[Engine], kind: Kind, name: str) -> Com
     if source.services:
         first = next(iter(places.nodes.values()))
         document["services"] = {name: {"node": first, **one} for name, one in source.services.items()}
-    shared, rest = layers.split((engine, _env(engine, kind)) for engine in engines)
+    shared, rest = layers.split((engine, _env(engine)) for engine in engines)
     args, more = layers.split((engine, _args(engine, kind)) for engine in engines)
     defaults = {key: value for key, value in (("env", shared), ("args", args)) if value}
     if len(roles) > 1 and defaults:
         document["defaults"] = defaults
     levels = _Levels(places, {e: rest[e][0] for e in engines}, {e: more[e][0] for e in engines})
-    document["roles"] = {role: _role(role, places, kind, source) for role in roles}
+    document["roles"] = {role: _role(role, places, kind) for role in roles}
     for role in roles:
         own = levels.role(role)
         if len(roles) == 1:
@@ -198,11 +198,9 @@ def _devices(engines: Sequence[Engine]) -> list[int]:
     return [] if used == list(range(len(used))) else used
 
 
-def _env(engine: Engine, kind: Kind) -> dict[str, str]:
+def _env(engine: Engine) -> dict[str, str]:
     """What of the environment the file has to say."""
-    used = " ".join(engine.launch.words)
     dropped = {*ADDRESSES, *INTERFACES, *HELPERS, *VISIBLE, *CONTRACT_A_ONLY, *OF_PARENT, READY}
-    del kind, used
     return {name: value for name, value in engine.launch.env.items() if name not in dropped}
 
 
@@ -223,7 +221,7 @@ def target(kind: Kind, flag: str) -> str:
     return next((key for pattern, key in keys if re.fullmatch(pattern, flag)), "")
 
 
-def _role(role: str, places: Places, kind: Kind, source: Source) -> dict[str, Any]:
+def _role(role: str, places: Places, kind: Kind) -> dict[str, Any]:
     first = places.of_role(role)[0]
     sizes = first.sizes
     found: dict[str, Any] = {"nodes": [places.nodes[host] for host in places.roles[role]]}
@@ -241,7 +239,6 @@ def _role(role: str, places: Places, kind: Kind, source: Source) -> dict[str, An
             n.removeprefix("dbo-").replace("-", "_"): v for n, v in first.flags.items() if _DBO.fullmatch(n)
         }
         found["dbo"] = limits or True
-    del source
     return found
 
 

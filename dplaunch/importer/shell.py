@@ -93,7 +93,7 @@ class Shell:
                 at, before = end + 1, all_of_it[min(end, len(all_of_it) - 1)].end
                 continue
             if before == "|":
-                self._piped(command, scope, script)
+                self._piped(command, script)
             elif before == "||" or (before == "&&" and all_of_it[at - 1].words[0].text in _CONDITIONS):
                 self._conditional(command, script)
             else:
@@ -120,8 +120,7 @@ class Shell:
             text = f"`{_text(command.words)}` depends on a condition, and was not followed"
             self._source.leave(script.at(command.words[0]), text)
 
-    def _piped(self, command: Command, scope: Scope, script: _Script) -> None:
-        del scope
+    def _piped(self, command: Command, script: _Script) -> None:
         text = f"output goes through `{_text(command.words)}`: dplaunch keeps every engine's log itself"
         self._source.leave(script.at(command.words[0]), text, "`dplaunch logs`", matters=False)
 

@@ -14,7 +14,8 @@ import pytest
 from dplaunch.importer import Wanted, bring, read
 
 STUB = """#!/bin/bash
-f=$(mktemp "$RECORDED/XXXXXX") && printf '%s\\0' "$@" > "$f.argv" && env -0 > "$f.env" && rm "$f"
+printf '%s\\0' "$@" > "$RECORDED/$$.argv"
+exec env -0 > "$RECORDED/$$.env"
 """
 OF_THE_SHELL = {"_", "SHLVL", "PWD", "OLDPWD", "RECORDED", "PATH", "LC_CTYPE"}
 
