@@ -16,6 +16,7 @@ from dplaunch.cli.diagnose import diagnose
 from dplaunch.cli.down import down
 from dplaunch.cli.exec_ import ExecCommand, exec_
 from dplaunch.cli.explain import explain
+from dplaunch.cli.export import export
 from dplaunch.cli.import_ import import_
 from dplaunch.cli.init import init
 from dplaunch.cli.lock import lock
@@ -65,6 +66,7 @@ app.command("import", rich_help_panel=PLAN)(verb(import_, targets=True, hide=CLU
 app.command(rich_help_panel=PLAN)(verb(validate))
 app.command(rich_help_panel=PLAN)(verb(plan))
 app.command(rich_help_panel=PLAN)(verb(render))
+app.command(rich_help_panel=PLAN)(verb(export))
 app.command(rich_help_panel=PLAN)(verb(check))
 app.command(rich_help_panel=PLAN)(verb(ranktable))
 

@@ -120,7 +120,7 @@ def verb(
 ) -> Callable[..., None]:
     """``function(call, **own options)`` as a typer command.
 
-    Without ``targets`` the file may also be the first argument. ``short_file=False`` leaves -f to the verb.
+    Without ``targets`` the file may also be the last argument. ``short_file=False`` leaves -f to the verb.
     Scripts may add a common option to any verb; the help leaves out those in ``hide``, and -y unless the
     verb ``asks``.
     """
@@ -140,7 +140,7 @@ def verb(
 
     hidden = {*hide, *(() if asks else ("yes",))}
     common = [_shared(name, *kind, hidden=name in hidden) for name, kind in shared.items()]
-    parameters = [*first, *own, *common]
+    parameters = [*own, *first, *common]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # read by typer
     run.__annotations__ = {}
     run.__doc__ = function.__doc__

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 from msgspec import Struct, field
 
-from dplaunch.engines.facts import Dense, EngineFacts, Software
+from dplaunch.engines.facts import Dense, EngineFacts, Metrics, Software
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ArgValue, ClusterSpec, NodeSpec, RoleSpec, ServiceSpec
 from dplaunch.model.kubernetes import Deployment
@@ -113,6 +113,11 @@ class EngineAdapter(Protocol):
         """What becomes of a model without experts whose data parallelism is above 1; None: not known."""
         del spec
         return None
+
+    def metrics(self, spec: ClusterSpec) -> Metrics:
+        """Names of the metrics that its release has."""
+        del spec
+        return self.facts.metrics
 
     def weights(self, spec: ClusterSpec, model: Mapping[str, Any]) -> Iterable[Problem]:
         """What does not fit between the file and weights whose config.json holds ``model``.

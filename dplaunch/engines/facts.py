@@ -79,6 +79,34 @@ class Dense(Struct, frozen=True):
     source: str
 
 
+class Metrics(Struct, frozen=True, kw_only=True):
+    """Names of an engine's Prometheus metrics, for a dashboard. Empty: it has none.
+
+    Histograms are of seconds and named without ``_bucket``; gauges of caches are from 0 to 1.
+    """
+
+    finished: str = ""
+    """Counter of requests answered."""
+    running: str = ""
+    waiting: str = ""
+    ttft: str = ""
+    """Histogram of the time to a request's first token."""
+    tpot: str = ""
+    """Histogram of the time from one token to the next."""
+    kv_used: str = ""
+    """Gauge of the KV cache in use."""
+    prefix_queries: str = ""
+    """Counter of prompt tokens looked up among cached prefixes."""
+    prefix_hits: str = ""
+    """Counter of those found there."""
+    prefix_rate: str = ""
+    """Gauge of found by looked up, where the engine divides them itself."""
+    port: str = ""
+    """Which of its named ports serves them where a rank has it; else the endpoint's own does."""
+    condition: str = ""
+    """A sentence: what must be set for them to be served."""
+
+
 class EngineFacts(Struct, frozen=True, kw_only=True):
     """One engine kind of the cluster file."""
 
@@ -102,6 +130,8 @@ class EngineFacts(Struct, frozen=True, kw_only=True):
     key_env: str = ""
     """Where it looks for the key that clients must present."""
     api: Api = field(default_factory=Api)
+    metrics: Metrics = Metrics()
+    """Of its newest release."""
     stages: tuple[Stage, ...] = ()
     """Log lines of start-up, in order."""
     banners: tuple[str, ...] = ()

@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 import socket
 import urllib.request
 from pathlib import Path
 
 import pytest
+import yaml
+from drawn import metrics_of
 
 pytestmark = pytest.mark.whole
 
@@ -40,6 +43,7 @@ def test_up_ask_look_read_again_restart_down(laptop, until):
     assert len(seen["processes"]) == 7
 
     assert "one two three" in json.loads(ask(up["endpoint"], up["model"]))["choices"][0]["message"]["content"]
+    every_metric_that_the_dashboard_draws_is_served_where_prometheus_looks(laptop)
     stream = ask(up["endpoint"], up["model"], stream=True)
     assert stream.rstrip().endswith("data: [DONE]")
 
@@ -77,6 +81,26 @@ def test_up_ask_look_read_again_restart_down(laptop, until):
     assert laptop.json("status", "cluster.yaml", code=1)["state"] == "down"
     with pytest.raises(OSError, match="refused"):
         ask(up["endpoint"], up["model"])
+
+
+def every_metric_that_the_dashboard_draws_is_served_where_prometheus_looks(laptop):
+    jobs = yaml.safe_load(laptop("export", "prometheus").stdout)["scrape_configs"]
+    pages = [
+        page(job, target) for job in jobs for group in job["static_configs"] for target in group["targets"]
+    ]
+    assert len(pages) == 7
+    served = [set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)) for text in pages]
+    drawn = metrics_of(laptop.json("export", "grafana"))
+    of_router = {name for name in drawn if name.startswith("dprouter_")}
+    assert of_router <= served[0]
+    assert drawn - of_router
+    assert all(drawn - of_router <= names for names in served[1:])
+
+
+def page(job, target):
+    url = f"{job['scheme']}://{target}{job['metrics_path']}"
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return answer.read().decode()
 
 
 def test_up_mends_what_died_restarts_what_changed_and_stops_what_is_gone(laptop, until):

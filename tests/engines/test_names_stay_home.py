@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from drawn import names_of
 
 from dplaunch.engines import facts, kinds
 from dplaunch.render import templates_root
@@ -35,6 +36,7 @@ def names() -> set[str]:
     for engine in map(facts, kinds()):
         found |= {engine.key_env, engine.default_connector, engine.script}
         found |= {engine.api.running, engine.api.waiting, *(c.partition("{")[0] for c in engine.api.fetched)}
+        found |= names_of(engine.metrics)
         found |= {package for packages in engine.packages.values() for package in packages}
     return found - {""}
 

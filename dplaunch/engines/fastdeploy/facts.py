@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dplaunch.engines.facts import EngineFacts
+from dplaunch.engines.facts import EngineFacts, Metrics
 from dplaunch.model.plan import Api, Stage
 
 PORTS = {"http": 9000, "metrics": 9200, "queue": 25600, "cache": 26600, "pd": 27600, "rdma": 28600}
@@ -41,6 +41,18 @@ STAGES = (
 
 API = Api(running="fastdeploy:num_requests_running", waiting="fastdeploy:num_requests_waiting")
 
+METRICS = Metrics(
+    finished="fastdeploy:request_success_total",
+    running=API.running,
+    waiting=API.waiting,
+    ttft="fastdeploy:time_to_first_token_seconds",
+    tpot="fastdeploy:time_per_output_token_seconds",
+    kv_used="fastdeploy:gpu_cache_usage_perc",
+    prefix_rate="fastdeploy:hit_token_rate",
+    port="metrics",
+)
+"""Source: PaddlePaddle/FastDeploy, docs/online_serving/metrics.md."""
+
 PACKAGES = {
     "fastdeploy": ("fastdeploy-gpu", "fastdeploy-xpu"),
     "paddle": ("paddlepaddle-gpu", "paddlepaddle-xpu"),
@@ -55,6 +67,7 @@ FACTS = EngineFacts(
     script="run_fastdeploy.sh",
     key_env="FD_API_KEY",
     api=API,
+    metrics=METRICS,
     stages=STAGES,
     banners=("Starting servers on ports:",),
     chatter=(r'"[A-Z]+ \S+ HTTP/1\.\d" \d{3}', r"Receive request|Cache task with request_id"),

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from dplaunch.engines.adapter import Command, EngineAdapter, PortNeed, Site, StandIn, Template
 from dplaunch.engines.ascend.facts import HCCL_HOST_PORTS
-from dplaunch.engines.facts import EngineFacts
+from dplaunch.engines.facts import EngineFacts, Metrics
 from dplaunch.engines.layout import front_and_headless
 from dplaunch.engines.mindie import config, parallel, shared
 from dplaunch.engines.settings import Env, secrets, user_env
@@ -31,6 +31,19 @@ SERVER_SINCE = "3.0"
 """First release whose daemon is called mindie_llm_server and is in PATH."""
 MOST_A2_NODES = 4
 
+API = Api(running="num_requests_running", waiting="num_requests_waiting")
+METRICS = Metrics(
+    finished="request_success_total",
+    running=API.running,
+    waiting=API.waiting,
+    ttft="time_to_first_token_seconds",
+    tpot="time_per_output_token_seconds",
+    kv_used="npu_cache_usage_perc",
+    prefix_rate="npu_prefix_cache_hit_rate",
+    condition="MindIE serves /metrics only with MIES_SERVICE_MONITOR_MODE=1 in the engine's env",
+)
+"""Source: hiascend.com, MindIE 2.1.RC1, mindie_service0103."""
+
 FACTS = EngineFacts(
     kind="mindie",
     needs=frozenset(("version", "hardware", "devices")),
@@ -39,7 +52,8 @@ FACTS = EngineFacts(
     ports={"http": 9000, "multi_node": 1120, "inter_comm": 1121, "pipeline": 12345},
     reserved=(HCCL_HOST_PORTS,),
     script=SCRIPT,
-    api=Api(running="num_requests_running", waiting="num_requests_waiting"),
+    api=API,
+    metrics=METRICS,
     stages=(
         Stage("configuration", r"ConfigManager: Load Config from"),
         Stage("rank table", r"Start to parse ranktable file"),

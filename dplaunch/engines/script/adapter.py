@@ -18,7 +18,17 @@ from dplaunch.engines.settings import Env
 from dplaunch.engines.versions import parse
 from dplaunch.engines.vllm import env_names
 from dplaunch.engines.vllm import lint as vllm_lint
-from dplaunch.engines.vllm.facts import API, BANNERS, CHATTER, COMPUTED, KEY_ENV, PORTS, SCRIPT, STAGES
+from dplaunch.engines.vllm.facts import (
+    API,
+    BANNERS,
+    CHATTER,
+    COMPUTED,
+    KEY_ENV,
+    METRICS,
+    PORTS,
+    SCRIPT,
+    STAGES,
+)
 from dplaunch.engines.vllm.forms import CONTRACT_A, CONTRACT_B, Contract
 from dplaunch.engines.vllm.lint import Engine
 from dplaunch.engines.vllm.parallel import STOP
@@ -34,6 +44,7 @@ FACTS = EngineFacts(
     script=SCRIPT,
     key_env=KEY_ENV,
     api=API,
+    metrics=METRICS,
     stages=STAGES,
     banners=BANNERS,
     chatter=CHATTER,

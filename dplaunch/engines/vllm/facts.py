@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dplaunch.engines.facts import EngineFacts, Help
+from msgspec.structs import replace
+
+from dplaunch.engines.facts import EngineFacts, Help, Metrics
+from dplaunch.engines.versions import at_least
 from dplaunch.engines.vllm.transfer import MULTI, NIXL, STORES
 from dplaunch.model.plan import Api, Stage
 
@@ -25,6 +28,32 @@ API = Api(
 
 LOOKED_UP = ("vllm:external_prefix_cache_queries_total", "vllm:external_prefix_cache_hits_total")
 """Prompt tokens asked of a store of KV, and found. Source: vLLM from 0.11.1, v1/metrics/loggers.py."""
+
+METRICS = Metrics(
+    finished="vllm:request_success_total",
+    running=API.running,
+    waiting=API.waiting,
+    ttft="vllm:time_to_first_token_seconds",
+    tpot="vllm:inter_token_latency_seconds",
+    kv_used="vllm:kv_cache_usage_perc",
+    prefix_queries="vllm:prefix_cache_queries_total",
+    prefix_hits="vllm:prefix_cache_hits_total",
+)
+"""Source: vLLM 0.11, v1/metrics/loggers.py."""
+BEFORE_0_11 = {"tpot": "vllm:time_per_output_token_seconds"}
+BEFORE_0_10 = {
+    "kv_used": "vllm:gpu_cache_usage_perc",
+    "prefix_queries": "vllm:gpu_prefix_cache_queries_total",
+    "prefix_hits": "vllm:gpu_prefix_cache_hits_total",
+}
+
+
+def metrics(version: str) -> Metrics:
+    """The names that a release of vLLM uses; those of the newest for what is not a version."""
+    older = {} if at_least(version, "0.11") else BEFORE_0_11
+    oldest = {} if at_least(version, "0.10") else BEFORE_0_10
+    return replace(METRICS, **older, **oldest)
+
 
 SURE = "--tensor-parallel-size"
 HELP = Help(
@@ -108,6 +137,7 @@ FACTS = EngineFacts(
     script=SCRIPT,
     key_env=KEY_ENV,
     api=API,
+    metrics=METRICS,
     stages=STAGES,
     banners=BANNERS,
     chatter=CHATTER,

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from msgspec.structs import replace
 
 from dplaunch.engines.adapter import Command, EngineAdapter, PortNeed, Site, StandIn
+from dplaunch.engines.facts import Metrics
 from dplaunch.engines.settings import Env, Flags, Split, secrets, split, user_env
 from dplaunch.engines.vllm import forms, parallel
-from dplaunch.engines.vllm.facts import LOOKED_UP
+from dplaunch.engines.vllm.facts import LOOKED_UP, metrics
 from dplaunch.engines.vllm.forms import Contract, Lines
 from dplaunch.engines.vllm.lint import as_map
 from dplaunch.model.cluster import DECODE, ClusterSpec, RoleSpec
@@ -130,6 +131,10 @@ class Scripted(EngineAdapter):
                 env=secrets(led, seat),
                 stop=stop,
             )
+
+    def metrics(self, spec: ClusterSpec) -> Metrics:
+        """As its release of vLLM names them."""
+        return metrics(spec.engine.version)
 
     def keeps_kv(self, spec: ClusterSpec) -> bool:
         """Whether engines keep KV in a store beside them."""

@@ -10,8 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from drawn import names_of
 from waiting import until
 
+from dplaunch.engines.fastdeploy.facts import METRICS
 from dplaunch.engines.fastdeploy.flag_rules import listed
 from dplaunch.node.guard import ask
 from dplaunch.node.unpack import unpack
@@ -110,6 +112,9 @@ def test_each_server_answers_and_writes_logs_of_its_own(servers, tmp_path):
     parent = servers()
     assert parent.text("one two", tokens=2) == "one two"
     assert parent.metric("fastdeploy:num_requests_running") == 0
+    page = parent.ask("GET", "/metrics")[1]
+    assert {name for name in names_of(METRICS) if f"# TYPE {name} " not in page} == set()
+    assert parent.metric("fastdeploy:time_to_first_token_seconds_count") == 1
     until(lambda: parent.log.count("Application startup complete") == 2)
     assert (tmp_path / "log" / "log_0" / "workerlog.0").is_file()
     assert (tmp_path / "log" / "log_1").is_dir()

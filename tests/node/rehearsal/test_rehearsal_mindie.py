@@ -9,7 +9,10 @@ import subprocess
 import sys
 
 import pytest
+from drawn import names_of
 from waiting import until
+
+from dplaunch.engines.mindie.service import METRICS
 
 START = "import sys; sys.path.insert(0, {!r}); import rehearsal; sys.exit(rehearsal.main(sys.argv[1:]))"
 PID = os.getpid()
@@ -93,7 +96,10 @@ def test_both_daemons_start_and_the_masters_alone_serves(daemon, tmp_path):
     status, text = ask("POST", "/v1/completions", {"model": "m", "prompt": "Rome or Paris", "max_tokens": 3})
     assert (status, json.loads(text)["choices"][0]["text"]) == (200, "Rome or Paris")
     assert ask("POST", "/v1/completions", {"model": "x", "prompt": "a"})[0] == 404
-    assert 'request_received_total{model_name="m"} 1' in ask("GET", "/metrics")[1]
+    page = ask("GET", "/metrics")[1]
+    assert 'request_received_total{model_name="m"} 1' in page
+    assert 'time_to_first_token_seconds_count{model_name="m"} 1' in page
+    assert {name for name in names_of(METRICS) if f"# TYPE {name} " not in page} == set()
     one.send_signal(signal.SIGTERM)
     assert one.wait(10) == -signal.SIGABRT
     assert "All subprocesses exited gracefully." in first.read_text()

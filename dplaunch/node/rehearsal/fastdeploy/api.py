@@ -8,6 +8,7 @@ import threading
 import time
 
 from ..answers import answer, token_id
+from ..histogram import Histogram
 from ..vllm import shapes
 from ..vllm.completion import Completion, RefusalError
 from ..vllm.shapes import CHAT, COMPLETION, Shape
@@ -48,6 +49,8 @@ class Api:
         self._lock = threading.Lock()
         self._running = 0
         self._done = 0
+        self._first_token = Histogram()
+        self._between_tokens = Histogram()
 
     def handle(self, request: Request, connection: Connection) -> None:
         """Answer one request; uvicorn's access line comes with the first byte of the answer."""
@@ -77,13 +80,23 @@ class Api:
         if request.path != "/metrics":
             connection.send_json(404, {"detail": "Not Found"})
             return
-        figures = {"num_requests_running": self._running, "num_requests_waiting": 0}
+        figures = {
+            "num_requests_running": self._running,
+            "num_requests_waiting": 0,
+            "gpu_cache_usage_perc": 0.0,
+            "hit_token_rate": 0.0,
+        }
         lines = [
             f"# TYPE fastdeploy:{name} gauge\nfastdeploy:{name} {value}" for name, value in figures.items()
         ]
         lines.append(
             f"# TYPE fastdeploy:request_success_total counter\nfastdeploy:request_success_total {self._done}"
         )
+        for name, histogram in (
+            ("fastdeploy:time_to_first_token_seconds", self._first_token),
+            ("fastdeploy:time_per_output_token_seconds", self._between_tokens),
+        ):
+            lines += [f"# TYPE {name} histogram", *histogram.lines(name)]
         connection.send(200, ("\n".join(lines) + "\n").encode(), PLAIN)
 
     def _models(self) -> dict[str, object]:
@@ -115,7 +128,12 @@ class Api:
 
     def _answer(self, body: dict[str, Any], completion: Completion, connection: Connection) -> None:
         words = self._prefilled(body, completion)
-        time.sleep(self._knobs.slow + completion.tokens * self._knobs.token_ms / 1000)
+        token = self._knobs.token_ms / 1000
+        time.sleep(self._knobs.slow + token)
+        self._first_token.observe(time.monotonic() - completion.arrived)
+        others = max(0, completion.tokens - 1)
+        time.sleep(others * token)
+        self._between_tokens.observe(token, others)
         texts = [answer(one, completion.tokens, self._knobs.answer) for one in words]
         counts = shapes.usage(completion.prompt_tokens, completion.tokens * len(texts))
         if completion.stream:

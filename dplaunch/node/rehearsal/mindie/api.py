@@ -8,6 +8,7 @@ import threading
 import time
 
 from ..answers import answer
+from ..histogram import Histogram
 from ..vllm import shapes
 from ..vllm.completion import Completion, RefusalError
 from ..vllm.shapes import CHAT, COMPLETION, Shape
@@ -30,6 +31,9 @@ class Api:
         self._token_seconds = token_seconds
         self._running = 0
         self._received = 0
+        self._succeeded = 0
+        self._first_token = Histogram()
+        self._between_tokens = Histogram()
         self._lock = threading.Lock()
 
     def handle(self, request: Request, connection: Connection) -> None:
@@ -57,6 +61,7 @@ class Api:
         self._count(1)
         try:
             self._answer(completion, connection)
+            self._succeeded += 1
         finally:
             self._count(-1)
 
@@ -70,6 +75,8 @@ class Api:
     def _answer(self, completion: Completion, connection: Connection) -> None:
         words = answer(completion.words[0], completion.tokens)
         counts = shapes.usage(completion.prompt_tokens, completion.tokens)
+        self._first_token.observe(time.monotonic() - completion.arrived + self._token_seconds)
+        self._between_tokens.observe(self._token_seconds, max(0, completion.tokens - 1))
         if not completion.stream:
             time.sleep(self._token_seconds * completion.tokens)
             connection.send_json(
@@ -97,5 +104,14 @@ class Api:
             ("request_received_total", "counter", self._received),
             ("num_requests_running", "gauge", self._running),
             ("num_requests_waiting", "gauge", 0),
+            ("request_success_total", "counter", self._succeeded),
+            ("npu_cache_usage_perc", "gauge", 0),
+            ("npu_prefix_cache_hit_rate", "gauge", 0),
         )
-        return "".join(f"# TYPE {name} {kind}\n{name}{label} {value}\n" for name, kind, value in rows)
+        lines = [f"# TYPE {name} {kind}\n{name}{label} {value}" for name, kind, value in rows]
+        for name, histogram in (
+            ("time_to_first_token_seconds", self._first_token),
+            ("time_per_output_token_seconds", self._between_tokens),
+        ):
+            lines += [f"# TYPE {name} histogram", *histogram.lines(name, label.strip("{}"))]
+        return "\n".join(lines) + "\n"

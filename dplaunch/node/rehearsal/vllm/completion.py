@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from ..answers import BadPromptError, Prompt, chat_prompt, completion_prompts
 
 TYPE_CHECKING = False
@@ -41,6 +43,7 @@ class Completion:
     """A checked request body. ``tokens`` is how many to generate for each choice, ``reason`` why it stops."""
 
     def __init__(self, body: dict[str, object], shape: Shape, max_model_len: int) -> None:
+        self.arrived = time.monotonic()
         self.shape = shape
         self.stream = body.get("stream") is True
         self.prompts = self._read_prompts(body)

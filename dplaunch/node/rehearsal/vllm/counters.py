@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+from ..histogram import Histogram
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +29,8 @@ class Counters:
         self.generated = 0
         self.prompted = {LOCAL: 0, CACHED: 0, EXTERNAL: 0}
         self.finished = {"stop": 0, "length": 0, "abort": 0, "error": 0}
+        self.first_token = Histogram()
+        self.between_tokens = Histogram()
         self.changed = threading.Condition()
 
     def prompt(self, source: str, tokens: int) -> None:
@@ -119,7 +123,19 @@ def prometheus(counters: Counters, model: str, ranks: range, usage: float, relea
             engine = f'engine="{rank}",' if release >= (0, 10) else ""
             figure = float(value if rank == ranks[0] else 0)
             lines.append(f'vllm:{name}{{{engine}model_name="{model}"{more}}} {figure}')
+    for name, histogram in _times(counters, release):
+        lines.append(f"# TYPE vllm:{name} histogram")
+        for rank in ranks:
+            engine = f'engine="{rank}",' if release >= (0, 10) else ""
+            own = histogram if rank == ranks[0] else Histogram()
+            lines += own.lines(f"vllm:{name}", f'{engine}model_name="{model}"')
     return "\n".join(lines) + "\n"
+
+
+def _times(counters: Counters, release: tuple[int, ...]) -> list[tuple[str, Histogram]]:
+    """Times to the first token, and from one to the next: renamed in 0.11."""
+    between = "inter_token_latency_seconds" if release >= (0, 11) else "time_per_output_token_seconds"
+    return [("time_to_first_token_seconds", counters.first_token), (between, counters.between_tokens)]
 
 
 def _cache_rows(counters: Counters, release: tuple[int, ...]) -> list[tuple[str, str, str, float]]:

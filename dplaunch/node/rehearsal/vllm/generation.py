@@ -199,14 +199,18 @@ class Generator:
         self, completion: Completion, connection: Connection, sequences: int
     ) -> Iterator[tuple[int, int, str]]:
         """(start, end, finish reason or "") of each chunk, when its tokens are computed."""
-        start, end = 0, 1  # the first token comes at once, as in vLLM
+        start, end, before = 0, 1, completion.arrived  # the first token comes at once, as in vLLM
         while start < completion.tokens:
             try:
                 self._pass_time(connection, (end - start) * self.knobs.token_ms / 1000)
             except AbortedError:
                 yield start, start, "abort"
                 return
+            now = time.monotonic()
             self.counters.token((end - start) * sequences)
+            times = self.counters.between_tokens if start else self.counters.first_token
+            times.observe((now - before) / (end - start), (end - start) * sequences)
+            before = now
             yield start, end, completion.reason if end == completion.tokens else ""
             start, end = end, min(end + self.settings.stream_interval, completion.tokens)
 
