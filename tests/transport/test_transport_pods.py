@@ -83,7 +83,7 @@ def control(sshd, tmp_path):
 
 @pytest.mark.sshd
 def test_pods_behind_a_control_node_share_a_few_connections(sshd, control, until):
-    until(lambda: not sshd.sessions(), 5.0)  # of another test
+    until(lambda: not sshd.sessions(), 40.0)  # of another test
     node, options = control
     client = Client(node.pod.kubectl, lambda: connect(replace(node, pod=None), options=options))
     client.apply(Manifest(kind="StatefulSet", name="c-serve", text=a_set(PODS)))
@@ -110,7 +110,7 @@ def test_pods_behind_a_control_node_share_a_few_connections(sshd, control, until
         host.close()
     options.shared.close()
     client.close()
-    until(lambda: not sshd.sessions(), 5.0)
+    until(lambda: not sshd.sessions(), 20.0)
 
 
 @pytest.mark.sshd

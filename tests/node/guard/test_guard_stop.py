@@ -146,6 +146,7 @@ def test_two_stops_at_once_have_the_grace_of_the_one_that_skips_it(client, spec,
     client.start(*(spec(name, *script(DEAF), stop=(("TERM", 60), ("KILL", 5))) for name in names))
     until(lambda: all(_up(client, name) for name in names))
     first = client.send("stop", names=names)
+    until(lambda: all(client.observe(name)["state"] == "stopping" for name in names))
     assert {one["how"] for one in client.stop(*names, grace=0)} == {"KILL"}
     assert {one["how"] for one in client.reply(first)["results"]} == {"KILL"}
 
