@@ -6,7 +6,7 @@ nodes, and ports have their bases.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Union
 
 from msgspec import Struct, field
@@ -230,25 +230,26 @@ class KvTransferSpec(Struct, frozen=True, kw_only=True):
     """For LLMDataDist only: the path of the rank table on the nodes."""
 
     @property
-    def entries(self) -> tuple[tuple[str, tuple[Mapping[str, ArgValue], ...]], ...]:
-        """Where connectors are listed that work as one, and what each list holds."""
+    def entries(self) -> tuple[tuple[str, Mapping[str, ArgValue]], ...]:
+        """Connectors that work as one, each with its place below ``kv_transfer``."""
         blocks = {"extra": self.extra, **self.by_role}
-        return tuple(found for name, block in blocks.items() if (found := _listed(name, block))[1])
+        return tuple(found for name, block in blocks.items() for found in _listed(name, block))
 
     @property
     def connectors(self) -> tuple[str, ...]:
         """Every connector named: the outer one, then those that it combines."""
-        listed = (str(entry.get("kv_connector", "")) for _, entries in self.entries for entry in entries)
+        listed = (str(entry.get("kv_connector", "")) for _, entry in self.entries)
         return tuple(dict.fromkeys((self.connector, *listed)))
 
 
-def _listed(place: str, block: Mapping[str, ArgValue]) -> tuple[str, tuple[Mapping[str, ArgValue], ...]]:
-    """The key of ``connectors`` in a block, written there or one level below, and its entries."""
+def _listed(place: str, block: Mapping[str, ArgValue]) -> Iterator[tuple[str, Mapping[str, ArgValue]]]:
+    """The entries of ``connectors`` in a block, written there or one level below."""
     inner, found = block.get("kv_connector_extra_config"), block.get("connectors")
     if found is None and isinstance(inner, Mapping):
         place, found = f"{place}.kv_connector_extra_config", inner.get("connectors")
     entries = tuple(e for e in found if isinstance(e, Mapping)) if isinstance(found, tuple) else ()
-    return f"{place}.connectors", entries
+    for index, entry in enumerate(entries):
+        yield f"{place}.connectors.{index}", entry
 
 
 class RouterSpec(Struct, frozen=True, kw_only=True):

@@ -77,9 +77,7 @@ def _typed_by_hand(transfer: KvTransferSpec) -> Iterator[Problem]:
     blocks = [("extra.", "", extra_of(transfer.extra))]
     blocks += [(f"{role}.", "", extra_of(extra)) for role, extra in transfer.by_role.items()]
     blocks += [
-        (f"{place}.{index}.", str(entry.get("kv_connector")), plain(entry))
-        for place, entries in transfer.entries
-        for index, entry in enumerate(entries)
+        (f"{place}.", str(entry.get("kv_connector")), plain(entry)) for place, entry in transfer.entries
     ]
     for place, name, block in blocks:
         for key, value in {**block, **as_map(block.get("kv_connector_extra_config"))}.items():

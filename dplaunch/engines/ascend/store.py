@@ -90,11 +90,7 @@ def _own_configs(transfer: KvTransferSpec) -> Iterator[tuple[str, str, Mapping[s
     """Place, connector and its own configuration as the file gives it: as a whole, by role, and in lists."""
     blocks = [("extra", transfer.connector, extra_of(transfer.extra))]
     blocks += [(role, transfer.connector, extra_of(extra)) for role, extra in transfer.by_role.items()]
-    blocks += [
-        (f"{place}.{index}", str(entry.get("kv_connector")), plain(entry))
-        for place, entries in transfer.entries
-        for index, entry in enumerate(entries)
-    ]
+    blocks += [(place, str(entry.get("kv_connector")), plain(entry)) for place, entry in transfer.entries]
     for place, name, block in blocks:
         yield place, name, as_map(block.get("kv_connector_extra_config"))
 

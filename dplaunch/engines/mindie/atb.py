@@ -153,21 +153,13 @@ class Atb(EngineAdapter):
 
     def _context(self, site: Site) -> dict[str, object]:
         return {
-            "title": f"{site.spec.name}: {site.role.name} on {site.node.name} ({site.node.address})",
+            **shared.context(site, self._env(site)),
             "release": self.release(site.spec),
             "script": SCRIPT,
             "unit": "One run is one rank of a job: one device of the group",
             "program": PROGRAM,
             "contract": CONTRACT,
             "engines": [(process.name, _arguments(process)) for process in per_device(site)],
-            "setup": site.spec.runtime.setup,
-            "python": site.spec.runtime.python,
-            "address": site.node.address,
-            "pod": bool(site.node.pod),
-            "nic": site.interface,
-            "exports": shared.environment(site, self._env(site)),
-            "secrets": sorted(secrets(site, site.seats[0])),
-            "arms": (),
             "flags": self._flags(site),
         }
 

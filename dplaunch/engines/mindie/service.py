@@ -150,20 +150,12 @@ class Service(EngineAdapter):
 
     def _context(self, site: Site) -> dict[str, object]:
         return {
-            "title": f"{site.spec.name}: {site.role.name} on {site.node.name} ({site.node.address})",
+            **shared.context(site, self._env(site)),
             "release": self.release(site.spec),
             "script": SCRIPT,
             "unit": "One run is the daemon of a group on this node",
             "contract": (),
             "engines": [(process.name, ()) for process in front_and_headless(site, Ready())],
-            "setup": site.spec.runtime.setup,
-            "python": site.spec.runtime.python,
-            "address": site.node.address,
-            "pod": bool(site.node.pod),
-            "nic": site.interface,
-            "exports": shared.environment(site, self._env(site)),
-            "secrets": sorted(secrets(site, site.seats[0])),
-            "arms": (),
             "daemon": _daemon(site.spec.engine.version),
         }
 

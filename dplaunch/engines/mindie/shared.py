@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dplaunch.engines import rules
 from dplaunch.engines.adapter import Site
-from dplaunch.engines.settings import Env, user_env
+from dplaunch.engines.settings import Env, secrets, user_env
 from dplaunch.errors import Problem
 from dplaunch.model.cluster import ClusterSpec, EnvValue, NodeSpec, RoleSpec
 from dplaunch.model.plan import File, RankTable, Seat
@@ -80,6 +80,21 @@ def environment(site: Site, computed: Env) -> list[tuple[str, list[tuple[str, En
         (COMPUTED, [(name, value) for name, value in computed.items() if name not in own]),
         (WRITTEN, list(texts.items())),
     ]
+
+
+def context(site: Site, computed: Env) -> dict[str, object]:
+    """What the scripts of both forms say of their node; ``computed`` is dplaunch's environment."""
+    return {
+        "title": f"{site.spec.name}: {site.role.name} on {site.node.name} ({site.node.address})",
+        "setup": site.spec.runtime.setup,
+        "python": site.spec.runtime.python,
+        "address": site.node.address,
+        "pod": bool(site.node.pod),
+        "nic": site.interface,
+        "exports": environment(site, computed),
+        "secrets": sorted(secrets(site, site.seats[0])),
+        "arms": (),
+    }
 
 
 def check(spec: ClusterSpec) -> Iterator[Problem]:

@@ -118,6 +118,4 @@ def _blocks(transfer: KvTransferSpec) -> Iterator[tuple[str, Mapping[str, ArgVal
     """Everything that is written of a block, and where."""
     yield "extra", transfer.extra
     yield from transfer.by_role.items()
-    for place, entries in transfer.entries:
-        for index, entry in enumerate(entries):
-            yield f"{place}.{index}", entry
+    yield from transfer.entries

@@ -48,7 +48,7 @@ STORES = {
 
 def nested(transfer: KvTransferSpec) -> tuple[Mapping[str, ArgValue], ...]:
     """MultiConnector's entries, of both roles or of one."""
-    return tuple(entry for _, entries in transfer.entries for entry in entries)
+    return tuple(entry for _, entry in transfer.entries)
 
 
 def names(transfer: KvTransferSpec | None) -> tuple[str, ...]:
